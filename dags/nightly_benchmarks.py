@@ -1,0 +1,37 @@
+"""### Nightly benchmarks
+
+Measures transcription, hybrid vector search and pgvector on this host, records every number, judges it against the
+objectives of `include/suites/nightly.yaml` with a stated confidence, and fails when one does not hold.
+
+`prepare` builds what is missing, `measure` has the host for itself, `record` stores the numbers, `gate` judges them.
+`report` and `upload_dashboards` are teardowns: they run after a breach as well, and the gates decide the run's state.
+"""
+
+from datetime import timedelta
+
+from airflow.sdk import dag
+
+from nightgate import benchmarks
+from nightgate.orchestration.params import trigger_params
+from nightgate.orchestration.tasks import measured, preflight, report, upload_dashboards
+
+
+@dag(
+    schedule="0 2 * * *",
+    catchup=False,
+    max_active_runs=1,
+    is_paused_upon_creation=False,
+    dagrun_timeout=timedelta(hours=6),
+    params=trigger_params(),
+    default_args={"owner": "nightgate"},
+    tags=["benchmark", "slo"],
+    doc_md=__doc__,
+)
+def nightly_benchmarks():
+    plan = preflight()
+    gates = [gate for name, devices in benchmarks.DEVICES.items() for gate in measured(name, devices, plan)]
+    closing = report(plan).as_teardown()
+    gates >> closing >> upload_dashboards().as_teardown()
+
+
+nightly_benchmarks()

@@ -1,0 +1,28 @@
+"""Which benchmarks exist, and on which devices each can run."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+from nightgate.hybrid_ann.settings import Settings as HybridAnn
+from nightgate.pgvector_search.settings import Settings as PgvectorSearch
+from nightgate.suite import BenchmarkSettings
+from nightgate.transcription.settings import Settings as Transcription
+
+SETTINGS: dict[str, type[BenchmarkSettings]] = {
+    "transcription": Transcription,
+    "hybrid_ann": HybridAnn,
+    "pgvector_search": PgvectorSearch,
+}
+
+DEVICES: dict[str, tuple[str, ...]] = {
+    "transcription": ("cpu", "gpu"),
+    "hybrid_ann": ("cpu", "gpu"),
+    "pgvector_search": ("cpu",),
+}
+
+
+def implementation(name: str) -> ModuleType:
+    """The module with ``prepare`` and ``measure`` of a benchmark; imported only when it is about to run."""
+    return import_module(f"nightgate.{name}.benchmark")

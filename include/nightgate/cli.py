@@ -1,0 +1,242 @@
+"""The command `nightgate`: run, up, down, measure, results, dashboards, cache, doctor."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+
+from nightgate import benchmarks, paths, steps
+from nightgate.artifacts import Cache
+from nightgate.errors import EXIT_NOT_MEASURED, InputError, NightgateError
+from nightgate.judge import night
+from nightgate.publish.figures import human
+from nightgate.results import files
+from nightgate.suite import parse_overrides
+from nightgate.terminal import tables
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+results_app = typer.Typer(no_args_is_help=True, help="Look at runs that are done.")
+dashboards_app = typer.Typer(no_args_is_help=True, help="Check and upload the Grafana dashboards.")
+cache_app = typer.Typer(no_args_is_help=True, help="Look after what was prepared.")
+app.add_typer(results_app, name="results")
+app.add_typer(dashboards_app, name="dashboards")
+app.add_typer(cache_app, name="cache")
+
+out = Console()
+err = Console(stderr=True)
+
+Scale = Annotated[str, typer.Option(help="smoke (minutes) or full (a million vectors).")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a suite value.")]
+Json = Annotated[bool, typer.Option("--json", help="Only JSON on stdout; everything else goes to stderr.")]
+
+
+@app.command()
+def run(
+    scale: Scale = "smoke",
+    benchmarks_: Annotated[str, typer.Option("--benchmarks", help="Some of them, with commas.")] = "",
+    devices: Annotated[str, typer.Option(help="cpu, gpu or both, with commas.")] = "",
+    require_gpu: Annotated[bool, typer.Option(help="Fail instead of skipping without a GPU.")] = False,
+    set_: Set = None,
+    json: Json = False,
+) -> None:
+    """Run the nightly DAG once, through Airflow's scheduler, and judge it."""
+    from nightgate.terminal.night import run_night
+
+    screen = err if json else out
+    summary, code = run_night(
+        scale, _names(benchmarks_), _names(devices), parse_overrides(set_ or []), require_gpu, screen
+    )
+    screen.print(tables.verdicts(summary.results))
+    screen.print(f"report: {paths.run_dir(summary.run_id) / 'report.html'}", soft_wrap=True, highlight=False)
+    if json:
+        print(summary.model_dump_json(indent=1))
+    _finish(code, screen)
+
+
+@app.command()
+def measure(
+    benchmark: Annotated[str, typer.Argument(help="One of " + ", ".join(benchmarks.SETTINGS))],
+    scale: Scale = "smoke",
+    device: Annotated[str, typer.Option(help="cpu or gpu.")] = "cpu",
+    variant: Annotated[str, typer.Option(help="Only this variant, gated.")] = "",
+    set_: Set = None,
+    json: Json = False,
+) -> None:
+    """Measure one benchmark without Airflow: the same code, the same records, the same verdicts."""
+    screen = err if json else out
+    handler = RichHandler(console=err, show_path=False, show_level=False, markup=False, highlighter=None)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
+    overrides = parse_overrides(set_ or [])
+    if variant:
+        overrides |= {f"{benchmark}.variants": [variant], f"{benchmark}.controls": []}
+    run_id = steps.new_run_id(f"measure-{benchmark}")
+    plan = steps.preflight(
+        run_id, dag_id="nightgate measure", scale=scale, only=[benchmark], devices=[device], overrides=overrides
+    )
+    with _servers(benchmark):
+        try:
+            steps.measure(plan, benchmark, device, steps.prepare(plan, benchmark, device))  # type: ignore[arg-type]
+        except InputError:
+            raise
+        except NightgateError as error:
+            err.print(str(error), style="red", highlight=False)
+        summary = steps.report(plan, None)
+    screen.print(tables.verdicts(summary.results))
+    if json:
+        print("[" + ",\n".join(record.model_dump_json() for record in summary.results) + "]")
+    _finish(tables.EXIT_OF_STATE.get(night(summary.results), EXIT_NOT_MEASURED), screen)
+
+
+@app.command()
+def up(port: Annotated[int | None, typer.Option(min=1, max=65535, help="Of the UI; a free one by default.")] = None) -> None:
+    """Start the stack and leave it running; the schedule is on."""
+    from nightgate.stack import airflow, supervisor
+
+    home = paths.home()
+    state = supervisor.up(home, port)
+    out.print(f"Airflow is up: {state['url']}  user {state['user']}  password {airflow.password(home)}", highlight=False)
+    out.print(f"metrics: {state['url']}/nightgate/metrics · the nightly runs at 02:00 UTC · stop it with `make down`", highlight=False)
+
+
+@app.command()
+def down() -> None:
+    """Stop what `up` started."""
+    from nightgate.stack import supervisor
+
+    out.print("stopped" if supervisor.down(paths.home()) else "nothing was up")
+
+
+@results_app.command("list")
+def results_list(limit: Annotated[int, typer.Option(min=1)] = 20) -> None:
+    """The newest runs."""
+    folders = sorted(paths.runs_dir().glob("*/summary.json"), key=lambda file: -file.stat().st_mtime)[:limit]
+    out.print(tables.runs((file.parent, files.read_summary(file.parent.name)) for file in folders))
+
+
+@results_app.command("show")
+def results_show(run_id: str, json: Json = False) -> None:
+    """The verdicts of one run."""
+    summary = files.read_summary(run_id)
+    if json:
+        print(summary.model_dump_json(indent=1))
+    else:
+        out.print(tables.verdicts(summary.results))
+
+
+@results_app.command("compare")
+def results_compare(before: str, after: str) -> None:
+    """Two runs side by side; a difference is called one only when the 95 % intervals do not overlap."""
+    out.print(tables.compared(files.read_summary(before), files.read_summary(after)))
+
+
+@dashboards_app.command("check")
+def dashboards_check() -> None:
+    """Validate every dashboard file."""
+    from nightgate.publish import lint
+
+    problems = [f"{file.name}: {line}" for file in sorted(paths.dashboards_dir().glob("*.json")) for line in lint.check(file)]
+    if problems:
+        raise InputError("; ".join(problems), "mend the dashboard file")
+    out.print("every dashboard is valid")
+
+
+@dashboards_app.command("upload")
+def dashboards_upload() -> None:
+    """Upload every dashboard to GRAFANA_URL with GRAFANA_TOKEN."""
+    for line in steps.upload("manual"):
+        out.print(line, highlight=False)
+
+
+@cache_app.command("list")
+def cache_list() -> None:
+    """What is cached, least recently used first."""
+    for artifact in Cache(paths.cache_dir()).entries():
+        built = f"built in {human(artifact.build_seconds, 'seconds')}"
+        out.print(f"{artifact.kind}/{artifact.digest}  {human(artifact.size, 'bytes')}  {built}", highlight=False)
+
+
+@cache_app.command("gc")
+def cache_gc(max_bytes: Annotated[int, typer.Option(min=0, help="What may stay.")] = 0) -> None:
+    """Remove the least recently used artefacts until the rest fits."""
+    for artifact in Cache(paths.cache_dir()).collect(max_bytes):
+        out.print(f"removed {artifact.kind}/{artifact.digest}  {human(artifact.size, 'bytes')}", highlight=False)
+
+
+@cache_app.command("verify")
+def cache_verify() -> None:
+    """Read every cached file and compare it with its checksum."""
+    bad = Cache(paths.cache_dir()).damaged()
+    if bad:
+        raise NightgateError(f"damaged: {', '.join(map(str, bad))}", "remove these folders; they are built again")
+    out.print("every artefact is whole")
+
+
+@app.command()
+def doctor() -> None:
+    """Check whether this host can run a night."""
+    from nightgate.terminal.doctor import findings
+
+    good = True
+    for fine, line in findings():
+        good &= fine
+        out.print(f"{'✔' if fine else '✘'} {line}", style=None if fine else "red", highlight=False)
+    raise typer.Exit(0 if good else EXIT_NOT_MEASURED)
+
+
+def main() -> None:
+    """Entry point: every deliberate error becomes one sentence and its exit code."""
+    try:
+        app(standalone_mode=False)
+    except NightgateError as error:
+        err.print(str(error), style="red", highlight=False, soft_wrap=True)
+        _leave(error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        err.print("interrupted", style="red")
+        _leave(EXIT_NOT_MEASURED)
+    except typer.TyperException as error:  # a usage error
+        err.print(f"{error.format_message()} Next step: nightgate --help", style="red", highlight=False)
+        _leave(InputError.exit_code)
+
+
+def _leave(code: int) -> None:
+    err.print(tables.last_line(code), highlight=False)
+    sys.exit(code)
+
+
+def _finish(code: int, screen: Console) -> None:
+    screen.print(tables.last_line(code), highlight=False)
+    raise SystemExit(code)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+@contextmanager
+def _servers(benchmark: str) -> Iterator[Any]:
+    """The database a benchmark needs: the user's, that of a running stack, or an embedded one for this measurement."""
+    from nightgate.stack.lock import StackLock
+    from nightgate.stack.stack import Stack
+
+    if benchmark != "pgvector_search" or os.environ.get("PGVECTOR_URL"):
+        yield
+        return
+    running = StackLock(paths.home()).holder()
+    if running and running.get("pgvector_url"):
+        os.environ["PGVECTOR_URL"] = running["pgvector_url"]
+        yield
+        return
+    with Stack(paths.home(), "measure"):
+        yield
+
+
+if __name__ == "__main__":
+    main()

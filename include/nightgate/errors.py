@@ -1,0 +1,81 @@
+"""The errors Nightgate raises on purpose, and the exit code each stands for.
+
+    NightgateError
+    ├── InputError                exit 2: refused before anything started
+    │   └── BusyError             another run holds this NIGHTGATE_HOME
+    ├── ObjectiveBreached         exit 1: measured, and an objective does not hold
+    ├── Unavailable               no exit code: this host cannot measure it, so it is skipped with the reason
+    └── NotMeasured               exit 3: there is no number to judge
+        ├── ArtifactError         a prepared file is missing, torn or foreign
+        ├── ChildError            the timed process crashed or ran out of time
+        ├── ServiceUnavailable    a database or another server did not answer
+        └── StackError            the embedded stack did not start
+
+Every error carries one sentence that names the cause and one that names the next step.
+"""
+
+from __future__ import annotations
+
+EXIT_PASS = 0
+EXIT_BREACH = 1
+EXIT_INPUT = 2
+EXIT_NOT_MEASURED = 3
+
+
+class NightgateError(Exception):
+    """Base of every deliberate error; ``str()`` is what the user reads."""
+
+    exit_code = EXIT_NOT_MEASURED
+
+    def __init__(self, what: str, next_step: str | None = None) -> None:
+        super().__init__(what, next_step)
+        self.what = what.rstrip()
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        if not self.next_step:
+            return self.what
+        end = "" if self.what.endswith((".", "!", "?")) else "."
+        return f"{self.what}{end} Next step: {self.next_step}"
+
+
+class InputError(NightgateError):
+    exit_code = EXIT_INPUT
+
+
+class BusyError(InputError):
+    pass
+
+
+class ObjectiveBreached(NightgateError):
+    exit_code = EXIT_BREACH
+
+
+class Unavailable(NightgateError):
+    pass
+
+
+class NotMeasured(NightgateError):
+    exit_code = EXIT_NOT_MEASURED
+
+
+class ArtifactError(NotMeasured):
+    pass
+
+
+class ChildError(NotMeasured):
+    pass
+
+
+class ServiceUnavailable(NotMeasured):
+    pass
+
+
+class StackError(NotMeasured):
+    pass
+
+
+def by_name(name: str) -> type[NightgateError]:
+    """The error class called ``name``; `NotMeasured` when there is none (used to carry errors over a process border)."""
+    found = globals().get(name)
+    return found if isinstance(found, type) and issubclass(found, NightgateError) else NotMeasured

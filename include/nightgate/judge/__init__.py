@@ -1,0 +1,5 @@
+"""Objectives → verdicts. Pure: a record and limits in, verdicts out."""
+
+from nightgate.judge.verdicts import judge, night, unmet
+
+__all__ = ["judge", "night", "unmet"]

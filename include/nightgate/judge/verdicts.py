@@ -1,0 +1,81 @@
+"""Does an objective hold, and how sure are we?
+
+The verdict compares the whole 95 % interval with the limit, so each side has a 97.5 % confidence of its own:
+
+    pass          the whole interval is on the good side
+    breach        the whole interval is on the bad side
+    inconclusive  the limit lies inside the interval, or there were too few samples to state one
+    invalid       there is no number to judge
+
+A number that stands for itself (``n`` = 1, such as a file size) is compared as it is.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from nightgate.record import Objective, Record, Verdict
+from nightgate.suite import Limit
+
+_COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+
+
+def judge(record: Record, limits: Mapping[str, Mapping[str, Limit]], *, gated: bool) -> list[Objective]:
+    """The verdict on each objective (metric → device → limit) that applies to ``record``.
+
+    A control (``gated`` false) and a skipped record have none: they are reported and do not gate.
+    """
+    if not gated or record.status == "skipped":
+        return []
+    applicable = {metric: of[record.device] for metric, of in limits.items() if record.device in of}
+    return [_judge_one(record, metric, limit) for metric, limit in applicable.items()]
+
+
+def night(records: Iterable[Record]) -> Verdict:
+    """The state of the whole run: the gravest of its verdicts. A run in which nothing was judged is invalid."""
+    verdicts = {objective.verdict for record in records for objective in record.objectives}
+    for grave in ("breach", "invalid", "inconclusive"):
+        if grave in verdicts:
+            return grave
+    return "pass" if verdicts else "invalid"
+
+
+def unmet(records: Iterable[Record]) -> list[str]:
+    """One sentence for each objective that does not pass, the gravest first."""
+    order = {"breach": 0, "invalid": 1, "inconclusive": 2}
+    found: list[tuple[int, str]] = []
+    for record in records:
+        for o in record.objectives:
+            if o.verdict != "pass":
+                value = "no value" if o.value is None else f"{o.value:.4g}"
+                sentence = (
+                    f"{record.benchmark} {record.variant} on {record.device}: {o.metric} is {value}, "
+                    f"the objective is {o.op} {o.limit:g}: {o.verdict}"
+                )
+                found.append((order[o.verdict], f"{sentence} ({o.reason})" if o.reason else sentence))
+    return [sentence for _, sentence in sorted(found)]
+
+
+def _judge_one(record: Record, metric: str, limit: Limit) -> Objective:
+    def verdict(of: Verdict, value: float | None, reason: str | None = None) -> Objective:
+        return Objective(metric=metric, op=limit.op, limit=limit.limit, value=value, verdict=of, reason=reason)
+
+    if record.status == "failed":
+        return verdict("invalid", None, record.reason or "the measurement failed")
+    measured: Any = record.metrics.get(metric)
+    if measured is None:
+        return verdict("invalid", None, f"the measurement gave no {metric}")
+    holds = _COMPARE[limit.op]
+    if measured.ci95 is None:
+        if measured.n > 1:
+            return verdict("inconclusive", measured.value, f"{measured.n} samples are too few to state an interval")
+        return verdict("pass" if holds(measured.value, limit.limit) else "breach", measured.value)
+    sides = {holds(end, limit.limit) for end in measured.ci95}
+    if sides == {True}:
+        return verdict("pass", measured.value)
+    if sides == {False}:
+        return verdict("breach", measured.value)
+    low, high = measured.ci95
+    return verdict("inconclusive", measured.value, f"the 95 % interval {low:.4g} to {high:.4g} holds the limit")

@@ -1,0 +1,1 @@
+"""How a number is taken: clock and warm-up, estimates with intervals, a process of its own, a known host."""

@@ -1,0 +1,104 @@
+"""Which machine this is, and how quiet it is."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from nightgate.record import Host
+
+log = logging.getLogger(__name__)
+
+_CANARY_ROUNDS = 20
+
+
+@cache
+def describe() -> Host:
+    """This host. The fingerprint hashes CPU model, cores, memory class and GPU name, and no reading that drifts."""
+    cpu, cores, memory, gpu = _cpu_model(), os.cpu_count() or 1, _memory_bytes(), gpu_name()
+    memory_class = round(memory / 2**30 / 4) * 4  # in steps of 4 GiB: the exact figure moves with the kernel
+    facts = f"{cpu}|{cores}|{memory_class}|{gpu}|{platform.machine()}"
+    return Host(
+        fingerprint=hashlib.sha256(facts.encode()).hexdigest()[:12],
+        cpu=cpu, cores=cores, memory_bytes=memory, gpu=gpu,
+    )  # fmt: skip
+
+
+@cache
+def gpu_name() -> str | None:
+    """The first NVIDIA device as the driver names it, or None. Asks `nvidia-smi`, so that no CUDA library is loaded."""
+    if not shutil.which("nvidia-smi"):
+        return None
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    names = answer.stdout.strip().splitlines()
+    return names[0].strip() if answer.returncode == 0 and names else None
+
+
+def canary() -> dict[str, float]:
+    """How fast and how steady the host is right now, by one fixed computation.
+
+    Returns:
+        ``seconds`` (the median of 20 rounds) and ``spread`` (the interquartile range over the median). Taken before
+        and after a measurement, the two tell a disturbed night from a slow library.
+    """
+    rounds = []
+    for _ in range(_CANARY_ROUNDS):
+        start = time.perf_counter()
+        total = 0
+        for i in range(100_000):
+            total += i * i
+        rounds.append(time.perf_counter() - start)
+    rounds.sort()
+    half = _CANARY_ROUNDS // 2
+    spread = (rounds[3 * _CANARY_ROUNDS // 4] - rounds[_CANARY_ROUNDS // 4]) / rounds[half]
+    return {"seconds": rounds[half], "spread": spread}
+
+
+@contextmanager
+def quiet(lock_folder: Path) -> Iterator[dict[str, Any]]:
+    """Hold the host for one measurement: whoever else measures here waits. Yields a dict that gets the noise readings.
+
+    The pools keep timed tasks apart inside Airflow; this lock also covers a measurement started from a terminal.
+    """
+    lock_folder.mkdir(parents=True, exist_ok=True)
+    with open(lock_folder / "measure.lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("another measurement runs on this host; waiting for it to end")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        noise: dict[str, Any] = {"canary_before": canary(), "load_before": os.getloadavg()[0]}
+        try:
+            yield noise
+        finally:
+            noise["canary_after"] = canary()
+            noise["load_after"] = os.getloadavg()[0]
+
+
+def _cpu_model() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _memory_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,0 +1,91 @@
+"""The trigger form: one Param for every value of the suite, generated from the models that also validate it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import Param
+
+from nightgate import benchmarks, paths
+from nightgate.suite import DEVICES, SCALES, Suite, load_suite
+
+_GENERAL, _ENGINES, _OTHER = "What to run", "Engines", "Anything else"
+
+
+def trigger_params() -> dict[str, Param]:
+    """The Params of `nightly_benchmarks`. An empty field means: the suite's value for the chosen scale."""
+    suites = {scale: load_suite(paths.suite_file(), benchmarks.SETTINGS, scale) for scale in SCALES}
+    names = list(benchmarks.SETTINGS)
+    engines = suites["smoke"].settings["transcription"]
+    return {
+        "scale": Param(
+            "full", type="string", enum=list(SCALES), title="Scale", section=_GENERAL,
+            description="smoke takes minutes, full is the real night with a million vectors.",
+        ),
+        "benchmarks": _choice(names, names, "Benchmarks", "Which benchmarks to run.", _GENERAL),
+        "devices": _choice(list(DEVICES), list(DEVICES), "Devices", "A device this host lacks is skipped with the reason.", _GENERAL),
+        "require_gpu": Param(
+            False, type="boolean", title="Require a GPU", section=_GENERAL,
+            description="A missing GPU then fails the run instead of skipping the GPU tasks.",
+        ),
+        "engines": _choice(
+            list(engines.variants), list(engines.known_variants), "Transcription engines",
+            "The engines whose speed and transcripts are gated.", _ENGINES,
+        ),
+        **_objective_params(suites["full"]),
+        **{key: param for name in names for key, param in _setting_params(name, suites).items()},
+        "set": Param(
+            {}, type="object", title="Other values", section=_OTHER,
+            description='Any value of the suite by its path, for example {"hybrid_ann.controls": ["hnsw"]}.',
+        ),
+    }  # fmt: skip
+
+
+def overrides(params: dict[str, Any]) -> dict[str, Any]:
+    """The suite values that a filled-in form changes, by path."""
+    changed = {key: value for key, value in params.items() if "." in key and value is not None}
+    engines = {"transcription.variants": params["engines"]} if params.get("engines") else {}
+    return {**engines, **changed, **(params.get("set") or {})}
+
+
+def _choice(default: list[str], valid: list[str], title: str, description: str, section: str) -> Param:
+    return Param(
+        default, type="array", items={"type": "string", "enum": valid}, examples=valid, minItems=1, uniqueItems=True,
+        title=title, description=description, section=section,
+    )  # fmt: skip
+
+
+def _objective_params(suite: Suite) -> dict[str, Param]:
+    found = {}
+    for name, metrics in suite.objectives.items():
+        for metric, limits in metrics.items():
+            for device, limit in limits.items():
+                if device not in benchmarks.DEVICES[name]:
+                    continue
+                found[f"objectives.{name}.{metric}.{device}"] = Param(
+                    None, type=["null", "number"], minimum=0, title=f"{name}: {metric} on {device}",
+                    description=f"The suite says {limit}. Base units: seconds, ratios.", section="Objectives",
+                )  # fmt: skip
+    return found
+
+
+def _setting_params(name: str, suites: dict[str, Suite]) -> dict[str, Param]:
+    schema = benchmarks.SETTINGS[name].model_json_schema()["properties"]
+    found = {}
+    for key, facts in schema.items():
+        kinds = {kind.get("type"): kind for kind in facts.get("anyOf", [facts])}
+        kind = next((k for k in ("integer", "number", "string") if k in kinds), None)
+        if kind is None:
+            continue  # lists are chosen by name: the engines above, the rest through "set"
+        bounds = {k: v for k, v in kinds[kind].items() if k in ("minimum", "maximum", "multipleOf", "minLength")}
+        values = {scale: getattr(suite.settings[name], key) for scale, suite in suites.items()}
+        suite_says = ", ".join(f"{_shown(value)} at {scale}" for scale, value in values.items())
+        found[f"{name}.{key}"] = Param(
+            None, type=["null", kind], title=facts["title"], section=name,
+            description=f"{facts['description']} The suite says {suite_says}.", **bounds,
+        )  # fmt: skip
+    return found
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,133 @@
+"""The tasks of the nightly: each calls one step and translates Nightgate's errors into Airflow's.
+
+Everything that runs on the measuring host goes through the pool of its device. A measurement takes all its slots,
+so nothing of the same run works beside it; the other steps take one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import Connection, TaskGroup, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSkipException
+
+from nightgate import paths
+from nightgate.errors import ArtifactError, InputError, ObjectiveBreached, Unavailable
+
+POOLS = {name: pool["slots"] for name, pool in json.loads((paths.project_root() / "include/pools.json").read_text()).items()}
+_RETRY = {"retries": 1, "retry_delay": timedelta(seconds=5)}
+_SHORT, _LONG = timedelta(minutes=5), timedelta(hours=1)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Skip what cannot be measured here, fail for good what a retry cannot mend, let the rest be retried."""
+    try:
+        yield
+    except Unavailable as error:
+        raise AirflowSkipException(str(error)) from error
+    except (InputError, ObjectiveBreached, ArtifactError) as error:
+        raise AirflowFailException(str(error)) from error
+
+
+@task(execution_timeout=_SHORT)
+def preflight() -> dict[str, Any]:
+    """Check the form, the devices and the room on this host, and decide the plan of the run."""
+    from nightgate import steps
+    from nightgate.orchestration.params import overrides
+
+    context = get_current_context()
+    params = dict(context["params"])
+    with translated():
+        plan = steps.preflight(
+            context["dag_run"].run_id, dag_id=context["dag"].dag_id, scale=params["scale"], only=params["benchmarks"],
+            devices=params["devices"], overrides=overrides(params), require_gpu=params["require_gpu"],
+        )  # fmt: skip
+    return plan.model_dump(mode="json")
+
+
+def measured(benchmark: str, devices: Sequence[str], plan: Any) -> list[Any]:
+    """The task group of a benchmark with one group per device in it; returns the gates."""
+    with TaskGroup(benchmark):
+        return [_on_device(benchmark, device, plan) for device in devices]
+
+
+def _on_device(benchmark: str, device: str, plan: Any) -> Any:
+    one = {"pool": device, "pool_slots": 1, "queue": device}
+    whole = {**one, "pool_slots": POOLS[device]}
+
+    @task(execution_timeout=_LONG, **one, **_RETRY)
+    def prepare(plan: dict[str, Any]) -> dict[str, Any]:
+        with _step(plan, benchmark, device) as (steps, typed):
+            return steps.prepare(typed, benchmark, device)
+
+    @task(execution_timeout=_LONG, **whole, **_RETRY)
+    def measure(plan: dict[str, Any], prepared: dict[str, Any]) -> str:
+        with _step(plan, benchmark, device) as (steps, typed):
+            return str(steps.measure(typed, benchmark, device, prepared))
+
+    @task(execution_timeout=_SHORT, **one, **_RETRY)
+    def record(plan: dict[str, Any]) -> None:
+        with _step(plan, benchmark, device) as (steps, typed):
+            steps.record(typed, benchmark, device, _store_url())
+
+    @task(execution_timeout=_SHORT, retries=0, **one)
+    def gate(plan: dict[str, Any]) -> None:
+        with _step(plan, benchmark, device) as (steps, typed):
+            steps.gate(typed, benchmark, device, _store_url())
+
+    with TaskGroup(device):
+        last = gate(plan)
+        measure(plan, prepare(plan)) >> record(plan) >> last
+    return last
+
+
+@task(execution_timeout=_SHORT)
+def report(plan: dict[str, Any] | None) -> str:
+    """Write ``summary.json`` and ``report.html``, whatever happened before."""
+    from nightgate import steps
+
+    if not plan:
+        raise AirflowSkipException("preflight refused the run, so there is nothing to report")
+    with translated():
+        return steps.report(steps.Plan.model_validate(plan), _store_url()).state
+
+
+@task(execution_timeout=_SHORT, **_RETRY)
+def upload_dashboards() -> list[str]:
+    """Upload the dashboards to Grafana; without GRAFANA_URL and GRAFANA_TOKEN it skips."""
+    from nightgate import steps
+
+    with translated():
+        return steps.upload(get_current_context()["dag_run"].run_id)
+
+
+@contextmanager
+def _step(plan: dict[str, Any], benchmark: str, device: str) -> Iterator[tuple[Any, Any]]:
+    from nightgate import steps
+
+    if benchmark not in plan["settings"] or (benchmark, device) not in [tuple(pair) for pair in plan["work"]]:
+        raise AirflowSkipException(f"{benchmark} on {device} is not part of this run")
+    if "PGVECTOR_URL" not in os.environ and (url := _connection_url("pgvector_default")):
+        os.environ["PGVECTOR_URL"] = url
+    with translated():
+        yield steps, steps.Plan.model_validate(plan)
+
+
+def _store_url() -> str | None:
+    return _connection_url("nightgate_results")
+
+
+def _connection_url(name: str) -> str | None:
+    """The URL behind an Airflow connection, None when there is no such connection."""
+    from nightgate.results.store import url_from_airflow
+
+    try:
+        return url_from_airflow(Connection.get(name).get_uri())
+    except AirflowNotFoundException:
+        return None

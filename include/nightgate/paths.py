@@ -1,0 +1,63 @@
+"""Where things live: the project, its results, and NIGHTGATE_HOME."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from nightgate.errors import InputError
+
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+~-]{0,199}")
+
+
+def project_root() -> Path:
+    """The folder that holds ``dags/``, ``include/`` and ``benchmarks/``."""
+    return Path(__file__).resolve().parents[2]
+
+
+def home() -> Path:
+    """``NIGHTGATE_HOME`` (default ``~/.nightgate``): clusters, caches, logs. Created when missing.
+
+    Raises:
+        InputError: the folder cannot be created or written.
+    """
+    path = Path(os.environ.get("NIGHTGATE_HOME") or "~/.nightgate").expanduser().absolute()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        writable = os.access(path, os.W_OK | os.X_OK)
+    except OSError as error:
+        raise InputError(
+            f"NIGHTGATE_HOME={path} cannot be created ({error.strerror})",
+            "set NIGHTGATE_HOME to a folder you can write to",
+        ) from error
+    if not writable:
+        raise InputError(f"NIGHTGATE_HOME={path} is not writable", "set NIGHTGATE_HOME to a folder you can write to")
+    return path
+
+
+def cache_dir() -> Path:
+    return home() / "cache"
+
+
+def suite_file() -> Path:
+    return project_root() / "include" / "suites" / "nightly.yaml"
+
+
+def dashboards_dir() -> Path:
+    return project_root() / "dashboards"
+
+
+def runs_dir() -> Path:
+    """``benchmarks/runs`` of the project; ``NIGHTGATE_RUNS`` moves it (tests do)."""
+    return Path(os.environ.get("NIGHTGATE_RUNS") or project_root() / "benchmarks" / "runs").absolute()
+
+
+def run_dir(run_id: str) -> Path:
+    """The folder of one run. A run id that is no plain file name is refused, so that nothing is written elsewhere."""
+    if not RUN_ID.fullmatch(run_id):
+        raise InputError(
+            f"run id {run_id!r} cannot name a folder",
+            "use letters, digits and . _ : + ~ - only, at most 200 of them",
+        )
+    return runs_dir() / run_id

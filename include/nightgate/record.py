@@ -1,0 +1,117 @@
+"""What a measurement leaves behind: one typed record, versioned. Files and store are both written from it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+Device = Literal["cpu", "gpu"]
+Status = Literal["measured", "skipped", "failed"]
+Verdict = Literal["pass", "breach", "inconclusive", "invalid"]
+Op = Literal["<", "<=", ">", ">="]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+UNITS: dict[str, str] = {
+    "xrt": "ratio",
+    "wer": "ratio",
+    "recall_at_100": "ratio",
+    "recall_at_5": "ratio",
+    "recall_p5": "ratio",
+    "latency_p50": "seconds",
+    "latency_p95": "seconds",
+    "latency_p99": "seconds",
+    "first_touch": "seconds",
+    "route_seconds": "seconds",
+    "scan_seconds": "seconds",
+    "rerank_seconds": "seconds",
+    "build_seconds": "seconds",
+    "load_seconds": "seconds",
+    "index_bytes": "bytes",
+    "peak_rss_bytes": "bytes",
+    "qps": "per_second",
+    "rows_per_second": "per_second",
+}
+"""Every metric name a record may hold, with its unit. Base units only."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Metric(_Model):
+    """One number: its value in ``unit``, the sample size ``n`` and, where it can be had, a 95 % interval."""
+
+    value: Finite
+    unit: str
+    n: int = Field(ge=1)
+    ci95: tuple[Finite, Finite] | None = None
+
+
+class Objective(_Model):
+    """One objective applied to one record: ``metric op limit``, the value it met, and the verdict."""
+
+    metric: str
+    op: Op
+    limit: Finite
+    value: Finite | None
+    verdict: Verdict
+    reason: str | None = None
+
+
+class Host(_Model):
+    """Who measured. ``fingerprint`` hashes stable facts only, so that it survives a reboot."""
+
+    fingerprint: str
+    cpu: str
+    cores: int
+    memory_bytes: int
+    gpu: str | None = None
+
+
+class Record(_Model):
+    """One measurement of one variant of one benchmark on one device.
+
+    ``settings`` is what was asked, ``detail`` what was found on the way (plans, curves, versions, noise),
+    ``samples`` the name of the ``.npz`` beside the record that holds the raw samples.
+    """
+
+    benchmark: str
+    variant: str
+    device: Device
+    status: Status
+    reason: str | None = None
+    metrics: dict[str, Metric] = Field(default_factory=dict)
+    objectives: list[Objective] = Field(default_factory=list)
+    settings: dict[str, Any] = Field(default_factory=dict)
+    detail: dict[str, Any] = Field(default_factory=dict)
+    samples: str | None = None
+    host: Host | None = None
+    started_at: str | None = None
+    finished_at: str | None = None
+
+    def add(self, name: str, value: float, n: int = 1, ci95: tuple[float, float] | None = None) -> None:
+        """Put one metric in; its unit comes from `UNITS` (KeyError for a name that is not in the vocabulary)."""
+        self.metrics[name] = Metric(value=value, unit=UNITS[name], n=n, ci95=ci95)
+
+
+class Summary(_Model):
+    """One night: ``summary.json``."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    run_id: str
+    dag_id: str
+    scale: str
+    state: Verdict
+    started_at: str
+    finished_at: str
+    host: Host
+    results: list[Record]
+
+
+def utc_now() -> str:
+    """The time as the records write it: ISO 8601, UTC, ``Z``, milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,1 @@
+"""The embedded stack: PostgreSQL clusters, the Airflow processes, one start and one stop."""

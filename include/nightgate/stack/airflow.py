@@ -1,0 +1,98 @@
+"""How the Airflow processes of the embedded stack are configured and started."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+import sys
+from pathlib import Path
+
+from nightgate.paths import project_root
+
+ADMIN = "admin"
+
+
+def environment(home: Path, *, port: int, metadata_url: str, results_url: str, scheduled: bool) -> dict[str, str]:
+    """The environment every Airflow process of the stack shares.
+
+    Args:
+        home: NIGHTGATE_HOME; Airflow's own files go to ``home/airflow``.
+        scheduled: whether cron slots fire. A single run turns them off, so that no missed night starts beside it.
+    """
+    keys = _secrets(home)
+    address = f"http://127.0.0.1:{port}"
+    airflow = {
+        "CORE__EXECUTOR": "LocalExecutor",
+        "CORE__PARALLELISM": "4",
+        "CORE__DAGS_FOLDER": str(project_root() / "dags"),
+        "CORE__PLUGINS_FOLDER": str(project_root() / "plugins"),
+        "CORE__LOAD_EXAMPLES": "False",
+        "CORE__FERNET_KEY": keys["fernet_key"],
+        "CORE__EXECUTION_API_SERVER_URL": f"{address}/execution/",
+        "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin",
+        "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "airflow" / "passwords.json"),
+        "DATABASE__SQL_ALCHEMY_CONN": metadata_url,
+        "API__HOST": "127.0.0.1",
+        "API__PORT": str(port),
+        "API__BASE_URL": address,
+        "API__WORKERS": "1",
+        "API__SECRET_KEY": keys["secret_key"],
+        "API_AUTH__JWT_SECRET": keys["jwt_secret"],
+        "LOGGING__BASE_LOG_FOLDER": str(home / "airflow" / "logs"),
+        "SCHEDULER__USE_JOB_SCHEDULE": str(scheduled),
+        "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
+        # files are parsed at the start and then rarely: parsing beside a measurement would disturb it
+        "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",
+        "DAG_PROCESSOR__REFRESH_INTERVAL": "300",
+        "USAGE_DATA_COLLECTION__ENABLED": "False",
+    }
+    return {
+        **os.environ,
+        **{f"AIRFLOW__{name}": value for name, value in airflow.items()},
+        "AIRFLOW_HOME": str(home / "airflow"),
+        "AIRFLOW_CONN_NIGHTGATE_RESULTS": results_url,
+        "NIGHTGATE_HOME": str(home),
+        # the venv's commands first: Airflow starts some of its own by name
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def command(*words: str) -> list[str]:
+    return [sys.executable, "-m", "airflow", *words]
+
+
+COMPONENTS: dict[str, tuple[str, ...]] = {
+    "api-server": ("api-server",),
+    "dag-processor": ("dag-processor",),
+    # without their log servers, which would listen on every address; the API server reads the same files
+    "scheduler": ("scheduler", "--skip-serve-logs"),
+    "triggerer": ("triggerer", "--skip-serve-logs"),
+}
+
+
+def password(home: Path) -> str:
+    """The password of the user `ADMIN`, made on first use and kept."""
+    return _secrets(home)["password"]
+
+
+def _secrets(home: Path) -> dict[str, str]:
+    """Keys of this installation, made once; readable by the owner only."""
+    file = home / "airflow" / "secrets.json"
+    if file.exists():
+        return json.loads(file.read_text())
+    keys = {
+        "fernet_key": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+        "secret_key": secrets.token_urlsafe(48),
+        "jwt_secret": secrets.token_urlsafe(64),
+        "password": secrets.token_urlsafe(9),
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    for path, content in ((file, keys), (file.with_name("passwords.json"), {ADMIN: keys["password"]})):
+        draft = path.with_suffix(".tmp")
+        with open(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as out:
+            json.dump(content, out)
+        draft.rename(path)
+    return keys

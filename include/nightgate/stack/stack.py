@@ -1,0 +1,218 @@
+"""One start and one stop for everything: two PostgreSQL clusters and the Airflow processes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from nightgate.errors import InputError, StackError
+from nightgate.measure import host
+from nightgate.paths import project_root
+from nightgate.stack import airflow
+from nightgate.stack.client import AirflowClient
+from nightgate.stack.lock import StackLock
+from nightgate.stack.postgres import Cluster, tuned_for_airflow, tuned_for_vectors
+
+log = logging.getLogger(__name__)
+
+_START_TIMEOUT = 180.0
+_STOP_GRACE = 8.0
+
+
+class Stack:
+    """A context manager: started on enter, stopped on exit, whatever happened in between.
+
+    Args:
+        purpose: "run" (one run, no schedule), "up" (schedule on) or "measure" (the benchmark cluster only).
+        port: of the API server; a free one when None.
+        say: called with one line for each phase.
+    """
+
+    def __init__(
+        self, home: Path, purpose: str, *, port: int | None = None, say: Callable[[str], None] = log.info
+    ) -> None:
+        self.home, self.purpose, self.say = home, purpose, say
+        self.lock = StackLock(home)
+        self._port = port
+        self._meta = Cluster(home / "postgres" / "airflow", tuned_for_airflow())
+        self._bench = Cluster(home / "postgres" / "bench", tuned_for_vectors(host.describe().memory_bytes))
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.client: AirflowClient | None = None
+        self.pgvector_url = os.environ.get("PGVECTOR_URL", "")
+        self.results_url = ""
+
+    def __enter__(self) -> Stack:
+        self.lock.acquire(self.purpose)
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        try:
+            self._stop_processes()
+            self._meta.stop()
+            self._bench.stop()
+        finally:
+            self.lock.release()
+
+    def check(self) -> None:
+        """Raise StackError when a part of the stack has died."""
+        for name, process in self._processes.items():
+            if process.poll() is not None:
+                raise StackError(f"the Airflow {name} ended with code {process.returncode}: {self._tail(name)}")
+        if not self._meta.alive:
+            raise StackError(f"the results database stopped; its log is {self._meta.log_file}")
+
+    def _start(self) -> None:
+        if not self.pgvector_url:
+            self.say("starting PostgreSQL with pgvector")
+            self._bench.start()
+            self.pgvector_url = self._bench.url()
+            os.environ["PGVECTOR_URL"] = self.pgvector_url
+        if self.purpose == "measure":
+            return
+        self._meta.start()
+        for name in ("airflow", "nightgate"):
+            self._meta.create_database(name)
+        self.results_url = self._meta.url("nightgate")
+        port = self._port or _free_port()
+        _check_port(port)
+        url = f"http://127.0.0.1:{port}"
+        environment = airflow.environment(
+            self.home, port=port, metadata_url=self._meta.url("airflow", "postgresql+psycopg2"),
+            results_url=self.results_url, scheduled=self.purpose == "up",
+        )  # fmt: skip
+        self.client = AirflowClient(url, airflow.ADMIN, airflow.password(self.home))
+        self._bootstrap(environment)
+        if self.purpose == "run":
+            self._forget_interrupted_runs()
+        self.say("starting Airflow")
+        since = datetime.now(UTC)
+        self._spawn("api-server", environment)
+        self._spawn("dag-processor", environment)
+        self._await("the API server", self.client.healthy)
+        # after the API server: a task handed out before it answers would fail
+        self._spawn("scheduler", environment)
+        self._spawn("triggerer", environment)
+        self._await("the DAG", lambda: self._parsed_since(since))
+        self.lock.publish(
+            ready=True, url=url, user=airflow.ADMIN, pgvector_url=self.pgvector_url, results_url=self.results_url
+        )
+
+    def _bootstrap(self, environment: dict[str, str]) -> None:
+        """Migrate and import the pools when Airflow, the pools or the DAG are not those of the last start."""
+        pools = project_root() / "include" / "pools.json"
+        facts = f"{version('apache-airflow')} {pools.read_text()} {project_root()}"
+        wanted = sha256(facts.encode()).hexdigest()
+        marker = self._meta.folder / "bootstrapped"
+        if marker.exists() and marker.read_text() == wanted:
+            return
+        self.say("preparing Airflow's database (first start)")
+        log_file = self._log("bootstrap")
+        with open(log_file, "wb") as out:
+            command = [*airflow.command()[:1], "-m", "nightgate.stack.bootstrap", str(pools)]
+            done = subprocess.run(command, env=environment, stdout=out, stderr=subprocess.STDOUT, check=False)
+        if done.returncode:
+            raise StackError(f"Airflow's database could not be prepared: {self._tail('bootstrap')}")
+        marker.write_text(wanted)
+
+    def _forget_interrupted_runs(self) -> None:
+        """A run that a crash cut off must not go on beside the one that starts now."""
+        import psycopg
+
+        with psycopg.connect(self._meta.url("airflow")) as connection:
+            for table in ("task_instance", "dag_run"):
+                connection.execute(
+                    f"UPDATE {table} SET state = 'failed', end_date = now() "  # noqa: S608 - two fixed names
+                    "WHERE state IN ('running', 'queued', 'scheduled', 'restarting', 'up_for_retry', 'deferred')"
+                )
+
+    def _spawn(self, name: str, environment: dict[str, str]) -> None:
+        words = ["setpriv", "--pdeathsig", "TERM", *airflow.command(*airflow.COMPONENTS[name])]
+        with open(self._log(name), "wb") as out:
+            # sessions of their own: Ctrl-C in the terminal is ours to handle
+            self._processes[name] = subprocess.Popen(
+                words, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )  # fmt: skip
+
+    def _await(self, what: str, ready: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + _START_TIMEOUT
+        while not ready():
+            self.check()
+            if time.monotonic() > deadline:
+                raise StackError(f"{what} was not ready within {_START_TIMEOUT:.0f} s", f"read {self.home / 'logs'}")
+            time.sleep(0.2)
+
+    def _parsed_since(self, since: datetime) -> bool:
+        assert self.client
+        parsed = self.client.parsed_at()
+        if parsed and datetime.fromisoformat(parsed.replace("Z", "+00:00")) >= since:
+            return True
+        if errors := self.client.import_errors():
+            raise StackError(f"a DAG file cannot be imported: {'; '.join(errors)}")
+        return False
+
+    def _stop_processes(self) -> None:
+        # the descendants too: the scheduler would wait for its running tasks to end by themselves
+        family: list[psutil.Process] = []
+        for process in self._processes.values():
+            try:
+                parent = psutil.Process(process.pid)
+                family += [parent, *parent.children(recursive=True)]
+            except psutil.NoSuchProcess:
+                continue
+        for process in family:
+            _signal(process, "terminate")
+        _, alive = psutil.wait_procs(family, timeout=_STOP_GRACE)
+        for process in alive:
+            _signal(process, "kill")
+        psutil.wait_procs(alive, timeout=5)
+        for own in self._processes.values():
+            own.wait()
+        self._processes.clear()
+
+    def _log(self, name: str) -> Path:
+        folder = self.home / "logs"
+        folder.mkdir(exist_ok=True)
+        return folder / f"{name}.log"
+
+    def _tail(self, name: str) -> str:
+        lines = self._log(name).read_text(errors="replace").strip().splitlines()
+        return f"{' | '.join(lines[-3:])} (all of it: {self._log(name)})"
+
+
+def _signal(process: psutil.Process, action: str) -> None:
+    try:
+        getattr(process, action)()
+    except psutil.NoSuchProcess:
+        pass
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise InputError(f"port {port} is taken ({error.strerror})", "choose another with --port, or leave it out") from error

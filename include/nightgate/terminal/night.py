@@ -1,0 +1,103 @@
+"""One run of the nightly DAG from the terminal: through a stack of its own, or through one that is already up."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+
+from nightgate import paths, steps
+from nightgate.errors import EXIT_NOT_MEASURED, NightgateError, NotMeasured
+from nightgate.record import Summary
+from nightgate.results import files
+from nightgate.stack import airflow
+from nightgate.stack.client import DAG_ID, AirflowClient
+from nightgate.stack.lock import StackLock
+from nightgate.stack.stack import Stack
+from nightgate.terminal.follow import follow
+from nightgate.terminal.tables import EXIT_OF_STATE
+
+
+def run_night(
+    scale: str, only: list[str], devices: list[str], overrides: dict[str, Any], require_gpu: bool, console: Console
+) -> tuple[Summary, int]:
+    """Run the DAG once and wait for it; returns its summary and the exit code.
+
+    Bad input is refused before anything starts. An interrupted run is closed: what it measured is kept.
+    """
+    run_id = steps.new_run_id(scale)
+    plan = steps.preflight(
+        run_id, dag_id=DAG_ID, scale=scale, only=only, devices=devices, overrides=overrides, require_gpu=require_gpu
+    )
+    conf: dict[str, Any] = {"scale": scale, "require_gpu": require_gpu, "set": overrides}
+    conf |= {key: value for key, value in (("benchmarks", only), ("devices", devices)) if value}
+    if "transcription.variants" in overrides:
+        conf["engines"] = overrides["transcription.variants"]
+    start = time.monotonic()
+    with _terminates_like_ctrl_c(), _stack(console) as (client, results_url, check):
+        console.print(f"run {run_id}, ready after {time.monotonic() - start:.1f} s", highlight=False)
+        client.trigger(run_id, conf)
+        try:
+            states = follow(client, run_id, console, check)
+        except BaseException as error:
+            _close(client, plan, results_url, console, error)
+            raise
+    return _result(run_id, states)
+
+
+def _result(run_id: str, states: dict[str, str]) -> tuple[Summary, int]:
+    if not (paths.run_dir(run_id) / "summary.json").exists():
+        broken = ", ".join(sorted(task for task, state in states.items() if state == "failed")) or "no task"
+        raise NotMeasured(f"the run {run_id} left no summary; failed: {broken}", f"read {paths.home() / 'airflow/logs'}")
+    summary = files.read_summary(run_id)
+    code = EXIT_OF_STATE.get(summary.state, EXIT_NOT_MEASURED)
+    gates = {"failed", "upstream_failed"} & {s for task, s in states.items() if task != "upload_dashboards"}
+    if code == 0 and gates:  # the numbers are good, but a task around them failed: not a clean night
+        code = EXIT_NOT_MEASURED
+    return summary, code
+
+
+@contextmanager
+def _stack(console: Console) -> Iterator[tuple[AirflowClient, str, Any]]:
+    """The stack that `nightgate up` left running, or one for this run alone."""
+    home = paths.home()
+    running = StackLock(home).holder()
+    if running and running.get("purpose") == "up" and running.get("ready"):
+        console.print(f"using the stack that is up at {running['url']}", highlight=False)
+        client = AirflowClient(running["url"], running["user"], airflow.password(home))
+        yield client, running["results_url"], lambda: None
+        return
+    with Stack(home, "run", say=lambda line: console.print(line, highlight=False)) as stack:
+        assert stack.client
+        yield stack.client, stack.results_url, stack.check
+        console.print("stopping", highlight=False)
+
+
+def _close(client: AirflowClient, plan: steps.Plan, results_url: str, console: Console, error: BaseException) -> None:
+    """End an interrupted run in Airflow and write its summary, so that what was measured is not lost."""
+    word = "interrupted" if isinstance(error, KeyboardInterrupt) else "broken off"
+    console.print(f"{word}; keeping what was measured and stopping", highlight=False)
+    try:
+        client.fail_run(plan.run_id)
+    except NightgateError:
+        pass  # the stack is gone; the files are what counts
+    try:
+        steps.report(plan, results_url)
+    except NightgateError:
+        steps.report(plan, None)
+
+
+@contextmanager
+def _terminates_like_ctrl_c() -> Iterator[None]:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

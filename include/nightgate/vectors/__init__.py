@@ -1,0 +1,1 @@
+"""What both vector benchmarks share: data, exact neighbours, recall, tuning to a target."""
