@@ -1,0 +1,2 @@
+-- Runs once, when the volume is empty.
+CREATE EXTENSION IF NOT EXISTS vector;
