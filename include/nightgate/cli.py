@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
-from nightgate import benchmarks, paths, steps
+from nightgate import benchmarks, paths, steps, terminal
 from nightgate.artifacts import Cache
 from nightgate.errors import EXIT_NOT_MEASURED, InputError, NightgateError
 from nightgate.judge import night
@@ -30,8 +30,8 @@ app.add_typer(results_app, name="results")
 app.add_typer(dashboards_app, name="dashboards")
 app.add_typer(cache_app, name="cache")
 
-out = Console()
-err = Console(stderr=True)
+out = terminal.console()
+err = terminal.console(stderr=True)
 
 Scale = Annotated[str, typer.Option(help="smoke (minutes) or full (a million vectors).")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a suite value.")]
@@ -96,14 +96,21 @@ def measure(
 
 
 @app.command()
-def up(port: Annotated[int | None, typer.Option(min=1, max=65535, help="Of the UI; a free one by default.")] = None) -> None:
+def up(
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Of the UI; a free one by default.")] = None,
+) -> None:
     """Start the stack and leave it running; the schedule is on."""
     from nightgate.stack import airflow, supervisor
 
     home = paths.home()
     state = supervisor.up(home, port)
-    out.print(f"Airflow is up: {state['url']}  user {state['user']}  password {airflow.password(home)}", highlight=False)
-    out.print(f"metrics: {state['url']}/nightgate/metrics · the nightly runs at 02:00 UTC · stop it with `make down`", highlight=False)
+    out.print(
+        f"Airflow is up: {state['url']}  user {state['user']}  password {airflow.password(home)}", highlight=False
+    )
+    out.print(
+        f"metrics: {state['url']}/nightgate/metrics · the nightly runs at 02:00 UTC · stop it with `make down`",
+        highlight=False,
+    )
 
 
 @app.command()
@@ -142,7 +149,9 @@ def dashboards_check() -> None:
     """Validate every dashboard file."""
     from nightgate.publish import lint
 
-    problems = [f"{file.name}: {line}" for file in sorted(paths.dashboards_dir().glob("*.json")) for line in lint.check(file)]
+    problems = [
+        f"{file.name}: {line}" for file in sorted(paths.dashboards_dir().glob("*.json")) for line in lint.check(file)
+    ]
     if problems:
         raise InputError("; ".join(problems), "mend the dashboard file")
     out.print("every dashboard is valid")

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from nightgate import benchmarks, paths
 from nightgate.artifacts import Cache
-from nightgate.errors import InputError, NightgateError, NotMeasured, ObjectiveBreached, Unavailable
+from nightgate.errors import InputError, NotMeasured, ObjectiveBreached, Unavailable
 from nightgate.judge import judge, night, unmet
 from nightgate.measure import host
 from nightgate.publish import grafana, statsd
@@ -61,7 +61,7 @@ def preflight(
     """Decide the plan and refuse, within seconds, what cannot work.
 
     Raises:
-        InputError: an unknown name, a value out of bounds, too little disk or memory, a GPU that is required and absent.
+        InputError: an unknown name, a value out of bounds, too little disk or memory.
     """
     _known("benchmark", only, tuple(benchmarks.SETTINGS))
     _known("device", devices, DEVICES)
@@ -73,8 +73,6 @@ def preflight(
     ]
     if not work:
         raise InputError(f"{', '.join(chosen)} does not run on {', '.join(devices or [])}", "choose another device")
-    if require_gpu and host.gpu_name() is None:
-        raise InputError("require_gpu is set and this host has no NVIDIA device", "run it where there is one")
     _check_room({name: suite.settings[name] for name in chosen})
     return Plan(
         run_id=run_id, dag_id=dag_id, scale=scale, started_at=utc_now(), work=work, objectives=suite.objectives,
@@ -163,7 +161,7 @@ def report(plan: Plan, store_url: str | None) -> Summary:
             reason = "it left no result: its task was killed, timed out, or never ran"
             for record in _leave(plan, benchmark, device, "failed", reason):
                 records[(benchmark, device, record.variant)] = record
-    judged = _judge(plan, list(records.values()))
+    judged = sorted(_judge(plan, list(records.values())), key=lambda record: _place(plan, record))
     for benchmark, device in plan.work:
         own = [r for r in judged if (r.benchmark, r.device) == (benchmark, device)]
         files.write_records(plan.run_id, benchmark, device, own)
@@ -214,6 +212,13 @@ def _judge(plan: Plan, records: list[Record]) -> list[Record]:
     return records
 
 
+def _place(plan: Plan, record: Record) -> tuple[int, int]:
+    """Where a record stands in the summary: in the plan's order, gated variants before controls."""
+    settings = plan.settings_of(record.benchmark)
+    variants = (*settings.variants, *settings.controls)
+    return plan.work.index((record.benchmark, record.device)), variants.index(record.variant)
+
+
 def _leave(plan: Plan, benchmark: str, device: Device, status: Any, reason: str) -> list[Record]:
     """Write a record without numbers for every variant, so that no benchmark of the plan goes missing."""
     settings = plan.settings_of(benchmark)
@@ -253,4 +258,3 @@ def _check_room(settings: dict[str, BenchmarkSettings]) -> None:
                 f"{name} needs {need.memory / 2**30:.1f} GiB of memory at this scale and the host has {memory / 2**30:.1f} GiB",
                 f"lower {name}.rows or use a larger host",
             )
-

@@ -44,7 +44,9 @@ def time_strategy(request: dict[str, Any]) -> dict[str, Any]:
     strategy.tune(answer["knob"])
 
     first, _ = time_calls(lambda query: strategy.search(query, K), warmup[:1], passes=1)
-    durations, found = time_calls(lambda query: strategy.search(query, K), queries, passes=request["passes"], warmup=warmup)
+    durations, found = time_calls(
+        lambda query: strategy.search(query, K), queries, passes=request["passes"], warmup=warmup
+    )
     np.save(Path(request["folder"], "durations.npy"), durations)
     truth = open_truth(truth_folder, "queries")
     np.save(Path(request["folder"], "recall.npy"), recall.per_query(found, truth, data.base, queries, K))

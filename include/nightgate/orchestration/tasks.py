@@ -19,7 +19,9 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundExceptio
 from nightgate import paths
 from nightgate.errors import ArtifactError, InputError, ObjectiveBreached, Unavailable
 
-POOLS = {name: pool["slots"] for name, pool in json.loads((paths.project_root() / "include/pools.json").read_text()).items()}
+POOLS = {
+    name: pool["slots"] for name, pool in json.loads((paths.project_root() / "include/pools.json").read_text()).items()
+}
 _RETRY = {"retries": 1, "retry_delay": timedelta(seconds=5)}
 _SHORT, _LONG = timedelta(minutes=5), timedelta(hours=1)
 

@@ -71,7 +71,9 @@ class AirflowClient:
                 self._session.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
             answer = self._session.request(method, f"{self.url}/api/v2{path}", timeout=_TIMEOUT, **options)
         except requests.RequestException as error:
-            raise StackError(f"the Airflow API server at {self.url} does not answer ({type(error).__name__})") from error
+            raise StackError(
+                f"the Airflow API server at {self.url} does not answer ({type(error).__name__})"
+            ) from error
         if answer.status_code >= 400 and answer.status_code not in allow:
             raise StackError(f"Airflow answered {method} {path} with {answer.status_code}: {answer.text[:300]}")
         return answer.json()

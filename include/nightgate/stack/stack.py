@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from importlib.metadata import version
@@ -137,7 +138,7 @@ class Stack:
         with psycopg.connect(self._meta.url("airflow")) as connection:
             for table in ("task_instance", "dag_run"):
                 connection.execute(
-                    f"UPDATE {table} SET state = 'failed', end_date = now() "  # noqa: S608 - two fixed names
+                    f"UPDATE {table} SET state = 'failed', end_date = now() "
                     "WHERE state IN ('running', 'queued', 'scheduled', 'restarting', 'up_for_retry', 'deferred')"
                 )
 
@@ -197,10 +198,8 @@ class Stack:
 
 
 def _signal(process: psutil.Process, action: str) -> None:
-    try:
+    with suppress(psutil.NoSuchProcess):
         getattr(process, action)()
-    except psutil.NoSuchProcess:
-        pass
 
 
 def _free_port() -> int:
@@ -215,4 +214,6 @@ def _check_port(port: int) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise InputError(f"port {port} is taken ({error.strerror})", "choose another with --port, or leave it out") from error
+            raise InputError(
+                f"port {port} is taken ({error.strerror})", "choose another with --port, or leave it out"
+            ) from error

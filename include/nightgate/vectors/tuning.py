@@ -9,7 +9,7 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-MARGIN = 0.01
+MARGIN = 0.02
 """How far above the target a setting must be on the tuning queries, so that the measured ones reach it as well."""
 
 

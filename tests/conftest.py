@@ -1,0 +1,21 @@
+"""Every test works in folders of its own: no test reads or writes the user's NIGHTGATE_HOME or results."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+# before anything imports Airflow: it reads its home once
+_SCRATCH = tempfile.mkdtemp(prefix="nightgate-tests-")
+os.environ["AIRFLOW_HOME"] = f"{_SCRATCH}/airflow"
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+os.environ["NIGHTGATE_HOME"] = f"{_SCRATCH}/home"
+os.environ["NIGHTGATE_RUNS"] = f"{_SCRATCH}/runs"
+for name in ("GRAFANA_URL", "GRAFANA_TOKEN"):
+    os.environ.pop(name, None)
+
+
+def pytest_sessionfinish() -> None:
+    import shutil
+
+    shutil.rmtree(_SCRATCH, ignore_errors=True)

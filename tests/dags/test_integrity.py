@@ -1,0 +1,130 @@
+"""What must hold for every DAG file before it may be deployed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+POOLS = json.loads((ROOT / "include/pools.json").read_text())
+HEAVY = (
+    "torch",
+    "faiss",
+    "nmslib",
+    "numpy",
+    "whisper_cpp_python",
+    "pywhispercpp",
+    "cupy",
+    "psycopg",
+    "scipy",
+    "matplotlib",
+)
+
+_PARSE = """
+import sys, json
+from airflow.dag_processing.dagbag import DagBag
+before = set(sys.modules)
+bag = DagBag(sys.argv[1])
+print("RESULT", json.dumps({"errors": bag.import_errors, "new": sorted(set(sys.modules) - before)}))
+"""
+
+
+def test_every_file_imports_without_error_or_warning(bag):
+    assert bag.import_errors == {}
+    assert bag.captured_warnings == {}
+    assert set(bag.dags) == {"nightly_benchmarks"}
+
+
+def test_parsing_imports_nothing_heavy():
+    done = subprocess.run(
+        [sys.executable, "-c", _PARSE, str(ROOT / "dags")], capture_output=True, text=True, check=True
+    )
+    found = json.loads(done.stdout.split("RESULT ", 1)[1])
+    assert found["errors"] == {}
+    assert [name for name in HEAVY if name in found["new"]] == []
+
+
+def test_two_parses_serialise_alike(bag):
+    from airflow.dag_processing.dagbag import DagBag
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    again = DagBag(str(ROOT / "dags"))
+    for dag_id, dag in bag.dags.items():
+        first, second = (json.dumps(DagSerialization.to_dict(d), sort_keys=True) for d in (dag, again.dags[dag_id]))
+        assert first == second
+
+
+def test_every_task_names_a_pool_that_exists_and_fits(bag):
+    pools = {**POOLS, "default_pool": {"slots": 128}}
+    for dag in bag.dags.values():
+        for task in dag.tasks:
+            assert task.pool in pools, f"{task.task_id} names the unknown pool {task.pool}"
+            assert task.pool_slots <= pools[task.pool]["slots"], f"{task.task_id} takes more slots than {task.pool} has"
+
+
+def test_every_task_has_a_timeout(bag):
+    for dag in bag.dags.values():
+        assert [task.task_id for task in dag.tasks if task.execution_timeout is None] == []
+
+
+def test_every_param_has_a_default_a_title_and_a_description(bag):
+    from airflow.sdk.definitions._internal.types import is_arg_set
+
+    for dag in bag.dags.values():
+        for key in dag.params:
+            param = dag.params.get_param(key)
+            assert is_arg_set(param.value), f"{key} has no default"
+            assert param.schema.get("title") and param.description, (
+                f"{key} explains itself with a title and a description"
+            )
+        dag.params.validate()
+
+
+def test_gpu_tasks_and_only_they_use_the_gpu_queue(nightly):
+    for task in nightly.tasks:
+        assert (task.pool == "gpu") == (task.queue == "gpu") == (".gpu." in task.task_id)
+
+
+def test_the_schedule(nightly):
+    assert nightly.timetable.expression == "0 2 * * *"
+    assert nightly.catchup is False
+    assert nightly.max_active_runs == 1
+    assert nightly.is_paused_upon_creation is False
+    assert nightly.start_date is None, "a start date would fire the latest missed night when the DAG is first seen"
+
+
+@pytest.mark.parametrize("benchmark", ["transcription", "hybrid_ann", "pgvector_search"])
+def test_the_street_of_a_benchmark(nightly, benchmark):
+    task = nightly.get_task
+    prefix = f"{benchmark}.cpu"
+    assert task(f"{prefix}.prepare").downstream_task_ids == {f"{prefix}.measure"}
+    assert task(f"{prefix}.measure").downstream_task_ids == {f"{prefix}.record"}
+    assert task(f"{prefix}.record").downstream_task_ids == {f"{prefix}.gate"}
+    assert task(f"{prefix}.gate").downstream_task_ids == {"report"}
+
+
+def test_a_measurement_takes_its_whole_pool(nightly):
+    for task in nightly.tasks:
+        if task.task_id.endswith(".measure"):
+            assert task.pool_slots == POOLS[task.pool]["slots"]
+
+
+def test_the_gates_and_only_they_decide_the_state_of_the_run(nightly):
+    """Airflow's rule: leaves decide, and a teardown is no leaf unless it asks to be."""
+    closing = [nightly.get_task(name) for name in ("report", "upload_dashboards")]
+    assert all(task.is_teardown and not task.on_failure_fail_dagrun for task in closing)
+
+    def decides(task):
+        followers = [nightly.get_task(name) for name in task.downstream_task_ids]
+        return not task.is_teardown and all(f.is_teardown and not f.on_failure_fail_dagrun for f in followers)
+
+    deciding = {task.task_id for task in nightly.tasks if decides(task)}
+    assert deciding == {t.task_id for t in nightly.tasks if t.task_id.endswith(".gate")}
+
+
+def test_a_gate_does_not_retry(nightly):
+    assert {task.retries for task in nightly.tasks if task.task_id.endswith(".gate")} == {0}

@@ -1,0 +1,113 @@
+"""Runs through Airflow's scheduler, small enough for a test, in a NIGHTGATE_HOME of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import psutil
+import pytest
+
+SMALL = {
+    "transcription.audio_seconds": 12,
+    "hybrid_ann.rows": 4000, "hybrid_ann.queries": 100, "hybrid_ann.controls": "[]",
+    "pgvector_search.rows": 4000, "pgvector_search.queries": 100, "pgvector_search.controls": "[]",
+    # so few vectors per list that the shipped lists=100 would be all probes
+    "pgvector_search.lists": 20,
+}  # fmt: skip
+
+
+@dataclass
+class Home:
+    """A NIGHTGATE_HOME with its results folder, and the command in it."""
+
+    path: Path
+    env: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def runs(self) -> Path:
+        return self.path / "runs"
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "nightgate.cli", *words]
+
+    def environment(self) -> dict[str, str]:
+        return os.environ | {"NIGHTGATE_HOME": str(self.path), "NIGHTGATE_RUNS": str(self.runs)} | self.env
+
+    def nightgate(self, *words: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*words), env=self.environment(), capture_output=True, text=True, timeout=timeout, check=False
+        )
+
+    def processes(self) -> list[str]:
+        """Every process that works for this home, by its command line."""
+        found = []
+        for process in psutil.process_iter(["pid", "cmdline", "environ", "status"]):
+            facts = process.info
+            ours = (facts["environ"] or {}).get("NIGHTGATE_HOME") == str(self.path) or any(
+                str(self.path) in word for word in facts["cmdline"] or ()
+            )
+            if ours and facts["status"] != psutil.STATUS_ZOMBIE:
+                found.append(f"{facts['pid']} {' '.join(facts['cmdline'] or ())}")
+        return found
+
+
+@pytest.fixture(scope="module")
+def small():
+    """``small({path: value, …})``: the ``--set`` words of a run of test size."""
+
+    def words(changes: dict[str, object] | None = None) -> list[str]:
+        values = SMALL | (changes or {})
+        return [word for path, value in values.items() for word in ("--set", f"{path}={value}")]
+
+    return words
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return Home(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="module")
+def grafana(home):
+    """A server that takes dashboards and remembers them."""
+    seen: list[tuple[str, str | None, dict]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            seen.append((self.path, self.headers.get("Authorization"), body))
+            answer = json.dumps(
+                {"id": 1, "uid": body["dashboard"]["uid"], "url": "/d/x", "status": "success", "version": 1}
+            ).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    home.env |= {"GRAFANA_URL": f"http://127.0.0.1:{server.server_port}", "GRAFANA_TOKEN": "a-token-for-the-test"}
+    yield seen
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def statsd(home):
+    """A UDP socket in the place of statsd."""
+    receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    receiver.bind(("127.0.0.1", 0))
+    receiver.settimeout(1)
+    home.env |= {"STATSD_HOST": "127.0.0.1", "STATSD_PORT": str(receiver.getsockname()[1])}
+    yield receiver
+    receiver.close()

@@ -1,0 +1,149 @@
+"""Nights through the scheduler of one stack that is up: a breach, a good one, a broken one, and the form."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import requests
+
+from nightgate.results.store import Store
+from nightgate.stack import airflow
+from nightgate.stack.client import DAG_ID, AirflowClient
+
+
+@pytest.fixture(scope="module")
+def stack(home, grafana, statsd):
+    """`nightgate up`, and `nightgate down` at the end."""
+    started = home.nightgate("up")
+    assert started.returncode == 0, started.stderr
+    state = json.loads((home.path / "stack.json").read_text())
+    assert state["url"] in started.stdout
+    yield state
+    assert home.nightgate("down").returncode == 0
+    assert home.processes() == []
+
+
+@pytest.fixture(scope="module")
+def client(home, stack):
+    return AirflowClient(stack["url"], stack["user"], airflow.password(home.path))
+
+
+@pytest.fixture(scope="module")
+def breach(home, stack, small):
+    done = home.nightgate("run", "--json", *small({"objectives.hybrid_ann.latency_p95": "1e-6"}))
+    assert done.stdout, done.stderr
+    return done, json.loads(done.stdout)
+
+
+def test_a_breach_exits_with_1_and_fails_the_run_in_airflow(breach, client):
+    done, summary = breach
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.strip().splitlines()[-1] == "nightgate: exit code 1: an objective is breached"
+    assert summary["state"] == "breach"
+    assert client.run_state(summary["run_id"]) == "failed"
+    states = {task["task_id"]: task["state"] for task in client.tasks(summary["run_id"])}
+    assert states["hybrid_ann.cpu.gate"] == "failed"
+    assert states["transcription.cpu.gate"] == states["pgvector_search.cpu.gate"] == "success"
+    assert states["transcription.gpu.prepare"] == "skipped"
+    assert states["upload_dashboards"] == "success", "the upload runs after a breach as well"
+
+
+def test_a_breach_keeps_its_own_evidence(breach, home, stack):
+    _, summary = breach
+    folder = home.runs / summary["run_id"]
+    assert json.loads((folder / "summary.json").read_text()) == summary
+    stored = Store(stack["results_url"]).summary(summary["run_id"]).model_dump(mode="json")
+    assert {**stored, "results": _by_identity(stored)} == {**summary, "results": _by_identity(summary)}
+    for benchmark in ("transcription", "hybrid_ann", "pgvector_search"):
+        assert (folder / f"{benchmark}-cpu.json").exists()
+        assert (folder / f"{benchmark}-cpu.npz").stat().st_size > 0
+    assert "breach" in (folder / "report.html").read_text()
+    verdicts = {(r["benchmark"], o["metric"]): o["verdict"] for r in summary["results"] for o in r["objectives"]}
+    assert verdicts.pop(("hybrid_ann", "latency_p95")) == "breach"
+    assert set(verdicts) == {
+        ("transcription", "xrt"), ("hybrid_ann", "recall_at_100"), ("pgvector_search", "recall_at_5"), ("pgvector_search", "latency_p95"),
+    }  # fmt: skip
+    assert set(verdicts.values()) == {"pass"}
+
+
+def test_skipped_gpu_work_is_in_the_summary_with_its_reason(breach):
+    _, summary = breach
+    gpu = [r for r in summary["results"] if r["device"] == "gpu"]
+    assert {r["benchmark"] for r in gpu} == {"transcription", "hybrid_ann"}
+    assert all(r["status"] == "skipped" and r["reason"] for r in gpu)
+
+
+def test_the_dashboards_reach_grafana_with_the_token(breach, grafana):
+    boards = {body["dashboard"]["title"]: (path, token, body) for path, token, body in grafana}
+    path, token, body = boards["Cache-Backpressure"]
+    assert (path, token) == ("/api/dashboards/db", "Bearer a-token-for-the-test")
+    assert body["dashboard"]["id"] is None
+    assert body["overwrite"] is True
+
+
+def test_the_gauge_reaches_statsd(breach, statsd):
+    seen = []
+    try:
+        while not any(packet.startswith(b"whisper_xrt,device=cpu:") for packet in seen):
+            seen += statsd.recv(65536).splitlines()
+    except TimeoutError:
+        pytest.fail(f"no whisper_xrt among {seen}")
+
+
+def test_metrics_are_served_by_the_api_server(breach, stack):
+    page = requests.get(f"{stack['url']}/nightgate/metrics", timeout=10)
+    assert page.status_code == 200
+    (line,) = [line for line in page.text.splitlines() if line.startswith("whisper_xrt{")]
+    name, value = line.split()
+    assert name == 'whisper_xrt{device="cpu"}'
+    xrt = [
+        r["metrics"]["xrt"]["value"] for r in breach[1]["results"] if r["benchmark"] == "transcription" and r["metrics"]
+    ]
+    assert float(value) == max(xrt)
+
+
+def test_the_board_wants_a_login(breach, stack, client):
+    assert requests.get(f"{stack['url']}/nightgate/", timeout=10).status_code in (401, 403)
+    client.run_state(breach[1]["run_id"])  # logs in
+    page = client._session.get(f"{stack['url']}/nightgate/", timeout=10)
+    assert page.status_code == 200
+    assert breach[1]["run_id"] in page.text
+
+
+def test_a_good_night_exits_with_0(home, stack, client, small):
+    done = home.nightgate("run", "--benchmarks", "hybrid_ann", *small())
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.strip().splitlines()[-1] == "nightgate: exit code 0: all objectives hold"
+    run_id = max(path.name for path in home.runs.iterdir())
+    assert client.run_state(run_id) == "success"
+
+
+def test_a_truncated_model_exits_with_3(home, stack, small, tmp_path):
+    model = tmp_path / "ggml-broken.bin"
+    model.write_bytes(b"lmgg" + b"\0" * 100)
+    done = home.nightgate("run", "--benchmarks", "transcription", "--json", *small({"transcription.model": model}))
+    assert done.returncode == 3, done.stderr
+    failed = [r for r in json.loads(done.stdout)["results"] if r["device"] == "cpu"]
+    assert {r["status"] for r in failed} == {"failed"}
+    assert all("ggml-broken.bin" in r["reason"] for r in failed)
+
+
+def test_the_form_refuses_nonsense(stack, client):
+    client.healthy()
+    client.parsed_at()
+    answer = client._session.post(
+        f"{stack['url']}/api/v2/dags/{DAG_ID}/dagRuns",
+        json={"dag_run_id": "nonsense", "logical_date": None, "conf": {"hybrid_ann.rows": 1}}, timeout=10,
+    )  # fmt: skip
+    assert answer.status_code == 400
+    assert "hybrid_ann.rows" in answer.text
+
+
+def test_no_night_fired_by_itself(stack, client):
+    runs = client._call("GET", f"/dags/{DAG_ID}/dagRuns")["dag_runs"]
+    assert {run["run_type"] for run in runs} == {"manual"}
+
+
+def _by_identity(summary):
+    return {(r["benchmark"], r["variant"], r["device"]): r for r in summary["results"]}

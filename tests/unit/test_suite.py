@@ -1,0 +1,116 @@
+"""The suite file: layers, overrides, and errors that name the line and the nearest key."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pytest
+from pydantic import Field
+
+from nightgate.errors import InputError
+from nightgate.suite import BenchmarkSettings, Limit, load_suite, parse_overrides
+
+SUITE = """\
+schema_version: 1
+objectives:
+  walk:
+    xrt: {cpu: "<= 2.0", gpu: "<= 0.5"}
+    latency_p95: "< 0.02"
+walk:
+  variants: [slow]
+  steps: 3
+scales:
+  full:
+    walk: {steps: 30}
+"""
+
+
+class Walk(BenchmarkSettings):
+    known_variants: ClassVar = ("slow", "fast")
+    steps: int = Field(default=1, ge=1, le=100)
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load(text=SUITE, scale="smoke", **overrides):
+        file = tmp_path / "suite.yaml"
+        file.write_text(text)
+        return load_suite(file, {"walk": Walk}, scale, overrides.get("set"))
+
+    return load
+
+
+def test_the_scale_lies_over_the_base_and_the_override_over_both(load):
+    assert load().settings["walk"].steps == 3
+    assert load(scale="full").settings["walk"].steps == 30
+    assert load(scale="full", set={"walk.steps": 7}).settings["walk"].steps == 7
+
+
+def test_objectives_hold_per_device_or_for_all(load):
+    objectives = load().objectives["walk"]
+    assert objectives["xrt"] == {"cpu": Limit(op="<=", limit=2.0), "gpu": Limit(op="<=", limit=0.5)}
+    assert objectives["latency_p95"]["gpu"] == Limit(op="<", limit=0.02)
+
+
+def test_a_bare_number_keeps_the_operator_and_a_text_replaces_both(load):
+    changed = load(set=parse_overrides(["objectives.walk.latency_p95=1e-6", "objectives.walk.xrt.cpu=> 3"])).objectives
+    assert changed["walk"]["latency_p95"]["cpu"] == Limit(op="<", limit=1e-6)
+    assert changed["walk"]["xrt"]["cpu"] == Limit(op=">", limit=3.0)
+    assert changed["walk"]["xrt"]["gpu"] == Limit(op="<=", limit=0.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            SUITE.replace("  steps: 3", "  stepz: 3"),
+            r"suite.yaml line 8: walk has no key 'stepz'; did you mean 'steps'",
+        ),
+        (
+            SUITE.replace("walk: {steps: 30}", "walk: {steps: 300}"),
+            r"line 11: walk.steps=300.*less than or equal to 100",
+        ),
+        (
+            SUITE.replace("latency_p95", "latency_p59"),
+            r"line 5: objectives.walk has no key 'latency_p59'; did you mean",
+        ),
+        (SUITE.replace('"< 0.02"', "0.02"), r"line 5: 0.02 is not an objective"),
+        (SUITE.replace("[slow]", "[slwo]"), r"line 7.*no variant 'slwo'; did you mean 'slow'"),
+        (SUITE.replace("  full:", "  ful:"), r"line 10: scales has no key 'ful'; did you mean 'full'"),
+        (SUITE + "wlak: {}\n", r"line 12: the suite has no key 'wlak'; did you mean 'walk'"),
+        (SUITE.replace("schema_version: 1", "schema_version: 2"), r"line 1: schema_version must be 1"),
+        ("- a list", "must be a mapping"),
+        ("{", "not valid YAML"),
+    ],
+)
+def test_a_typo_names_its_line_and_the_nearest_key(load, text, message):
+    with pytest.raises(InputError, match=message):
+        load(text)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("walk.stepz=1", "--set walk.stepz: walk has no key 'stepz'; did you mean 'steps'"),
+        ("walk.steps=0", "--set walk.steps: walk.steps=0.*greater than or equal to 1"),
+        ("objectives.walk.xrtt=1", "no objective 'xrtt'; did you mean 'xrt'"),
+        ("objectives.walk.xrt=nan", "must be finite"),
+        ("objectives.walk.xrt=soon", "'soon' is not a number"),
+        ("wlak.steps=1", "no 'wlak'; did you mean 'walk'"),
+        ("walk=1", "a path is BENCHMARK.KEY"),
+        ("walk.steps", "is not PATH=VALUE"),
+    ],
+)
+def test_a_bad_override_is_refused(load, override, message):
+    with pytest.raises(InputError, match=message):
+        load(set=parse_overrides([override]))
+
+
+def test_an_unknown_scale_names_the_nearest(load):
+    with pytest.raises(InputError, match="no scale 'smoek'; did you mean 'smoke'"):
+        load(scale="smoek")
+
+
+def test_a_variant_is_gated_or_a_control_but_not_both(load):
+    with pytest.raises(InputError, match="listed as variant and as control"):
+        load(set={"walk.controls": ["slow"]})
