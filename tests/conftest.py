@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import tempfile
 
+import pytest
+
+_USERS = dict(os.environ)
 # before anything imports Airflow: it reads its home once
 _SCRATCH = tempfile.mkdtemp(prefix="nightgate-tests-")
 os.environ["AIRFLOW_HOME"] = f"{_SCRATCH}/airflow"
@@ -13,6 +16,12 @@ os.environ["NIGHTGATE_HOME"] = f"{_SCRATCH}/home"
 os.environ["NIGHTGATE_RUNS"] = f"{_SCRATCH}/runs"
 for name in ("GRAFANA_URL", "GRAFANA_TOKEN"):
     os.environ.pop(name, None)
+
+
+@pytest.fixture
+def users_environment() -> dict[str, str]:
+    """The environment as the user has it: the heavy tests use what is prepared and keep what they measure."""
+    return dict(_USERS)
 
 
 def pytest_sessionfinish() -> None:

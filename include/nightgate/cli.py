@@ -33,6 +33,8 @@ app.add_typer(cache_app, name="cache")
 out = terminal.console()
 err = terminal.console(stderr=True)
 
+_TYPER_INTERRUPTED = 130
+
 Scale = Annotated[str, typer.Option(help="smoke (minutes) or full (a million vectors).")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a suite value.")]
 Json = Annotated[bool, typer.Option("--json", help="Only JSON on stdout; everything else goes to stderr.")]
@@ -203,7 +205,10 @@ def doctor() -> None:
 def main() -> None:
     """Entry point: every deliberate error becomes one sentence and its exit code."""
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)  # typer turns Ctrl-C into 130
+        if code == _TYPER_INTERRUPTED:
+            raise KeyboardInterrupt
+        sys.exit(code)
     except NightgateError as error:
         err.print(str(error), style="red", highlight=False, soft_wrap=True)
         _leave(error.exit_code)

@@ -155,6 +155,7 @@ def gate(plan: Plan, benchmark: str, device: Device, store_url: str | None) -> N
 
 def report(plan: Plan, store_url: str | None) -> Summary:
     """Close the run: what left no record is recorded as failed, then summary, store and ``report.html`` are written."""
+    paths.run_dir(plan.run_id).mkdir(parents=True, exist_ok=True)
     records = {(r.benchmark, r.device, r.variant): r for r in files.read_records(plan.run_id)}
     for benchmark, device in plan.work:
         if not any(key[:2] == (benchmark, device) for key in records):
@@ -174,8 +175,7 @@ def report(plan: Plan, store_url: str | None) -> Summary:
         store = Store(store_url)
         store.migrate()
         store.save_summary(summary)
-    folder = paths.run_dir(plan.run_id)
-    (folder / "report.html").write_text(render_report(summary, folder), encoding="utf-8")
+    files.write_report(plan.run_id, render_report(summary, paths.run_dir(plan.run_id)))
     return summary
 
 

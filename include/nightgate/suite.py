@@ -201,7 +201,9 @@ def _validate(
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0]) if first["loc"] else ""
-        place = f"--set {name}.{key}" if key in set_by_user else where(("scales", scale, name, key), (name, key), (name,))
+        place = (
+            f"--set {name}.{key}" if key in set_by_user else where(("scales", scale, name, key), (name, key), (name,))
+        )
         fields = tuple(model.model_fields)
         if first["type"] == "extra_forbidden":
             raise InputError(f"{place}: {name} has no key {key!r}{_nearest(key, fields)}", _choices(fields)) from None
@@ -231,7 +233,9 @@ def _objectives(raw: Any, models: Mapping[str, Any], where: _Where) -> Objective
 def _limit(text: Any, place: str) -> Limit:
     op = next((op for op in _OPS if isinstance(text, str) and text.strip().startswith(op)), None)
     if op is None:
-        raise InputError(f"{place}: {text!r} is not an objective", 'write an operator and a number, for example "< 0.02"')
+        raise InputError(
+            f"{place}: {text!r} is not an objective", 'write an operator and a number, for example "< 0.02"'
+        )
     return Limit(op=op, limit=_number(text.strip()[len(op) :], place))
 
 
@@ -270,7 +274,9 @@ def _override_limit(objectives: Objectives, path: Path_, value: Any) -> None:
     level: Any = objectives
     for key in path[:2]:
         if key not in level:
-            raise InputError(f"{place}: there is no objective {key!r}{_nearest(key, tuple(level))}", _choices(tuple(level)))
+            raise InputError(
+                f"{place}: there is no objective {key!r}{_nearest(key, tuple(level))}", _choices(tuple(level))
+            )
         level = level[key]
     devices = path[2:] or tuple(level)
     if len(path) not in (2, 3) or any(device not in level for device in devices):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +106,7 @@ def _time(settings: Settings, variant: str, prepared: dict[str, Any], record: Re
     record.detail = {
         "knob": answers[0]["knob"], "tuning_reached_target": answers[0]["reached"], "tuning": answers[0]["curve"],
         "build_peak_rss_bytes": index["peak_rss_bytes"], "index": {k: index[k] for k in ("lists", "pq") if k in index},
-        "versions": {name: version(name) for name in ("faiss-cpu", "nmslib", "numpy")},
+        "versions": answers[0]["versions"],
     }  # fmt: skip
     return np.concatenate(durations), recall
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ def time_strategy(request: dict[str, Any]) -> dict[str, Any]:
     np.save(Path(request["folder"], "durations.npy"), durations)
     truth = open_truth(truth_folder, "queries")
     np.save(Path(request["folder"], "recall.npy"), recall.per_query(found, truth, data.base, queries, K))
-    return answer | {"first_touch_ns": int(first[0, 0]), "stages": _stages(strategy, queries)}
+    versions = {"faiss": faiss.__version__, "nmslib": version("nmslib"), "numpy": np.__version__}
+    return answer | {"first_touch_ns": int(first[0, 0]), "stages": _stages(strategy, queries), "versions": versions}
 
 
 def _tune(strategy: Any, data: synthetic.Dataset, truth: Any, target: float) -> tuning.Tuned:

@@ -69,7 +69,9 @@ def run_child(
         try:
             code = process.wait(timeout)
         except subprocess.TimeoutExpired:
-            raise ChildError(f"{target} did not finish within {timeout:.0f} s", "raise its timeout or lower the scale") from None
+            raise ChildError(
+                f"{target} did not finish within {timeout:.0f} s", "raise its timeout or lower the scale"
+            ) from None
         finally:
             if process.poll() is None:
                 process.kill()

@@ -8,27 +8,24 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from nightgate.errors import InputError, StackError
 from nightgate.measure import host
 from nightgate.paths import project_root
 from nightgate.stack import airflow
 from nightgate.stack.client import AirflowClient
+from nightgate.stack.guard import Guard, end_sessions
 from nightgate.stack.lock import StackLock
 from nightgate.stack.postgres import Cluster, tuned_for_airflow, tuned_for_vectors
 
 log = logging.getLogger(__name__)
 
 _START_TIMEOUT = 180.0
-_STOP_GRACE = 8.0
 
 
 class Stack:
@@ -49,6 +46,7 @@ class Stack:
         self._meta = Cluster(home / "postgres" / "airflow", tuned_for_airflow())
         self._bench = Cluster(home / "postgres" / "bench", tuned_for_vectors(host.describe().memory_bytes))
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._guard: Guard | None = None
         self.client: AirflowClient | None = None
         self.pgvector_url = os.environ.get("PGVECTOR_URL", "")
         self.results_url = ""
@@ -143,13 +141,14 @@ class Stack:
                 )
 
     def _spawn(self, name: str, environment: dict[str, str]) -> None:
-        words = ["setpriv", "--pdeathsig", "TERM", *airflow.command(*airflow.COMPONENTS[name])]
+        self._guard = self._guard or Guard()
         with open(self._log(name), "wb") as out:
             # sessions of their own: Ctrl-C in the terminal is ours to handle
             self._processes[name] = subprocess.Popen(
-                words, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
-                start_new_session=True,
+                airflow.command(*airflow.COMPONENTS[name]), env=environment, stdin=subprocess.DEVNULL, stdout=out,
+                stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
+        self._guard.watch(self._processes[name].pid)
 
     def _await(self, what: str, ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + _START_TIMEOUT
@@ -169,23 +168,13 @@ class Stack:
         return False
 
     def _stop_processes(self) -> None:
-        # the descendants too: the scheduler would wait for its running tasks to end by themselves
-        family: list[psutil.Process] = []
+        # whole sessions, not only their leaders: the scheduler would wait for its running tasks to end by themselves
+        end_sessions(process.pid for process in self._processes.values())
         for process in self._processes.values():
-            try:
-                parent = psutil.Process(process.pid)
-                family += [parent, *parent.children(recursive=True)]
-            except psutil.NoSuchProcess:
-                continue
-        for process in family:
-            _signal(process, "terminate")
-        _, alive = psutil.wait_procs(family, timeout=_STOP_GRACE)
-        for process in alive:
-            _signal(process, "kill")
-        psutil.wait_procs(alive, timeout=5)
-        for own in self._processes.values():
-            own.wait()
+            process.wait()
         self._processes.clear()
+        if self._guard:
+            self._guard.dismiss()
 
     def _log(self, name: str) -> Path:
         folder = self.home / "logs"
@@ -195,11 +184,6 @@ class Stack:
     def _tail(self, name: str) -> str:
         lines = self._log(name).read_text(errors="replace").strip().splitlines()
         return f"{' | '.join(lines[-3:])} (all of it: {self._log(name)})"
-
-
-def _signal(process: psutil.Process, action: str) -> None:
-    with suppress(psutil.NoSuchProcess):
-        getattr(process, action)()
 
 
 def _free_port() -> int:

@@ -1,0 +1,1 @@
+"""How results leave the house: Prometheus, statsd, Grafana, the HTML report."""

@@ -1,0 +1,115 @@
+"""The text exposition that Prometheus scrapes, computed from stored results each time it is asked for.
+
+Nothing is counted in this process, so workers and restarts change nothing, and a fresh registry each time means that
+a series that is gone is not shown again. Names follow https://prometheus.io/docs/practices/naming/: base units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import get_args
+
+from nightgate import __version__
+from nightgate.publish.figures import epoch, slowest_xrt
+from nightgate.record import Record, Verdict
+from nightgate.results.store import Snapshot
+
+SERIES = ("benchmark", "variant", "device")
+_VERDICTS = get_args(Verdict)
+
+# metric of a record → name, and a label that tells it from its siblings under that name
+_NAMES: dict[str, tuple[str, tuple[str, str] | None]] = {
+    "recall_at_100": ("nightgate_recall_ratio", ("at", "100")),
+    "recall_at_5": ("nightgate_recall_ratio", ("at", "5")),
+    "recall_p5": ("nightgate_recall_worst_ratio", None),
+    "latency_p50": ("nightgate_latency_seconds", ("quantile", "0.5")),
+    "latency_p95": ("nightgate_latency_seconds", ("quantile", "0.95")),
+    "latency_p99": ("nightgate_latency_seconds", ("quantile", "0.99")),
+    "qps": ("nightgate_queries_per_second", None),
+}
+
+
+def samples(record: Record) -> Iterator[tuple[str, dict[str, str], float]]:
+    """Name, labels and value of each metric of a record; Prometheus and statsd share them."""
+    identity = {key: getattr(record, key) for key in SERIES}
+    for metric, found in record.metrics.items():
+        name, extra = _NAMES.get(metric) or (_plain_name(metric, found.unit), None)
+        yield name, identity | (dict([extra]) if extra else {}), found.value
+
+
+def render(snapshot: Snapshot) -> bytes:
+    """The whole page, UTF-8."""
+    from prometheus_client import CollectorRegistry, generate_latest
+
+    page = _Page(CollectorRegistry())
+    page.put("nightgate_build_info", "The version that computed this page.", {"version": __version__}, 1)
+    for device, value in slowest_xrt(_newest_transcription(snapshot.measured)).items():
+        page.put("whisper_xrt", _HELP["whisper_xrt"], {"device": device}, value)
+    for _, record in snapshot.measured:
+        for name, labels, value in samples(record):
+            page.put(name, _HELP.get(name, "Of the newest measurement."), labels, value)
+    for record in snapshot.judged:
+        _put_objectives(page, record)
+    if last := snapshot.last:
+        labels = {"run_id": last.run_id, "scale": last.scale, "state": str(last.state)}
+        page.put("nightgate_run_info", "The run that was judged last.", labels, 1)
+        if last.finished_at:
+            name = "nightgate_last_completion_timestamp_seconds"
+            page.put(name, "When the last run was judged, whatever its state.", {}, epoch(last.finished_at))
+    if snapshot.succeeded_at:
+        name = "nightgate_last_success_timestamp_seconds"
+        page.put(name, "When the last run passed.", {}, epoch(snapshot.succeeded_at))
+    return generate_latest(page.registry)
+
+
+_HELP = {
+    "whisper_xrt": "Processing time per audio time of the slowest gated engine in the newest run.",
+    "nightgate_xrt_ratio": "Processing time per audio time.",
+    "nightgate_wer_ratio": "Word error rate.",
+    "nightgate_recall_ratio": "Mean share of the true nearest neighbours found.",
+    "nightgate_recall_worst_ratio": "The 5th percentile of recall over the queries.",
+    "nightgate_latency_seconds": "Time of one query at a quantile.",
+}
+
+
+class _Page:
+    """Gauges by name, made when first needed: the client refuses the same name twice."""
+
+    def __init__(self, registry) -> None:
+        self.registry = registry
+        self._gauges: dict[str, object] = {}
+
+    def put(self, name: str, text: str, labels: dict[str, str], value: float) -> None:
+        from prometheus_client import Gauge
+
+        if name not in self._gauges:
+            # no `unit=`: the client would append it to the name
+            self._gauges[name] = Gauge(name, text, tuple(labels), registry=self.registry)
+        gauge = self._gauges[name]
+        (gauge.labels(**labels) if labels else gauge).set(value)
+
+
+def _put_objectives(page: _Page, record: Record) -> None:
+    for objective in record.objectives:
+        labels = {key: getattr(record, key) for key in SERIES} | {"metric": objective.metric}
+        page.put("nightgate_objective_limit", "What the objective demands, in base units.", labels, objective.limit)
+        if objective.value is not None:
+            page.put("nightgate_objective_value", "What the objective met, in base units.", labels, objective.value)
+        for verdict in _VERDICTS:
+            held = float(objective.verdict == verdict)
+            page.put(
+                "nightgate_verdict", "1 for the verdict of the newest judgement.", labels | {"verdict": verdict}, held
+            )
+
+
+def _newest_transcription(measured: Sequence[tuple[str, Record]]) -> list[Record]:
+    """Per device, the transcription records of the newest run only: an engine that left must not count as slowest."""
+    newest: dict[str, tuple[str, str]] = {}  # device → (time, run id)
+    ours = [(run_id, record) for run_id, record in measured if record.benchmark == "transcription"]
+    for run_id, record in ours:
+        newest[record.device] = max(newest.get(record.device, ("", "")), (record.finished_at or "", run_id))
+    return [record for run_id, record in ours if run_id == newest[record.device][1]]
+
+
+def _plain_name(metric: str, unit: str) -> str:
+    return f"nightgate_{metric}" if metric.endswith(unit) else f"nightgate_{metric}_{unit}"

@@ -1,0 +1,230 @@
+"""The report of a run: one HTML page that needs nothing else, with the charts drawn from the raw samples."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shlex
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nightgate import __version__
+from nightgate.publish import charts, figures
+from nightgate.record import UNITS, Objective, Record, Summary
+
+if TYPE_CHECKING:
+    import numpy as np
+
+log = logging.getLogger(__name__)
+
+_HERE = Path(__file__).parent
+_GRAVITY = ("breach", "invalid", "inconclusive", "pass")
+_LONG = 600  # characters of one detail
+_SAMPLES = "durations_ns"  # int64 nanoseconds, (passes or repeats, queries or clips)
+
+
+def render_report(summary: Summary, folder: Path) -> str:
+    """The page as text. ``folder`` holds the run's ``.npz`` files; a chart whose samples are missing is left out."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    loader = FileSystemLoader(_HERE)
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"clock": figures.clock, "human": figures.human, "plain": _plain}
+    rows = objective_rows(summary.results)
+    bars = _bars(summary.results)
+    return environment.get_template("report.html").render(
+        summary=summary, rows=rows, version=__version__, style=Markup((_HERE / "style.css").read_text()),
+        headline=headline(summary.state, rows), lead=_lead(rows),
+        objectives_chart=Markup(charts.objectives(bars)) if bars else "",
+        cards=_cards(summary, folder), absent=_absent(summary.results), tiles=_tiles(summary, rows),
+    )  # fmt: skip
+
+
+def objective_rows(records: Iterable[Record]) -> list[dict[str, Any]]:
+    """Every objective as the tables of report and board show it, the gravest first."""
+    rows = []
+    for record in records:
+        for objective in record.objectives:
+            unit = UNITS.get(objective.metric, "")
+            metric = record.metrics.get(objective.metric)
+            rows.append({
+                "benchmark": figures.benchmark_title(record.benchmark), "variant": record.variant, "device": record.device,
+                "metric": figures.metric_title(objective.metric), "limit": figures.limit_text(objective),
+                "value": "–" if objective.value is None else figures.human(objective.value, unit),
+                "interval": (metric and figures.interval(metric)) or "–", "headroom": figures.headroom(objective),
+                "used": figures.used(objective, objective.value), "verdict": objective.verdict, "reason": objective.reason,
+                "key": (record.benchmark, record.variant, record.device, objective.metric), "raw": objective.value,
+                "unit": unit,
+            })  # fmt: skip
+    return sorted(rows, key=lambda row: _GRAVITY.index(row["verdict"]))
+
+
+def headline(state: str, rows: list[dict[str, Any]]) -> str:
+    """The verdict on the run in a few words."""
+    count = sum(row["verdict"] == state for row in rows)
+    one = count == 1
+    if state == "pass":
+        return "The objective holds" if one else f"All {count} objectives hold"
+    if state == "breach":
+        return "1 objective is breached" if one else f"{count} objectives are breached"
+    if state == "inconclusive":
+        return "1 objective is undecided" if one else f"{count} objectives are undecided"
+    return "Not everything could be measured" if rows else "Nothing was judged"
+
+
+def _lead(rows: list[dict[str, Any]]) -> list[str]:
+    """What stands under the headline: each objective that is not met, or the tightest when all are."""
+    unmet = [row for row in rows if row["verdict"] != "pass"]
+    if unmet:
+        return [
+            f"{row['benchmark']}, {row['variant']} on {row['device']}: {row['metric']} is {row['value']}"
+            f" (95 % interval {row['interval']}), the limit {row['limit']}."
+            if row["raw"] is not None
+            else f"{row['benchmark']}, {row['variant']} on {row['device']}: no {row['metric']}. {row['reason'] or ''}"
+            for row in unmet
+        ]
+    known = [row for row in rows if row["used"] is not None]
+    if not known:
+        return []
+    tight = max(known, key=lambda row: row["used"])
+    return [
+        f"The tightest is {tight['metric']} of {tight['benchmark']}, {tight['variant']} on {tight['device']}: "
+        f"{tight['value']} against {tight['limit']}, {tight['headroom']} headroom."
+    ]
+
+
+def _tiles(summary: Summary, rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    held = sum(row["verdict"] == "pass" for row in rows)
+    measured = sum(record.status == "measured" for record in summary.results)
+    seconds = figures.epoch(summary.finished_at) - figures.epoch(summary.started_at)
+    tiles = [
+        (f"{held} of {len(rows)}", "objectives hold"),
+        (f"{measured} of {len(summary.results)}", "variants measured"),
+        (figures.human(seconds, "seconds"), "from start to verdict"),
+    ]
+    spreads = [
+        canary["spread"]
+        for record in summary.results
+        if isinstance(noise := record.detail.get("noise"), dict)
+        for key in ("canary_before", "canary_after")
+        if isinstance(canary := noise.get(key), dict) and "spread" in canary
+    ]
+    if spreads:
+        tiles.append((f"{max(spreads) * 100:.1f} %", "widest noise canary spread"))
+    return tiles
+
+
+def _bars(records: Iterable[Record]) -> list[charts.Bar]:
+    bars = []
+    for record in records:
+        for objective in record.objectives:
+            value = figures.used(objective, objective.value)
+            if value is None or objective.value is None:
+                continue
+            metric = record.metrics.get(objective.metric)
+            ends = [figures.used(objective, end) for end in (metric.ci95 if metric and metric.ci95 else ())]
+            known = [end for end in ends if end is not None] or [value]
+            label = f"{figures.metric_title(objective.metric)} · {record.variant} · {record.device}"
+            text = f"{figures.human(objective.value, UNITS[objective.metric])}, limit {figures.limit_text(objective)}"
+            bars.append(charts.Bar(label, value, min(known), max(known), text, objective.verdict))
+    return sorted(bars, key=lambda bar: _GRAVITY.index(bar.verdict))
+
+
+def _cards(summary: Summary, folder: Path) -> list[dict[str, Any]]:
+    """One card per benchmark and device that was measured."""
+    groups: dict[tuple[str, str], list[Record]] = {}
+    for record in summary.results:
+        if record.status == "measured":
+            groups.setdefault((record.benchmark, record.device), []).append(record)
+    cards = []
+    for (benchmark, device), records in groups.items():
+        records.sort(key=lambda record: (not figures.gated(record), record.variant))
+        names = list(dict.fromkeys(metric for metric in figures.METRICS for r in records if metric in r.metrics))
+        chart, note = _sample_chart(records, folder)
+        command = ["nightgate", "measure", benchmark, "--scale", summary.scale, "--device", device]
+        cards.append({
+            "title": figures.benchmark_title(benchmark), "device": device, "records": records, "chart": chart, "note": note,
+            "metrics": [(figures.metric_title(name), name) for name in names], "command": shlex.join(command),
+            "gated": {record.variant for record in records if figures.gated(record)},
+        })  # fmt: skip
+    return cards
+
+
+def _sample_chart(records: list[Record], folder: Path) -> tuple[str, str]:
+    """The chart of the raw samples and a sentence that explains it; both empty when there are none to draw."""
+    from markupsafe import Markup
+
+    found = [(record, _durations(record, folder)) for record in records]
+    drawn = [(record, seconds) for record, seconds in found if seconds is not None]
+    if not drawn:
+        return "", ""
+
+    def series(record: Record, values: np.ndarray) -> charts.Series:
+        return charts.Series(record.variant, values, figures.gated(record))
+
+    if all("latency_p95" in record.metrics for record, _ in drawn):
+        lines = [series(record, seconds.ravel()) for record, seconds in drawn]
+        sizes = " · ".join(f"{line.name} {line.values.size:,} queries" for line in lines)
+        chart = charts.quantiles(lines, _limit(records, "latency_p95"))
+        return Markup(
+            chart
+        ), f"Each point of a curve is the time within which that share of the queries was answered. {sizes}."
+    audio = [record.detail.get("audio_seconds") for record, _ in drawn]
+    if all("xrt" in record.metrics for record, _ in drawn) and all(audio):
+        dots = [series(record, s.sum(axis=1) / a) for (record, s), a in zip(drawn, audio, strict=True)]
+        chart = charts.repeats(dots, _limit(records, "xrt"), "ratio", "xRT of every repeat")
+        return Markup(chart), "Each dot is the xRT of one repeat over all clips, the bar their mean."
+    return "", ""
+
+
+def _durations(record: Record, folder: Path) -> np.ndarray | None:
+    """Seconds, in the shape they were kept in; None when the file is missing, torn or holds no such samples."""
+    import numpy as np
+
+    if not record.samples:
+        return None
+    try:
+        with np.load(folder / Path(record.samples).name) as arrays:
+            seconds = arrays[f"{record.variant}/{_SAMPLES}"] / 1e9
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        log.warning("no chart for %s: its samples cannot be read (%s)", record.variant, error)
+        return None
+    return seconds if seconds.ndim == 2 and seconds.size > 1 else None
+
+
+def _limit(records: Iterable[Record], metric: str) -> float | None:
+    found: list[Objective] = [o for record in records for o in record.objectives if o.metric == metric]
+    return found[0].limit if found else None
+
+
+def _absent(records: Iterable[Record]) -> list[dict[str, Any]]:
+    """What was skipped or failed; variants that share a reason share a row."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for record in records:
+        if record.status != "measured":
+            key = (record.benchmark, record.device, record.status, record.reason or "no reason was given")
+            groups.setdefault(key, []).append(record.variant)
+    return [
+        {"benchmark": figures.benchmark_title(b), "device": d, "status": status, "reason": reason, "variants": variants}
+        for (b, d, status, reason), variants in groups.items()
+    ]
+
+
+def _plain(value: Any) -> str:
+    """A setting or detail as text: short, and never a wall."""
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "–"}[value]
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, (list, tuple)) and not any(isinstance(item, (list, tuple, Mapping)) for item in value):
+        text = ", ".join(_plain(item) for item in value) or "none"
+    else:
+        text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= _LONG else f"{text[:_LONG]} … ({len(text):,} characters)"

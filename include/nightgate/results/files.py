@@ -1,0 +1,156 @@
+"""The files of a run: ``<runs_dir>/<run_id>/`` with one ``<benchmark>-<device>.json`` per measurement.
+
+Beside them lie ``summary.json``, ``report.html`` and the raw samples (``<benchmark>-<device>.npz``). Every file
+appears under its name only when it is complete (temporary name, sync, rename), so that a killed task leaves none torn.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from nightgate.errors import ArtifactError, InputError
+from nightgate.paths import run_dir, runs_dir
+from nightgate.record import SCHEMA_VERSION, Device, Record, Summary
+
+_BENCHMARK = re.compile(r"[a-z][a-z0-9_]*")
+_NEWEST = 5
+
+_Document = TypeVar("_Document", bound=BaseModel)
+
+
+class _Records(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    run_id: str
+    benchmark: str
+    device: Device
+    results: list[Record]
+
+
+def write_records(run_id: str, benchmark: str, device: Device, records: Sequence[Record]) -> Path:
+    """Write the records of one measurement, replacing those of an earlier try. Returns the file."""
+    path = _measurement_path(run_id, benchmark, device, "json")
+    document = _Records(run_id=run_id, benchmark=benchmark, device=device, results=list(records))
+    return _write(path, document.model_dump_json(indent=1))
+
+
+def read_records(run_id: str) -> list[Record]:
+    """All records of a run, sorted by benchmark, device and variant; empty when none was written yet.
+
+    Raises:
+        InputError: there is no such run. ArtifactError: a file is torn or belongs to another run.
+    """
+    folder = _existing(run_id)
+    records: list[Record] = []
+    for path in sorted([*folder.glob("*-cpu.json"), *folder.glob("*-gpu.json")]):
+        document = _read(path, _Records)
+        if document.run_id != run_id or path.stem != f"{document.benchmark}-{document.device}":
+            owner = f"{document.benchmark}-{document.device} of run {document.run_id}"
+            raise ArtifactError(f"{path} holds the records of {owner}", "move it back to where it came from")
+        records += document.results
+    return sorted(records, key=lambda record: (record.benchmark, record.device, record.variant))
+
+
+def write_summary(summary: Summary) -> Path:
+    """Write ``summary.json``. Returns the file."""
+    return _write(run_dir(summary.run_id) / "summary.json", summary.model_dump_json(indent=1))
+
+
+def read_summary(run_id: str) -> Summary:
+    """The summary of a finished run.
+
+    Raises:
+        InputError: there is no such run. ArtifactError: it has no summary yet, or one that is torn or foreign.
+    """
+    path = _existing(run_id) / "summary.json"
+    if not path.exists():
+        raise ArtifactError(
+            f"run {run_id} has no summary.json", "it is still running or was ended early; look at its log"
+        )
+    summary = _read(path, Summary)
+    if summary.run_id != run_id:
+        raise ArtifactError(f"{path} is the summary of run {summary.run_id}", "move it back to where it came from")
+    return summary
+
+
+def write_report(run_id: str, html: str) -> Path:
+    """Write ``report.html``. Returns the file."""
+    return _write(report_path(run_id), html)
+
+
+def report_path(run_id: str) -> Path:
+    return run_dir(run_id) / "report.html"
+
+
+def samples_path(run_id: str, benchmark: str, device: Device) -> Path:
+    """Where the raw samples of one measurement go; the folder exists afterwards."""
+    path = _measurement_path(run_id, benchmark, device, "npz")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def newest_runs(limit: int = _NEWEST) -> list[str]:
+    """The ids of the runs that have a folder, newest first."""
+    try:
+        folders = [entry for entry in os.scandir(runs_dir()) if entry.is_dir() and not entry.name.startswith(".")]
+    except FileNotFoundError:
+        return []
+    folders.sort(key=lambda entry: (entry.stat().st_mtime, entry.name), reverse=True)
+    return [entry.name for entry in folders[:limit]]
+
+
+def _measurement_path(run_id: str, benchmark: str, device: str, suffix: str) -> Path:
+    if not _BENCHMARK.fullmatch(benchmark):
+        raise InputError(f"benchmark {benchmark!r} cannot name a file", "use small letters, digits and _")
+    return run_dir(run_id) / f"{benchmark}-{device}.{suffix}"
+
+
+def _existing(run_id: str) -> Path:
+    folder = run_dir(run_id)
+    if not folder.is_dir():
+        newest = newest_runs()
+        hint = f"the newest runs are {', '.join(newest)}" if newest else "start one with `make run`"
+        raise InputError(f"there is no run {run_id!r} in {runs_dir()}", hint)
+    return folder
+
+
+def _read(path: Path, model: type[_Document]) -> _Document:
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read ({error.strerror})") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        detail = f"{place}: {first['msg']}" if place else first["msg"]
+        raise ArtifactError(
+            f"{path} is torn or was not written by this version ({detail})", "run the benchmark again"
+        ) from None
+
+
+def _write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with open(draft, "x", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.rename(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the new name itself must survive a power cut
+    finally:
+        os.close(folder)
+    return path

@@ -1,0 +1,253 @@
+"""The results store: PostgreSQL through psycopg 3, a short connection per call or one for a whole ``with`` block.
+
+The tables (`schema.sql`) hold each record whole, as jsonb, beside its key columns. Saving is an upsert by run id,
+benchmark, variant and device, so that a task that is killed and runs again ends in the same state.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from nightgate.errors import InputError, ServiceUnavailable
+from nightgate.record import Device, Record, Summary, Verdict, utc_now
+from nightgate.results import queries
+
+if TYPE_CHECKING:
+    import psycopg
+
+_CONNECT_TIMEOUT = "5"  # seconds; libpq wants text
+_FORGET_AFTER = "30 days"  # a variant that left the suite leaves /metrics after this
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as the board lists it. ``state`` and ``finished_at`` are None until it is judged.
+
+    The results come without their ``settings`` and ``detail``.
+    """
+
+    run_id: str
+    dag_id: str
+    scale: str
+    state: Verdict | None
+    started_at: str | None
+    finished_at: str | None
+    results: list[Record] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One night of one metric, in its base unit."""
+
+    run_id: str
+    measured_at: str
+    value: float
+    ci95: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What /metrics shows: per series the newest measured record (with its run) and the newest judged one."""
+
+    measured: list[tuple[str, Record]] = field(default_factory=list)
+    judged: list[Record] = field(default_factory=list)
+    last: Run | None = None
+    succeeded_at: str | None = None
+
+
+class _NoTables(ServiceUnavailable):
+    pass
+
+
+class Store:
+    """The results of all runs.
+
+    Every method raises `ServiceUnavailable` when the server does not answer or refuses; no message holds the
+    password. Reading a database without Nightgate's tables finds no runs.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Args: url: a ``postgresql://`` URI or a libpq ``key=value`` string. Raises InputError when it is neither."""
+        import psycopg
+
+        try:
+            given = psycopg.conninfo.conninfo_to_dict(url)
+        except psycopg.Error:  # its text may quote the whole url
+            raise InputError(
+                "the url of the results database is not valid", "write postgresql://user:password@host/db"
+            ) from None
+        self._parameters = {"connect_timeout": _CONNECT_TIMEOUT, "application_name": "nightgate", **given}
+        self._held: psycopg.Connection | None = None
+
+    def __enter__(self) -> Store:
+        """Until the block ends, all calls share one connection."""
+        self._held = self._connect()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._held:
+            self._held.close()
+            self._held = None
+
+    def __repr__(self) -> str:
+        return f"Store({self._place})"
+
+    def migrate(self) -> None:
+        """Make the schema and its tables where they are missing."""
+        with self._session() as connection:
+            connection.execute(Path(__file__).with_name("schema.sql").read_text())
+
+    def save_records(self, run_id: str, dag_id: str, scale: str, records: Sequence[Record]) -> None:
+        """Upsert the records of one measurement; the run appears with them."""
+        with self._session() as connection:
+            connection.execute(queries.INSERT_RUN, (run_id, dag_id, scale))
+            _put(connection, run_id, records)
+
+    def save_summary(self, summary: Summary) -> None:
+        """Upsert a judged run. Its records become exactly those of the summary."""
+        head = summary.model_dump_json(exclude={"results"})
+        row = (summary.run_id, summary.dag_id, summary.scale, summary.state, summary.finished_at, head)
+        with self._session() as connection:
+            connection.execute(queries.UPSERT_RUN, row)
+            connection.execute("DELETE FROM nightgate.results WHERE run_id = %s", (summary.run_id,))
+            _put(connection, summary.run_id, summary.results)
+
+    def runs(self, limit: int = 30) -> list[Run]:
+        """The newest runs, the ones not yet judged included, newest first."""
+        heads = self._read(queries.RUNS, (limit,))
+        results: dict[str, list[Record]] = {row[0]: [] for row in heads}
+        for run_id, record in self._read(queries.RUN_RESULTS, (list(results),)):
+            results[run_id].append(Record.model_validate(record))
+        return [Run(*row, results=results[row[0]]) for row in heads]
+
+    def summary(self, run_id: str) -> Summary | None:
+        """The summary of a judged run, its results sorted by benchmark, device and variant; None if there is none."""
+        heads = self._read("SELECT head FROM nightgate.runs WHERE run_id = %s AND state IS NOT NULL", (run_id,))
+        if not heads:
+            return None
+        rows = self._read(queries.SUMMARY_RESULTS, (run_id,))
+        return Summary.model_validate({**heads[0][0], "results": [record for (record,) in rows]})
+
+    def latest(self) -> Summary | None:
+        """The judged run that finished last."""
+        rows = self._read(queries.LAST_FINISHED, ())
+        return self.summary(rows[0][0]) if rows else None
+
+    def history(
+        self, benchmark: str, variant: str, device: Device, metric: str, fingerprint: str, limit: int = 30,
+        *, scale: str | None = None,
+    ) -> list[Point]:  # fmt: skip
+        """The last ``limit`` measured values of one metric on one host, oldest first.
+
+        Give ``scale`` for a comparison: 50,000 rows and a million do not belong to one series.
+        """
+        asked = {"benchmark": benchmark, "variant": variant, "device": device, "metric": metric,
+                 "fingerprint": fingerprint, "scale": scale, "limit": limit}  # fmt: skip
+        rows = self._read(queries.HISTORY, asked)
+        points = []
+        for run_id, measured_at, found in reversed(rows):
+            interval = tuple(found["ci95"]) if found["ci95"] else None
+            points.append(Point(run_id, measured_at.isoformat(), found["value"], interval))
+        return points
+
+    def snapshot(self) -> Snapshot:
+        """What /metrics shows. Its cost grows with the number of series, not with the number of nights."""
+        rows = self._read(queries.NEWEST, (_FORGET_AFTER, _FORGET_AFTER))
+        last = self._read(queries.LAST_FINISHED, ())
+        succeeded = self._read(queries.LAST_SUCCESS, ())
+        return Snapshot(
+            measured=[(run_id, Record.model_validate(record)) for run_id, record, _ in rows if record],
+            judged=[Record.model_validate(record) for _, _, record in rows if record],
+            last=Run(*last[0]) if last else None,
+            succeeded_at=succeeded[0][0] if succeeded else None,
+        )
+
+    @property
+    def _place(self) -> str:
+        found = self._parameters
+        return f"{found.get('host', 'localhost')}:{found.get('port', 5432)}/{found.get('dbname', '')}"
+
+    def _read(self, query: str, values: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        try:
+            with self._session() as connection:
+                return connection.execute(query, values).fetchall()
+        except _NoTables:
+            return []
+
+    @contextmanager
+    def _session(self) -> Iterator[psycopg.Connection]:
+        """A connection in a transaction of its own, which is committed at the end."""
+        import psycopg
+
+        connection = self._held or self._connect()
+        try:
+            with connection.transaction():
+                yield connection
+        except psycopg.errors.UndefinedTable:
+            raise _NoTables(
+                f"the database at {self._place} has no results yet", "start a run, it makes the tables"
+            ) from None
+        except psycopg.Error as error:
+            raise self._refused(error) from None
+        finally:
+            if connection is not self._held:
+                connection.close()
+
+    def _connect(self) -> psycopg.Connection:
+        import psycopg
+
+        try:
+            return psycopg.connect(**self._parameters, autocommit=True)  # transactions are opened by hand
+        except psycopg.Error as error:
+            raise self._refused(error) from None
+
+    def _refused(self, error: Exception) -> ServiceUnavailable:
+        reason = " ".join(str(error).split())
+        if password := self._parameters.get("password"):
+            reason = reason.replace(str(password), "***")
+        return ServiceUnavailable(
+            f"the results database at {self._place} cannot be used: {reason}",
+            "check that it runs and that the connection nightgate_results names it",
+        )
+
+
+def url_from_airflow(uri: str) -> str:
+    """An Airflow connection URI as one that libpq accepts.
+
+    ``postgres://``, ``postgresql+psycopg2://`` and the like become ``postgresql://``; of the query only what libpq
+    knows stays (Airflow adds its own extras there).
+    """
+    from psycopg import pq
+
+    parts = urlsplit(uri)
+    if parts.scheme.partition("+")[0] not in ("postgres", "postgresql"):
+        raise InputError(
+            f"the results connection has the type {parts.scheme or 'none'!r}, not postgres",
+            "set AIRFLOW_CONN_NIGHTGATE_RESULTS to postgres://user:password@host/db",
+        )
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    extra = query.pop("__extra__", None)
+    if extra:
+        query |= {key: str(value) for key, value in json.loads(extra).items()}
+    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
+    kept = {key: value for key, value in query.items() if key in known}
+    return urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(kept), ""))
+
+
+def _put(connection: psycopg.Connection, run_id: str, records: Sequence[Record]) -> None:
+    rows = [
+        (
+            run_id, record.benchmark, record.variant, record.device, record.status, bool(record.objectives),
+            record.host.fingerprint if record.host else None,
+            record.finished_at or record.started_at or utc_now(), record.model_dump_json(),
+        )
+        for record in records
+    ]  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.executemany(queries.UPSERT_RESULT, rows)

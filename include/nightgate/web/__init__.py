@@ -1,0 +1,1 @@
+"""The board that Airflow shows, and /metrics."""

@@ -1,0 +1,151 @@
+"""The board: the last runs and their verdicts, each run's report, and /metrics for Prometheus.
+
+Everything is read from the store and the run folders when it is asked for; the app keeps no state. It knows nothing
+of Airflow: whoever mounts it passes the address of the store and the dependencies that let a user in.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
+from fastapi.responses import HTMLResponse
+
+from nightgate import __version__, paths
+from nightgate.errors import InputError, NightgateError
+from nightgate.publish import figures, report
+from nightgate.results.store import Run, Store
+
+_SHOWN = 30
+_HERE = Path(__file__).parent
+_TOKEN = "NIGHTGATE_METRICS_TOKEN"
+_HEADERS = {
+    # the pages run no script and load nothing; Airflow shows them in a frame of its own origin
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+def create_app(store_url: Callable[[], str], dependencies: Sequence[Any] = ()) -> FastAPI:
+    """The app.
+
+    Args:
+        store_url: asked at each request, so that a changed connection needs no restart.
+        dependencies: FastAPI ``Depends`` of the board's routes. /metrics is outside of them: Prometheus cannot log
+            in, so it is open to this host and needs ``Authorization: Bearer $NIGHTGATE_METRICS_TOKEN`` from others.
+    """
+    app = FastAPI(title="Nightgate", docs_url=None, redoc_url=None, openapi_url=None)
+    board = APIRouter(dependencies=list(dependencies))
+
+    @app.get("/metrics")
+    def metrics(request: Request) -> Response:
+        if not _may_scrape(request):
+            raise HTTPException(401, f"send the token of {_TOKEN}", {"WWW-Authenticate": "Bearer"})
+        from prometheus_client import CONTENT_TYPE_LATEST
+
+        from nightgate.publish import prometheus
+
+        try:
+            page = prometheus.render(Store(store_url()).snapshot())
+        except NightgateError as error:
+            return Response(f"{error}\n", 503, media_type="text/plain")
+        return Response(page, media_type=CONTENT_TYPE_LATEST)
+
+    @board.get("/")
+    def index() -> HTMLResponse:
+        try:
+            runs = Store(store_url()).runs(_SHOWN)
+        except NightgateError as error:
+            return _page(503, problem=str(error), runs=[], newest=None, rows=[], headline="")
+        newest = next((run for run in runs if run.state), None)
+        rows = _with_history(newest, runs) if newest else []
+        headline = report.headline(str(newest.state), rows) if newest else "No run has been judged yet"
+        return _page(200, problem="", runs=[_line(run) for run in runs], newest=newest, rows=rows, headline=headline)
+
+    @board.get("/runs/{run_id}")
+    def run(run_id: str) -> HTMLResponse:
+        try:
+            page = (paths.run_dir(run_id) / "report.html").read_bytes()
+        except InputError as error:
+            raise HTTPException(404, str(error)) from None
+        except OSError:
+            raise HTTPException(
+                404, f"run {run_id} has no report on this machine: it runs still, or ran elsewhere"
+            ) from None
+        return HTMLResponse(page, headers=_HEADERS)
+
+    app.include_router(board)
+    return app
+
+
+def _may_scrape(request: Request) -> bool:
+    forwarded = {"forwarded", "x-forwarded-for", "x-real-ip"} & set(request.headers)
+    if not forwarded and request.client and _is_loopback(request.client.host):
+        return True
+    expected = os.environ.get(_TOKEN, "")
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    same = hmac.compare_digest(given.strip().encode(), expected.encode())
+    return bool(expected) and scheme.lower() == "bearer" and same
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _page(status: int, **values: Any) -> HTMLResponse:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    loader = FileSystemLoader(_HERE)
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["clock"] = figures.clock
+    style = Markup(Path(report.__file__).with_name("style.css").read_text())
+    page = environment.get_template("board.html").render(style=style, version=__version__, **values)
+    return HTMLResponse(page, status, headers=_HEADERS)
+
+
+def _line(run: Run) -> dict[str, Any]:
+    """One run in the list."""
+    rows = report.objective_rows(run.results)
+    duration = "–"
+    if run.started_at and run.finished_at:
+        duration = figures.human(figures.epoch(run.finished_at) - figures.epoch(run.started_at), "seconds")
+    unmet = [f"{row['metric']} of {row['variant']} on {row['device']}" for row in rows if row["verdict"] != "pass"]
+    return {
+        "run": run, "state": run.state or "running", "duration": duration, "unmet": unmet,
+        "held": sum(row["verdict"] == "pass" for row in rows), "objectives": len(rows),
+        "has_report": (paths.run_dir(run.run_id) / "report.html").exists(),
+    }  # fmt: skip
+
+
+def _with_history(newest: Run, runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """The objectives of ``newest``, each with the value before it and the run since which its verdict is the same.
+
+    Only judged runs of the same scale on the same host are compared.
+    """
+    older = [run for run in runs[runs.index(newest) + 1 :] if run.state and run.scale == newest.scale]
+    hosts = {run.run_id: {record.host.fingerprint for record in run.results if record.host} for run in (newest, *older)}
+    comparable = [run for run in older if hosts[run.run_id] == hosts[newest.run_id]]
+    past = [(run, {row["key"]: row for row in report.objective_rows(run.results)}) for run in comparable]
+    rows = report.objective_rows(newest.results)
+    for row in rows:
+        seen = [(run, found[row["key"]]) for run, found in past if row["key"] in found]
+        row["before"] = seen[0][1]["value"] if seen else None
+        since = newest
+        for run, found in seen:
+            if found["verdict"] != row["verdict"]:
+                break
+            since = run
+        row["since"] = since.started_at
+    return rows

@@ -1,0 +1,62 @@
+"""Shows the Nightgate board inside Airflow, at ``/nightgate/``, and serves ``/nightgate/metrics``.
+
+Every component loads this file, task processes too, so it imports nothing heavy: the app is made at the first request.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from airflow.plugins_manager import AirflowPlugin
+
+
+def store_url() -> str:
+    """Where the results are: the Airflow connection ``nightgate_results``, or its environment variable."""
+    from airflow.exceptions import AirflowNotFoundException
+    from airflow.models.connection import Connection
+
+    from nightgate.errors import ServiceUnavailable
+    from nightgate.results.store import url_from_airflow
+
+    try:
+        connection = Connection.get_connection_from_secrets("nightgate_results")
+    except AirflowNotFoundException:
+        raise ServiceUnavailable(
+            "there is no Airflow connection nightgate_results", "add it, or set AIRFLOW_CONN_NIGHTGATE_RESULTS"
+        ) from None
+    return url_from_airflow(connection.get_uri())
+
+
+@cache
+def board() -> Any:
+    from airflow.api_fastapi.auth.managers.models.resource_details import AccessView
+    from airflow.api_fastapi.core_api.security import requires_access_view
+    from fastapi import Depends
+
+    from nightgate.web.app import create_app
+
+    # a mounted app inherits no authentication from Airflow: without this line everybody could read the board
+    return create_app(store_url, dependencies=[Depends(requires_access_view(AccessView.PLUGINS))])
+
+
+class LazyBoard:
+    """The board as an ASGI app that is imported when it is first asked for."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await board()(scope, receive, send)
+
+
+class NightgatePlugin(AirflowPlugin):
+    name = "nightgate"
+    fastapi_apps = [{"app": LazyBoard(), "url_prefix": "/nightgate", "name": "Nightgate"}]  # noqa: RUF012
+    external_views = [  # noqa: RUF012
+        {
+            "name": "Nightgate",
+            # the slash at the end matters: without it Airflow's own pages answer
+            "href": "nightgate/",
+            "url_route": "nightgate",
+            "destination": "nav",
+            "category": "browse",
+        }
+    ]

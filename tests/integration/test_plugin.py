@@ -1,0 +1,55 @@
+import json
+import os
+import subprocess
+import sys
+
+from nightgate import paths
+
+# Airflow reads its settings when it is imported, so it gets a process of its own.
+PROGRAM = """
+import json, sys
+import airflow.plugins_manager as manager
+
+before = set(sys.modules)
+names = [plugin.name for plugin in manager._get_plugins()[0]]
+loaded = {name.split(".")[0] for name in set(sys.modules) - before} - {"airflow"}
+
+from airflow.api_fastapi.app import create_app
+from starlette.testclient import TestClient
+
+app = create_app(apps="core")
+
+def status(path, host="127.0.0.1"):
+    answer = TestClient(app, client=(host, 50000), raise_server_exceptions=False).get(path)
+    return [answer.status_code, answer.headers["content-type"].split(";")[0]]
+
+print("ANSWER " + json.dumps({
+    "names": names, "errors": manager.get_import_errors(), "loaded": sorted(loaded),
+    "metrics": status("/nightgate/metrics"), "metrics_elsewhere": status("/nightgate/metrics", "10.0.0.9"),
+    "board": status("/nightgate/"), "run": status("/nightgate/runs/night-1"),
+    "views": [view["href"] for view in manager._get_ui_plugins()[0]],
+}))
+"""
+
+
+def test_the_plugin_loads_light_and_is_closed_in_a_real_airflow(postgres_url, tmp_path):
+    host = postgres_url.split("host=")[1]
+    env = os.environ | {
+        "AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__LOAD_EXAMPLES": "False", "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(paths.project_root() / "plugins"), "PYTHONDONTWRITEBYTECODE": "1",
+        "AIRFLOW_CONN_NIGHTGATE_RESULTS": f"postgres://postgres:@/postgres?host={host}",
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, timeout=120, check=False
+    )
+    lines = [line for line in done.stdout.splitlines() if line.startswith("ANSWER ")]
+    assert lines, done.stderr[-3000:]
+    answer = json.loads(lines[0].removeprefix("ANSWER "))
+    assert answer["names"] == ["nightgate"]
+    assert answer["errors"] == {}
+    assert answer["loaded"] == ["nightgate_plugin"]
+    assert answer["metrics"] == [200, "text/plain"]
+    assert answer["metrics_elsewhere"][0] == 401
+    assert answer["board"][0] == 401
+    assert answer["run"][0] == 401
+    assert answer["views"] == ["nightgate/"]

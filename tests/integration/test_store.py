@@ -1,0 +1,226 @@
+import json
+from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from nightgate.errors import InputError, ServiceUnavailable
+from nightgate.record import Host, Objective, Record, Summary
+from nightgate.results import queries
+from nightgate.results.store import Snapshot, Store, url_from_airflow
+
+HOST = Host(fingerprint="abc", cpu="a cpu", cores=2, memory_bytes=2**34)
+
+
+@pytest.fixture
+def url(postgres_url):
+    """A database of its own: the server is shared by the whole test session."""
+    name = f"store_{uuid4().hex[:12]}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    yield make_conninfo(postgres_url, dbname=name)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def store(url):
+    made = Store(url)
+    made.migrate()
+    return made
+
+
+def record(variant="hybrid", night=1, p95=0.0012, verdict="pass", status="measured", device="cpu", host=HOST):
+    made = Record(
+        benchmark="hybrid_ann", variant=variant, device=device, status=status, host=host,
+        settings={"variants": ["hybrid"], "rows": 50_000}, detail={"knobs": {"ef": 100}, "tiny": 1e-9},
+        started_at=f"2099-11-{night:02d}T02:00:00.000Z", finished_at=f"2099-11-{night:02d}T02:01:00.123Z",
+    )  # fmt: skip
+    if status == "measured":
+        made.add("latency_p95", p95, 3000, (p95 * 0.9, p95 * 1.1))
+    if verdict:
+        value = p95 if status == "measured" else None
+        made.objectives = [Objective(metric="latency_p95", op="<", limit=0.02, value=value, verdict=verdict)]
+    return made
+
+
+def summary(night=1, state="pass", records=None, scale="smoke"):
+    return Summary(
+        run_id=f"night-{night:02d}", dag_id="nightly_benchmarks", scale=scale, state=state, host=HOST,
+        started_at=f"2099-11-{night:02d}T02:00:00.000Z", finished_at=f"2099-11-{night:02d}T02:02:00.5Z",
+        results=[record(night=night)] if records is None else records,
+    )  # fmt: skip
+
+
+def count(url, table):
+    with psycopg.connect(url) as connection:
+        return connection.execute(f"SELECT count(*) FROM nightgate.{table}").fetchone()[0]
+
+
+def test_a_summary_comes_back_exactly(store):
+    kept = summary(
+        records=[record("hnsw", verdict=None), record("hybrid"), record("hybrid", device="gpu", status="skipped")]
+    )
+    store.save_summary(kept)
+    assert store.summary("night-01") == kept
+    assert store.latest() == kept
+    assert store.summary("other") is None
+
+
+def test_saving_again_changes_nothing(store, url):
+    for _ in range(2):
+        store.save_records("night-01", "nightly_benchmarks", "smoke", [record(verdict=None)])
+        store.save_summary(summary())
+    assert (count(url, "runs"), count(url, "results")) == (1, 1)
+    assert store.latest() == summary()
+
+
+def test_a_summary_replaces_what_its_run_no_longer_holds(store):
+    store.save_records("night-01", "nightly_benchmarks", "smoke", [record("dropped"), record("hybrid", p95=9.0)])
+    store.save_summary(summary())
+    assert store.summary("night-01") == summary()
+
+
+def test_a_run_is_listed_before_it_is_judged(store):
+    store.save_summary(summary(1))
+    store.save_records("night-02", "nightly_benchmarks", "full", [record(night=2, verdict=None)])
+    running, done = store.runs()
+    assert (running.run_id, running.scale, running.state, running.finished_at) == ("night-02", "full", None, None)
+    assert (done.run_id, done.state, done.results[0].objectives[0].verdict) == ("night-01", "pass", "pass")
+    assert store.summary("night-02") is None
+    assert store.latest().run_id == "night-01"
+    assert [run.run_id for run in store.runs(limit=1)] == ["night-02"]
+
+
+def test_history_keeps_hosts_scales_and_variants_apart(store):
+    for night in (1, 2, 3):
+        store.save_summary(summary(night, records=[record(night=night, p95=night / 1000), record("hnsw", night=night)]))
+    store.save_summary(summary(4, scale="full", records=[record(night=4, p95=0.5)]))
+    other = HOST.model_copy(update={"fingerprint": "other"})
+    store.save_summary(summary(5, records=[record(night=5, p95=0.7, host=other)]))
+    store.save_summary(summary(6, records=[record(night=6, status="failed", verdict="invalid")]))
+
+    def values(**more):
+        return [point.value for point in store.history("hybrid_ann", "hybrid", "cpu", "latency_p95", "abc", **more)]
+
+    assert values(scale="smoke") == [0.001, 0.002, 0.003]
+    assert values(scale="smoke", limit=2) == [0.002, 0.003]
+    assert values() == [0.001, 0.002, 0.003, 0.5]
+    newest = store.history("hybrid_ann", "hybrid", "cpu", "latency_p95", "abc", scale="smoke")[-1]
+    assert (newest.run_id, newest.ci95) == ("night-03", pytest.approx((0.0027, 0.0033)))
+    assert store.history("hybrid_ann", "hybrid", "cpu", "recall_at_100", "abc") == []
+
+
+def test_the_snapshot_holds_the_newest_measured_and_the_newest_judged(store):
+    store.save_summary(summary(1, records=[record(night=1, p95=0.001), record("left", night=1)]))
+    store.save_summary(summary(2, "invalid", [record(night=2, status="failed", verdict="invalid")]))
+    store.save_records("night-03", "nightly_benchmarks", "smoke", [record("hnsw", night=3, verdict=None)])
+    found = store.snapshot()
+    assert [(run_id, r.variant) for run_id, r in found.measured] == [
+        ("night-03", "hnsw"), ("night-01", "hybrid"), ("night-01", "left"),
+    ]  # fmt: skip
+    assert [(r.variant, r.objectives[0].verdict) for r in found.judged] == [("hybrid", "invalid"), ("left", "pass")]
+    assert (found.last.run_id, found.last.state, found.succeeded_at) == (
+        "night-02",
+        "invalid",
+        "2099-11-01T02:02:00.5Z",
+    )
+
+
+def test_a_variant_that_left_long_ago_is_forgotten(store):
+    old = record("left").model_copy(update={"finished_at": "2020-01-01T00:00:00Z"})
+    store.save_summary(summary(1, records=[old]))
+    assert (store.snapshot().measured, store.snapshot().judged) == ([], [])
+
+
+def test_the_snapshot_query_does_not_read_the_history(store, url):
+    store.save_summary(
+        summary(1, records=[record("hnsw", verdict=None), record("hybrid"), record("skipped", status="skipped")])
+    )
+    with psycopg.connect(url) as connection:
+        connection.execute(
+            "INSERT INTO nightgate.runs (run_id, dag_id, scale) SELECT 'old-' || n, 'd', 'smoke' FROM generate_series(1, 3000) n"
+        )
+        connection.execute(
+            "INSERT INTO nightgate.results SELECT 'old-' || n, benchmark, variant, device, status, judged, fingerprint, "
+            "measured_at - n * interval '1 hour', record FROM nightgate.results, generate_series(1, 3000) n"
+        )
+        connection.execute("ANALYZE nightgate.results")
+        explained = connection.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + queries.NEWEST, ("30 days", "30 days"))
+        plan = explained.fetchone()[0][0]["Plan"]
+
+    def rows(node):
+        own = (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+        return own + sum(rows(child) for child in node.get("Plans", []))
+
+    assert rows(plan) < 100, json.dumps(plan, indent=1)
+
+
+def test_an_empty_database_has_no_runs(url):
+    store = Store(url)
+    assert (store.runs(), store.latest(), store.summary("x"), store.snapshot()) == ([], None, None, Snapshot())
+
+
+def test_many_migrate_at_once(url):
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(Store(url).migrate) for _ in range(8)]:
+            done.result()
+    assert count(url, "runs") == 0
+
+
+@pytest.mark.parametrize(
+    "address", ["postgresql://someone:hunter2@127.0.0.1:1/results", "host=127.0.0.1 port=1 user=a password=hunter2"]
+)
+def test_a_server_that_is_not_there_is_named_without_the_password(address):
+    with pytest.raises(ServiceUnavailable, match=r"127\.0\.0\.1:1") as caught:
+        Store(address).runs()
+    assert "hunter2" not in f"{caught.value} {caught.value!r} {Store(address)!r}"
+    assert caught.value.__cause__ is None
+
+
+def test_a_password_that_the_server_quotes_is_hidden(url):
+    with pytest.raises(ServiceUnavailable, match=r'role "\*\*\*" does not exist'):
+        Store(make_conninfo(url, user="hunter2", password="hunter2")).runs()
+
+
+def test_an_address_that_is_none_is_not_quoted():
+    with pytest.raises(InputError) as caught:
+        Store("postgresql//someone:hunter2@host/db")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_what_the_server_refuses_is_a_typed_error(store):
+    with pytest.raises(ServiceUnavailable, match="cannot be used"):
+        store.save_records("night-01", "d", "smoke", [record().model_copy(update={"finished_at": "no time"})])
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("postgres://postgres:@/results?host=%2Fsome%2Fdir", {"user": "postgres", "dbname": "results", "host": "/some/dir"}),
+        ("postgresql+psycopg2://u:p%40ss@h:5433/db", {"user": "u", "password": "p@ss", "host": "h", "port": "5433", "dbname": "db"}),
+        (
+            "postgres://u:p@h/db?__extra__=%7B%22sslmode%22%3A+%22require%22%2C+%22cursor%22%3A+%22dictcursor%22%7D",
+            {"user": "u", "password": "p", "host": "h", "dbname": "db", "sslmode": "require"},
+        ),
+        ("postgres://u@h/db?cursor=dictcursor&sslmode=require", {"user": "u", "host": "h", "dbname": "db", "sslmode": "require"}),
+    ],
+)  # fmt: skip
+def test_an_airflow_uri_becomes_one_for_libpq(uri, expected):
+    found = {key: value for key, value in conninfo_to_dict(url_from_airflow(uri)).items() if value}
+    assert found == expected
+
+
+def test_an_airflow_uri_of_the_embedded_server_connects(url):
+    parts = conninfo_to_dict(url)
+    host = parts["host"].replace("/", "%2F")
+    Store(url_from_airflow(f"postgres://postgres:@/{parts['dbname']}?host={host}")).migrate()
+    assert count(url, "runs") == 0
+
+
+def test_another_kind_of_connection_is_refused_without_its_password():
+    with pytest.raises(InputError, match="mysql") as caught:
+        url_from_airflow("mysql://u:hunter2@h/db")
+    assert "hunter2" not in str(caught.value)

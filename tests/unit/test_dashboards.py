@@ -1,0 +1,72 @@
+import json
+import re
+
+import pytest
+import yaml
+
+from nightgate import paths
+from nightgate.publish.grafana import check
+from nightgate.publish.prometheus import render, samples
+from nightgate.record import UNITS, Objective, Record
+from nightgate.results.store import Run, Snapshot
+
+FILES = sorted(paths.dashboards_dir().glob("*.json"))
+
+# panel → benchmark, metric, device
+SLO_PANELS = {
+    "Whisper xRT, cpu": ("transcription", "xrt", "cpu"),
+    "Whisper xRT, gpu": ("transcription", "xrt", "gpu"),
+    "Hybrid ANN P95 latency": ("hybrid_ann", "latency_p95", "cpu"),
+    "Hybrid ANN recall@100": ("hybrid_ann", "recall_at_100", "cpu"),
+    "pgvector P95 latency": ("pgvector_search", "latency_p95", "cpu"),
+    "pgvector recall@5": ("pgvector_search", "recall_at_5", "cpu"),
+}
+AIRFLOW = {f"airflow_pool_{kind}_slots" for kind in ("open", "queued", "running", "scheduled", "deferred")} | {
+    f"airflow_{part}_dag_bag_cache_{kind}" for part in ("api_server", "scheduler") for kind in ("hit", "miss")
+}
+
+
+def test_both_dashboards_are_there():
+    found = {json.loads(file.read_text())["uid"]: json.loads(file.read_text())["title"] for file in FILES}
+    assert found == {"cache-backpressure": "Cache-Backpressure", "nightly-slo": "Nightly-SLO"}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_dashboard_is_fit_to_upload(file):
+    assert check(file) == []
+    assert json.loads(file.read_text())["schemaVersion"] == 41
+    assert json.loads(file.read_text())["editable"] is False
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_thresholds_are_the_limits_of_the_suite(file):
+    objectives = yaml.safe_load(paths.suite_file().read_text())["objectives"]
+    panels = {panel["title"]: panel for panel in json.loads(file.read_text())["panels"]}
+    for title, (benchmark, metric, device) in SLO_PANELS.items():
+        text = objectives[benchmark][metric]
+        op, limit = re.fullmatch(r"([<>]=?)\s*(.+)", text[device] if isinstance(text, dict) else text).groups()
+        low, high = panels[title]["fieldConfig"]["defaults"]["thresholds"]["steps"]
+        assert (low["value"], high["value"]) == (None, float(limit)), title
+        assert (low["color"], high["color"]) == (("green", "red") if op.startswith("<") else ("red", "green")), title
+
+
+def exported():
+    """Every metric name that /metrics can show."""
+    record = Record(benchmark="b", variant="v", device="cpu", status="measured")
+    for name in UNITS:
+        record.add(name, 1.0)
+    judged = Record(benchmark="b", variant="v", device="cpu", status="measured")
+    judged.objectives = [Objective(metric="xrt", op="<", limit=1, value=1, verdict="pass")]
+    last = Run("n", "d", "smoke", "pass", "2026-11-22T02:00:00Z", "2026-11-22T02:00:00Z")
+    page = render(Snapshot([("n", record)], [judged], last, "2026-11-22T02:00:00Z")).decode()
+    return set(re.findall(r"^([a-z_]+)", page, flags=re.MULTILINE)) | {"whisper_xrt"} | {s[0] for s in samples(record)}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_panel_asks_for_metrics_that_exist(file):
+    known = exported() | AIRFLOW
+    for panel in json.loads(file.read_text())["panels"]:
+        for target in panel.get("targets", []):
+            asked = set(re.findall(r"\b(?:whisper|nightgate|airflow)_[a-z0-9_]+", target["expr"]))
+            assert asked, panel["title"]
+            assert asked <= known, (panel["title"], asked - known)

@@ -1,0 +1,207 @@
+import re
+import warnings
+from html import unescape
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from nightgate.publish import figures
+from nightgate.publish.report import render_report
+from nightgate.record import Host, Metric, Objective, Record, Summary
+
+HOST = Host(fingerprint="9f31c07ab2de", cpu="a cpu", cores=2, memory_bytes=25_000_000_000)
+SETTINGS = {"variants": ["hybrid"], "controls": ["hnsw"], "rows": 50_000}
+
+
+def query(variant, p95=0.0012, verdict="pass", samples=True):
+    made = Record(
+        benchmark="hybrid_ann", variant=variant, device="cpu", status="measured", settings=SETTINGS, host=HOST,
+        samples="hybrid_ann-cpu.npz" if samples else None,
+        detail={"knob": 192, "versions": {"faiss-cpu": "1.15.1"}, "noise": {"canary_before": {"seconds": 0.006, "spread": 0.024}}},
+    )  # fmt: skip
+    made.add("latency_p95", p95, 3000, (p95 * 0.9, p95 * 1.1))
+    made.add("recall_at_100", 0.951, 200, (0.945, 0.957))
+    if variant == "hybrid":
+        made.objectives = [
+            Objective(metric="latency_p95", op="<", limit=0.02, value=p95, verdict=verdict),
+            Objective(metric="recall_at_100", op=">=", limit=0.92, value=0.951, verdict="pass"),
+        ]
+    return made
+
+
+def engine():
+    made = Record(
+        benchmark="transcription", variant="pywhispercpp", device="cpu", status="measured", host=HOST,
+        settings={"variants": ["pywhispercpp"]}, samples="transcription-cpu.npz", detail={"audio_seconds": 40.0},
+    )  # fmt: skip
+    made.add("xrt", 0.1, 5, (0.09, 0.11))
+    made.objectives = [Objective(metric="xrt", op="<=", limit=2.0, value=0.1, verdict="pass")]
+    return made
+
+
+def summary(*records, state="pass"):
+    return Summary(
+        run_id="night-1", dag_id="nightly_benchmarks", scale="smoke", state=state, host=HOST,
+        started_at="2026-11-22T02:00:00.000Z", finished_at="2026-11-22T02:01:48.000Z", results=list(records),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(1)
+    durations = (rng.lognormal(-7, 0.3, (15, 200)) * 1e9).astype(np.int64)
+    arrays = {"hybrid/durations_ns": durations, "hnsw/durations_ns": durations * 2, "hybrid/recall": np.ones(200)}
+    np.savez(tmp_path / "hybrid_ann-cpu.npz", **arrays)
+    clips = (rng.normal(0.8, 0.02, (5, 5)) * 1e9).astype(np.int64)
+    np.savez(tmp_path / "transcription-cpu.npz", **{"pywhispercpp/durations_ns": clips})
+    return tmp_path
+
+
+def text_of(html):
+    return " ".join(unescape(re.sub(r"<style>.*?</style>|<[^>]+>", " ", html, flags=re.DOTALL)).split())
+
+
+def test_a_good_night_reads_well(folder):
+    text = text_of(render_report(summary(query("hybrid"), query("hnsw"), engine()), folder))
+    assert "All 3 objectives hold" in text
+    assert "Hybrid ANN hybrid cpu P95 latency 1.20 ms 1.08 – 1.32 ms < 20 ms 94 % pass" in text
+    assert "Hybrid ANN hybrid cpu Recall@100 0.951 0.945 – 0.957 ≥ 0.92 39 % pass" in text
+    assert "The tightest is Recall@100 of Hybrid ANN" in text
+    assert "nightgate measure hybrid_ann --scale smoke --device cpu" in text
+    assert "9f31c07ab2de" in text
+    assert "2.4 % widest noise canary spread" in text
+    assert "faiss-cpu 1.15.1" in text
+
+
+def test_a_breach_stands_first(folder):
+    text = text_of(render_report(summary(engine(), query("hybrid", 0.0222, "breach"), state="breach"), folder))
+    assert "1 objective is breached Hybrid ANN, hybrid on cpu: P95 latency is 22.2 ms" in text
+    assert text.index("P95 latency 22.2 ms") < text.index("xRT 0.100")
+
+
+def test_a_limit_missed_by_far_is_drawn_too(folder):
+    record = query("hybrid", verdict="breach")
+    record.objectives[0].limit = 1e-6
+    html = render_report(summary(record, state="breach"), folder)
+    assert "limit × 1,200" in text_of(html)
+
+
+def test_what_was_not_measured_is_listed_with_its_reason(folder):
+    skipped = [
+        Record(benchmark="transcription", variant=name, device="gpu", status="skipped", reason="no NVIDIA device")
+        for name in ("a", "b")
+    ]
+    lost = Record(
+        benchmark="hybrid_ann", variant="hybrid", device="cpu", status="failed", reason="ended by SIGKILL",
+        objectives=[Objective(metric="latency_p95", op="<", limit=0.02, value=None, verdict="invalid", reason="ended by SIGKILL")],
+    )  # fmt: skip
+    text = text_of(render_report(summary(lost, *skipped, state="invalid"), folder))
+    assert "Not everything could be measured" in text
+    assert "Transcription gpu a, b no NVIDIA device skipped" in text
+    assert "Hybrid ANN cpu hybrid ended by SIGKILL failed" in text
+    assert "0 of 3 variants measured" in text
+
+
+def test_a_run_without_any_result_has_a_report(tmp_path):
+    assert "Nothing was judged" in text_of(render_report(summary(state="invalid"), tmp_path))
+
+
+class _Links(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.found, self.tags, self.open = [], set(), []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        self.found += [value for name, value in attributes if name in ("src", "href", "xlink:href", "action", "srcset")]
+
+
+def test_the_page_needs_nothing_else(folder):
+    html = render_report(summary(query("hybrid"), query("hnsw"), engine()), folder)
+    page = _Links()
+    page.feed(html)
+    assert all(link.startswith("#") for link in page.found), page.found
+    assert not page.tags & {"script", "link", "img", "iframe", "object", "embed"}
+    assert set(re.findall(r"https?://[^\"' )]+", html)) <= {
+        "http://www.w3.org/2000/svg",
+        "http://www.w3.org/1999/xlink",
+    }
+    assert not re.search(r"@import|url\((?!#)", html)
+    assert html.count("<svg ") == 4  # the mark, the objectives, and one per benchmark
+
+
+def test_charts_take_the_colours_and_the_font_of_the_page(folder):
+    html = render_report(summary(query("hybrid"), query("hnsw"), engine()), folder)
+    charts = "".join(re.findall(r"<svg role.*?</svg>", html, flags=re.DOTALL))
+    assert "var(--ink)" in charts
+    assert "var(--c1)" in charts
+    assert "DejaVu" not in charts
+    assert set(re.findall(r"#[0-9a-f]{6}\b", charts)) == set()
+    defined = set(re.findall(r"--([a-z0-9]+):", html))
+    assert set(re.findall(r"var\(--([a-z0-9]+)\)", html)) <= defined
+
+
+def test_charts_draw_without_a_warning_and_the_same_each_time(folder):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        first = render_report(summary(query("hybrid"), engine()), folder)
+    assert render_report(summary(query("hybrid"), engine()), folder) == first
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 torn"])
+def test_lost_samples_cost_only_their_chart(tmp_path, content):
+    if content is not None:
+        (tmp_path / "hybrid_ann-cpu.npz").write_bytes(content)
+    html = render_report(summary(query("hybrid")), tmp_path)
+    assert html.count("<svg ") == 2
+    assert "1.20 ms" in html
+
+
+def test_samples_are_read_from_the_run_folder_only(folder):
+    record = query("hybrid").model_copy(update={"samples": "../hybrid_ann-cpu.npz"})
+    (folder / "inner").mkdir()
+    assert render_report(summary(record), folder / "inner").count("<svg ") == 2
+
+
+def test_what_a_library_said_is_text(folder):
+    record = query("hybrid").model_copy(update={"detail": {"plan": "<script>alert(1)</script>"}})
+    html = render_report(summary(record), folder)
+    assert "<script>" not in html
+    assert "&lt;script&gt;" in html
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (0.0012, "seconds", "1.20 ms"), (0.0009999, "seconds", "1.00 ms"), (3.4e-7, "seconds", "340 ns"), (2.3, "seconds", "2.30 s"),
+        (200, "seconds", "3 min 20 s"), (7300, "seconds", "2 h 1 min"), (1_150_000_000, "bytes", "1.15 GB"), (0, "bytes", "0 B"),
+        (12_345.6, "per_second", "12,346 /s"), (0.951, "ratio", "0.951"), (0.9996, "ratio", "0.9996"), (1.0, "ratio", "1.00"),
+        (0.083, "ratio", "0.0830"), (99.99, "ratio", "100"), (0.0, "ratio", "0"), (1e-9, "ratio", "0.00000000100"),
+    ],
+)  # fmt: skip
+def test_figures_read_as_one_says_them(value, unit, text):
+    assert figures.human(value, unit) == text
+
+
+def test_an_interval_names_its_unit_once():
+    assert figures.interval(Metric(value=0.001, unit="seconds", n=9, ci95=(0.0009, 0.0012))) == "900 µs – 1.20 ms"
+    assert figures.interval(Metric(value=0.001, unit="seconds", n=9, ci95=(0.0011, 0.0012))) == "1.10 – 1.20 ms"
+    assert figures.interval(Metric(value=0.001, unit="seconds", n=1)) is None
+
+
+@pytest.mark.parametrize(
+    ("metric", "op", "limit", "value", "used"),
+    [
+        ("latency_p95", "<", 0.02, 0.005, 0.25),
+        ("recall_at_100", ">=", 0.92, 0.96, 0.5),
+        ("recall_at_100", ">=", 0.92, 1.0, 0.0),
+        ("qps", ">=", 100.0, 200.0, 0.5),
+        ("latency_p95", "<", 0.02, None, None),
+        ("latency_p95", "<", 0.0, 0.1, None),
+    ],
+)
+def test_how_much_of_a_limit_is_used(metric, op, limit, value, used):
+    objective = Objective(metric=metric, op=op, limit=limit, value=value, verdict="pass")
+    found = figures.used(objective, value)
+    assert found == (None if used is None else pytest.approx(used))

@@ -1,0 +1,166 @@
+import pytest
+from fastapi import Depends, HTTPException
+from fastapi.testclient import TestClient
+
+from nightgate.errors import ServiceUnavailable
+from nightgate.record import Host, Objective, Record
+from nightgate.results.store import Run, Snapshot
+from nightgate.web import app as web
+
+HOST = Host(fingerprint="abc", cpu="a cpu", cores=2, memory_bytes=2**34)
+OTHER = HOST.model_copy(update={"fingerprint": "other"})
+
+
+class FakeStore:
+    """What the app asks of the store, without a server."""
+
+    answers: tuple[list[Run], Snapshot] = ([], Snapshot())
+    error: Exception | None = None
+
+    def __init__(self, url):
+        assert url == "postgresql://store"
+
+    def runs(self, limit):
+        return self._answer(0)[:limit]
+
+    def snapshot(self):
+        return self._answer(1)
+
+    def _answer(self, number):
+        if self.error:
+            raise self.error
+        return self.answers[number]
+
+
+@pytest.fixture(autouse=True)
+def runs_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("NIGHTGATE_RUNS", str(tmp_path))
+    monkeypatch.delenv("NIGHTGATE_METRICS_TOKEN", raising=False)
+    monkeypatch.setattr(web, "Store", FakeStore)
+    monkeypatch.setattr(FakeStore, "answers", ([], Snapshot()))
+    monkeypatch.setattr(FakeStore, "error", None)
+    return tmp_path
+
+
+def client(host="127.0.0.1", **more):
+    return TestClient(web.create_app(lambda: "postgresql://store", **more), client=(host, 50000))
+
+
+def night(number, verdict="pass", p95=0.0012, scale="smoke", host=HOST):
+    record = Record(benchmark="hybrid_ann", variant="hybrid", device="cpu", status="measured", host=host)
+    record.add("latency_p95", p95, 3000, (p95 * 0.9, p95 * 1.1))
+    record.objectives = [Objective(metric="latency_p95", op="<", limit=0.02, value=p95, verdict=verdict)]
+    day = f"2026-11-{number:02d}"
+    return Run(
+        f"night-{number}", "nightly_benchmarks", scale, verdict, f"{day}T02:00:00Z", f"{day}T02:02:00Z", [record]
+    )
+
+
+def test_metrics_are_open_to_this_host_only():
+    assert client("127.0.0.1").get("/metrics").status_code == 200
+    assert client("::1").get("/metrics").status_code == 200
+    refused = client("10.0.0.9").get("/metrics")
+    assert (refused.status_code, refused.headers["WWW-Authenticate"]) == (401, "Bearer")
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP"])
+def test_a_proxy_on_this_host_does_not_open_metrics(header):
+    assert client("127.0.0.1").get("/metrics", headers={header: "10.0.0.9"}).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("token", "sent", "status"),
+    [
+        ("s3cret", "Bearer s3cret", 200), ("s3cret", "bearer s3cret", 200), ("s3cret", "Bearer wrong", 401), ("s3cret", "s3cret", 401),
+        ("s3cret", "Basic s3cret", 401), ("s3cret", "Bearer ", 401), ("s3cret", None, 401), ("", "Bearer ", 401), (None, "Bearer ", 401),
+    ],
+)  # fmt: skip
+def test_others_need_the_token_of_metrics(monkeypatch, token, sent, status):
+    if token is not None:
+        monkeypatch.setenv("NIGHTGATE_METRICS_TOKEN", token)
+    headers = {"Authorization": sent} if sent is not None else {}
+    assert client("10.0.0.9").get("/metrics", headers=headers).status_code == status
+
+
+def test_metrics_come_from_the_store(monkeypatch):
+    record = Record(
+        benchmark="transcription", variant="a", device="cpu", status="measured", settings={"variants": ["a"]}
+    )
+    record.add("xrt", 0.12, 5)
+    monkeypatch.setattr(FakeStore, "answers", ([], Snapshot(measured=[("n", record)])))
+    answer = client().get("/metrics")
+    assert 'whisper_xrt{device="cpu"} 0.12\n' in answer.text
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+
+
+def test_a_store_that_is_down_is_said(monkeypatch):
+    monkeypatch.setattr(FakeStore, "error", ServiceUnavailable("the results database cannot be used", "check it"))
+    for path in ("/metrics", "/"):
+        answer = client().get(path)
+        assert answer.status_code == 503
+        assert "the results database cannot be used. Next step: check it" in answer.text
+
+
+def test_the_board_is_closed_by_its_dependencies_and_metrics_is_not():
+    def nobody():
+        raise HTTPException(401)
+
+    closed = client(dependencies=[Depends(nobody)])
+    assert closed.get("/").status_code == 401
+    assert closed.get("/runs/night-1").status_code == 401
+    assert closed.get("/metrics").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json"])
+def test_the_api_pages_of_the_framework_are_off(path):
+    assert client().get(path).status_code == 404
+
+
+def test_a_board_without_runs_says_how_to_start_one():
+    answer = client().get("/")
+    assert answer.status_code == 200
+    assert "No run has been judged yet" in answer.text
+
+
+def test_the_board_shows_the_newest_verdicts_and_since_when(monkeypatch, runs_folder):
+    running = Run("night-9", "nightly_benchmarks", "smoke", None, None, None, [])
+    runs = [
+        running, night(8, "breach", 0.0222), night(7, p95=0.5, scale="full"), night(6, "breach", 0.0211), night(5, "breach", 0.9, host=OTHER),
+        night(4, "pass"), night(3, "breach", 0.03),
+    ]  # fmt: skip
+    monkeypatch.setattr(FakeStore, "answers", (runs, Snapshot()))
+    (runs_folder / "night-8").mkdir()
+    (runs_folder / "night-8" / "report.html").write_text("the report")
+    text = client().get("/").text
+    assert "1 objective is breached" in text
+    (row,) = web._with_history(runs[1], runs)
+    assert (row["value"], row["before"], row["since"]) == ("22.2 ms", "21.1 ms", "2026-11-06T02:00:00Z")
+    assert '<a href="runs/night-8">' in text
+    assert "runs/night-7" not in text
+    assert "night-9" in text
+
+
+def test_a_report_is_served_from_its_run_folder(runs_folder):
+    name = "scheduled__2026-11-22T02:00:00+00:00"
+    (runs_folder / name).mkdir()
+    (runs_folder / name / "report.html").write_text("<h1>the report</h1>")
+    answer = client().get("/runs/scheduled__2026-11-22T02%3A00%3A00%2B00%3A00")
+    assert answer.text == "<h1>the report</h1>"
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("run_id", ["none", "..%2Fnight", "%2e%2e", "..", ".hidden", "a%00b", "a%5Cb"])
+def test_no_other_file_is_served(runs_folder, run_id):
+    (runs_folder.parent / "night").mkdir(exist_ok=True)
+    (runs_folder.parent / "night" / "report.html").write_text("not for you")
+    (runs_folder.parent / "report.html").write_text("not for you")
+    answer = client().get(f"/runs/{run_id}")
+    assert "not for you" not in answer.text
+    assert answer.status_code in (200, 404)
+
+
+def test_what_a_run_is_called_is_text(monkeypatch):
+    strange = night(1)
+    strange.results[0].variant = "<script>alert(1)</script>"
+    monkeypatch.setattr(FakeStore, "answers", ([strange], Snapshot()))
+    assert "<script>" not in client().get("/").text
