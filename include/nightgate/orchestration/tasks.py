@@ -23,6 +23,8 @@ POOLS = {
     name: pool["slots"] for name, pool in json.loads((paths.project_root() / "include/pools.json").read_text()).items()
 }
 _RETRY = {"retries": 1, "retry_delay": timedelta(seconds=5)}
+# what is measured is stored and judged before the next measurement starts; preparing comes before measuring
+_CLOSE, _PREPARE, _MEASURE = 3, 2, 1
 _SHORT, _LONG = timedelta(minutes=5), timedelta(hours=1)
 
 
@@ -60,10 +62,10 @@ def measured(benchmark: str, devices: Sequence[str], plan: Any) -> list[Any]:
 
 
 def _on_device(benchmark: str, device: str, plan: Any) -> Any:
-    one = {"pool": device, "pool_slots": 1, "queue": device}
-    whole = {**one, "pool_slots": POOLS[device]}
+    one = {"pool": device, "pool_slots": 1, "queue": device, "weight_rule": "absolute"}
+    whole = {**one, "pool_slots": POOLS[device], "priority_weight": _MEASURE}
 
-    @task(execution_timeout=_LONG, **one, **_RETRY)
+    @task(execution_timeout=_LONG, priority_weight=_PREPARE, **one, **_RETRY)
     def prepare(plan: dict[str, Any]) -> dict[str, Any]:
         with _step(plan, benchmark, device) as (steps, typed):
             return steps.prepare(typed, benchmark, device)
@@ -73,12 +75,12 @@ def _on_device(benchmark: str, device: str, plan: Any) -> Any:
         with _step(plan, benchmark, device) as (steps, typed):
             return str(steps.measure(typed, benchmark, device, prepared))
 
-    @task(execution_timeout=_SHORT, **one, **_RETRY)
+    @task(execution_timeout=_SHORT, priority_weight=_CLOSE, **one, **_RETRY)
     def record(plan: dict[str, Any]) -> None:
         with _step(plan, benchmark, device) as (steps, typed):
             steps.record(typed, benchmark, device, _store_url())
 
-    @task(execution_timeout=_SHORT, retries=0, **one)
+    @task(execution_timeout=_SHORT, retries=0, priority_weight=_CLOSE, **one)
     def gate(plan: dict[str, Any]) -> None:
         with _step(plan, benchmark, device) as (steps, typed):
             steps.gate(typed, benchmark, device, _store_url())
