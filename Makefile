@@ -14,7 +14,7 @@ export CMAKE_POLICY_VERSION_MINIMUM := 3.5
 .PHONY: help setup setup-ci run up down lint format test test-unit test-dags test-integration test-e2e test-heavy lock clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.run ## make .venv with the pinned packages
 setup-ci: $(VENV)/.ci ## the same, and what the tests need

@@ -74,10 +74,13 @@ def preflight(
     if not work:
         raise InputError(f"{', '.join(chosen)} does not run on {', '.join(devices or [])}", "choose another device")
     _check_room({name: suite.settings[name] for name in chosen})
+    facts, canary = host.describe(), host.canary()
+    log.info("host %s: %s, %d cores, GPU: %s", facts.fingerprint, facts.cpu, facts.cores, facts.gpu or "none")
+    log.info("canary %.1f ms, spread %.0f %%", canary["seconds"] * 1e3, canary["spread"] * 100)
     return Plan(
         run_id=run_id, dag_id=dag_id, scale=scale, started_at=utc_now(), work=work, objectives=suite.objectives,
         settings={name: suite.settings[name].model_dump(mode="json") for name in chosen}, require_gpu=require_gpu,
-        canary=host.canary(),
+        canary=canary,
     )  # fmt: skip
 
 

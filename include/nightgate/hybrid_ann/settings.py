@@ -54,7 +54,7 @@ class Settings(BenchmarkSettings):
         description="What the tuning aims for, with a margin of 0.02.",
     )
     refine: int = Field(
-        default=3, ge=1, le=50, title="Refine factor", description="The reranking sees this many times k candidates."
+        default=5, ge=1, le=50, title="Refine factor", description="The reranking sees this many times k candidates."
     )
     hnsw_m: int = Field(default=16, ge=4, le=64, title="HNSW M", description="Links per node of the control `hnsw`.")
     hnsw_ef_construction: int = Field(

@@ -22,8 +22,8 @@ _MARKS = {
 _QUIET = {None, "none", "scheduled", "queued"}
 
 
-def follow(client: AirflowClient, run_id: str, console: Console, check: Callable[[], None]) -> dict[str, str]:
-    """Block until the run ends; returns task id → state. ``check`` raises when the stack behind it has died."""
+def follow(client: AirflowClient, run_id: str, console: Console, check: Callable[[], None]) -> list[dict[str, Any]]:
+    """Block until the run ends; returns its tasks. ``check`` raises when the stack behind it has died."""
     start = time.monotonic()
     shown: dict[str, Any] = {}
     with Live(console=console, auto_refresh=False, transient=True) as live:
@@ -40,7 +40,24 @@ def follow(client: AirflowClient, run_id: str, console: Console, check: Callable
             time.sleep(_POLL)
     if console.is_terminal:
         console.print(_table(tasks, time.monotonic() - start))
-    return {task["task_id"]: task["state"] for task in tasks}
+    return tasks
+
+
+def busy_seconds(tasks: list[dict[str, Any]]) -> float:
+    """How long at least one benchmark was preparing or measuring; what overlaps counts once."""
+    busy, until = 0.0, 0.0
+    for start, end in sorted(
+        (_time(task["start_date"]), _time(task["end_date"]))
+        for task in tasks
+        if task["task_id"].endswith((".prepare", ".measure")) and task["start_date"] and task["end_date"]
+    ):
+        busy += max(0.0, end - max(start, until))
+        until = max(until, end)
+    return busy
+
+
+def _time(timestamp: str) -> float:
+    return datetime.fromisoformat(timestamp.replace("Z", "+00:00")).timestamp()
 
 
 def _order(task: dict[str, Any]) -> tuple[bool, str, str]:
@@ -69,6 +86,5 @@ def _print_changes(tasks: list[dict[str, Any]], shown: dict[str, Any], console: 
 def _seconds(task: dict[str, Any]) -> str:
     if not task["start_date"] or task["state"] == "upstream_failed":
         return ""
-    start = datetime.fromisoformat(task["start_date"].replace("Z", "+00:00"))
-    end = task["end_date"] and datetime.fromisoformat(task["end_date"].replace("Z", "+00:00"))
-    return f"{((end or datetime.now(UTC)) - start).total_seconds():.1f} s"
+    end = _time(task["end_date"]) if task["end_date"] else datetime.now(UTC).timestamp()
+    return f"{end - _time(task['start_date']):.1f} s"

@@ -19,7 +19,7 @@ from nightgate.stack import airflow
 from nightgate.stack.client import DAG_ID, AirflowClient
 from nightgate.stack.lock import StackLock
 from nightgate.stack.stack import Stack
-from nightgate.terminal.follow import follow
+from nightgate.terminal.follow import busy_seconds, follow
 from nightgate.terminal.tables import EXIT_OF_STATE
 
 
@@ -46,11 +46,16 @@ def run_night(
         console.print(f"run {run_id}, ready after {time.monotonic() - start:.1f} s", highlight=False)
         client.trigger(run_id, conf)
         try:
-            states = follow(client, run_id, console, check)
+            tasks = follow(client, run_id, console, check)
         except BaseException as error:
             _close(client, plan, results_url, console, error)
             raise
-    return _result(run_id, states)
+    total, busy = time.monotonic() - start, busy_seconds(tasks)
+    console.print(
+        f"{total:.1f} s in all: {busy:.1f} s preparing and measuring, {total - busy:.1f} s for everything around it",
+        highlight=False,
+    )
+    return _result(run_id, {task["task_id"]: task["state"] for task in tasks})
 
 
 def _checked(overrides: dict[str, Any], plan: steps.Plan) -> dict[str, Any]:

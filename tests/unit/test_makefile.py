@@ -1,0 +1,56 @@
+"""What a newcomer meets first: the Makefile explains itself and refuses clearly."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def make(*words, path=None):
+    environment = os.environ | ({"PATH": str(path)} if path else {})
+    return subprocess.run(
+        [shutil.which("make"), "--no-print-directory", *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )  # fmt: skip
+
+
+@pytest.fixture
+def bare_path(tmp_path):
+    """A PATH with a shell and nothing else."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in ("sh", "bash"):
+        (folder / name).symlink_to(shutil.which(name))
+    return folder
+
+
+def test_help_lists_every_target():
+    shown = make("help").stdout
+    targets = re.findall(r"^([a-z][a-z0-9-]*):.*##", (ROOT / "Makefile").read_text(), re.M)
+    assert {"run", "test", "up", "down", "lint", "setup", "test-dags", "test-heavy"} <= set(targets)
+    assert [name for name in targets if f"make {name} " not in shown] == []
+
+
+def test_a_missing_compiler_is_named_before_anything_is_installed(bare_path, tmp_path):
+    done = make("setup", f"VENV={tmp_path}/venv", f"PYTHON={sys.executable}", path=bare_path)
+    assert done.returncode == 2
+    assert "A C++ compiler is needed" in done.stdout
+    assert "Next step: install g++" in done.stdout
+    assert not (tmp_path / "venv").exists()
+
+
+def test_another_python_is_named(bare_path, tmp_path):
+    fake = tmp_path / "python"
+    fake.write_text('#!/bin/sh\n[ "$1" = -V ] && echo "Python 3.8.1" && exit 0\nexit 1\n')
+    fake.chmod(0o755)
+    done = make("setup", f"VENV={tmp_path}/venv", f"PYTHON={fake}", path=bare_path)
+    assert done.returncode == 2
+    assert "Python 3.11 is needed" in done.stdout
+    assert "3.8.1" in done.stdout
