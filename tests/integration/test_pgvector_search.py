@@ -134,12 +134,17 @@ def test_a_table_that_lost_rows_is_no_measurement(pgvector_url, cache, tmp_path)
     assert record.status == "failed" and "holds 4999 rows, not 5000" in record.reason
 
 
-def test_without_halfvec_that_variant_is_skipped(pgvector_url, cache, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("gated", "status"), [("ivfflat_halfvec", "failed"), ("ivfflat", "skipped")])
+def test_without_halfvec_a_control_is_skipped_but_a_gated_variant_fails(
+    pgvector_url, cache, tmp_path, monkeypatch, gated, status
+):
     monkeypatch.setattr(server, "has_halfvec", lambda connection: False)
-    settings = Settings(variants=("ivfflat_halfvec",), **SMALL)
+    controls = {"ivfflat", "ivfflat_halfvec"} - {gated}
+    settings = Settings(variants=(gated,), controls=tuple(controls), **SMALL)
     prepared = benchmark.prepare(settings, "cpu", cache)
-    [record] = benchmark.measure(settings, "cpu", prepared, tmp_path / "s.npz")
-    assert record.status == "skipped" and "0.7" in record.reason
+    found = {r.variant: r for r in benchmark.measure(settings, "cpu", prepared, tmp_path / "s.npz")}
+    assert found["ivfflat"].status == "measured"
+    assert found["ivfflat_halfvec"].status == status and "0.7" in found["ivfflat_halfvec"].reason
 
 
 def test_a_gpu_is_not_available():

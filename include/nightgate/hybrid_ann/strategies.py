@@ -18,8 +18,9 @@ from nightgate.hybrid_ann.rerank import rerank_pq
 if TYPE_CHECKING:
     import numpy as np
 
-FORMAT = 1  # part of the cache key of every index
+FORMAT = 2  # part of the cache key of every index
 _ROUTER_M = 16
+_ROUTER_EF = 64  # a narrower search of so small a graph saves nothing and loses whole lists
 
 
 class Strategy(Protocol):
@@ -108,12 +109,13 @@ class Hybrid:
     def __init__(self, folder: Path, base: np.ndarray, refine: int) -> None:
         self._index = _load_ivfpq(folder)
         self._router = _load_graph(folder / "router.nmslib")
+        self._centroids = self._index.quantizer.reconstruct_n(0, self._index.nlist)
         self._base, self._refine = base, refine
         self.knobs = tuple(knob for knob in self.knobs if knob <= self._index.nlist)
 
     def tune(self, knob: int) -> None:
         self._index.nprobe = knob
-        self._router.setQueryTimeParams({"efSearch": 2 * knob})
+        self._router.setQueryTimeParams({"efSearch": max(_ROUTER_EF, 2 * knob)})
 
     def search(self, query: np.ndarray, k: int) -> np.ndarray:
         return self.rerank(query, self.scan(query, self.route(query), k), k)
@@ -122,11 +124,11 @@ class Hybrid:
         """The ids of the lists to scan and the similarity of their centroids, both (1, nprobe); -1 where none was found."""
         import numpy as np
 
-        found, distance = self._router.knnQuery(query, k=self._index.nprobe)
+        found, _ = self._router.knnQuery(query, k=self._index.nprobe)
         lists = np.full((1, self._index.nprobe), -1, dtype=np.int64)
         similarity = np.zeros((1, self._index.nprobe), dtype=np.float32)
         lists[0, : len(found)] = found
-        similarity[0, : len(found)] = -distance  # nmslib's space is the negative dot product
+        similarity[0, : len(found)] = self._centroids[found] @ query
         return lists, similarity
 
     def scan(self, query: np.ndarray, routed: tuple[np.ndarray, np.ndarray], k: int) -> np.ndarray:
@@ -148,7 +150,8 @@ STRATEGIES: dict[str, type[Hnsw] | type[IvfpqRefine] | type[Hybrid]] = {
 def _new_graph() -> Any:
     import nmslib
 
-    return nmslib.init(method="hnsw", space="negdotprod", data_type=nmslib.DataType.DENSE_VECTOR)
+    # on unit vectors L2 orders as cosine does, and the graph's pruning rule needs distances that are not negative
+    return nmslib.init(method="hnsw", space="l2", data_type=nmslib.DataType.DENSE_VECTOR)
 
 
 def _load_graph(file: Path) -> Any:

@@ -79,13 +79,30 @@ def _setting_params(name: str, suites: dict[str, Suite]) -> dict[str, Param]:
             continue  # lists are chosen by name: the engines above, the rest through "set"
         bounds = {k: v for k, v in kinds[kind].items() if k in ("minimum", "maximum", "multipleOf", "minLength")}
         values = {scale: getattr(suite.settings[name], key) for scale, suite in suites.items()}
-        suite_says = ", ".join(f"{_shown(value)} at {scale}" for scale, value in values.items())
         found[f"{name}.{key}"] = Param(
-            None, type=["null", kind], title=facts["title"], section=name,
-            description=f"{facts['description']} The suite says {suite_says}.", **bounds,
-        )  # fmt: skip
+            None,
+            type=["null", kind],
+            title=facts["title"],
+            section=name,
+            description=" ".join(filter(None, (facts["description"], _range(bounds), _says(values)))),
+            **bounds,
+        )
     return found
 
 
+def _range(bounds: dict[str, Any]) -> str:
+    if "minimum" not in bounds or "maximum" not in bounds:
+        return ""
+    return f"From {_shown(bounds['minimum'])} to {_shown(bounds['maximum'])}."
+
+
+def _says(values: dict[str, Any]) -> str:
+    """What the suite has for each scale, or once when it is the same for all; nothing when it leaves it open."""
+    if len(set(values.values())) == 1:
+        (value,) = set(values.values())
+        return "" if value is None else f"The suite says {_shown(value)}."
+    return f"The suite says {', '.join(f'{_shown(value)} at {scale}' for scale, value in values.items())}."
+
+
 def _shown(value: Any) -> str:
-    return "nothing" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -56,7 +56,7 @@ def prepare(settings: Settings, device: Device, cache: Cache) -> dict[str, Any]:
         loading.lock(connection, shared=False)
         for variant in (*settings.variants, *settings.controls):
             if variant == "ivfflat_halfvec" and not server.has_halfvec(connection):
-                tables[variant] = {"skipped": "this pgvector has no halfvec; it came with version 0.7"}
+                tables[variant] = {"skipped": "this pgvector has no halfvec, which came with 0.7; gate ivfflat"}
                 continue
             table = loading.Table(variant, digest, settings.lists)
             tables[variant] = loading.ensure(connection, table, base)
@@ -78,7 +78,9 @@ def measure(settings: Settings, device: Device, prepared: dict[str, Any], sample
         )  # fmt: skip
         table = prepared["tables"][variant]
         if "skipped" in table:
-            record.status, record.reason = "skipped", table["skipped"]
+            # what an objective gates must not go missing quietly
+            record.status = "failed" if variant in settings.variants else "skipped"
+            record.reason = table["skipped"]
         else:
             try:
                 found = _search(settings, record, prepared)

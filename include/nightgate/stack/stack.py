@@ -77,6 +77,8 @@ class Stack:
             raise StackError(f"the results database stopped; its log is {self._meta.log_file}")
 
     def _start(self) -> None:
+        if self._port:
+            _check_port(self._port)
         if not self.pgvector_url:
             self.say("starting PostgreSQL with pgvector")
             self._bench.start()
@@ -89,7 +91,6 @@ class Stack:
             self._meta.create_database(name)
         self.results_url = self._meta.url("nightgate")
         port = self._port or _free_port()
-        _check_port(port)
         url = f"http://127.0.0.1:{port}"
         environment = airflow.environment(
             self.home, port=port, metadata_url=self._meta.url("airflow", "postgresql+psycopg2"),
