@@ -51,6 +51,19 @@ def test_exact_search_in_blocks_equals_one_product(monkeypatch):
     assert found.ids.tolist() == np.argsort(-(queries @ base.T), axis=1)[:, :10].tolist()
 
 
+@pytest.mark.parametrize("dimension", [2, 6])
+def test_the_local_dimension_of_a_flat_patch_is_known(dimension):
+    rng = np.random.default_rng(0)
+    patch = np.zeros((20_000, 16), np.float32)
+    patch[:, :dimension] = 0.2 * rng.uniform(-1, 1, (20_000, dimension))
+    patch[:, -1] = 1
+    patch /= np.linalg.norm(patch, axis=1, keepdims=True)
+    # the nearest of a row is the row itself: only the others count
+    found = truth.exact(patch, patch[:200], 51)
+    others = truth.Truth(found.ids[:, 1:], found.similarity[:, 1:])
+    assert truth.local_dimension(others) == pytest.approx(dimension, rel=0.15)
+
+
 def test_the_same_seed_gives_the_same_vectors_and_queries_are_not_in_the_base(tmp_path):
     folders = [tmp_path / name for name in "ab"]
     for folder in folders:

@@ -104,6 +104,7 @@ def _time(settings: Settings, variant: str, prepared: dict[str, Any], record: Re
     record.add("index_bytes", index["bytes"])
     record.add("peak_rss_bytes", peak)
     record.detail = {
+        "data": prepared["data"],
         "knob": answers[0]["knob"], "tuning_reached_target": answers[0]["reached"], "tuning": answers[0]["curve"],
         "build_peak_rss_bytes": index["peak_rss_bytes"], "index": {k: index[k] for k in ("lists", "pq") if k in index},
         "versions": answers[0]["versions"],

@@ -113,7 +113,7 @@ def _search(settings: Settings, record: Record, prepared: dict[str, Any]) -> dic
         target = "nightgate.pgvector_search.timed:search"
         child = run_child(target, request | {"folder": folder}, threads=1, timeout=timeout)
         arrays = {name: np.load(Path(folder, f"{name}.npy")) for name in ("durations", "recall", "ids")}
-    record.detail = child.value | {"build": prepared["tables"][record.variant]}
+    record.detail = child.value | {"build": prepared["tables"][record.variant], "data": prepared["data"]}
     record.detail["versions"] |= {"pgvector-python": version("pgvector"), "psycopg": version("psycopg")}
     return arrays
 

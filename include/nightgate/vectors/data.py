@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from nightgate.artifacts import Cache
 from nightgate.measure.child import run_child
@@ -12,8 +13,8 @@ TRUTH_DEPTH = 100
 """Neighbours kept per query: enough for recall@100 and recall@5 from one pass over the data."""
 
 
-def prepare(cache: Cache, *, rows: int, dim: int, queries: int, seed: int, threads: int) -> dict[str, str]:
-    """The folders of the data set and of its ground truth, built when missing: ``{"vectors": …, "truth": …}``."""
+def prepare(cache: Cache, *, rows: int, dim: int, queries: int, seed: int, threads: int) -> dict[str, Any]:
+    """The folders ``vectors`` and ``truth``, built when missing, and ``data``: what is known of the vectors."""
     key = {"rows": rows, "dim": dim, "queries": queries, "seed": seed, "format": synthetic.FORMAT}
     vectors = cache.get(
         "vectors", key, lambda folder: run_child(
@@ -25,7 +26,8 @@ def prepare(cache: Cache, *, rows: int, dim: int, queries: int, seed: int, threa
         "truth", {"vectors": vectors.digest, "k": TRUTH_DEPTH, "format": truth.FORMAT}, lambda folder: run_child(
             "nightgate.vectors.data:build_truth", request | {"folder": str(folder)}, threads=threads).value,
     )  # fmt: skip
-    return {"vectors": str(vectors.path), "truth": str(exact.path)}
+    facts = {**vectors.facts, "digest": vectors.digest, "local_dimension": exact.facts["local_dimension"]["queries"]}
+    return {"vectors": str(vectors.path), "truth": str(exact.path), "data": facts}
 
 
 def build_vectors(request: dict) -> dict:

@@ -11,7 +11,7 @@ from nightgate.errors import NotMeasured
 if TYPE_CHECKING:
     import numpy as np
 
-FORMAT = 1
+FORMAT = 2
 _BLOCK = 65_536
 
 
@@ -41,15 +41,29 @@ def exact(base: np.ndarray, queries: np.ndarray, k: int) -> Truth:
     return Truth(heap.I, heap.D)
 
 
-def write(folder: Path, base: np.ndarray, query_sets: dict[str, np.ndarray], k: int) -> dict[str, Any]:
-    """Save the truth of each query set as ``<name>-ids.npy`` and ``<name>-similarity.npy``."""
+def local_dimension(truth: Truth) -> float:
+    """The local intrinsic dimension at the queries: the maximum-likelihood estimate of Levina & Bickel (NIPS 2004)
+    from the Euclidean distances to the k nearest neighbours, its inverse averaged over the queries (MacKay &
+    Ghahramani 2005)."""
     import numpy as np
 
+    distance = np.sqrt(np.maximum(2 - 2 * truth.similarity.astype(np.float64), 1e-12))
+    inverse = np.log(distance[:, -1:] / distance[:, :-1]).mean(axis=1)
+    return float(1 / inverse.mean())
+
+
+def write(folder: Path, base: np.ndarray, query_sets: dict[str, np.ndarray], k: int) -> dict[str, Any]:
+    """Save the truth of each query set as ``<name>-ids.npy`` and ``<name>-similarity.npy``; returns what it tells of
+    the data: the `local_dimension` at the queries of each set."""
+    import numpy as np
+
+    dimension = {}
     for name, queries in query_sets.items():
         truth = exact(base, queries, k)
+        dimension[name] = local_dimension(truth)
         np.save(folder / f"{name}-ids.npy", truth.ids)
         np.save(folder / f"{name}-similarity.npy", truth.similarity)
-    return {"k": k, "format": FORMAT}
+    return {"k": k, "local_dimension": dimension}
 
 
 def open_truth(folder: Path, name: str) -> Truth:
