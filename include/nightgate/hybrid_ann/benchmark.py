@@ -14,6 +14,7 @@ from nightgate.hybrid_ann.settings import Settings
 from nightgate.hybrid_ann.strategies import FORMAT
 from nightgate.measure import estimates, host
 from nightgate.measure.child import run_child
+from nightgate.measure.samples import save
 from nightgate.record import Device, Record, utc_now
 from nightgate.vectors import data
 
@@ -42,8 +43,6 @@ def prepare(settings: Settings, device: Device, cache: Cache) -> dict[str, Any]:
 
 def measure(settings: Settings, device: Device, prepared: dict[str, Any], samples: Path) -> list[Record]:
     """One record per variant. A variant that fails is recorded as failed, and the next one is measured."""
-    import numpy as np
-
     records, arrays = [], {}
     for variant in (*settings.variants, *settings.controls):
         record = Record(
@@ -60,7 +59,8 @@ def measure(settings: Settings, device: Device, prepared: dict[str, Any], sample
             arrays |= {f"{variant}/durations_ns": durations, f"{variant}/recall": recall}
         record.finished_at = utc_now()
         records.append(record)
-    np.savez_compressed(samples, **arrays)
+    if arrays:
+        save(samples, arrays)
     return records
 
 

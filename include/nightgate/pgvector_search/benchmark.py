@@ -13,6 +13,7 @@ from nightgate.artifacts import Cache
 from nightgate.errors import NightgateError, Unavailable
 from nightgate.measure import estimates, host
 from nightgate.measure.child import run_child
+from nightgate.measure.samples import save
 from nightgate.pgvector_search import loading, server
 from nightgate.pgvector_search.settings import Settings
 from nightgate.record import Device, Record, utc_now
@@ -95,7 +96,7 @@ def measure(settings: Settings, device: Device, prepared: dict[str, Any], sample
         record.finished_at = utc_now()
         records.append(record)
     if arrays:
-        _save(samples, arrays)
+        save(samples, arrays)
     return records
 
 
@@ -130,13 +131,3 @@ def _estimate(record: Record, durations: np.ndarray, recall: np.ndarray, table: 
     record.add("qps", 1 / mean, n=seconds.size, ci95=rate_interval)
     for name in _BUILD:
         record.add(name, table[name])
-
-
-def _save(samples: Path, arrays: dict[str, np.ndarray]) -> None:
-    import numpy as np
-
-    samples.parent.mkdir(parents=True, exist_ok=True)
-    draft = samples.with_name(samples.name + ".tmp")
-    with open(draft, "wb") as file:
-        np.savez_compressed(file, **arrays)
-    draft.rename(samples)

@@ -12,6 +12,7 @@ from nightgate.artifacts.cache import Cache
 from nightgate.errors import NightgateError, Unavailable
 from nightgate.measure import estimates, host
 from nightgate.measure.child import ChildResult, run_child
+from nightgate.measure.samples import save
 from nightgate.record import Device, Record, utc_now
 from nightgate.transcription import engines, models, scoring
 from nightgate.transcription.clips import clip_set, read_clips
@@ -63,7 +64,7 @@ def measure(settings: Settings, device: Device, prepared: dict[str, Any], sample
         record.finished_at = utc_now()
         records.append(record)
     if raw:
-        _save(samples, raw)
+        save(samples, raw)
     return records
 
 
@@ -114,16 +115,6 @@ def _run(request: dict[str, Any], threads: int, timeout: float) -> tuple[ChildRe
         target = "nightgate.transcription.timed:transcribe"
         child = run_child(target, request | {"durations": str(saved)}, threads=threads, timeout=timeout)
         return child, np.load(saved)
-
-
-def _save(samples: Path, raw: dict[str, np.ndarray]) -> None:
-    import numpy as np
-
-    samples.parent.mkdir(parents=True, exist_ok=True)
-    draft = samples.with_name(samples.name + ".tmp")
-    with open(draft, "wb") as file:
-        np.savez(file, **raw)
-    draft.rename(samples)
 
 
 def _no_gpu() -> Unavailable:
