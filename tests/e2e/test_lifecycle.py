@@ -15,6 +15,8 @@ def start(home, *words, benchmark="hybrid_ann"):
     return subprocess.Popen(
         home.command("run", "--benchmarks", benchmark, *words), env=home.environment(),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        # a shell's background jobs start with SIGINT ignored, and Python then leaves it so
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
 
 
