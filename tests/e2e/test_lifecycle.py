@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import time
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -42,12 +43,11 @@ def test_a_second_run_is_refused_and_ctrl_c_leaves_nothing_behind(home, small):
     assert second.returncode == 2
     assert f"another `nightgate run` (pid {run.pid}" in second.stderr
 
-    listening = [
-        connection.laddr.ip
-        for process in psutil.Process(run.pid).children(recursive=True)
-        for connection in process.net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN
-    ]
+    listening = []
+    for process in psutil.Process(run.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # tasks come and go
+            found = process.net_connections("inet")
+            listening += [connection.laddr.ip for connection in found if connection.status == psutil.CONN_LISTEN]
     assert listening, "the API server listens"
     assert set(listening) == {"127.0.0.1"}
 

@@ -51,7 +51,7 @@ def test_the_stages_of_the_hybrid_are_reported(records):
 
 def test_a_second_prepare_builds_nothing(settings, cache, records, monkeypatch):
     monkeypatch.setattr(Cache, "_build", lambda *_: pytest.fail("built again"))
-    benchmark.prepare(settings, "cpu", cache)
+    assert set(benchmark.prepare(settings, "cpu", cache)["indexes"]) == {"hnsw", "ivfpq"}
 
 
 def test_a_target_out_of_reach_is_measured_and_said(settings, cache, tmp_path):
