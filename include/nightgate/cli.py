@@ -18,9 +18,12 @@ from nightgate.artifacts import Cache
 from nightgate.errors import EXIT_NOT_MEASURED, InputError, NightgateError
 from nightgate.judge import night
 from nightgate.publish.figures import human
+from nightgate.record import Record
 from nightgate.results import files
 from nightgate.suite import parse_overrides
 from nightgate.terminal import tables
+from nightgate.terminal.comparing import as_json, compare
+from nightgate.terminal.pairs import pairs
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 results_app = typer.Typer(no_args_is_help=True, help="Look at runs that are done.")
@@ -56,7 +59,7 @@ def run(
     summary, code = run_night(
         scale, _names(benchmarks_), _names(devices), parse_overrides(set_ or []), require_gpu, screen
     )
-    screen.print(tables.verdicts(summary.results))
+    _show(summary.results, screen)
     screen.print(f"report: {paths.run_dir(summary.run_id) / 'report.html'}", soft_wrap=True, highlight=False)
     if json:
         print(summary.model_dump_json(indent=1))
@@ -91,7 +94,7 @@ def measure(
         except NightgateError as error:
             err.print(str(error), style="red", highlight=False)
         summary = steps.report(plan, None)
-    screen.print(tables.verdicts(summary.results))
+    _show(summary.results, screen)
     if json:
         print("[" + ",\n".join(record.model_dump_json() for record in summary.results) + "]")
     _finish(tables.EXIT_OF_STATE.get(night(summary.results), EXIT_NOT_MEASURED), screen)
@@ -132,18 +135,39 @@ def results_list(limit: Annotated[int, typer.Option(min=1)] = 20) -> None:
 
 @results_app.command("show")
 def results_show(run_id: str, json: Json = False) -> None:
-    """The verdicts of one run."""
+    """The figures and verdicts of one run."""
     summary = files.read_summary(run_id)
     if json:
         print(summary.model_dump_json(indent=1))
     else:
-        out.print(tables.verdicts(summary.results))
+        _show(summary.results, out)
 
 
 @results_app.command("compare")
-def results_compare(before: str, after: str) -> None:
-    """Two runs side by side; a difference is called one only when the 95 % intervals do not overlap."""
-    out.print(tables.compared(files.read_summary(before), files.read_summary(after)))
+def results_compare(
+    run_: Annotated[str, typer.Argument(metavar="RUN")],
+    after: Annotated[str, typer.Argument(metavar="[AFTER]", help="A second run.")] = "",
+    variants: Annotated[str, typer.Option(metavar="A,B", help="A of the first run with B of the second or same.")] = "",
+    benchmark: Annotated[str, typer.Option(help="Only this benchmark.")] = "",
+    device: Annotated[str, typer.Option(help="Only cpu or gpu.")] = "",
+    json: Json = False,
+) -> None:
+    """Two runs, or two variants of one, side by side: which differences are real, and how large they are."""
+    names = _names(variants)
+    if variants and len(names) != 2:
+        raise InputError(
+            f"--variants {variants!r} does not name two", "write for example --variants pywhispercpp,faster-whisper"
+        )
+    if not after and (not names or names[0] == names[1]):
+        raise InputError("one run is compared with nothing", "give a second run, or --variants A,B")
+    first = files.read_summary(run_)
+    second = files.read_summary(after) if after else first
+    chosen = (names[0], names[1]) if names else None
+    found = [compare((a, first), (b, second)) for a, b in pairs(first, second, chosen, benchmark, device)]
+    if json:
+        print(as_json(found))
+    else:
+        out.print(tables.compared(found))
 
 
 @dashboards_app.command("check")
@@ -228,6 +252,11 @@ def _leave(code: int) -> None:
 def _finish(code: int, screen: Console) -> None:
     screen.print(tables.last_line(code), highlight=False)
     raise SystemExit(code)
+
+
+def _show(records: list[Record], screen: Console) -> None:
+    screen.print(tables.figures(records))
+    screen.print(tables.verdicts(records))
 
 
 def _names(text: str) -> list[str]:

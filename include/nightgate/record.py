@@ -17,6 +17,11 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 UNITS: dict[str, str] = {
     "xrt": "ratio",
+    "xrt_p95": "ratio",
+    "rtfx": "ratio",
+    "batch_xrt": "ratio",
+    "batch_rtfx": "ratio",
+    "first_segment_latency": "seconds",
     "wer": "ratio",
     "recall_at_100": "ratio",
     "recall_at_5": "ratio",

@@ -123,9 +123,9 @@ def measure(plan: Plan, benchmark: str, device: Device, prepared: dict[str, Any]
     for record in records:
         record.detail["noise"] = noise
     file = files.write_records(plan.run_id, benchmark, device, records)
-    failed = [r for r in records if r.status == "failed" and r.variant in settings.variants]
-    if failed:
-        raise NotMeasured("; ".join(f"{r.variant} was not measured: {r.reason}" for r in failed))
+    missing = [r for r in records if r.status != "measured" and r.variant in settings.variants]
+    if missing:
+        raise NotMeasured("; ".join(f"{r.variant} was not measured: {r.reason}" for r in missing))
     return file
 
 
@@ -209,9 +209,12 @@ def _records(plan: Plan, benchmark: str, device: Device) -> list[Record]:
 
 
 def _judge(plan: Plan, records: list[Record]) -> list[Record]:
+    measured = {(r.benchmark, r.device) for r in records if r.status == "measured"}
     for record in records:
         gated = record.variant in plan.settings[record.benchmark]["variants"]
-        record.objectives = judge(record, plan.objectives.get(record.benchmark, {}), gated=gated)
+        expected = (record.benchmark, record.device) in measured
+        limits = plan.objectives.get(record.benchmark, {})
+        record.objectives = judge(record, limits, gated=gated, expected=expected)
     return records
 
 

@@ -201,9 +201,12 @@ def _validate(
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0]) if first["loc"] else ""
-        place = (
-            f"--set {name}.{key}" if key in set_by_user else where(("scales", scale, name, key), (name, key), (name,))
-        )
+        asked = (
+            [key] if key in set_by_user else [] if key else sorted(set_by_user)
+        )  # no key: several do not fit together
+        place = where(("scales", scale, name, key), (name, key), (name,))
+        if asked:
+            place = "--set " + ", ".join(f"{name}.{each}" for each in asked)
         fields = tuple(model.model_fields)
         if first["type"] == "extra_forbidden":
             raise InputError(f"{place}: {name} has no key {key!r}{_nearest(key, fields)}", _choices(fields)) from None

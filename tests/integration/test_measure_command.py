@@ -46,7 +46,9 @@ def test_a_breach():
         (["hybrid_ann", "--scale", "tiny"], "no scale 'tiny'"),
         (["hybrid_ann", "--variant", "hnws"], "no variant 'hnws'; did you mean 'hnsw'"),
         (["hybrid_ann", "--device", "tpu"], "no device 'tpu'"),
-        (["transcription", "--set", "transcription.model=/no/such.bin"], "neither tiny.en nor an existing ggml file"),
+        (["transcription", "--set", "transcription.model=/no/such.bin"], "nor an existing ggml file"),
+        (["transcription", "--set", "transcription.model=bas.en"], "did you mean 'base.en'"),
+        (["transcription", "--set", "transcription.clips=/no/such"], "--set transcription.clips: there is no folder"),
         (["hybrid_ann", "--rows", "3"], "No such option"),
     ],
 )

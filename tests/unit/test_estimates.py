@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from nightgate.measure import estimates
 
@@ -44,3 +47,74 @@ def test_mean_and_ratio_of_sums():
     value, n, interval = estimates.ratio_of_sums(np.array([2.0, 2.0, 2.0]), 8.0)
     assert (value, n, interval) == (0.25, 3, (0.25, 0.25))
     assert estimates.ratio_of_sums(np.array([2.0, 2.0]), 8.0)[2] is None
+
+
+ERRORS, WORDS = np.array([3, 0, 5, 1, 2, 0]), np.array([20, 31, 44, 12, 25, 18])
+
+
+def test_a_rate_over_clips_is_the_exact_bootstrap_or_students_t_whichever_is_wider():
+    every = np.array(list(itertools.product(range(6), repeat=6)))  # all 46,656 resamples, where the product draws some
+    rates = ERRORS[every].sum(axis=1) / WORDS[every].sum(axis=1)
+    residuals = (ERRORS - 11 / 150 * WORDS) / 25
+    half = 2.570582 * residuals.std(ddof=1) / 6**0.5  # t of 5 degrees of freedom
+    value, n, (low, high) = estimates.rate_over_clips(ERRORS, WORDS)
+    assert (value, n) == (pytest.approx(11 / 150), 150)
+    assert low == pytest.approx(min(np.quantile(rates, 0.025), 11 / 150 - half), abs=1e-3)
+    assert high == pytest.approx(max(np.quantile(rates, 0.975), 11 / 150 + half), abs=1e-3)
+    assert high > np.quantile(rates, 0.975) + 0.005, "with six clips the bootstrap alone is too narrow"
+
+
+def test_a_skewed_rate_is_as_wide_as_its_bootstrap():
+    errors, words = np.array([0, 0, 0, 0, 0, 0, 0, 0, 0, 40]), np.array([10] * 9 + [400])
+    every = np.random.default_rng(3).integers(0, 10, (200_000, 10))
+    low = np.quantile(errors[every].sum(axis=1) / words[every].sum(axis=1), 0.025)
+    assert estimates.rate_over_clips(errors, words)[2][0] == pytest.approx(low, abs=2e-3)
+
+
+def test_clips_without_errors_still_leave_a_doubt():
+    value, n, (low, high) = estimates.error_rate(np.zeros(14, int), np.full(14, 60))
+    assert (value, n, low) == (0, 840, 0)
+    assert high == pytest.approx(binomtest(0, 840).proportion_ci(method="wilson").high)
+
+
+def test_an_error_rate_is_never_narrower_than_its_words_allow():
+    errors = np.array([6, 6, 6, 6, 6])  # the same in each clip: bootstrap and t have no width
+    _, n, (low, high) = estimates.error_rate(errors, np.full(5, 100))
+    wilson = binomtest(30, 500).proportion_ci(method="wilson")
+    assert (n, low, high) == (500, pytest.approx(wilson.low), pytest.approx(wilson.high))
+
+
+def test_an_error_rate_may_exceed_one_but_never_falls_below_zero():
+    value, _, (low, high) = estimates.error_rate(np.array([30, 25, 20, 35, 22]), np.full(5, 20))
+    assert value == 1.32
+    assert low < 1.32 < high
+    assert estimates.error_rate(np.array([1, 0, 0, 0, 0]), np.full(5, 20))[2][0] == 0
+
+
+def test_fewer_than_five_clips_have_a_rate_but_no_interval():
+    assert estimates.error_rate(np.array([1, 2, 0, 1]), np.full(4, 10)) == (0.1, 40, None)
+
+
+def test_the_same_clips_give_the_same_interval_and_many_clips_fit_into_memory():
+    skewed = np.array([0, 1, 0, 2, 0, 1, 0, 0, 1, 40]), np.array([31, 22, 43, 54, 35, 26, 37, 28, 49, 400])
+    # the bootstrap decides its lower end: the resamples without the last clip
+    assert estimates.rate_over_clips(*skewed) == estimates.rate_over_clips(*skewed)
+    many = estimates.error_rate(np.tile(ERRORS, 500), np.tile(WORDS, 500))[2]
+    assert many[1] - many[0] < 0.01
+
+
+@pytest.mark.parametrize("words", [[], [10, 0, 10, 10, 10], [10, 10]])
+def test_a_clip_without_words_has_no_rate(words):
+    with pytest.raises(ValueError, match="a size above 0"):
+        estimates.error_rate(np.ones(5)[: len(words) if not words else 5], np.array(words))
+
+
+@pytest.mark.parametrize(("clips", "least"), [(6, 0.88), (14, 0.90), (40, 0.91)])
+def test_the_interval_of_an_error_rate_covers_the_truth(clips, least):
+    rng, covered = np.random.default_rng(4), 0
+    for _ in range(200):  # some clips are harder than others
+        words = rng.integers(10, 120, clips)
+        errors = rng.poisson(words * 0.06 * rng.lognormal(-0.125, 0.5, clips))
+        low, high = estimates.error_rate(errors, words)[2]
+        covered += low <= 0.06 <= high
+    assert covered / 200 >= least

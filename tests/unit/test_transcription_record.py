@@ -1,4 +1,4 @@
-"""What a record says when an engine fails, without an engine: the child process is replaced."""
+"""What a record says of what its processes brought home, without an engine: the child process is replaced."""
 
 import json
 
@@ -6,82 +6,190 @@ import numpy as np
 import pytest
 
 from nightgate.artifacts.cache import Cache
-from nightgate.errors import ChildError, Unavailable
+from nightgate.errors import ChildError, NotMeasured, Unavailable
 from nightgate.measure import host
 from nightgate.measure.child import ChildResult
-from nightgate.transcription import benchmark
+from nightgate.transcription import benchmark, engines
 from nightgate.transcription.settings import Settings
 
-BOTH = Settings(variants=("whisper-cpp-python",), controls=("pywhispercpp",), threads=1)
+OLD, NEW, PEER = "whisper-cpp-python", "pywhispercpp", "faster-whisper"
+BOTH = Settings(variants=(OLD,), controls=(NEW,), threads=2, gpu_batch=8, batch_seconds=20)
+GOOD = ["red green blue", "Red, green; black.", "red green blue", "red green blue", "red green blue"]
 
 
 @pytest.fixture
 def prepared(tmp_path):
-    clips = [{"id": f"clip-{i}", "file": f"{i}.npy", "seconds": 10.0, "text": "one two three"} for i in (1, 2)]
-    (tmp_path / "clips.json").write_text(json.dumps(clips))
-    model = {"name": "m", "path": "m.bin", "source": "file", "bytes": 1, "sha256": "0"}
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    clips = [{"id": f"clip-{i}", "file": f"{i}.npy", "seconds": 10.0, "text": "red green blue"} for i in range(1, 6)]
+    (folder / "clips.json").write_text(json.dumps(clips))
+    model = {"name": "m", "path": "m.bin", "source": "file", "bytes": 1, "sha256": "0", "ctranslate2": None}
     return {
         "model": model,
-        "clips": {"folder": str(tmp_path), "count": 2, "repeated": 0, "seconds": 20.0, "sha256": "1"},
+        "clips": {"folder": str(folder), "count": 5, "repeated": 0, "seconds": 50.0, "sha256": "1"},
     }
 
 
-def child(monkeypatch, answers):
-    """``answers``: variant → its transcripts, or the error it dies of."""
+@pytest.fixture
+def child(monkeypatch):
+    """``child(answers)``: variant → its texts, or the error it dies of. Returns the requests, as they are made."""
 
-    def run(request, threads, timeout):
-        answer = answers[request["variant"]]
-        if isinstance(answer, Exception):
-            raise answer
-        value = {"load_seconds": 0.5, "version": "1", "transcripts": answer}
-        return ChildResult(value, 1000, 1.0), np.full((request["repeats"], 2), 2_000_000_000, dtype=np.int64)
+    def replace(answers, batches=None):
+        requests = []
 
-    monkeypatch.setattr(benchmark, "_run", run)
+        def run(function, request, audio_seconds):
+            requests.append((function, request))
+            answer = (batches if batches and function == "in_batches" else answers)[request["variant"]]
+            if isinstance(answer, Exception):
+                raise answer
+            if function == "one_by_one":
+                shape = (request["repeats"], len(request["clips"]))
+                np.save(request["saved"], np.stack([np.full(shape, 2_000_000_000), np.full(shape, 500_000_000)]))
+                heard = [[[0.0, 1.0, text]] for text in answer]
+                value = {"load_seconds": 0.5, "version": "1", "ran_on": "cpu", "transcripts": heard}
+            else:
+                value = {"contexts": 2, "threads": 1, "calibration": [], "ran_on": "cpu", "seconds": [2.0, 2.5, 3.0]}
+                value["texts"] = answer[: len(request["clips"])]
+            return ChildResult(value, 1000, 1.0)
+
+        monkeypatch.setattr(benchmark, "_child", run)
+        return requests
+
+    return replace
 
 
-def test_xrt_is_the_ratio_of_the_sums(prepared, tmp_path, monkeypatch):
-    good = ["one two three", "One, two; four."]
-    child(monkeypatch, {"whisper-cpp-python": good, "pywhispercpp": good})
+def test_the_figures_follow_from_what_was_measured(prepared, tmp_path, child):
+    child({OLD: GOOD, NEW: GOOD})
     first, second = benchmark.measure(BOTH, "cpu", prepared, tmp_path / "s.npz")
     assert first.status == second.status == "measured"
-    assert first.metrics["xrt"].value == pytest.approx(4 / 20)
-    assert first.metrics["xrt"].n == 3
-    assert first.metrics["wer"].value == pytest.approx(1 / 6)
-    assert first.detail["transcripts"]["clip-2"] == "One, two; four."  # raw: it is normalised only for the score
-    assert first.detail["batch_size_cpu"] == 4
+    value = {name: metric.value for name, metric in first.metrics.items()}
+    assert value["xrt"] == pytest.approx(5 * 2 / 50)
+    assert value["rtfx"] == pytest.approx(5)
+    assert value["xrt_p95"] == pytest.approx(0.2)
+    assert value["first_segment_latency"] == pytest.approx(0.5)
+    assert value["wer"] == pytest.approx(1 / 15)
+    assert first.metrics["xrt"].n == 5
+    assert first.metrics["wer"].ci95[0] <= 1 / 15 <= first.metrics["wer"].ci95[1]
+    # a batch holds two clips, so 20 s are two of them; alone they took 4 s, together 2.5 s
+    assert first.detail["batch"]["clips"] == 2
+    assert value["batch_xrt"] == pytest.approx(2.5 / 20)
+    assert value["batch_rtfx"] == pytest.approx(8)
+    assert first.detail["batch"]["speedup_over_one_by_one"] == pytest.approx(4 / 2.5)
+    assert first.detail["batch_size_cpu"] == 2
 
 
-@pytest.mark.parametrize("nothing", ["", "...", "\N{MUSIC NATURAL SIGN}"])
-def test_a_clip_without_text_fails_and_is_named(prepared, tmp_path, monkeypatch, nothing):
-    child(monkeypatch, {"whisper-cpp-python": ["one two three", nothing], "pywhispercpp": ["one two three"] * 2})
-    silent, good = benchmark.measure(BOTH, "cpu", prepared, tmp_path / "s.npz")
-    assert silent.status == "failed"
-    assert "clip-2" in silent.reason
-    assert "clip-1" not in silent.reason
-    assert silent.metrics == {}
-    assert good.status == "measured"
+def test_the_repeats_are_split_between_two_processes_and_the_engines_take_turns(prepared, tmp_path, child):
+    requests = child({OLD: GOOD, NEW: GOOD})
+    benchmark.measure(BOTH, "cpu", prepared, tmp_path / "s.npz")
+    turns = [(request["variant"], request["repeats"]) for function, request in requests if function == "one_by_one"]
+    assert turns == [(OLD, 3), (NEW, 3), (NEW, 2), (OLD, 2)]
 
 
-def test_a_dead_engine_does_not_take_the_other_with_it(prepared, tmp_path, monkeypatch):
-    child(
-        monkeypatch, {"whisper-cpp-python": ChildError("was ended by SIGSEGV"), "pywhispercpp": ["one two three"] * 2}
-    )
+def test_raw_samples_are_kept(prepared, tmp_path, child):
+    child({OLD: GOOD, NEW: GOOD})
+    first, _ = benchmark.measure(BOTH, "cpu", prepared, tmp_path / "s.npz")
+    with np.load(tmp_path / first.samples) as raw:
+        assert raw[f"{OLD}/durations_ns"].shape == raw[f"{OLD}/first_segment_ns"].shape == (5, 5)
+        assert raw[f"{OLD}/xrt_repeats"] == pytest.approx([0.2] * 5)
+        assert raw[f"{OLD}/wer_errors"].tolist() == [0, 1, 0, 0, 0]
+        assert raw[f"{OLD}/wer_words"].tolist() == [3] * 5
+        assert raw[f"{OLD}/batch_seconds"].tolist() == [2.0, 2.5, 3.0]
+
+
+def test_transcripts_are_kept_raw(prepared, tmp_path, child):
+    child({OLD: GOOD, NEW: GOOD})
+    benchmark.measure(BOTH, "cpu", prepared, tmp_path / "s.npz")
+    rows = [json.loads(line) for line in (tmp_path / f"s-{OLD}.jsonl").read_text().splitlines()]
+    assert len(rows) == 5
+    assert rows[1] == {
+        "audio_filepath": "2.npy", "id": "clip-2", "duration": 10.0, "time": 2.0, "text": "red green blue",
+        "pred_text": "Red, green; black.", "segments": [[0.0, 1.0, "Red, green; black."]],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("nothing", ["", "...", "[BLANK_AUDIO]", "\N{MUSIC NATURAL SIGN}"])
+@pytest.mark.parametrize("where", ["one by one", "in batches"])
+def test_a_clip_without_text_fails_and_is_named(prepared, tmp_path, child, nothing, where):
+    silent = {OLD: ["red green blue", nothing, *GOOD[2:]], NEW: GOOD}
+    good = {OLD: GOOD, NEW: GOOD}
+    child(silent if where == "one by one" else good, silent)
+    bad, fine = benchmark.measure(BOTH, "cpu", prepared, tmp_path / "s.npz")
+    assert bad.status == "failed"
+    assert "clip-2" in bad.reason
+    assert "clip-1" not in bad.reason
+    assert bad.metrics == {}
+    assert fine.status == "measured"
+
+
+def test_a_dead_engine_does_not_take_the_other_with_it_and_is_not_tried_again(prepared, tmp_path, child):
+    requests = child({OLD: ChildError("was ended by SIGSEGV"), NEW: GOOD})
     dead, good = benchmark.measure(BOTH, "cpu", prepared, tmp_path / "s.npz")
     assert (dead.status, dead.reason, dead.samples) == ("failed", "was ended by SIGSEGV", None)
     assert good.status == "measured"
+    assert [request["variant"] for _, request in requests].count(OLD) == 1
     with np.load(tmp_path / good.samples) as raw:
-        assert list(raw) == ["pywhispercpp/durations_ns"]
+        assert {name.split("/")[0] for name in raw} == {NEW}
+
+
+def test_an_engine_that_hears_something_else_the_second_time_is_named(prepared, tmp_path, child):
+    child({OLD: GOOD, NEW: GOOD})
+    spoken = iter([GOOD, ["red green blue", "red green green", *GOOD[2:]]])
+    real = benchmark._child
+
+    def moody(function, request, audio_seconds):
+        answer = real(function, request, audio_seconds)
+        if function == "one_by_one" and request["variant"] == OLD:
+            answer.value["transcripts"] = [[[0.0, 1.0, text]] for text in next(spoken)]
+        return answer
+
+    benchmark._child = moody
+    first, second = benchmark.measure(BOTH, "cpu", prepared, tmp_path / "s.npz")
+    assert first.detail["heard_differently_the_second_time"] == ["clip-2"]
+    assert "heard_differently_the_second_time" not in second.detail
+
+
+def test_an_engine_that_is_not_installed_is_skipped_with_the_install_line(prepared, tmp_path, child, monkeypatch):
+    requests = child({OLD: GOOD, NEW: GOOD})
+    monkeypatch.setattr(engines.PyWhisperCpp, "package", "pywhispercpp-that-is-not-there")
+    first, second = benchmark.measure(BOTH, "cpu", prepared, tmp_path / "s.npz")
+    assert first.status == "measured"
+    assert second.status == "skipped"
+    assert "not installed" in second.reason and "pip install pywhispercpp" in second.reason
+    assert all(request["variant"] == OLD for _, request in requests)
+
+
+def test_no_engine_at_all_is_no_measurement(monkeypatch, tmp_path):
+    monkeypatch.setattr(engines.WhisperCppPython, "package", "not-there")
+    with pytest.raises(NotMeasured, match=r"pip install whisper-cpp-python==0\.2\.0"):
+        benchmark.prepare(BOTH, "cpu", Cache(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_peer_needs_a_model_it_can_read(prepared, tmp_path, child):
+    child({OLD: GOOD})
+    settings = BOTH.model_copy(update={"controls": (PEER,)})
+    _, peer = benchmark.measure(settings, "cpu", prepared, tmp_path / "s.npz")
+    assert peer.status == "skipped"
+    assert "CTranslate2" in peer.reason
+
+
+def test_what_is_not_made_for_a_gpu_leaves_no_record_there(prepared, tmp_path, child, monkeypatch):
+    child({NEW: GOOD})
+    monkeypatch.setattr(engines.PyWhisperCpp, "lacks", staticmethod(lambda model, device: None))
+    (record,) = benchmark.measure(BOTH, "gpu", prepared, tmp_path / "s.npz")
+    assert (record.variant, record.device, record.status) == (NEW, "gpu", "measured")
 
 
 def test_clips_that_went_after_prepare_fail_with_the_next_step(prepared, tmp_path):
-    (tmp_path / "clips.json").unlink()
-    for record in benchmark.measure(BOTH, "cpu", prepared, tmp_path / "s.npz"):
-        assert record.status == "failed"
-        assert "prepare transcription again" in record.reason
+    (tmp_path / "clips" / "clips.json").unlink()
+    with pytest.raises(NotMeasured, match="prepare transcription again"):
+        benchmark.measure(BOTH, "cpu", prepared, tmp_path / "s.npz")
 
 
-@pytest.mark.parametrize(("name", "says"), [(None, "no NVIDIA device"), ("NVIDIA H200", "NVIDIA H200")])
-def test_without_a_gpu_engine_it_is_unavailable_with_the_reason(tmp_path, monkeypatch, name, says):
+@pytest.mark.parametrize(
+    ("name", "says"), [(None, "no NVIDIA device"), ("NVIDIA H200", "whisper-cpp-python does not run on a gpu")]
+)
+def test_without_a_gpu_or_an_engine_for_it_it_is_unavailable_with_the_reason(tmp_path, monkeypatch, name, says):
     monkeypatch.setattr(host, "gpu_name", lambda: name)
     with pytest.raises(Unavailable, match=says):
         benchmark.prepare(BOTH, "gpu", Cache(tmp_path))

@@ -1,6 +1,8 @@
+import threading
+
 import pytest
 
-from nightgate.transcription.whisper_batch import batch_size_cpu, batches
+from nightgate.transcription.whisper_batch import batch_size_cpu, batches, splits, spread
 
 
 @pytest.mark.parametrize(("gpu", "cpu"), [(16, 4), (17, 4), (8, 2), (7, 1), (4, 1), (3, 1), (1, 1), (1024, 256)])
@@ -17,3 +19,53 @@ def test_batches_keep_the_order_and_lose_nothing():
 def test_a_batch_of_nothing_is_refused():
     with pytest.raises(ValueError, match="at least one"):
         list(batches([1], 0))
+
+
+@pytest.mark.parametrize(
+    ("cores", "most", "expected"),
+    [
+        (1, 4, []),
+        (2, 4, [(2, 1)]),
+        (2, 1, []),
+        (6, 4, [(2, 3), (3, 2)]),
+        (16, 64, [(2, 8), (4, 4), (8, 2), (16, 1)]),
+    ],
+)
+def test_a_split_uses_every_core_of_the_cpu(cores, most, expected):
+    assert splits(cores, most, "cpu") == expected
+
+
+def test_contexts_on_a_gpu_share_the_cores():
+    assert splits(2, 16, "gpu") == [(2, 1), (4, 1), (8, 1)]
+    assert splits(16, 3, "gpu") == [(2, 8)]
+
+
+def test_results_come_in_the_order_of_the_items():
+    assert spread(["only"], [1, 2, 3], lambda context, item: (context, item * 10)) == [
+        ("only", 10), ("only", 20), ("only", 30),
+    ]  # fmt: skip
+    assert [item for _, item in spread("ab", list(range(50)), lambda *pair: pair)] == list(range(50))
+    assert spread("ab", [], lambda *pair: pair) == []
+
+
+def test_contexts_work_side_by_side_and_never_twice_at_once():
+    together = threading.Barrier(2, timeout=10)  # breaks unless both contexts are at work at the same time
+    busy = {"a": 0, "b": 0}
+
+    def work(context, item):
+        busy[context] += 1
+        assert busy[context] == 1
+        if item < 2:
+            together.wait()
+        busy[context] -= 1
+
+    spread("ab", list(range(6)), work)
+
+
+@pytest.mark.parametrize("contexts", ["a", "ab"])
+def test_what_a_context_raises_is_raised(contexts):
+    def work(context, item):
+        raise ZeroDivisionError(item)
+
+    with pytest.raises(ZeroDivisionError):
+        spread(contexts, [1, 2, 3], work)

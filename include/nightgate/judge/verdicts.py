@@ -22,12 +22,15 @@ from nightgate.suite import Limit
 _COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
 
-def judge(record: Record, limits: Mapping[str, Mapping[str, Limit]], *, gated: bool) -> list[Objective]:
+def judge(
+    record: Record, limits: Mapping[str, Mapping[str, Limit]], *, gated: bool, expected: bool = False
+) -> list[Objective]:
     """The verdict on each objective (metric → device → limit) that applies to ``record``.
 
-    A control (``gated`` false) and a skipped record have none: they are reported and do not gate.
+    A control (``gated`` false) has none, it is reported and does not gate; nor has a skipped record, unless it was
+    ``expected`` because the host did measure others like it: what is missing never passes.
     """
-    if not gated or record.status == "skipped":
+    if not gated or (record.status == "skipped" and not expected):
         return []
     applicable = {metric: of[record.device] for metric, of in limits.items() if record.device in of}
     return [_judge_one(record, metric, limit) for metric, limit in applicable.items()]
@@ -62,8 +65,8 @@ def _judge_one(record: Record, metric: str, limit: Limit) -> Objective:
     def verdict(of: Verdict, value: float | None, reason: str | None = None) -> Objective:
         return Objective(metric=metric, op=limit.op, limit=limit.limit, value=value, verdict=of, reason=reason)
 
-    if record.status == "failed":
-        return verdict("invalid", None, record.reason or "the measurement failed")
+    if record.status != "measured":
+        return verdict("invalid", None, record.reason or "it was not measured")
     measured: Any = record.metrics.get(metric)
     if measured is None:
         return verdict("invalid", None, f"the measurement gave no {metric}")

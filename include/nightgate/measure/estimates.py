@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 CONFIDENCE = 0.95
+_FEWEST_CLIPS = 5
+_RESAMPLES = 10_000
+_SEED = 20040517  # any; fixed, so that the same clips always give the same interval
 
 Estimate = tuple[float, int, "tuple[float, float] | None"]
 
@@ -76,3 +79,76 @@ def ratio_of_sums(numerators: np.ndarray, denominator: float) -> Estimate:
         return value, n, None
     half = float(t.ppf(0.5 + CONFIDENCE / 2, n - 1) * ratios.std(ddof=1) / np.sqrt(n))
     return value, n, (value - half, value + half)
+
+
+def rate_over_clips(counts: np.ndarray, sizes: np.ndarray) -> Estimate:
+    """Σ counts / Σ sizes with an interval over the clips, because the words of one clip are not independent.
+
+    The interval is the percentile bootstrap over clips (Bisani & Ney, *Bootstrap estimates for confidence intervals
+    in ASR performance evaluation*, ICASSP 2004), widened on each side to Student's t for a ratio estimator (Cochran,
+    *Sampling Techniques*, 1977, §6.4): with few clips the bootstrap alone is too narrow. Fewer than five clips have
+    none.
+
+    Args:
+        counts: what is counted in each clip, such as word errors or a difference of them, shape (clips,).
+        sizes: the words of each clip, all > 0, shape (clips,).
+
+    Returns:
+        the rate, the sum of ``sizes``, and the interval.
+    """
+    import numpy as np
+    from scipy.stats import t
+
+    counts, sizes = np.asarray(counts, dtype=np.float64), np.asarray(sizes, dtype=np.float64)
+    if counts.shape != sizes.shape or counts.ndim != 1 or not (sizes > 0).all() or not len(sizes):
+        raise ValueError("a rate needs a count and a size above 0 for each clip")
+    clips, rate = len(sizes), float(counts.sum() / sizes.sum())
+    if clips < _FEWEST_CLIPS:
+        return rate, int(sizes.sum()), None
+    low, high = np.quantile(_resampled_rates(counts, sizes), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    residuals = (counts - rate * sizes) / sizes.mean()
+    half = t.ppf(0.5 + CONFIDENCE / 2, clips - 1) * residuals.std(ddof=1) / np.sqrt(clips)
+    return rate, int(sizes.sum()), (float(min(low, rate - half)), float(max(high, rate + half)))
+
+
+def error_rate(errors: np.ndarray, words: np.ndarray) -> Estimate:
+    """Word errors over reference words (WER): `rate_over_clips`, at least as wide as the words alone allow.
+
+    Clips without a single error would leave an interval without width, so it is widened on each side to Wilson's
+    interval over all words (*Probable inference*, JASA 1927). In simulation it covers the truth in 89 to 97 of 100
+    sets of 5 to 14 clips; the clips differ more than so few of them show.
+
+    Args:
+        errors: substitutions + deletions + insertions of each clip, shape (clips,).
+        words: reference words of each clip, all > 0, shape (clips,).
+
+    Returns:
+        the rate (a ratio from 0, it can exceed 1), the number of words, and the interval.
+    """
+    rate, n, interval = rate_over_clips(errors, words)
+    if interval is None:
+        return rate, n, None
+    low, high = _wilson(min(rate, 1.0), n)
+    return rate, n, (max(0.0, min(interval[0], low)), max(interval[1], high))
+
+
+def _resampled_rates(counts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """The rate of each of the bootstrap's resamples, drawn in blocks that bound the memory."""
+    import numpy as np
+
+    rng, clips = np.random.default_rng(_SEED), len(sizes)
+    rows = max(1, 2**20 // clips)
+    rates = []
+    for start in range(0, _RESAMPLES, rows):
+        drawn = rng.integers(0, clips, size=(min(rows, _RESAMPLES - start), clips))
+        rates.append(counts[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
+    return np.concatenate(rates)
+
+
+def _wilson(rate: float, n: int) -> tuple[float, float]:
+    from scipy.stats import norm
+
+    z = float(norm.ppf(0.5 + CONFIDENCE / 2))
+    centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * (rate * (1 - rate) / n + z * z / (4 * n * n)) ** 0.5
+    return centre - half, centre + half

@@ -16,6 +16,11 @@ BENCHMARKS = {
 METRICS = {
     "xrt": "xRT",
     "wer": "Word error rate",
+    "xrt_p95": "P95 xRT",
+    "rtfx": "RTFx",
+    "batch_xrt": "Batch xRT",
+    "batch_rtfx": "Batch RTFx",
+    "first_segment_latency": "First segment",
     "recall_at_100": "Recall@100",
     "recall_at_5": "Recall@5",
     "recall_p5": "Recall, worst 5 %",
@@ -34,11 +39,20 @@ METRICS = {
     "rows_per_second": "Rows loaded",
 }
 
+HEADLINES: dict[str, tuple[str, ...]] = {
+    "transcription": ("xrt", "wer", "batch_xrt", "xrt_p95", "first_segment_latency"),
+    "hybrid_ann": ("recall_at_100", "latency_p50", "latency_p95", "qps"),
+    "pgvector_search": ("recall_at_5", "latency_p50", "latency_p95", "qps"),
+}
+"""What one wants to know first of each benchmark, in this order."""
+
+_SHORT = {"wer": "WER"}
 
 _STEPS = {
     "seconds": ((1, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")),
     "bytes": ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B")),
 }
+_MINUTES = 90  # seconds from which a time is read in minutes
 
 
 def benchmark_title(name: str) -> str:
@@ -49,20 +63,21 @@ def metric_title(name: str) -> str:
     return METRICS.get(name, name.replace("_", " "))
 
 
+def short_title(name: str) -> str:
+    """A metric's name where there is little room."""
+    return _SHORT.get(name) or metric_title(name)
+
+
 def human(value: float, unit: str, *, trim: bool = False) -> str:
     """``value`` in ``unit`` as one reads it, with three digits: 0.0012 seconds → "1.20 ms", 1_150_000_000 bytes → "1.15 GB".
 
     ``trim`` drops zeros at the end, for limits and axes: 0.02 seconds → "20 ms".
     """
-    if unit == "seconds" and abs(value) >= 90:
+    if unit == "seconds" and abs(value) >= _MINUTES:
         minutes, rest = divmod(round(value), 60)
         return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"
-    if unit in _STEPS:
-        size, name = next((step for step in _STEPS[unit] if abs(value) >= step[0] * 0.9995), _STEPS[unit][-1])
-        number, name = value / size, f" {name}"
-    else:
-        number, name = value, {"ratio": "", "per_second": " /s"}.get(unit, f" {unit}".rstrip())
-    text = _three(number)
+    size, name = _step(value, unit)
+    text = _three(value / size)
     if unit == "ratio" and text == "1.00" and value != 1:
         text = f"{value:.5g}"  # 0.9995 is not 1
     if trim and "." in text:
@@ -78,6 +93,41 @@ def interval(metric: Metric) -> str | None:
     number, _, unit = low.rpartition(" ")
     same_unit = number and high.endswith(f" {unit}") and number.count(" ") == 0
     return f"{number} – {high}" if same_unit else f"{low} – {high}"
+
+
+def with_interval(metric: Metric) -> str:
+    """Value and 95 % interval in one: "0.080 (0.071–0.089)", "2.49 ms (2.43–2.57)"; the value alone without one."""
+    if metric.ci95 is None:
+        return human(metric.value, metric.unit)
+    low, high = metric.ci95
+    size, name = _step(metric.value, metric.unit)
+    if high <= low or (metric.unit == "seconds" and metric.value >= _MINUTES):
+        return f"{human(metric.value, metric.unit)} ({human(low, metric.unit)}–{human(high, metric.unit)})"
+    value, low_text, high_text = _even(metric.value / size, low / size, high / size)
+    return f"{value}{name} ({low_text}–{high_text})"
+
+
+def times(ratio: float, ci95: tuple[float, float] | None) -> str:
+    """A ratio and its interval: "1.52 × (1.47–1.57)"."""
+    value, _, ends = with_interval(Metric(value=ratio, unit="ratio", n=1, ci95=ci95)).partition(" ")
+    return f"{value} × {ends}".rstrip()
+
+
+def signed(difference: float, ci95: tuple[float, float] | None) -> str:
+    """A difference and its interval: "+0.012 (0.004–0.020)", "−0.012 (−0.028 to 0.004)"."""
+    text = with_interval(Metric(value=difference, unit="ratio", n=1, ci95=ci95))
+    if "(-" in text:
+        text = text.replace("–", " to ")
+    return ("+" * (difference > 0) + text).replace("-", "−")
+
+
+def headline(record: Record) -> str:
+    """A record in one line: "pywhispercpp on cpu: xRT 0.080 (0.071–0.089), WER 0.060 (0.041–0.084)"."""
+    who = f"{record.variant} on {record.device}"
+    if record.status != "measured":
+        return f"{who}: {record.status}: {record.reason or 'no reason was given'}"
+    names = [name for name in HEADLINES.get(record.benchmark, ()) if name in record.metrics]
+    return f"{who}: " + ", ".join(f"{short_title(name)} {with_interval(record.metrics[name])}" for name in names)
 
 
 def limit_text(objective: Objective) -> str:
@@ -138,6 +188,26 @@ def clock(timestamp: str | None) -> str:
     if not timestamp:
         return "–"
     return datetime.fromtimestamp(epoch(timestamp), UTC).strftime("%-d %b %Y, %H:%M UTC")
+
+
+def _step(value: float, unit: str) -> tuple[float, str]:
+    """What ``value`` is divided by to be read, and what follows the number."""
+    if unit in _STEPS:
+        size, name = next((step for step in _STEPS[unit] if abs(value) >= step[0] * 0.9995), _STEPS[unit][-1])
+        return size, f" {name}"
+    return 1, {"ratio": "", "per_second": " /s"}.get(unit, f" {unit}".rstrip())
+
+
+def _even(value: float, low: float, high: float) -> tuple[str, str, str]:
+    """All three with the same decimals, low < high.
+
+    The interval says how many mean something: those that show two digits of its width, but not more than three digits
+    of the value unless one digit of the width needs them.
+    """
+    of_width = -math.floor(math.log10(high - low))  # decimals that show one digit of it
+    of_value = 2 - math.floor(math.log10(abs(value) * 1.0005)) if value else of_width + 1
+    decimals = min(12, max(0, of_width, min(of_width + 1, of_value)))
+    return f"{value:,.{decimals}f}", f"{low:,.{decimals}f}", f"{high:,.{decimals}f}"
 
 
 def _three(value: float) -> str:

@@ -6,6 +6,7 @@ appears under its name only when it is complete (temporary name, sync, rename), 
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import uuid
@@ -21,6 +22,7 @@ from nightgate.record import SCHEMA_VERSION, Device, Record, Summary
 
 _BENCHMARK = re.compile(r"[a-z][a-z0-9_]*")
 _NEWEST = 5
+_ALL = 10_000
 
 _Document = TypeVar("_Document", bound=BaseModel)
 
@@ -116,9 +118,11 @@ def _measurement_path(run_id: str, benchmark: str, device: str, suffix: str) -> 
 def _existing(run_id: str) -> Path:
     folder = run_dir(run_id)
     if not folder.is_dir():
-        newest = newest_runs()
-        hint = f"the newest runs are {', '.join(newest)}" if newest else "start one with `make run`"
-        raise InputError(f"there is no run {run_id!r} in {runs_dir()}", hint)
+        known = newest_runs(_ALL)
+        near = difflib.get_close_matches(run_id, known, n=1, cutoff=0.8)
+        guess = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"the newest runs are {', '.join(known[:_NEWEST])}" if known else "start one with `make run`"
+        raise InputError(f"there is no run {run_id!r} in {runs_dir()}{guess}", hint)
     return folder
 
 

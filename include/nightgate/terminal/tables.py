@@ -1,21 +1,25 @@
-"""Verdicts and runs as tables, and the last line that says what the exit code means."""
+"""Figures, verdicts, runs and comparisons as tables, and the last line that says what the exit code means."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
+from rich import box
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from nightgate.errors import EXIT_BREACH, EXIT_INPUT, EXIT_NOT_MEASURED, EXIT_PASS
-from nightgate.publish.figures import human, interval, limit_text
-from nightgate.record import Metric, Record, Summary
+from nightgate.publish.figures import HEADLINES, benchmark_title, limit_text, short_title, signed, times, with_interval
+from nightgate.record import Objective, Record, Summary
+from nightgate.terminal.comparing import Comparison
 
 _COLOURS = {"pass": "green", "breach": "bold red", "inconclusive": "yellow", "invalid": "magenta"}
-_HEADLINES = {
-    "recall_at_100", "recall_at_5", "latency_p95", "xrt", "wer",
-}  # fmt: skip
+_FOUND = {True: "bold", False: "", None: "dim"}
+_ANY_WIDTH = 10_000
 
 MEANING = {
     EXIT_PASS: "all objectives hold",
@@ -28,43 +32,42 @@ EXIT_OF_STATE = {"pass": EXIT_PASS, "breach": EXIT_BREACH}
 """The exit code of a run's state; every other state is `EXIT_NOT_MEASURED`."""
 
 
-def verdicts(records: Iterable[Record]) -> Table:
-    """One row per objective, then the headline figures of the controls and what was skipped or failed."""
-    table = Table(header_style="bold", pad_edge=False)
-    for name in ("benchmark", "variant", "device", "metric", "value", "95 % interval", "objective", "verdict"):
-        table.add_column(name, justify="right" if name in ("value", "95 % interval", "objective") else "left")
-    without_numbers: dict[tuple[str, str, str, str], list[str]] = {}
-    for record in records:
-        who = (record.benchmark, record.variant, record.device)
-        judged = {objective.metric: objective for objective in record.objectives}
-        if record.status != "measured" and not judged:
-            key = (record.benchmark, record.device, record.status, record.reason or "")
-            without_numbers.setdefault(key, []).append(record.variant)
-            continue
-        for name, metric in record.metrics.items():
-            objective = judged.get(name)
-            if objective is None and name not in _HEADLINES:
-                continue
-            value, bounds = human(metric.value, metric.unit), interval(metric) or ""
-            if objective is None:
-                table.add_row(*who, name, value, bounds, "", Text("reported", style="dim"))
-            else:
-                verdict = Text(objective.verdict, style=_COLOURS[objective.verdict])
-                table.add_row(*who, name, value, bounds, limit_text(objective), verdict)
-        for objective in record.objectives:
-            if objective.metric not in record.metrics:
-                verdict = Text(f"{objective.verdict}: {objective.reason}", style=_COLOURS[objective.verdict])
-                table.add_row(*who, objective.metric, "", "", limit_text(objective), verdict)
-    for (benchmark, device, status, reason), variants in without_numbers.items():
-        table.add_row(benchmark, ", ".join(variants), device, "", "", "", "", Text(f"{status}: {reason}", style="dim"))
-    return table
+def figures(records: Iterable[Record]) -> Group:
+    """A table per benchmark and device, one row per variant: its headline metrics with their 95 % intervals.
+
+    What was skipped or failed stands below, with the reason.
+    """
+    parts: list[RenderableType] = []
+    for (benchmark, device), group in _grouped(records).items():
+        title = f"{benchmark_title(benchmark)} on {device}"
+        measured = [record for record in group if record.status == "measured"]
+        names = [n for n in HEADLINES.get(benchmark, ()) if any(n in record.metrics for record in measured)]
+        if measured:
+            parts += [_heading(f"{title}, with 95 % intervals"), _Fitting(partial(_figures, names, measured))]
+        absent: dict[tuple[str, str], list[str]] = {}
+        for record in group:
+            if record.status != "measured":
+                absent.setdefault((record.status, record.reason or "no reason was given"), []).append(record.variant)
+        for (status, reason), variants in absent.items():
+            who = ", ".join(variants) if measured else f"{title}, {', '.join(variants)}"
+            parts.append(Text(f"{who}: {status}: {reason}", style="red" if status == "failed" else "dim"))
+        parts.append("")
+    return Group(*parts)
+
+
+def verdicts(records: Iterable[Record]) -> RenderableType:
+    """One row per objective."""
+    rows = [(record, objective) for record in records for objective in record.objectives]
+    if not rows:
+        return Text("No objective was judged.", style="dim")
+    return Group(_heading("Objectives, with 95 % intervals"), _Fitting(partial(_verdicts, rows)))
 
 
 def runs(summaries: Iterable[tuple[Path, Summary]]) -> Table:
     """One row per run."""
-    table = Table(header_style="bold", pad_edge=False)
+    table = _table()
     for name in ("run", "scale", "state", "finished", "host", "report"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold", no_wrap=name == "run")
     for folder, summary in summaries:
         state = Text(summary.state, style=_COLOURS[summary.state])
         report = str(folder / "report.html")
@@ -72,35 +75,114 @@ def runs(summaries: Iterable[tuple[Path, Summary]]) -> Table:
     return table
 
 
-def compared(before: Summary, after: Summary) -> Table:
-    """Every metric that both runs have, with the ratio and whether the intervals are apart."""
-    table = Table(header_style="bold", pad_edge=False)
-    for name in ("benchmark", "variant", "device", "metric", "before", "after", "after / before", "difference"):
-        table.add_column(name, justify="right" if name in ("before", "after", "after / before") else "left")
-    old = {(r.benchmark, r.variant, r.device): r for r in before.results}
-    same_host = before.host.fingerprint == after.host.fingerprint
-    for record in after.results:
-        key = (record.benchmark, record.variant, record.device)
-        for name, now in record.metrics.items():
-            then = old[key].metrics.get(name) if key in old else None
-            if then is None:
-                continue
-            ratio = f"{now.value / then.value:.3f}" if then.value else ""
-            table.add_row(
-                *key, name, human(then.value, then.unit), human(now.value, now.unit), ratio, _apart(then, now)
-            )
-    if not same_host:
-        table.caption = "Different hosts: speeds cannot be compared, recall and error rates can."
-    return table
-
-
-def _apart(then: Metric, now: Metric) -> Text:
-    if then.ci95 is None or now.ci95 is None:
-        return Text("no interval", style="dim")
-    if now.ci95[0] > then.ci95[1]:
-        return Text("higher", style="bold")
-    return Text("lower", style="bold") if now.ci95[1] < then.ci95[0] else Text("within the noise", style="dim")
+def compared(comparisons: Iterable[Comparison]) -> Group:
+    """A table per comparison, one row per metric: both values, the difference with its 95 % interval, and in words."""
+    parts: list[RenderableType] = []
+    for one in comparisons:
+        parts.append(_heading(_title(one)))
+        if one.rows:
+            parts.append(_Fitting(partial(_compared, one)))
+            parts += [Text(line, style="dim") for line in _legend(one)]
+        parts += [*one.notes, ""]
+    return Group(*parts)
 
 
 def last_line(code: int) -> str:
     return f"nightgate: exit code {code}: {MEANING[code]}"
+
+
+class _Fitting:
+    """A table that puts each interval below its value where the screen has no room for both on a line."""
+
+    def __init__(self, build: Callable[[str], Table]) -> None:
+        """Args: build: makes the table with this text between a value and its interval."""
+        self._build = build
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        table = self._build(" ")
+        wanted = Measurement.get(console, options.update(width=_ANY_WIDTH), table).maximum
+        yield table if wanted <= options.max_width else self._build("\n")
+
+
+def _figures(names: list[str], records: list[Record], between: str) -> Table:
+    table = _table(between)
+    table.add_column("variant", overflow="fold")
+    for name in names:
+        table.add_column(short_title(name).replace(" ", between), justify="right", no_wrap=True)
+    for record in records:
+        cells = [with_interval(record.metrics[n]) if n in record.metrics else "" for n in names]
+        table.add_row(record.variant, *(_parted(cell, between) for cell in cells))
+    return table
+
+
+def _verdicts(rows: list[tuple[Record, Objective]], between: str) -> Table:
+    table = _table(between)
+    for name in ("benchmark", "variant", "metric"):
+        table.add_column(name, overflow="fold")
+    for name in ("value", "objective"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("verdict")
+    for record, objective in rows:
+        metric = record.metrics.get(objective.metric)
+        said = objective.verdict if metric else f"{objective.verdict}: {objective.reason}"
+        table.add_row(
+            benchmark_title(record.benchmark), f"{record.variant} on {record.device}", short_title(objective.metric),
+            _parted(with_interval(metric), between) if metric else "", limit_text(objective),
+            Text(said, style=_COLOURS[objective.verdict]),
+        )  # fmt: skip
+    return table
+
+
+def _compared(one: Comparison, between: str) -> Table:
+    table = _table(between)
+    table.add_column("metric")
+    for name in (one.first, one.second, "change"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("finding")
+    for row in one.rows:
+        change = row.difference
+        text = (times if change.scale == "ratio" else signed)(change.value, change.ci95)
+        cells = (with_interval(row.first), with_interval(row.second), text)
+        finding = Text(row.finding, style=_FOUND[change.real])
+        table.add_row(short_title(row.metric), *(_parted(cell, between) for cell in cells), finding)
+    return table
+
+
+def _legend(one: Comparison) -> list[str]:
+    """How the differences are to be read, and by which method each was judged."""
+    methods: dict[str, list[str]] = {}
+    for row in one.rows:
+        methods.setdefault(row.difference.method, []).append(short_title(row.metric))
+    return [
+        f"change: × is {one.second} ÷ {one.first}, + and − are {one.second} − {one.first}; in brackets the 95 % interval",
+        *(f"{method}: {' · '.join(names)}" for method, names in methods.items()),
+    ]
+
+
+def _title(one: Comparison) -> str:
+    what = f"{benchmark_title(one.benchmark)} on {one.device}"
+    if one.variants[0] == one.variants[1]:
+        return f"{what}, {one.variants[0]}: before is {one.runs[0]}, after is {one.runs[1]}"
+    if one.runs[0] == one.runs[1]:
+        return f"{what}: {one.first} and {one.second} of {one.runs[0]}"
+    return f"{what}: {one.first} of {one.runs[0]} and {one.second} of {one.runs[1]}"
+
+
+def _heading(text: str) -> Text:
+    return Text(text, style="bold")
+
+
+def _table(between: str = " ") -> Table:
+    gap = 1 if between == " " else 0  # beside the column that the box keeps free
+    return Table(header_style="bold", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, gap, 0, 0))
+
+
+def _parted(text: str, between: str) -> str:
+    return text.replace(" (", f"{between}(")
+
+
+def _grouped(records: Iterable[Record]) -> dict[tuple[str, str], list[Record]]:
+    groups: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        groups.setdefault((record.benchmark, record.device), []).append(record)
+    return groups

@@ -5,19 +5,24 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightgate.artifacts.cache import Cache
-from nightgate.errors import NightgateError, Unavailable
-from nightgate.measure import estimates, host
+from nightgate.errors import NotMeasured, Unavailable
+from nightgate.measure import host
 from nightgate.measure.child import ChildResult, run_child
 from nightgate.measure.samples import save
 from nightgate.record import Device, Record, utc_now
-from nightgate.transcription import engines, models, scoring
-from nightgate.transcription.clips import clip_set, read_clips
+from nightgate.transcription import engines
+from nightgate.transcription.clips.folder import read_clips
+from nightgate.transcription.clips.sets import clip_set, user_clip_set
+from nightgate.transcription.evidence import Evidence
+from nightgate.transcription.models.resolve import ctranslate2_folder, resolve
 from nightgate.transcription.settings import Settings
-from nightgate.transcription.whisper_batch import batch_size_cpu
+from nightgate.transcription.whisper_batch import batch_size_cpu, splits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NAME = "transcription"
+_PROCESSES = 2
 _SLOWEST_XRT = 20  # a child slower than this is given up
 
 
@@ -32,94 +38,150 @@ def prepare(settings: Settings, device: Device, cache: Cache) -> dict[str, Any]:
     """The model as a ggml file and the clips, both from the cache.
 
     Raises:
-        Unavailable: ``device`` is "gpu": no engine here runs on one.
-        InputError: there is no such model. ArtifactError: the model is not usable.
+        Unavailable: ``device`` is "gpu" and the host has none, or no gated engine runs on it.
+        NotMeasured: no gated engine is installed. ArtifactError: the model or a clip is not usable.
     """
-    if device == "gpu":
-        raise _no_gpu()
-    model = models.resolve(settings.model, cache)
-    clips = clip_set(settings.audio_seconds, cache)
+    if device == "gpu" and host.gpu_name() is None:
+        raise Unavailable(
+            "this host has no NVIDIA device", "measure transcription on the cpu, or run on a host with one"
+        )
+    missing = [engines.unavailable(variant, device) for variant in settings.variants]
+    if all(missing):
+        reason = "; ".join(str(error) for error in missing)
+        raise Unavailable(reason) if device == "gpu" else NotMeasured(reason)
+    model = resolve(settings.model, cache) | {"ctranslate2": _text(ctranslate2_folder(settings.model))}
+    if settings.clips:
+        clips = user_clip_set(Path(settings.clips), settings.exclude, cache)
+    else:
+        clips = clip_set(settings.audio_seconds, cache)
     return {"model": model, "clips": {"folder": str(clips.path), **clips.facts}}
 
 
 def measure(settings: Settings, device: Device, prepared: dict[str, Any], samples: Path) -> list[Record]:
-    """One record per variant; durations go to ``samples`` as ``<variant>/durations_ns``, int64, (repeats, clips)."""
-    if device == "gpu":
-        raise _no_gpu()
+    """One record per variant that is made for ``device``; one that is not installed is skipped with the install line.
+
+    The repeats are split between two fresh processes per engine. The engines take turns, in the opposite order the
+    second time, so that a host that slows down meanwhile does not favour one of them.
+
+    ``samples`` gets, per variant: durations_ns and first_segment_ns, int64, shape (repeats, clips); xrt_repeats,
+    float64, (repeats,); wer_errors and wer_words, int64, (clips,); batch_seconds, float64, (passes,). What was heard
+    goes to ``<samples>-<variant>.jsonl`` beside it.
+    """
+    clips = read_clips(Path(prepared["clips"]["folder"]))
+    found = [
+        Evidence(_record(settings, device, prepared, clips, variant), clips)
+        for variant in (*settings.variants, *settings.controls)
+        if engines.made_for(variant, device)
+    ]
+    model = _model(prepared)
+    for one in found:
+        if missing := engines.unavailable(one.variant, device, model):
+            one.record.status, one.record.reason = "skipped", str(missing)
+    for process, one in _turns(found):
+        repeats = settings.repeats // _PROCESSES + (process < settings.repeats % _PROCESSES)
+        one.attempt(partial(_one_by_one, settings, device, prepared, repeats))
+    for one in found:
+        one.attempt(partial(_in_batches, settings, device, prepared))
     raw: dict[str, np.ndarray] = {}
-    records = []
-    for variant in (*settings.variants, *settings.controls):
-        record = Record(
-            benchmark=NAME, variant=variant, device=device, status="measured", host=host.describe(),
-            settings=settings.model_dump(mode="json"), started_at=utc_now(),
-        )  # fmt: skip
-        try:
-            durations = _measure_variant(record, settings, prepared)
-        except NightgateError as error:
-            record.status, record.reason = "failed", str(error)
-            log.warning("%s/%s: %s", NAME, variant, error)
-        else:
-            raw[f"{variant}/durations_ns"] = durations
-            record.samples = samples.name
-        record.finished_at = utc_now()
-        records.append(record)
+    for one in found:
+        raw |= one.finish(samples)
     if raw:
         save(samples, raw)
-    return records
+    return [one.record for one in found]
 
 
-def _measure_variant(record: Record, settings: Settings, prepared: dict[str, Any]) -> np.ndarray:
-    """Fill ``record`` in; returns int64 nanoseconds, shape (repeats, clips)."""
-    folder = Path(prepared["clips"]["folder"])
-    clips = read_clips(folder)
-    threads = settings.threads or len(os.sched_getaffinity(0))
-    batch_size = batch_size_cpu(settings.gpu_batch)
-    audio_seconds = sum(clip["seconds"] for clip in clips)
-    record.detail = {
-        "model": {name: prepared["model"][name] for name in ("name", "source", "bytes", "sha256")},
-        "clips": {name: prepared["clips"][name] for name in ("count", "repeated", "sha256")},
-        "audio_seconds": audio_seconds,
-        "threads": threads,
-        "batch_size_cpu": batch_size,
-        "decoding": engines.DECODING,
-    }
-    request = {
-        "variant": record.variant,
-        "model": prepared["model"]["path"],
-        "threads": threads,
-        "clips": [str(folder / clip["file"]) for clip in clips],
-        "batch_size": batch_size,
-        "repeats": settings.repeats,
-    }
-    timeout = 120 + _SLOWEST_XRT * audio_seconds * (settings.repeats + 1)
-    child, durations = _run(request, threads, timeout)
-    transcripts = child.value["transcripts"]
-    record.detail["versions"] = {record.variant: child.value["version"]}
-    record.detail["transcripts"] = {clip["id"]: text for clip, text in zip(clips, transcripts, strict=True)}
-    silent = [clip["id"] for clip, text in zip(clips, transcripts, strict=True) if not scoring.normalise(text)]
-    if silent:  # its times stay as evidence, but no metric may be judged
-        record.status, record.reason = "failed", f"{record.variant} returned no text for {', '.join(silent)}"
-        return durations
-    record.add("xrt", *estimates.ratio_of_sums(durations.sum(axis=1) / 1e9, audio_seconds))
-    record.add("wer", *scoring.wer([clip["text"] for clip in clips], transcripts))
-    record.add("load_seconds", child.value["load_seconds"])
-    record.add("peak_rss_bytes", child.peak_rss_bytes)
-    return durations
+def _turns(found: list[Evidence]) -> Iterator[tuple[int, Evidence]]:
+    for process in range(_PROCESSES):
+        for one in found if process % 2 == 0 else reversed(found):
+            yield process, one
 
 
-def _run(request: dict[str, Any], threads: int, timeout: float) -> tuple[ChildResult, np.ndarray]:
+def _one_by_one(settings: Settings, device: Device, prepared: dict[str, Any], repeats: int, one: Evidence) -> None:
     import numpy as np
 
+    request = _request(settings, device, prepared, one.variant, one.clips)
     with tempfile.TemporaryDirectory(prefix="nightgate-transcription-") as scratch:
-        saved = Path(scratch, "durations.npy")
-        target = "nightgate.transcription.timed:transcribe"
-        child = run_child(target, request | {"durations": str(saved)}, threads=threads, timeout=timeout)
-        return child, np.load(saved)
+        saved = Path(scratch, "spent.npy")
+        request |= {"repeats": repeats, "saved": str(saved)}
+        child = _child("one_by_one", request, one.audio_seconds * (repeats + 1))
+        one.add_process(child, np.load(saved))
 
 
-def _no_gpu() -> Unavailable:
-    if (name := host.gpu_name()) is None:
-        return Unavailable(
-            "this host has no NVIDIA device", "measure transcription on the cpu, or run on a host with one"
-        )
-    return Unavailable(f"no installed transcription engine runs on {name}: both are CPU builds", "measure on the cpu")
+def _in_batches(settings: Settings, device: Device, prepared: dict[str, Any], one: Evidence) -> None:
+    size = settings.gpu_batch if device == "gpu" else batch_size_cpu(settings.gpu_batch)
+    places = _whole_batches(one.clips, settings.batch_seconds, size)
+    clips = [one.clips[place] for place in places]
+    request = _request(settings, device, prepared, one.variant, clips)
+    most = min(size, len(clips), _contexts_that_fit(prepared["model"]["bytes"]))
+    request |= {
+        "batch_size": size,
+        "passes": settings.batch_repeats,
+        "splits": splits(request["threads"], most, device),
+        "alone": one.seconds_one_by_one(places),
+    }
+    child = _child("in_batches", request, 2 * settings.batch_repeats * sum(clip["seconds"] for clip in clips))
+    one.add_batches(child, size, places)
+
+
+def _whole_batches(clips: list[dict[str, Any]], seconds: float, size: int) -> list[int]:
+    """Places of the first clips that make up ``seconds``, rounded up to whole batches as far as clips are left."""
+    total, count = 0.0, 0
+    while count < len(clips) and (total < seconds or count % size):
+        total += clips[count]["seconds"]
+        count += 1
+    return list(range(count))
+
+
+def _contexts_that_fit(model_bytes: int) -> int:
+    """Contexts that half of the memory holds; one takes its weights and about as much again for its buffers."""
+    return max(1, int(host.describe().memory_bytes / 2 // (2 * model_bytes + 2**28)))
+
+
+def _request(
+    settings: Settings, device: Device, prepared: dict[str, Any], variant: str, clips: list[dict[str, Any]]
+) -> dict[str, Any]:
+    folder = Path(prepared["clips"]["folder"])
+    return {
+        "variant": variant,
+        "model": {"ggml": prepared["model"]["path"], "ctranslate2": prepared["model"]["ctranslate2"]},
+        "device": device,
+        "threads": _threads(settings),
+        "clips": [str(folder / clip["file"]) for clip in clips],
+    }
+
+
+def _child(function: str, request: dict[str, Any], audio_seconds: float) -> ChildResult:
+    timeout = 120 + _SLOWEST_XRT * audio_seconds
+    target = f"nightgate.transcription.timed:{function}"
+    return run_child(target, request, threads=request["threads"], device=request["device"], timeout=timeout)
+
+
+def _record(
+    settings: Settings, device: Device, prepared: dict[str, Any], clips: list[dict[str, Any]], variant: str
+) -> Record:
+    facts = {name: value for name, value in prepared["clips"].items() if name != "folder"}
+    return Record(
+        benchmark=NAME, variant=variant, device=device, status="measured", host=host.describe(),
+        settings=settings.model_dump(mode="json"), started_at=utc_now(),
+        detail={
+            "model": {name: prepared["model"][name] for name in ("name", "source", "bytes", "sha256")},
+            "clips": {**facts, "ids": [clip["id"] for clip in clips]},
+            "audio_seconds": sum(clip["seconds"] for clip in clips),
+            "threads": _threads(settings),
+            "batch_size_cpu": batch_size_cpu(settings.gpu_batch),
+            "decoding": engines.DECODING,
+        },
+    )  # fmt: skip
+
+
+def _threads(settings: Settings) -> int:
+    return settings.threads or len(os.sched_getaffinity(0))
+
+
+def _model(prepared: dict[str, Any]) -> engines.Model:
+    folder = prepared["model"]["ctranslate2"]
+    return engines.Model(Path(prepared["model"]["path"]), Path(folder) if folder else None)
+
+
+def _text(path: Path | None) -> str | None:
+    return str(path) if path else None

@@ -1,44 +1,57 @@
-"""Word error rate, after a normalisation that takes away what speech does not carry."""
+"""Word errors, counted after the normalisation that Whisper's own evaluation uses."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-_CONTRACTIONS = (
-    (r"\bcan't\b", "cannot"), (r"\bwon't\b", "will not"), (r"\bshan't\b", "shall not"), (r"n't\b", " not"),
-    (r"\blet's\b", "let us"), (r"\bit's\b", "it is"), (r"\bthat's\b", "that is"), (r"'re\b", " are"),
-    (r"'ve\b", " have"), (r"'ll\b", " will"), (r"'m\b", " am"),
-)  # fmt: skip
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def normalise(text: str) -> str:
-    """Lower case, common contractions spelt out, no punctuation, single spaces.
-
-    A possessive keeps its letters ("nation's" becomes "nations"), a hyphen becomes a space.
-    """
-    text = text.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
-    for pattern, words in _CONTRACTIONS:
-        text = re.sub(pattern, words, text)
-    text = re.sub(r"[^\w\s]", " ", text.replace("'", ""))
-    return " ".join(text.replace("_", " ").split())
+    """Whisper's English normaliser (Radford et al., *Robust Speech Recognition via Large-Scale Weak Supervision*,
+    2022, appendix C): lower case, contractions and numbers in one spelling, American spelling, no punctuation,
+    nothing that stands in brackets."""
+    return _normaliser()(text)
 
 
-def wer(references: Sequence[str], hypotheses: Sequence[str]) -> tuple[float, int]:
-    """Word errors over reference words of the whole set, which is not the mean of the clips' rates.
+def says_something(text: str) -> bool:
+    """Whether anything is left after normalisation that can be spoken (of "..." the normaliser leaves one stop)."""
+    return any(character.isalnum() for character in normalise(text))
+
+
+def word_errors(references: Sequence[str], hypotheses: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Substitutions, deletions and insertions of each clip, and the words of its reference.
+
+    The word error rate of the set is the sum of the first over the sum of the second, which is not the mean of the
+    clips' rates.
 
     Returns:
-        the rate, a ratio from 0 (it can exceed 1), and the number of reference words.
+        two int64 arrays, shape (clips,).
 
     Raises:
         ValueError: as many hypotheses as references are needed, and a reference must hold words.
     """
     import jiwer
+    import numpy as np
 
     if len(references) != len(hypotheses):
         raise ValueError(f"{len(references)} references and {len(hypotheses)} hypotheses")
-    truth = [normalise(text) for text in references]
-    if not truth or not all(truth):
+    truths = [normalise(text) for text in references]
+    if not references or not all(says_something(text) for text in references):
         raise ValueError("a reference without words cannot be scored")
-    words = sum(len(text.split()) for text in truth)
-    return float(jiwer.wer(truth, [normalise(text) for text in hypotheses])), words
+    errors, words = [], []
+    for truth, heard in zip(truths, hypotheses, strict=True):
+        found = jiwer.process_words(truth, normalise(heard))
+        errors.append(found.substitutions + found.deletions + found.insertions)
+        words.append(len(truth.split()))
+    return np.array(errors, dtype=np.int64), np.array(words, dtype=np.int64)
+
+
+@cache
+def _normaliser() -> Any:
+    from whisper_normalizer.english import EnglishTextNormalizer
+
+    return EnglishTextNormalizer()

@@ -20,8 +20,8 @@ _LOG_BASE, _LOG_STEPS = 6.4, 27
 def mel_filters(n_mels: int) -> np.ndarray:
     """Triangular filters of equal area on Slaney's mel scale from 0 Hz to 8 kHz.
 
-    The result equals ``librosa.filters.mel(sr=16000, n_fft=400, n_mels=n_mels)`` bit for bit, which is what OpenAI's
-    asset was made with.
+    The values are those of ``librosa.filters.mel(sr=16000, n_fft=400, n_mels=n_mels)``, which OpenAI's asset was made
+    with. That asset writes its zeros as +0.0, so this does too: with it the bytes are the same.
 
     Returns:
         float32, shape (n_mels, 201).
@@ -35,7 +35,7 @@ def mel_filters(n_mels: int) -> np.ndarray:
     filters = np.zeros((n_mels, N_BINS), dtype=np.float32)
     for i in range(n_mels):
         rising, falling = -ramps[i] / widths[i], ramps[i + 2] / widths[i + 1]
-        filters[i] = np.maximum(0, np.minimum(rising, falling))
+        filters[i] = np.maximum(0, np.minimum(rising, falling)) + 0.0  # -0.0 + 0.0 is +0.0
     filters *= (2 / (edges[2:] - edges[:-2]))[:, np.newaxis]
     return filters
 

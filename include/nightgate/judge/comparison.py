@@ -1,0 +1,107 @@
+"""Is the difference between two measurements of one metric real, and how large is it?
+
+A difference is real when its 95 % interval excludes "no difference". What was kept decides the method:
+
+    speeds        Welch's t on the logarithms of the repeats; gives a ratio
+    error_rates   paired bootstrap over the clips that both transcribed; gives a difference
+    intervals     only the two estimates are at hand: real when their 95 % intervals do not overlap
+
+The last is conservative: two intervals of like width that just touch are a difference at about 99.4 %, not at 95 %.
+
+Repeats of one measurement share their processes and their hour. Between two runs a difference of the hosts' state is
+as real to these methods as one of the code.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from nightgate.measure import estimates
+from nightgate.record import Metric
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Scale = Literal["ratio", "difference"]
+
+_FEWEST_REPEATS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The second measurement against the first: second / first, or second − first.
+
+    ``real`` is None when nothing can be said; then ``reason`` says why.
+    """
+
+    scale: Scale
+    value: float
+    ci95: tuple[float, float] | None
+    method: str
+    real: bool | None
+    reason: str | None = None
+
+
+def speeds(first: np.ndarray, second: np.ndarray) -> Difference:
+    """The ratio of the geometric means of two sets of repeats (Welch, *The generalization of Student's problem when
+    several different population variances are involved*, Biometrika 1947).
+
+    Logarithms, because a ratio is asked for and what disturbs a time multiplies it.
+
+    Args:
+        first, second: total times of the repeats in one unit, finite and > 0, shapes (repeats,); not paired.
+    """
+    import numpy as np
+    from scipy.stats import t
+
+    method = "Welch's t on the repeats"
+    logs = [np.log(np.asarray(times, dtype=np.float64)) for times in (first, second)]
+    if not all(log.ndim == 1 and len(log) and np.isfinite(log).all() for log in logs):
+        raise ValueError("repeats are finite times above 0")
+    shift = float(logs[1].mean() - logs[0].mean())
+    fewest = min(len(log) for log in logs)
+    if fewest < _FEWEST_REPEATS:
+        reason = f"{fewest} repeats are too few, {_FEWEST_REPEATS} are needed"
+        return Difference("ratio", math.exp(shift), None, method, None, reason)
+    if all(np.ptp(log) == 0 for log in logs):
+        return Difference("ratio", math.exp(shift), None, method, None, "no repeat differs from another")
+    parts = [float(log.var(ddof=1)) / len(log) for log in logs]
+    # Welch–Satterthwaite
+    freedom = sum(parts) ** 2 / sum(part**2 / (len(log) - 1) for part, log in zip(parts, logs, strict=True))
+    half = float(t.ppf(0.5 + estimates.CONFIDENCE / 2, freedom)) * math.sqrt(sum(parts))
+    interval = (math.exp(shift - half), math.exp(shift + half))
+    return Difference("ratio", math.exp(shift), interval, method, abs(shift) > half)
+
+
+def error_rates(first: np.ndarray, second: np.ndarray, words: np.ndarray) -> Difference:
+    """The difference of two word error rates on the same clips; how hard a clip is falls out of it.
+
+    Args:
+        first, second: word errors of each clip, shapes (clips,), clip by clip the same audio.
+        words: reference words of each clip, all > 0, shape (clips,).
+    """
+    import numpy as np
+
+    method = "paired bootstrap over the clips"
+    change = np.asarray(second, dtype=np.float64) - np.asarray(first, dtype=np.float64)
+    value, _, interval = estimates.rate_over_clips(change, words)
+    if interval is None:
+        return Difference("difference", value, None, method, None, f"{len(change)} clips are too few")
+    return Difference("difference", value, interval, method, not interval[0] <= 0 <= interval[1])
+
+
+def intervals(first: Metric, second: Metric, scale: Scale) -> Difference:
+    """Whether the 95 % intervals of two estimates are apart. The difference itself gets no interval.
+
+    ``scale`` is what is asked for; where a value is not above 0 there is no ratio, and the difference is given.
+    """
+    method = "whether the two intervals overlap"
+    if min(first.value, second.value) <= 0:
+        scale = "difference"
+    value = second.value / first.value if scale == "ratio" else second.value - first.value
+    if first.ci95 is None or second.ci95 is None:
+        return Difference(scale, value, None, method, None, "no interval")
+    apart = first.ci95[1] < second.ci95[0] or second.ci95[1] < first.ci95[0]
+    return Difference(scale, value, None, method, apart)

@@ -1,0 +1,179 @@
+"""Two records side by side: for each metric the difference, by the best method their samples allow, and in words."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nightgate import paths
+from nightgate.errors import ArtifactError
+from nightgate.judge import comparison
+from nightgate.judge.comparison import Difference
+from nightgate.measure import samples
+from nightgate.publish import figures
+from nightgate.record import Metric, Record, Summary
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class Row:
+    """One metric: both values, the difference (second against first) and what it means in words."""
+
+    metric: str
+    first: Metric
+    second: Metric
+    difference: Difference
+    finding: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All metrics that two records share. ``first`` and ``second`` are what to call them."""
+
+    benchmark: str
+    device: str
+    variants: tuple[str, str]
+    runs: tuple[str, str]
+    first: str
+    second: str
+    rows: list[Row]
+    notes: list[str]
+
+
+class Side:
+    """One record of a run, what to call it, and its raw samples."""
+
+    def __init__(self, record: Record, run: Summary, name: str) -> None:
+        self.record, self.run_id, self.name = record, run.run_id, name
+        self.host = (record.host or run.host).fingerprint
+        self.notes: list[str] = []
+
+    @cached_property
+    def samples(self) -> dict[str, np.ndarray]:
+        """Empty, with a note, when they cannot be read: a comparison is still possible then."""
+        if not self.record.samples:
+            return {}
+        try:
+            return samples.read(paths.run_dir(self.run_id) / Path(self.record.samples).name, self.record.variant)
+        except ArtifactError as error:
+            self.notes.append(f"{error.what}: of {self.name} only the intervals are compared.")
+            return {}
+
+    def repeats(self, metric: str) -> np.ndarray | None:
+        """The metric in each repeat, shape (repeats,); None when the repeats were not kept."""
+        import numpy as np
+
+        batch = self.record.detail.get("batch") or {}
+        if metric in ("xrt", "rtfx"):
+            times = self.samples.get("xrt_repeats")
+        elif metric in ("batch_xrt", "batch_rtfx") and "audio_seconds" in batch and "batch_seconds" in self.samples:
+            times = self.samples["batch_seconds"] / batch["audio_seconds"]
+        else:
+            return None
+        if times is None or times.ndim != 1 or not len(times) or not (np.isfinite(times) & (times > 0)).all():
+            return None
+        return 1 / times if metric.endswith("rtfx") else times
+
+    def clips(self) -> tuple[Any, ...] | None:
+        """What makes two sets of clips the same; None when it was not kept."""
+        known, words = self.record.detail.get("clips") or {}, self.samples.get("wer_words")
+        if words is None or words.shape != (len(known.get("ids", ())),) or not (words > 0).all():
+            return None
+        return known["ids"], known.get("sha256"), words.tolist()
+
+
+def compare(first: tuple[Record, Summary], second: tuple[Record, Summary]) -> Comparison:
+    """Every metric that both records have, each with its run. The samples are read from the runs' folders."""
+    records, runs = (first[0], second[0]), (first[1], second[1])
+    variants = (records[0].variant, records[1].variant)
+    names = variants if variants[0] != variants[1] else ("before", "after")
+    one, two = (Side(record, run, name) for record, run, name in zip(records, runs, names, strict=True))
+    order = dict.fromkeys([*figures.HEADLINES.get(records[0].benchmark, ()), *figures.METRICS, *records[0].metrics])
+    shared = [name for name in order if all(name in record.metrics for record in records)]
+    rows = [_row(name, one, two) for name in shared]
+    return Comparison(
+        benchmark=records[0].benchmark, device=records[0].device, variants=variants,
+        runs=(one.run_id, two.run_id), first=names[0], second=names[1], rows=rows,
+        notes=[*_notes(one, two), *one.notes, *two.notes],
+    )  # fmt: skip
+
+
+def as_json(comparisons: list[Comparison]) -> str:
+    """An array with one object per comparison; the numbers in base units."""
+    found = [asdict(one) for one in comparisons]
+    return json.dumps(found, indent=1, default=lambda metric: metric.model_dump(mode="json"))
+
+
+def _row(name: str, one: Side, two: Side) -> Row:
+    first, second = one.record.metrics[name], two.record.metrics[name]
+    found = _difference(name, one, two)
+    lower_wins, advantage = _advantage(name, first.unit)
+    if advantage == "is faster" and one.host != two.host:
+        found = replace(found, real=None, reason="different hosts")
+    second_wins = (found.value < (1 if found.scale == "ratio" else 0)) == lower_wins
+    return Row(name, first, second, found, _in_words(found, f"{(two if second_wins else one).name} {advantage}"))
+
+
+def _difference(name: str, one: Side, two: Side) -> Difference:
+    repeats = one.repeats(name), two.repeats(name)
+    if repeats[0] is not None and repeats[1] is not None:
+        return comparison.speeds(*repeats)
+    if name == "wer" and one.clips() and one.clips() == two.clips():
+        words, errors = one.samples["wer_words"], [side.samples.get("wer_errors") for side in (one, two)]
+        if all(found is not None and found.shape == words.shape for found in errors):
+            return comparison.error_rates(*errors, words)
+    scale = "difference" if name == "wer" or name.startswith("recall") else "ratio"
+    return comparison.intervals(one.record.metrics[name], two.record.metrics[name], scale)
+
+
+def _advantage(name: str, unit: str) -> tuple[bool, str]:
+    """Whether the lower value is the better one, and what the better side does."""
+    if name == "wer":
+        return True, "makes fewer errors"
+    if name.startswith("recall"):
+        return False, "finds more"
+    if unit == "bytes":
+        return True, "takes less"
+    return unit != "per_second" and not name.endswith("rtfx"), "is faster"
+
+
+def _in_words(found: Difference, advantage: str) -> str:
+    if found.real is None:
+        return f"cannot be told: {found.reason}"
+    if not found.real:
+        return "no difference can be told"
+    value, ends = found.value, found.ci95
+    if found.scale == "ratio":
+        if value < 1:
+            value, ends = 1 / value, ends and (1 / ends[1], 1 / ends[0])
+        return f"{advantage}, {figures.times(value, ends)}"
+    if value < 0:
+        value, ends = -value, ends and (-ends[1], -ends[0])
+    return f"{advantage}, by {figures.with_interval(Metric(value=value, unit='ratio', n=1, ci95=ends))}"
+
+
+def _notes(one: Side, two: Side) -> list[str]:
+    """What one must know to read the differences right."""
+    notes = [figures.headline(side.record) for side in (one, two) if side.record.status != "measured"]
+    if one.host != two.host:
+        notes.append("Different hosts: speeds cannot be compared, recall and error rates can.")
+    elif one.run_id != two.run_id:
+        notes.append("The repeats of a run share its hour: between runs, the state of the host counts as well.")
+    before, after = one.record.settings, two.record.settings
+    changed = [
+        f"{key} {before.get(key)} → {after.get(key)}"
+        for key in dict.fromkeys([*before, *after])
+        if key not in ("variants", "controls") and before.get(key) != after.get(key)
+    ]
+    if changed:
+        notes.append(f"The settings differ: {', '.join(changed)}.")
+    for thing, sentence in (("clips", "The clips are not the same."), ("model", "The model is not the same.")):
+        digests = [(side.record.detail.get(thing) or {}).get("sha256") for side in (one, two)]
+        if all(digests) and digests[0] != digests[1]:
+            notes.append(sentence)
+    return notes

@@ -1,0 +1,55 @@
+"""The engines, side by side: each loads one model and turns audio in memory into text."""
+
+from __future__ import annotations
+
+import importlib.metadata
+
+from nightgate.errors import NotMeasured, Unavailable
+from nightgate.record import Device
+from nightgate.transcription.engines.faster_whisper import FasterWhisper
+from nightgate.transcription.engines.interface import (
+    DECODING,
+    Engine,
+    Model,
+    Segment,
+    Transcript,
+    not_installed,
+)
+from nightgate.transcription.engines.pywhispercpp import PyWhisperCpp
+from nightgate.transcription.engines.whisper_cpp_python import WhisperCppPython
+
+__all__ = ["DECODING", "Engine", "Model", "Segment", "Transcript", "import_library", "load", "made_for", "unavailable"]
+
+_ENGINES: dict[str, type[Engine]] = {
+    engine.package: engine for engine in (WhisperCppPython, PyWhisperCpp, FasterWhisper)
+}
+
+
+def load(variant: str, model: Model, threads: int, device: Device) -> Engine:
+    """Load ``model`` into the engine called ``variant``.
+
+    Raises:
+        ArtifactError: the engine refuses the file.
+        NotMeasured: ``device`` is "gpu" and the model did not get onto one.
+    """
+    engine = _ENGINES[variant]
+    if not made_for(variant, device):
+        raise NotMeasured(f"{variant} does not run on a {device}")
+    return engine(model, threads, device)
+
+
+def import_library(variant: str) -> str:
+    """Import what the engine needs, so that loading a model is timed without it; returns the package's version."""
+    _ENGINES[variant].library()
+    return importlib.metadata.version(variant)
+
+
+def made_for(variant: str, device: Device) -> bool:
+    """Whether ``variant`` can run on such a device at all, installed or not."""
+    return device in _ENGINES[variant].devices
+
+
+def unavailable(variant: str, device: Device, model: Model | None = None) -> Unavailable | None:
+    """Why this host cannot run ``variant`` on ``device`` (with ``model``), with the line that installs it; None if it can."""
+    engine = _ENGINES[variant]
+    return not_installed(engine, device) or engine.lacks(model, device)

@@ -1,0 +1,77 @@
+"""`faster-whisper`: the same weights in CTranslate2's form, the peer to compare with. int8 on the CPU, float16 on a GPU."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from nightgate.errors import ArtifactError, NotMeasured, Unavailable
+from nightgate.record import Device
+from nightgate.transcription.engines.interface import DECODING, Model, Segment, Transcript
+
+if TYPE_CHECKING:
+    import numpy as np
+
+COMPUTE_TYPE: dict[Device, str] = {"cpu": "int8", "gpu": "float16"}
+_PLACE: dict[Device, str] = {"cpu": "cpu", "gpu": "cuda"}
+
+
+class FasterWhisper:
+    """CTranslate2 raises where it cannot use a GPU, it never falls back to the CPU."""
+
+    package: ClassVar[str] = "faster-whisper"
+    install: ClassVar[str] = "pip install faster-whisper"
+    devices: ClassVar[tuple[Device, ...]] = ("cpu", "gpu")
+
+    def __init__(self, model: Model, threads: int, device: Device) -> None:
+        if model.ctranslate2 is None:
+            raise ArtifactError(f"{model.ggml} has no CTranslate2 form")
+        try:
+            self._model = self.library().WhisperModel(
+                str(model.ctranslate2), device=_PLACE[device], compute_type=COMPUTE_TYPE[device],
+                cpu_threads=threads, local_files_only=True,
+            )  # fmt: skip
+        except (RuntimeError, ValueError) as error:
+            raise NotMeasured(f"faster-whisper cannot load {model.ctranslate2} on the {device} ({error})") from error
+        core = self._model.model
+        if core.device != _PLACE[device]:
+            raise NotMeasured(f"faster-whisper was asked for the {device} and runs on {core.device}")
+        self.ran_on = f"{core.device}{core.device_index}, {core.compute_type}, {threads} threads"
+
+    def transcribe(self, audio: np.ndarray, heard: Callable[[], None] | None = None) -> Transcript:
+        try:
+            lazy, _ = self._model.transcribe(
+                audio, language=DECODING["language"], beam_size=1, best_of=DECODING["best_of"],
+                temperature=DECODING["temperature"], condition_on_previous_text=not DECODING["no_context"],
+            )  # fmt: skip
+            found = []
+            for part in lazy:  # decoding happens here
+                if heard and not found:
+                    heard()
+                found.append(Segment(part.start, part.end, part.text))
+        except RuntimeError as error:
+            raise NotMeasured(f"faster-whisper failed on a clip of {len(audio) / 16_000:.1f} s ({error})") from error
+        return Transcript(tuple(found))
+
+    @staticmethod
+    def library() -> Any:
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # it imports onnxruntime, which would report its use
+        os.environ["HF_HUB_OFFLINE"] = "1"  # every file it needs is in the folder
+        import faster_whisper
+
+        return faster_whisper
+
+    @staticmethod
+    def lacks(model: Model | None, device: Device) -> Unavailable | None:
+        if model and model.ctranslate2 is None:
+            return Unavailable(
+                f"faster-whisper reads CTranslate2 models, and {model.ggml.name} is a ggml file only",
+                "use the packaged model, or leave faster-whisper out",
+            )
+        if device == "gpu":
+            import ctranslate2
+
+            if not ctranslate2.get_cuda_device_count():
+                return Unavailable("CTranslate2 sees no CUDA device", "check the driver with nvidia-smi")
+        return None

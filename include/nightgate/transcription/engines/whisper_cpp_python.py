@@ -1,0 +1,85 @@
+"""`whisper-cpp-python` 0.2.0 through its ctypes layer.
+
+Its own `Whisper` class samples at temperature 0.8 on one thread, reads files inside `transcribe` and never frees the
+model, so only the library beneath is used.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from nightgate.errors import ArtifactError, NotMeasured, Unavailable
+from nightgate.record import Device
+from nightgate.transcription.engines.interface import DECODING, Model, Segment, Transcript
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_GREEDY = 0  # WHISPER_SAMPLING_GREEDY
+_TICK = 0.01  # seconds per unit of its time stamps
+
+
+class WhisperCppPython:
+    """whisper.cpp of May 2023, on the CPU."""
+
+    package: ClassVar[str] = "whisper-cpp-python"
+    install: ClassVar[str] = "CMAKE_POLICY_VERSION_MINIMUM=3.5 pip install whisper-cpp-python==0.2.0"
+    devices: ClassVar[tuple[Device, ...]] = ("cpu",)
+
+    def __init__(self, model: Model, threads: int, device: Device) -> None:
+        self._lib = self.library()
+        context = self._lib.whisper_init_from_file(str(model.ggml).encode())
+        if not context:
+            raise ArtifactError(f"whisper-cpp-python cannot load {model.ggml}", "its reason stands in the log above")
+        self._context = ctypes.c_void_p(context)
+        self._params = self._lib.whisper_full_default_params(_GREEDY)
+        self._params.n_threads = threads
+        self._params.greedy.best_of = DECODING["best_of"]
+        self._params.temperature = DECODING["temperature"]
+        self._params.temperature_inc = DECODING["temperature_inc"]
+        self._params.language = DECODING["language"].encode()
+        self._params.no_context = DECODING["no_context"]
+        for name in ("print_special", "print_progress", "print_realtime", "print_timestamps"):
+            setattr(self._params, name, False)
+        self._waiting: list[Callable[[], None]] = []
+        self._params.new_segment_callback = self._callback = self._lib.whisper_new_segment_callback(
+            _once(self._waiting)  # not a method: the cycle would keep the context alive
+        )
+        self.ran_on = f"{device}, {threads} threads"
+
+    def transcribe(self, audio: np.ndarray, heard: Callable[[], None] | None = None) -> Transcript:
+        self._waiting[:] = [heard] if heard else []
+        samples = audio.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+        if code := self._lib.whisper_full(self._context, self._params, samples, len(audio)):
+            raise NotMeasured(f"whisper-cpp-python failed on a clip of {len(audio) / 16_000:.1f} s (code {code})")
+        return Transcript(tuple(self._segment(i) for i in range(self._lib.whisper_full_n_segments(self._context))))
+
+    @staticmethod
+    def library() -> Any:
+        from whisper_cpp_python import whisper_cpp
+
+        return whisper_cpp
+
+    @staticmethod
+    def lacks(model: Model | None, device: Device) -> Unavailable | None:
+        return None
+
+    def _segment(self, i: int) -> Segment:
+        start = self._lib.whisper_full_get_segment_t0(self._context, i) * _TICK
+        end = self._lib.whisper_full_get_segment_t1(self._context, i) * _TICK
+        text = self._lib.whisper_full_get_segment_text(self._context, i)
+        return Segment(start, end, text.decode(errors="replace"))
+
+    def __del__(self) -> None:
+        if context := getattr(self, "_context", None):
+            self._lib.whisper_free(context)
+
+
+def _once(waiting: list[Callable[[], None]]) -> Callable[..., None]:
+    def on_segment(*_: Any) -> None:
+        if waiting:
+            waiting.pop()()
+
+    return on_segment

@@ -1,0 +1,160 @@
+"""What the processes of one engine brought home, and the figures that follow from it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nightgate.errors import NightgateError
+from nightgate.measure import estimates
+from nightgate.measure.child import ChildResult
+from nightgate.record import Record, utc_now
+from nightgate.transcription import scoring
+
+if TYPE_CHECKING:
+    import numpy as np
+
+log = logging.getLogger(__name__)
+
+
+class Evidence:
+    """One engine: its record, and the raw figures as they come in."""
+
+    def __init__(self, record: Record, clips: list[dict[str, Any]]) -> None:
+        self.record, self.clips = record, clips
+        self.audio_seconds = sum(clip["seconds"] for clip in clips)
+        self._processes: list[ChildResult] = []
+        self._spent: list[np.ndarray] = []
+        self._raw: dict[str, np.ndarray] = {}
+
+    @property
+    def variant(self) -> str:
+        return self.record.variant
+
+    def attempt(self, step: Callable[[Evidence], None]) -> None:
+        """Take one step further, unless an earlier one failed; its error becomes the record's reason."""
+        if self.record.status != "measured":
+            return
+        try:
+            step(self)
+        except NightgateError as error:
+            self._fail(str(error))
+
+    def add_process(self, child: ChildResult, spent: np.ndarray) -> None:
+        """One process of `timed.one_by_one`; ``spent`` is int64 nanoseconds, shape (2, repeats, clips)."""
+        self._processes.append(child)
+        self._spent.append(spent)
+
+    def seconds_one_by_one(self, places: list[int]) -> list[float]:
+        """What the clips at ``places`` took on average when they were transcribed one after the other."""
+        return (self._durations().mean(axis=0)[places] / 1e9).tolist()
+
+    def add_batches(self, child: ChildResult, size: int, places: list[int]) -> None:
+        """The process of `timed.in_batches`, which transcribed the clips at ``places`` in batches of ``size``."""
+        import numpy as np
+
+        value, seconds = child.value, np.array(child.value["seconds"])
+        clips = [self.clips[place] for place in places]
+        self._must_have_text(clips, value["texts"])
+        audio_seconds = sum(clip["seconds"] for clip in clips)
+        errors, words = scoring.word_errors([clip["text"] for clip in clips], value["texts"])
+        alone = sum(self.seconds_one_by_one(places))
+        self.record.detail["batch"] = {
+            "size": size,
+            "clips": len(places),
+            "audio_seconds": audio_seconds,
+            **{name: value[name] for name in ("contexts", "threads", "calibration")},
+            "speedup_over_one_by_one": alone / seconds.mean(),
+            "wer": float(errors.sum() / words.sum()),
+            "peak_rss_bytes": child.peak_rss_bytes,
+        }
+        self._put_ratio("batch_xrt", "batch_rtfx", seconds, audio_seconds)
+        self._raw["batch_seconds"] = seconds
+
+    def finish(self, samples: Path) -> dict[str, np.ndarray]:
+        """Put the figures into the record and what was heard into ``<samples>-<variant>.jsonl``; returns the raw arrays."""
+        self.attempt(Evidence._estimate)
+        self.record.finished_at = utc_now()
+        if self._spent:
+            self._raw |= {"durations_ns": self._durations(), "first_segment_ns": self._first_segments()}
+            self._write_transcripts(samples.with_name(f"{samples.stem}-{self.variant}.jsonl"))
+            self.record.samples = samples.name
+        if self.record.status != "measured":
+            self.record.metrics.clear()  # the times stay as evidence, but nothing may be judged
+        return {f"{self.variant}/{name}": array for name, array in self._raw.items()}
+
+    def _estimate(self) -> None:
+        import numpy as np
+
+        first, texts = self._processes[0].value, self._texts()
+        self.record.detail |= {"versions": {self.variant: first["version"]}, "ran_on": first["ran_on"]}
+        self._must_have_text(self.clips, texts)
+        if differ := [
+            clip["id"] for clip, *said in zip(self.clips, texts, self._texts(-1), strict=True) if len({*said}) > 1
+        ]:
+            self.record.detail["heard_differently_the_second_time"] = differ
+        durations, seconds = self._durations(), np.array([clip["seconds"] for clip in self.clips])
+        self._put_ratio("xrt", "rtfx", durations.sum(axis=1) / 1e9, self.audio_seconds)
+        per_clip = np.median(durations, axis=0) / 1e9 / seconds
+        self.record.add("xrt_p95", *estimates.quantile(per_clip, 0.95))
+        waited = np.median(self._first_segments(), axis=0) / 1e9
+        self.record.add("first_segment_latency", *estimates.quantile(waited, 0.5))
+        errors, words = scoring.word_errors([clip["text"] for clip in self.clips], texts)
+        self.record.add("wer", *estimates.error_rate(errors, words))
+        loads = [child.value["load_seconds"] for child in self._processes]
+        self.record.add("load_seconds", float(np.mean(loads)), len(loads))
+        self.record.add("peak_rss_bytes", max(child.peak_rss_bytes for child in self._processes))
+        self._raw |= {
+            "xrt_repeats": durations.sum(axis=1) / 1e9 / self.audio_seconds,
+            "wer_errors": errors,
+            "wer_words": words,
+        }
+
+    def _put_ratio(self, time_ratio: str, throughput: str, seconds: np.ndarray, audio_seconds: float) -> None:
+        """The ratio of time to audio, and its inverse, which the Open ASR leaderboard calls RTFx."""
+        value, n, bounds = estimates.ratio_of_sums(seconds, audio_seconds)
+        self.record.add(time_ratio, value, n, bounds)
+        turned = (1 / bounds[1], 1 / bounds[0]) if bounds and bounds[0] > 0 else None
+        self.record.add(throughput, 1 / value, n, turned)
+
+    def _must_have_text(self, clips: list[dict[str, Any]], texts: list[str]) -> None:
+        silent = [clip["id"] for clip, text in zip(clips, texts, strict=True) if not scoring.says_something(text)]
+        if silent:
+            self._fail(f"{self.variant} returned no text for {', '.join(silent)}")
+
+    def _fail(self, reason: str) -> None:
+        self.record.status, self.record.reason = "failed", reason
+        log.warning("%s: %s", self.variant, reason)
+
+    def _durations(self) -> np.ndarray:
+        import numpy as np
+
+        return np.concatenate([spent[0] for spent in self._spent])
+
+    def _first_segments(self) -> np.ndarray:
+        import numpy as np
+
+        return np.concatenate([spent[1] for spent in self._spent])
+
+    def _texts(self, process: int = 0) -> list[str]:
+        segments = self._processes[process].value["transcripts"]
+        return [" ".join(" ".join(text for _, _, text in heard).split()) for heard in segments]
+
+    def _write_transcripts(self, file: Path) -> None:
+        """One line per clip, with the keys of the Open ASR leaderboard's manifests. Raw text: it is normalised only
+        when it is scored."""
+        import numpy as np
+
+        times = np.median(self._durations(), axis=0) / 1e9
+        heard = self._processes[0].value["transcripts"]
+        rows = [
+            {"audio_filepath": clip.get("source", clip["file"]), "id": clip["id"], "duration": clip["seconds"],
+             "time": float(time), "text": clip["text"], "pred_text": text, "segments": segments}
+            for clip, time, text, segments in zip(self.clips, times, self._texts(), heard, strict=True)
+        ]  # fmt: skip
+        draft = file.with_name(file.name + ".tmp")
+        draft.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+        draft.rename(file)

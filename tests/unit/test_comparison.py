@@ -1,0 +1,144 @@
+"""Is a difference real? Against scipy, against exhaustive resampling, and by how often it is wrong."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy.stats import ttest_ind
+
+from nightgate.judge import comparison
+from nightgate.measure import estimates
+from nightgate.record import Metric
+
+SLOW, FAST = np.array([0.125, 0.121, 0.130, 0.127, 0.124]), np.array([0.081, 0.079, 0.084, 0.080])
+
+
+def metric(value, ci95=None, unit="ratio"):
+    return Metric(value=value, unit=unit, n=5, ci95=ci95)
+
+
+@pytest.mark.parametrize(("first", "second"), [(SLOW, FAST), (FAST, SLOW), (SLOW, SLOW * [1.03, 0.99, 1.02, 1, 1.01])])
+def test_speeds_agree_with_scipys_welch(first, second):
+    found = comparison.speeds(first, second)
+    scipys = ttest_ind(np.log(second), np.log(first), equal_var=False)
+    assert found.value == pytest.approx(np.exp(np.log(second).mean() - np.log(first).mean()))
+    assert found.ci95 == pytest.approx(tuple(np.exp(scipys.confidence_interval(0.95))))
+    assert found.real == (scipys.pvalue < 0.05)
+    assert (found.scale, found.reason) == ("ratio", None)
+
+
+def test_a_ratio_does_not_depend_on_the_unit():
+    assert comparison.speeds(SLOW * 1e9, FAST * 1e9).ci95 == pytest.approx(comparison.speeds(SLOW, FAST).ci95)
+
+
+@pytest.mark.filterwarnings("ignore:Precision loss")
+def test_one_side_without_any_scatter_can_be_compared():
+    found = comparison.speeds(np.full(3, 0.1), SLOW)
+    assert found.real
+    assert found.ci95 == pytest.approx(
+        tuple(np.exp(ttest_ind(np.log(SLOW), np.log([0.1] * 3), equal_var=False).confidence_interval()))
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "reason"),
+    [
+        ([0.1, 0.2], SLOW, "2 repeats are too few"),
+        (SLOW, [0.1], "1 repeats"),
+        ([0.1] * 7, [0.2] * 7, "no repeat differs"),
+    ],
+)
+def test_what_cannot_be_told_says_why(first, second, reason):
+    found = comparison.speeds(np.array(first), np.array(second))
+    assert (found.real, found.ci95) == (None, None)
+    assert found.value == pytest.approx(np.exp(np.log(second).mean() - np.log(first).mean()))
+    assert reason in found.reason
+
+
+@pytest.mark.parametrize("bad", [[0.1, 0.0, 0.1], [0.1, float("nan"), 0.1], [], [[0.1, 0.1, 0.1]], [0.1, -1, 0.1]])
+@pytest.mark.filterwarnings("ignore:.*encountered in log")
+def test_a_time_that_is_none_is_refused(bad):
+    with pytest.raises(ValueError, match="finite times above 0"):
+        comparison.speeds(SLOW, np.array(bad))
+
+
+def test_speeds_are_called_different_as_rarely_as_they_say_and_the_interval_holds_the_truth():
+    rng, wrong, covered = np.random.default_rng(0), 0, 0
+    for _ in range(600):  # unequal scatter and size: where Student's own test fails
+        first, second = np.exp(rng.normal(0, 0.01, 5)), np.exp(rng.normal(0, 0.05, 3))
+        wrong += comparison.speeds(first, second).real
+        low, high = comparison.speeds(first, second * 1.2).ci95
+        covered += low <= 1.2 <= high
+    assert wrong / 600 <= 0.075
+    assert covered / 600 >= 0.925
+
+
+WORDS = np.array([20, 31, 44, 12, 25, 18])
+ERRORS = np.array([3, 0, 5, 1, 2, 0])
+
+
+def test_the_same_clips_are_compared_in_pairs():
+    other = ERRORS + np.array([1, 1, 2, 1, 1, 1])
+    every = np.array(list(itertools.product(range(6), repeat=6)))
+    exact = np.quantile((other - ERRORS)[every].sum(axis=1) / WORDS[every].sum(axis=1), [0.025, 0.975])
+    found = comparison.error_rates(ERRORS, other, WORDS)
+    assert found.value == pytest.approx(7 / 150)
+    assert found.ci95[0] <= exact[0] + 1e-3
+    assert found.ci95[1] >= exact[1] - 1e-3
+    assert found.ci95[1] - found.ci95[0] < 2 * (exact[1] - exact[0])
+    assert (found.real, found.scale) == (True, "difference")
+    turned = comparison.error_rates(other, ERRORS, WORDS)
+    assert (turned.value, turned.real) == (pytest.approx(-7 / 150), True)
+
+
+def test_hard_clips_hide_a_difference_only_from_who_does_not_pair():
+    rng = np.random.default_rng(2)
+    words = rng.integers(20, 100, 30)
+    hard = rng.poisson(words * rng.exponential(0.1, 30))
+    other = hard + rng.poisson(words * 0.02)
+    assert comparison.error_rates(hard, other, words).real
+    apart = [
+        Metric(value=v, unit="ratio", n=n, ci95=ci)
+        for v, n, ci in (estimates.error_rate(e, words) for e in (hard, other))
+    ]
+    assert comparison.intervals(*apart, "difference").real is False
+
+
+def test_equal_transcripts_do_not_differ():
+    found = comparison.error_rates(ERRORS, ERRORS, WORDS)
+    assert (found.value, found.real) == (0, False)
+
+
+def test_a_few_clips_cannot_tell():
+    found = comparison.error_rates(ERRORS[:4], ERRORS[:4] + 1, WORDS[:4])
+    assert (found.real, found.reason) == (None, "4 clips are too few")
+
+
+@pytest.mark.parametrize("clips", [6, 14, 30])
+def test_error_rates_are_called_different_as_rarely_as_they_say(clips):
+    rng, wrong = np.random.default_rng(1), 0
+    for _ in range(300):
+        words = rng.integers(10, 120, clips)
+        expected = words * 0.06 * rng.lognormal(0, 0.5, clips)
+        shared = rng.poisson(expected * 0.7)  # both stumble over the same words
+        first, second = shared + rng.poisson(expected * 0.3), shared + rng.poisson(expected * 0.3)
+        wrong += comparison.error_rates(first, second, words).real
+    assert wrong / 300 <= 0.08  # the percentile bootstrap alone: 0.13 with six clips
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "real"),
+    [((1.0, 2.0), (2.5, 3.0), True), ((2.5, 3.0), (1.0, 2.0), True), ((1.0, 2.0), (2.0, 3.0), False), (None, (2.0, 3.0), None), ((1, 2), None, None)],
+)  # fmt: skip
+def test_without_samples_only_intervals_that_are_apart_tell(first, second, real):
+    found = comparison.intervals(metric(1.5, first), metric(2.7, second), "ratio")
+    assert (found.real, found.ci95) == (real, None)
+    assert found.value == pytest.approx(1.8)
+    assert (found.reason is None) == (real is not None)
+
+
+def test_where_there_is_no_ratio_the_difference_is_given():
+    assert comparison.intervals(metric(0.0), metric(2.0), "ratio").scale == "difference"
+    assert comparison.intervals(metric(1.0), metric(3.0), "difference").value == 2

