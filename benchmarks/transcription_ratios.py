@@ -71,7 +71,7 @@ def overhead(prepared: dict[str, Any]) -> estimates.Estimate:
 
     folder = Path(prepared["clips"]["folder"])
     audio = np.load(folder / read_clips(folder)[0]["file"])
-    model = engines.Model(Path(prepared["model"]["path"]), None)
+    model = engines.Model(Path(prepared["model"]["path"]), None, prepared["model"]["n_vocab"])
     engines.import_library(GATED)
     engine: Any = engines.load(GATED, model, 1, "cpu")
     calls: list[Callable[[], Any]] = [

@@ -20,7 +20,7 @@ from nightgate.artifacts import Cache
 from nightgate.errors import InputError, NotMeasured, ObjectiveBreached, Unavailable
 from nightgate.judge import judge, night, unmet
 from nightgate.measure import host
-from nightgate.publish import grafana, statsd
+from nightgate.publish import figures, grafana, statsd
 from nightgate.publish.report import render_report
 from nightgate.record import Device, Record, Summary, utc_now
 from nightgate.results import files
@@ -136,6 +136,8 @@ def record(plan: Plan, benchmark: str, device: Device, store_url: str) -> None:
     store.migrate()
     store.save_records(plan.run_id, plan.dag_id, plan.scale, records)
     statsd.send(records)
+    for each in records:
+        log.info(figures.headline(each))
 
 
 def gate(plan: Plan, benchmark: str, device: Device, store_url: str | None) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from nightgate.errors import InputError
 from nightgate.record import UNITS, Finite, Op
@@ -58,11 +58,11 @@ class BenchmarkSettings(BaseModel):
                 raise ValueError(f"there is no variant {name!r}{_nearest(name, cls.known_variants)}")
         return names
 
-    @model_validator(mode="after")
-    def _apart(self) -> BenchmarkSettings:
-        if both := set(self.variants) & set(self.controls):
-            raise ValueError(f"{', '.join(sorted(both))}: listed as variant and as control")
-        return self
+    @field_validator("controls")
+    @classmethod
+    def _gated_already(cls, controls: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        """A control that is chosen as a gated variant for one run is measured once, and gates."""
+        return tuple(name for name in controls if name not in info.data.get("variants", ()))
 
 
 class Limit(BaseModel):

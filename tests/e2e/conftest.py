@@ -16,7 +16,9 @@ import psutil
 import pytest
 
 SMALL = {
-    "transcription.audio_seconds": 12,
+    # one engine, and the five clips that an interval of the word error rate takes
+    "transcription.variants": "[pywhispercpp]", "transcription.audio_seconds": 60,
+    "transcription.batch_seconds": 5, "transcription.gpu_batch": 4,
     "hybrid_ann.rows": 4000, "hybrid_ann.queries": 100, "hybrid_ann.controls": "[]",
     "pgvector_search.rows": 4000, "pgvector_search.queries": 100, "pgvector_search.controls": "[]",
     # so few vectors per list that the shipped lists=100 would be all probes

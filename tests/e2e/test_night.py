@@ -62,7 +62,7 @@ def test_a_breach_keeps_its_own_evidence(breach, home, stack):
     verdicts = {(r["benchmark"], o["metric"]): o["verdict"] for r in summary["results"] for o in r["objectives"]}
     assert verdicts.pop(("hybrid_ann", "latency_p95")) == "breach"
     assert set(verdicts) == {
-        ("transcription", "xrt"), ("hybrid_ann", "recall_at_100"), ("pgvector_search", "recall_at_5"), ("pgvector_search", "latency_p95"),
+        ("transcription", "xrt"), ("transcription", "wer"), ("hybrid_ann", "recall_at_100"), ("pgvector_search", "recall_at_5"), ("pgvector_search", "latency_p95"),
     }  # fmt: skip
     assert set(verdicts.values()) == {"pass"}
 

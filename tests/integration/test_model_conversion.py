@@ -194,7 +194,7 @@ def run(request):
     noise = (0.1 * np.random.default_rng(1).standard_normal(16_000)).astype(np.float32)
     heard = []
     for path in request["paths"]:
-        engine = engines.load(request["variant"], engines.Model(Path(path), None), 1, "cpu")
+        engine = engines.load(request["variant"], engines.Model(Path(path), None, 51_864), 1, "cpu")
         heard.append(engine.transcribe(noise).text)
     return {"heard": heard}
 """)

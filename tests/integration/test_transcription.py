@@ -109,7 +109,7 @@ def test_a_model_torn_after_prepare_fails_with_its_reason(prepared, tmp_path):
 @pytest.mark.parametrize("variant", ENGINES[1:])
 def test_an_engine_that_lands_on_the_cpu_is_no_gpu_measurement(prepared, variant):
     """On a host without a GPU both must say so; on one with a CPU build as well."""
-    model = engines.Model(Path(prepared["model"]["path"]), Path(prepared["model"]["ctranslate2"]))
+    model = engines.Model(Path(prepared["model"]["path"]), Path(prepared["model"]["ctranslate2"]), 51_864)
     if engines.unavailable(variant, "gpu", model) is None:
         assert "CUDA" in engines.load(variant, model, 1, "gpu").ran_on.upper()
     else:

@@ -37,7 +37,7 @@ def test_anything_less_is_no_measurement_on_a_gpu(said):
 def test_an_engine_without_a_gpu_path_refuses_one():
     assert not engines.made_for("whisper-cpp-python", "gpu")
     with pytest.raises(NotMeasured, match="does not run on a gpu"):
-        engines.load("whisper-cpp-python", engines.Model(None, None), 1, "gpu")
+        engines.load("whisper-cpp-python", engines.Model(None, None, 51_864), 1, "gpu")
 
 
 def test_what_is_missing_is_named_with_its_install_line(monkeypatch):

@@ -111,6 +111,7 @@ def test_an_unknown_scale_names_the_nearest(load):
         load(scale="smoek")
 
 
-def test_a_variant_is_gated_or_a_control_but_not_both(load):
-    with pytest.raises(InputError, match="listed as variant and as control"):
-        load(set={"walk.controls": ["slow"]})
+def test_a_control_that_is_chosen_as_a_variant_gates_and_is_measured_once(load):
+    settings = load(set={"walk.controls": ["slow"]}).settings["walk"]
+    assert "slow" in settings.variants
+    assert settings.controls == ()

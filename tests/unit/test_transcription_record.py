@@ -24,6 +24,7 @@ def prepared(tmp_path):
     clips = [{"id": f"clip-{i}", "file": f"{i}.npy", "seconds": 10.0, "text": "red green blue"} for i in range(1, 6)]
     (folder / "clips.json").write_text(json.dumps(clips))
     model = {"name": "m", "path": "m.bin", "source": "file", "bytes": 1, "sha256": "0", "ctranslate2": None}
+    model["n_vocab"] = 51_864
     return {
         "model": model,
         "clips": {"folder": str(folder), "count": 5, "repeated": 0, "seconds": 50.0, "sha256": "1"},
@@ -171,6 +172,15 @@ def test_the_peer_needs_a_model_it_can_read(prepared, tmp_path, child):
     _, peer = benchmark.measure(settings, "cpu", prepared, tmp_path / "s.npz")
     assert peer.status == "skipped"
     assert "CTranslate2" in peer.reason
+
+
+def test_an_engine_of_2023_is_kept_from_a_model_with_other_tokens(prepared, tmp_path, child):
+    child({NEW: GOOD})
+    prepared["model"]["n_vocab"] = 51_866  # large-v3
+    old, new = benchmark.measure(BOTH, "cpu", prepared, tmp_path / "s.npz")
+    assert old.status == "skipped"
+    assert "51866 tokens" in old.reason
+    assert new.status == "measured"
 
 
 def test_what_is_not_made_for_a_gpu_leaves_no_record_there(prepared, tmp_path, child, monkeypatch):

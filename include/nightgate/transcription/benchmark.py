@@ -180,7 +180,9 @@ def _threads(settings: Settings) -> int:
 
 def _model(prepared: dict[str, Any]) -> engines.Model:
     folder = prepared["model"]["ctranslate2"]
-    return engines.Model(Path(prepared["model"]["path"]), Path(folder) if folder else None)
+    return engines.Model(
+        Path(prepared["model"]["path"]), Path(folder) if folder else None, prepared["model"]["n_vocab"]
+    )
 
 
 def _text(path: Path | None) -> str | None:

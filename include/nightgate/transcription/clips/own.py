@@ -1,4 +1,4 @@
-"""The child's side of `clips.user_clip_set`: read the user's files, and name every one that cannot be used."""
+"""The child's side of `sets.user_clip_set`: read the user's files, and name every one that cannot be used."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _read(clip: dict[str, Any]) -> np.ndarray:
     if hashlib.sha256(data).hexdigest() != clip["sha256"]:
         raise ArtifactError("changed while it was read")
     samples = audio.decode(data, clip["duration"])
-    if not scoring.normalise(clip["text"]):  # it takes away what stands in brackets, for example
+    if not scoring.says_something(clip["text"]):  # it takes away what stands in brackets, for example
         raise ArtifactError(f"has a text without a word that counts: {clip['text'][:60]!r}")
     return samples
 

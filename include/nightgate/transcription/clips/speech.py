@@ -1,4 +1,4 @@
-"""The child's side of `clips.clip_set`: speak the packaged clips."""
+"""The child's side of `sets.clip_set`: speak the packaged clips."""
 
 from __future__ import annotations
 

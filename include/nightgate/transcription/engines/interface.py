@@ -28,10 +28,11 @@ decodes a bad window up to six times; nothing is carried from one window or call
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One set of weights: the ggml file, and the folder of its CTranslate2 form where there is one."""
+    """One set of weights: the ggml file, the folder of its CTranslate2 form where there is one, and its tokens."""
 
     ggml: Path
     ctranslate2: Path | None
+    n_vocab: int
 
 
 @dataclass(frozen=True, slots=True)

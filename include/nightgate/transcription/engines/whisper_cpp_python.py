@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _GREEDY = 0  # WHISPER_SAMPLING_GREEDY
 _TICK = 0.01  # seconds per unit of its time stamps
+_MULTILINGUAL, _ENGLISH = 51_865, 51_864
 
 
 class WhisperCppPython:
@@ -64,6 +65,11 @@ class WhisperCppPython:
 
     @staticmethod
     def lacks(model: Model | None, device: Device) -> Unavailable | None:
+        if model and model.n_vocab not in (_ENGLISH, _MULTILINGUAL):  # it would take other tokens for the special ones
+            return Unavailable(
+                f"whisper-cpp-python is of 2023 and does not know the {model.n_vocab} tokens of {model.ggml.name}",
+                "use an older model, or leave whisper-cpp-python out",
+            )
         return None
 
     def _segment(self, i: int) -> Segment:

@@ -22,7 +22,7 @@ def resolve(model: str, cache: Cache) -> dict[str, Any]:
     """The ggml file of ``model`` (a name before a path), walked to its end and hashed.
 
     Returns:
-        name, path, source (where the weights come from), bytes, sha256 (hex).
+        name, path, source (where the weights come from), bytes, sha256 (hex), n_vocab (tokens).
 
     Raises:
         InputError: no such name and no such file, or no disk space. ArtifactError: the file is not a usable ggml model.
@@ -39,8 +39,11 @@ def resolve(model: str, cache: Cache) -> dict[str, Any]:
             f"there is no model {model}: it is neither a published name nor a file",
             f"did you mean {published.nearest(model)}? Otherwise give the path of a ggml file",
         )
-    validate_ggml(path)
-    return {"name": name, "path": str(path), "source": source, "bytes": path.stat().st_size, "sha256": _sha256(path)}
+    hparams = validate_ggml(path)
+    return {
+        "name": name, "path": str(path), "source": source, "bytes": path.stat().st_size, "sha256": _sha256(path),
+        "n_vocab": hparams.n_vocab,
+    }  # fmt: skip
 
 
 def ctranslate2_folder(model: str) -> Path | None:
