@@ -48,7 +48,7 @@ class Settings(BenchmarkSettings):
         default=None, ge=1, le=256, title="Threads", description="Cores an engine may use; empty means every core."
     )
     gpu_batch: int = Field(
-        default=16, ge=1, le=1024, title="GPU batch",
+        default=32, ge=1, le=1024, title="GPU batch",
         description="Clips in one batch on a GPU. On the CPU a quarter of it is used, and at least one.",
     )  # fmt: skip
 
