@@ -1,4 +1,4 @@
-"""Real servers for the integration tests: embedded PostgreSQL clusters, started once per test session."""
+"""What the integration tests share: embedded PostgreSQL clusters, started once per session, and an empty HOME."""
 
 from __future__ import annotations
 
@@ -6,6 +6,16 @@ import pytest
 
 from nightgate.measure import host
 from nightgate.stack.postgres import Cluster, tuned_for_airflow, tuned_for_vectors
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """An empty HOME: what a library leaves there is seen."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("home")
+        patch.setenv("HOME", str(folder))
+        patch.delenv("XDG_CACHE_HOME", raising=False)
+        yield folder
 
 
 @pytest.fixture(scope="session")

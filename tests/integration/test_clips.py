@@ -20,16 +20,6 @@ def session_cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    """An empty HOME: what a library leaves there is seen."""
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("home")
-        patch.setenv("HOME", str(folder))
-        patch.delenv("XDG_CACHE_HOME", raising=False)
-        yield folder
-
-
-@pytest.fixture(scope="module")
 def smoke(session_cache, home):
     return clip_set(60, session_cache)
 

@@ -21,16 +21,6 @@ SHORT = Settings(variants=ENGINES[:2], controls=ENGINES[2:], audio_seconds=5, ba
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    """An empty HOME: what a library leaves there is seen."""
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("home")
-        patch.setenv("HOME", str(folder))
-        patch.delenv("XDG_CACHE_HOME", raising=False)
-        yield folder
-
-
-@pytest.fixture(scope="module")
 def cache(tmp_path_factory):
     return Cache(tmp_path_factory.mktemp("cache"))
 
