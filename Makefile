@@ -54,7 +54,7 @@ test-e2e: setup-ci ## runs through Airflow's scheduler
 test-heavy: setup-ci ## the benchmarks at full scale; fails when an objective does not hold
 	$(PYTEST) -m heavy tests/heavy
 
-ratios: setup-ci ## the speed ratios of transcription, on a quiet machine (about eight minutes)
+ratios: setup-ci ## the speed ratios of transcription, on a quiet machine (about five minutes)
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/transcription_ratios.py
 
 setup-gpu: setup ## build pywhispercpp for CUDA (needs nvcc) and install the CUDA libraries of faster-whisper

@@ -1,4 +1,4 @@
-"""What transcription costs, as ratios measured in one run on one quiet host: `make ratios` (about eight minutes).
+"""What transcription costs, as ratios measured in one run on one quiet host: `make ratios` (about five minutes).
 
 Every line is its own measurement: the same audio, the same threads, alone on the machine.
 """
@@ -67,15 +67,13 @@ def main() -> None:
 
 def overhead(prepared: dict[str, Any]) -> estimates.Estimate:
     """Our timed call over the binding's own, on one clip, in turns ABBA; the mean of the pairs' ratios."""
-    from nightgate.transcription.timed import _Mark
-
     folder = Path(prepared["clips"]["folder"])
     audio = np.load(folder / read_clips(folder)[0]["file"])
     model = engines.Model(Path(prepared["model"]["path"]), None, prepared["model"]["n_vocab"])
     engines.import_library(GATED)
     engine: Any = engines.load(GATED, model, 1, "cpu")
     calls: list[Callable[[], Any]] = [
-        lambda: engine.transcribe(audio, _Mark()),
+        lambda: engine.transcribe(audio, lambda: None),
         lambda: engine._model.transcribe(audio),
     ]
     for call in calls:

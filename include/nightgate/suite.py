@@ -201,9 +201,8 @@ def _validate(
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0]) if first["loc"] else ""
-        asked = (
-            [key] if key in set_by_user else [] if key else sorted(set_by_user)
-        )  # no key: several do not fit together
+        # without a key, several values do not fit together
+        asked = [key] if key in set_by_user else [] if key else sorted(set_by_user)
         place = where(("scales", scale, name, key), (name, key), (name,))
         if asked:
             place = "--set " + ", ".join(f"{name}.{each}" for each in asked)
