@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest
 export CMAKE_POLICY_VERSION_MINIMUM := 3.5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-ci setup-gpu run up down lint format test test-unit test-dags test-integration test-e2e test-heavy ratios lock clean
+.PHONY: help setup setup-ci setup-gpu run up down lint format test test-unit test-dags test-integration test-e2e test-heavy ratios ratios-hybrid lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ test-heavy: setup-ci ## the benchmarks at full scale; fails when an objective do
 
 ratios: setup-ci ## the speed ratios of transcription, on a quiet machine (about five minutes)
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/transcription_ratios.py
+
+ratios-hybrid: setup-ci ## the hybrid beside its controls and peers at full scale (about 35 minutes, then 5)
+	PYTHONPATH=benchmarks $(BIN)/python benchmarks/hybrid_ann_ratios.py
 
 setup-gpu: setup ## build pywhispercpp for CUDA (needs nvcc) and install the CUDA libraries of faster-whisper
 	@command -v nvcc >/dev/null || \

@@ -1,4 +1,4 @@
-"""Recall: ties count, duplicates are an error, misses are misses."""
+"""The exact neighbours, and recall: ties count, duplicates are an error, misses are misses."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 
 from nightgate.errors import NotMeasured
-from nightgate.vectors import recall, synthetic, truth, tuning
+from nightgate.vectors import recall, truth, tuning
+from nightgate.vectors.metric import METRICS
 
 BASE = np.eye(4, dtype=np.float32)[[0, 1, 1, 2, 3]]  # rows 1 and 2 are the same vector
 QUERY = np.array([[0.9, 0.4, 0.1, 0.0]], dtype=np.float32)
-TRUTH = truth.exact(BASE, QUERY, 3)
+TRUTH = truth.exact(BASE, QUERY, 3, "cosine")
 
 
 def one(answer, k=2):
-    return recall.per_query([np.array(answer)], TRUTH, BASE, QUERY, k)[0]
+    return recall.per_query([np.array(answer)], TRUTH, BASE, QUERY, k, "cosine")[0]
 
 
 def test_a_tie_counts_whichever_of_the_two_is_found():
@@ -40,47 +41,101 @@ def test_no_ground_truth_is_an_error(tmp_path):
     with pytest.raises(NotMeasured, match="no ground truth"):
         truth.open_truth(tmp_path, "queries")
     with pytest.raises(NotMeasured, match="too little"):
-        recall.per_query([np.array([0])], TRUTH, BASE, QUERY, 4)
+        recall.per_query([np.array([0])], TRUTH, BASE, QUERY, 4, "cosine")
 
 
-def test_exact_search_in_blocks_equals_one_product(monkeypatch):
+@pytest.mark.parametrize("offset", [0, 0.01, -300])
+def test_a_tie_by_distance_is_as_wide_as_the_distances_are(offset):
+    """A fixed width would count everything where vectors lie close, and nothing where they are long."""
+    base = np.array([[0, 0], [1e-4, 0], [2e-4, 0]], np.float32) + np.float32(offset)
+    query = base[:1]
+    found = truth.exact(base, query, 2, "l2")
+    assert found.ids.tolist() == [[0, 1]]
+    assert recall.per_query([[0, 2]], found, base, query, 2, "l2") == [0.5]
+    assert recall.per_query([[0, 1]], found, base, query, 2, "l2") == [1]
+
+
+def test_distances_that_float32_hardly_tells_apart_are_a_tie():
+    base, query = np.array([[1, 0], [1 + 3e-7, 0], [1 + 3e-6, 0]], np.float32), np.zeros((1, 2), np.float32)
+    found = truth.exact(base, query, 1, "l2")
+    assert [recall.per_query([[row]], found, base, query, 1, "l2")[0] for row in range(3)] == [1, 1, 0]
+
+
+def test_an_inner_product_of_cancelling_terms_ties_within_what_float32_tells_apart():
+    base = np.array([[1e4, -1e4], [1e4, -1e4 + 0.002], [-1e4, 0]], np.float32)
+    query = np.array([[1e4, 1e4]], np.float32)
+    found = truth.exact(base, query, 1, "ip")
+    assert recall.per_query([[0]], found, base, query, 1, "ip") == [1]
+    assert recall.per_query([[2]], found, base, query, 1, "ip") == [0]
+
+
+def exhaustive(base, queries, metric):
+    """Ids from the nearest to the farthest, equal ones by id, by plain float64."""
+    base, queries = base.astype(np.float64), queries.astype(np.float64)
+    score = -((queries[:, None] - base) ** 2).sum(axis=-1) if metric == "l2" else queries @ base.T
+    order = np.argsort(-score, axis=1, kind="stable")
+    return order, np.take_along_axis(score, order, axis=1)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("first, rows, queries", [(16, 64, 7), (1024, 8192, 1024), (1, 1, 1)])
+def test_exact_search_in_blocks_equals_trying_every_pair(monkeypatch, metric, first, rows, queries):
     rng = np.random.default_rng(0)
-    base, queries = (rng.standard_normal((n, 8)).astype(np.float32) for n in (500, 20))
-    monkeypatch.setattr(truth, "_BLOCK", 64)
-    found = truth.exact(base, queries, 10)
-    assert found.ids.tolist() == np.argsort(-(queries @ base.T), axis=1)[:, :10].tolist()
+    base, asked = (rng.standard_normal((n, 8)).astype(np.float32) for n in (500, 20))
+    monkeypatch.setattr(truth, "_FIRST", first)
+    monkeypatch.setattr(truth, "_ROWS", rows)
+    monkeypatch.setattr(truth, "_QUERIES", queries)
+    found = truth.exact(base, asked, 10, metric)
+    ids, score = exhaustive(base, asked, metric)
+    assert found.ids.tolist() == ids[:, :10].tolist()
+    assert np.allclose(found.score, score[:, :10], rtol=1e-6)
+    assert (found.ids.dtype, found.score.dtype) == (np.int64, np.float32)
 
 
-@pytest.mark.parametrize("dimension", [2, 6])
-def test_the_local_dimension_of_a_flat_patch_is_known(dimension):
-    rng = np.random.default_rng(0)
-    patch = np.zeros((20_000, 16), np.float32)
-    patch[:, :dimension] = 0.2 * rng.uniform(-1, 1, (20_000, dimension))
-    patch[:, -1] = 1
-    patch /= np.linalg.norm(patch, axis=1, keepdims=True)
-    # the nearest of a row is the row itself: only the others count
-    found = truth.exact(patch, patch[:200], 51)
-    others = truth.Truth(found.ids[:, 1:], found.similarity[:, 1:])
-    assert truth.local_dimension(others) == pytest.approx(dimension, rel=0.15)
+@pytest.mark.parametrize("metric", METRICS)
+def test_exact_search_does_not_depend_on_the_order_of_the_rows(monkeypatch, metric):
+    """The hardest order for a running threshold: every row is nearer than all before it."""
+    rng = np.random.default_rng(1)
+    base, asked = rng.standard_normal((300, 4)).astype(np.float32), rng.standard_normal((1, 4)).astype(np.float32)
+    base = base[exhaustive(base, asked, metric)[0][0, ::-1]]
+    monkeypatch.setattr(truth, "_FIRST", 16)
+    monkeypatch.setattr(truth, "_ROWS", 32)
+    assert truth.exact(base, asked, 5, metric).ids.tolist() == [[299, 298, 297, 296, 295]]
 
 
-def test_the_same_seed_gives_the_same_vectors_and_queries_are_not_in_the_base(tmp_path):
-    folders = [tmp_path / name for name in "ab"]
-    for folder in folders:
-        folder.mkdir()
-        synthetic.write(folder, rows=3000, dim=16, queries=100, seed=3)
-    first, second = map(synthetic.open_dataset, folders)
-    assert np.array_equal(first.base, second.base)
-    assert np.allclose(np.linalg.norm(first.base, axis=1), 1, atol=1e-5)
-    nearest = (first.queries @ first.base.T).max()
-    assert nearest < 0.99999
-    assert not np.intersect1d(first.queries[:, 0], first.tuning[:, 0]).size
+def test_equal_rows_are_ordered_by_id(monkeypatch):
+    monkeypatch.setattr(truth, "_FIRST", 8)
+    monkeypatch.setattr(truth, "_ROWS", 8)
+    base = np.ones((20, 4), np.float32)
+    assert truth.exact(base, base[:2], 20, "ip").ids.tolist() == [list(range(20))] * 2
+
+
+def test_what_float32_orders_wrongly_is_put_right(monkeypatch):
+    rng = np.random.default_rng(3)
+    base = (1 + 1e-5 * rng.standard_normal((2000, 64))).astype(np.float32)
+    asked = rng.uniform(1, 2, (20, 64)).astype(np.float32)
+    expected = exhaustive(base, asked, "ip")[0][:, :10].tolist()
+    assert truth.exact(base, asked, 10, "ip").ids.tolist() == expected
+    monkeypatch.setattr(truth, "_SPARE", 0)
+    assert truth.exact(base, asked, 10, "ip").ids.tolist() != expected, "then this would show nothing"
+
+
+def test_a_shared_offset_costs_no_neighbour():
+    """Without the shift, float32 would tell these distances apart by luck only."""
+    rng = np.random.default_rng(2)
+    base, asked = (rng.standard_normal((n, 16)).astype(np.float32) + 1000 for n in (3000, 30))
+    assert truth.exact(base, asked, 10, "l2").ids.tolist() == exhaustive(base, asked, "l2")[0][:, :10].tolist()
+
+
+def test_fewer_rows_than_neighbours_is_an_error():
+    with pytest.raises(NotMeasured, match="base of 5 rows has no 6"):
+        truth.exact(BASE, QUERY, 6, "cosine")
 
 
 def test_tuning_takes_the_cheapest_that_reaches_the_target_with_a_margin():
     known = {1: 0.5, 2: 0.915, 4: 0.93, 8: 0.99}
-    tuned = tuning.cheapest(list(known), known.__getitem__, 0.90)
+    tuned = tuning.cheapest(list(known), lambda probes: {"recall": known[probes]}, 0.90)
     assert (tuned.setting, tuned.reached) == (4, True)
     assert [point["setting"] for point in tuned.curve] == [1, 2, 4], "it stops there"
-    missed = tuning.cheapest(list(known), known.__getitem__, 0.995)
+    missed = tuning.cheapest(list(known), lambda probes: {"recall": known[probes]}, 0.995)
     assert (missed.setting, missed.reached) == (8, False)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from nightgate.publish import figures
+from nightgate.publish.cards import SECTIONS
 from nightgate.publish.report import render_report
-from nightgate.record import Host, Metric, Objective, Record, Summary
+from nightgate.record import UNITS, Host, Metric, Objective, Record, Summary
 
 HOST = Host(fingerprint="9f31c07ab2de", cpu="a cpu", cores=2, memory_bytes=25_000_000_000)
 SETTINGS = {"variants": ["hybrid"], "controls": ["hnsw"], "rows": 50_000}
@@ -169,6 +170,95 @@ def test_what_a_library_said_is_text(folder):
     html = render_report(summary(record), folder)
     assert "<script>" not in html
     assert "&lt;script&gt;" in html
+
+
+TRADEOFF = '<svg role="img" aria-label="P95 latency over recall'
+
+
+def tuned(variant, reached=True, **more):
+    """A record of a strategy with its curve, its stages and the two modes under load."""
+    record = query(variant)
+    settings = [{"lists": 16, "refine": 5}, {"lists": 64, "refine": 5}]
+    recalls = (0.9, 0.951 if reached else 0.913)
+    curve = [
+        {"setting": setting, "recall": recall, "latency_p50": seconds * 0.7, "latency_p95": seconds}
+        for setting, recall, seconds in zip(settings, recalls, (0.0006, 0.0012), strict=True)
+    ]
+    record.detail |= {
+        "curve": curve, "setting": settings[1], "tuning_reached_target": reached, "recall_target": 0.92,
+        "open_loop": {"rate": 200.0, "seconds": 10, "utilisation": 0.25}, "throughput": {"threads": 2, "batch": 256},
+        "data": {"rows": 50_000, "dim": 256, "metric": "cosine", "local_dimension": 5.378, "relative_contrast": {"1": 3.2, "10": 2.5}},
+    } | more  # fmt: skip
+    record.add("scan_seconds", 0.0004, 200)
+    record.add("scan_recall", 0.98, 200)
+    record.add("open_loop_p95", 0.003, 2000)
+    record.add("throughput_qps", 2442.0, 20)
+    record.add("build_peak_rss_bytes", 2.4e9)
+    return record
+
+
+def test_what_recall_costs_is_drawn_and_explained(folder):
+    html = render_report(summary(tuned("hybrid"), tuned("hnsw", reached=False)), folder)
+    assert html.count(TRADEOFF) == 1
+    text = text_of(html)
+    assert "recall target 0.92" in text
+    assert "No setting reaches 0.92 with its margin for hnsw (at best 0.913)." in text
+    assert "hybrid (at best" not in text
+
+
+def test_a_variant_without_a_curve_takes_no_other_ones_colour(folder):
+    html = render_report(summary(query("a_control"), tuned("b_control"), tuned("hybrid")), folder)
+    chart = html[html.index(TRADEOFF) :].split("</svg>")[0]
+    assert "var(--c3)" in chart
+    assert "var(--c2)" not in chart, "the colour of a_control"
+
+
+@pytest.mark.parametrize(
+    "curve", [None, [], [{"setting": 8, "recall": 0.9}], [{"setting": 8, "recall": 0.9, "latency_p95": None}]]
+)
+def test_a_tuning_without_latencies_is_listed_and_not_drawn(folder, curve):
+    record = query("ivfflat").model_copy(
+        update={"detail": {"curve": curve, "tuning": [{"setting": 8, "recall": 0.987}]}}
+    )
+    html = render_report(summary(record), folder)
+    assert TRADEOFF not in html
+    assert "setting recall 8 0.987" in text_of(html)
+
+
+def test_a_card_says_what_was_searched_and_with_which_setting(folder):
+    text = text_of(render_report(summary(tuned("hybrid")), folder))
+    assert "50,000 × 256 vectors · cosine · local dimension 5.4 · relative contrast 3.20, 2.50 at k = 1, 10" in text
+    assert "hybrid gated lists 64, refine 5" in text
+    assert "setting recall latency p50 latency p95 lists 16, refine 5 0.9 0.00042 0.0006" in text
+
+
+def test_data_whose_rows_repeat_have_an_infinite_dimension(folder):
+    facts = {"local_dimension": None, "relative_contrast": {"1": None, "10": 2.5}}
+    text = text_of(render_report(summary(tuned("hybrid", data=facts)), folder))
+    assert "on cpu local dimension ∞ · relative contrast ∞, 2.50 at k = 1, 10" in text
+
+
+def test_the_figures_stand_in_sections_with_their_conditions(folder):
+    other = tuned("hnsw", open_loop={"rate": 200.0, "utilisation": 0.4})
+    del other.metrics["scan_seconds"], other.metrics["scan_recall"]
+    text = text_of(render_report(summary(tuned("hybrid"), other), folder))
+    sections = [
+        "Recall Recall@100 0.951 0.951",
+        "One query at a time P95 latency 1.20 ms 1.20 ms",
+        "Stage by stage: mean time · share of the true neighbours still there Scan 400 µs · 0.980 –",
+        "Open loop: 200 /s, latency since the scheduled moment P95, open loop 3.00 ms 3.00 ms Utilisation 25 % 40 %",
+        "Batches of 256 on 2 threads Throughput 2,442 /s 2,442 /s",
+        "Cost Peak memory of the build 2.40 GB 2.40 GB",
+    ]
+    assert " ".join(sections) in text
+    assert "Speech" not in text
+
+
+def test_every_metric_has_a_title_and_one_place_in_the_report():
+    lines = [(line,) if isinstance(line, str) else line for lines in SECTIONS.values() for line in lines]
+    first = [names[0] for names in lines]
+    assert len(first) == len(set(first))
+    assert {name for names in lines for name in names} == set(UNITS) == set(figures.METRICS)
 
 
 @pytest.mark.parametrize(

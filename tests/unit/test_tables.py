@@ -31,6 +31,17 @@ def query(variant="hybrid", benchmark="hybrid_ann"):
     return record
 
 
+def strategy(variant):
+    record = query(variant)
+    record.add("recall_at_100", 0.9460, 1000, (0.9412, 0.9508))
+    record.add("latency_p50", 0.001789, 4000, (0.001772, 0.001808))
+    record.add("qps", 505.0, 4000)
+    record.add("throughput_qps", 12_345.0, 20)
+    record.add("build_seconds", 503.0)
+    record.add("index_bytes", 76.4e6)
+    return record
+
+
 def absent(variant, status="skipped", reason="this host has no NVIDIA device", device="gpu"):
     return Record(benchmark="transcription", variant=variant, device=device, status=status, reason=reason)
 
@@ -105,6 +116,32 @@ def test_no_figure_is_cut_at_any_width(width):
 def test_an_interval_stands_below_its_value_only_where_there_is_no_room():
     assert "0.080 (0.071–0.089)" in shown(tables.figures(FULL), 120)
     assert "0.080 (" not in shown(tables.figures(FULL), 80)
+
+
+def test_of_a_strategy_one_sees_first_what_it_finds_how_fast_and_what_it_cost():
+    text = shown(tables.figures([strategy("hybrid")]))
+    assert line_of(text, "variant") == "variant Recall@100 P50 latency P95 latency Throughput Build Index"
+    assert line_of(text, "hybrid ") == (
+        "hybrid 0.946 (0.941–0.951) 1.79 ms (1.77–1.81) 2.49 ms (2.43–2.57) 12,345 /s 8 min 23 s 76.4 MB"
+    )
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_the_strategies_fit_a_small_screen(width):
+    text = shown(tables.figures([strategy("hybrid"), strategy("ivfpq_refine")]), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    for part in (
+        "ivfpq_refine",
+        "0.946",
+        "(0.941–0.951)",
+        "1.79 ms",
+        "(2.43–2.57)",
+        "12,345 /s",
+        "8 min 23 s",
+        "76.4 MB",
+    ):
+        assert part in text
 
 
 def objective(verdict="pass", metric="xrt", value=0.08, reason=None):

@@ -5,121 +5,139 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nightgate.artifacts import Cache
-from nightgate.errors import NightgateError, Unavailable
+from nightgate.errors import NotMeasured, Unavailable
+from nightgate.hybrid_ann import strategies
+from nightgate.hybrid_ann.evidence import Evidence
+from nightgate.hybrid_ann.indexes import build_index
 from nightgate.hybrid_ann.settings import Settings
-from nightgate.hybrid_ann.strategies import FORMAT
-from nightgate.measure import estimates, host
-from nightgate.measure.child import run_child
+from nightgate.measure import host
+from nightgate.measure.child import ChildResult, run_child
 from nightgate.measure.samples import save
 from nightgate.record import Device, Record, utc_now
 from nightgate.vectors import data
 
 log = logging.getLogger(__name__)
 
-_FAMILY = {"hnsw": "hnsw", "ivfpq_refine": "ivfpq", "hybrid": "ivfpq"}
-_LATENCIES = (("latency_p50", 0.50), ("latency_p95", 0.95), ("latency_p99", 0.99))
-
 
 def prepare(settings: Settings, device: Device, cache: Cache) -> dict[str, Any]:
-    """Build what is missing: vectors, ground truth, one index per family that the variants need.
+    """Build what is missing: vectors, ground truth, and the indexes that the variants read.
 
     Raises:
         Unavailable: on ``gpu``, when faiss sees no device.
+        NotMeasured: no gated strategy is installed.
+        InputError: the user's data set cannot be used.
     """
     if device == "gpu":
         raise _no_gpu()
-    threads = settings.threads or os.cpu_count() or 1
-    sources = data.prepare(
-        cache, rows=settings.rows, dim=settings.dim, queries=settings.queries, seed=settings.seed, threads=threads
-    )
-    families = {_FAMILY[variant] for variant in (*settings.variants, *settings.controls)}
-    indexes = {family: _index(settings, family, sources["vectors"], threads, cache) for family in sorted(families)}
-    return {**sources, "indexes": indexes}
+    missing = [strategies.unavailable(variant) for variant in settings.variants]
+    if all(missing):
+        raise NotMeasured("; ".join(str(error) for error in missing))
+    threads = _threads(settings)
+    sources = data.prepare(cache, source=settings.source, threads=threads)
+    variants = [v for v in (*settings.variants, *settings.controls) if not strategies.unavailable(v)]
+    names = sorted({name for variant in variants for name in strategies.READS[variant]})
+    return {**sources, "indexes": {n: build_index(n, settings, sources["vectors"], threads, cache) for n in names}}
 
 
 def measure(settings: Settings, device: Device, prepared: dict[str, Any], samples: Path) -> list[Record]:
-    """One record per variant. A variant that fails is recorded as failed, and the next one is measured."""
-    records, arrays = [], {}
-    for variant in (*settings.variants, *settings.controls):
-        record = Record(
-            benchmark="hybrid_ann", variant=variant, device=device, status="measured", samples=samples.name,
-            settings=settings.model_dump(mode="json"), host=host.describe(), started_at=utc_now(),
-        )  # fmt: skip
-        try:
-            durations, recall = _time(settings, variant, prepared, record)
-        except NightgateError as error:
-            log.error("%s: %s", variant, error)
-            record.status, record.reason, record.samples = "failed", str(error), None
-        else:
-            _estimate(record, durations, recall)
-            arrays |= {f"{variant}/durations_ns": durations, f"{variant}/recall": recall}
-        record.finished_at = utc_now()
-        records.append(record)
-    if arrays:
-        save(samples, arrays)
-    return records
+    """One record per variant. A variant that fails is recorded as failed, and the next one is measured.
 
+    The strategies take turns, in the opposite order in every other process, so that a host that slows down meanwhile
+    does not favour one of them.
 
-def _index(settings: Settings, family: str, vectors: str, threads: int, cache: Cache) -> dict[str, Any]:
-    parameters = {}
-    if family == "hnsw":
-        parameters = {"m": settings.hnsw_m, "ef_construction": settings.hnsw_ef_construction, "threads": threads}
-    request = {"family": family, "vectors": vectors, "parameters": parameters}
-
-    def build(folder: Path) -> dict[str, Any]:
-        built = run_child("nightgate.hybrid_ann.timed:build", request | {"folder": str(folder)}, threads=threads)
-        return built.value | {"build_seconds": built.wall_seconds, "peak_rss_bytes": built.peak_rss_bytes}
-
-    made = cache.get(family, request | {"format": FORMAT}, build)
-    return {"folder": str(made.path), "bytes": made.size, **made.facts}
-
-
-def _time(settings: Settings, variant: str, prepared: dict[str, Any], record: Record) -> tuple[Any, Any]:
-    """Time one variant in fresh processes; the first one tunes. Returns durations (passes, queries) and recalls."""
+    ``samples`` gets, per variant: durations_ns, int64, (passes, queries); recall, float64, (queries,); open_loop_ns,
+    int64, (queries served,).
+    """
     import numpy as np
 
-    index = prepared["indexes"][_FAMILY[variant]]
-    request = {
-        "variant": variant, "index": index["folder"], "vectors": prepared["vectors"], "truth": prepared["truth"],
-        "refine": settings.refine, "passes": settings.passes, "recall_target": settings.recall_target,
-    }  # fmt: skip
-    durations, answers, peak = [], [], 0
-    for process in range(settings.processes):
-        with tempfile.TemporaryDirectory(prefix="nightgate-ann-") as folder:
-            log.info("%s: process %d of %d", variant, process + 1, settings.processes)
-            child = run_child("nightgate.hybrid_ann.timed:time_strategy", request | {"folder": folder}, threads=1)
-            durations.append(np.load(Path(folder, "durations.npy")))
-            recall = np.load(Path(folder, "recall.npy"))
-        answers.append(child.value)
-        peak = max(peak, child.peak_rss_bytes)
-        request["knob"] = child.value["knob"]
-    record.add("first_touch", answers[0]["first_touch_ns"] / 1e9)
-    for stage, seconds in answers[0]["stages"].items():
-        record.add(f"{stage}_seconds", seconds, n=settings.queries)
-    record.add("build_seconds", index["build_seconds"])
-    record.add("index_bytes", index["bytes"])
-    record.add("peak_rss_bytes", peak)
-    record.detail = {
-        "data": prepared["data"],
-        "knob": answers[0]["knob"], "tuning_reached_target": answers[0]["reached"], "tuning": answers[0]["curve"],
-        "build_peak_rss_bytes": index["peak_rss_bytes"], "index": {k: index[k] for k in ("lists", "pq") if k in index},
-        "versions": answers[0]["versions"],
-    }  # fmt: skip
-    return np.concatenate(durations), recall
+    variants = (*settings.variants, *settings.controls)
+    found = [Evidence(_record(settings, device, prepared, variant, samples)) for variant in variants]
+    for one in found:
+        if missing := strategies.unavailable(one.variant):
+            one.record.status, one.record.reason = "skipped", str(missing)
+    for process, one in _turns(found, settings.processes):
+        log.info("%s: process %d of %d", one.variant, process + 1, settings.processes)
+        one.attempt(partial(_one_by_one, settings, prepared))
+    if settings.load_seconds:
+        for one in found:
+            one.attempt(partial(_open_loop, settings, prepared))
+            one.attempt(partial(_throughput, settings, prepared))
+    hardness = np.load(Path(prepared["truth"], "queries-hardness.npy"))
+    raw = {f"{one.variant}/{name}": array for one in found for name, array in one.finish(hardness).items()}
+    if raw:
+        save(samples, raw)
+    return [one.record for one in found]
 
 
-def _estimate(record: Record, durations: Any, recall: Any) -> None:
+def _turns(found: list[Evidence], processes: int) -> Iterator[tuple[int, Evidence]]:
+    for process in range(processes):
+        for one in found if process % 2 == 0 else reversed(found):
+            yield process, one
+
+
+def _one_by_one(settings: Settings, prepared: dict[str, Any], one: Evidence) -> None:
+    """Time every query alone in a fresh process; the first process also tunes."""
     import numpy as np
 
-    record.add("recall_at_100", *estimates.mean(recall))
-    record.add("recall_p5", float(np.quantile(recall, 0.05)), n=len(recall))
-    for name, q in _LATENCIES:
-        record.add(name, *estimates.quantile(durations / 1e9, q, independent=durations.shape[1]))
-    record.add("qps", 1e9 / float(durations.mean()), n=durations.size)
+    with tempfile.TemporaryDirectory(prefix="nightgate-ann-") as folder:
+        request = {
+            "folder": folder, "truth": prepared["truth"], "passes": settings.passes,
+            "recall_target": settings.recall_target, "recall_margin": settings.recall_margin,
+        }  # fmt: skip
+        child = _child("time_strategy", prepared, one, request, threads=1)
+        durations, recall = (np.load(Path(folder, f"{name}.npy")) for name in ("durations", "recall"))
+    one.add_process(child.value, durations, recall, child.peak_rss_bytes)
+
+
+def _open_loop(settings: Settings, prepared: dict[str, Any], one: Evidence) -> None:
+    import numpy as np
+
+    with tempfile.TemporaryDirectory(prefix="nightgate-ann-") as folder:
+        asked = {"rate": settings.arrival_rate, "seconds": settings.load_seconds}
+        child = _child("open_loop_latency", prepared, one, asked | {"folder": folder}, threads=1)
+        one.add_open_loop(child.value, np.load(Path(folder, "latencies.npy")), **asked)
+
+
+def _throughput(settings: Settings, prepared: dict[str, Any], one: Evidence) -> None:
+    asked = {"threads": _threads(settings), "batch": settings.batch}
+    request = asked | {"seconds": settings.load_seconds}
+    one.add_throughput(_child("throughput", prepared, one, request, threads=asked["threads"]).value, **asked)
+
+
+def _child(
+    function: str, prepared: dict[str, Any], one: Evidence, request: dict[str, Any], *, threads: int
+) -> ChildResult:
+    request = request | {
+        "variant": one.variant, "setting": one.setting, "vectors": prepared["vectors"],
+        "indexes": {name: prepared["indexes"][name]["folder"] for name in strategies.READS[one.variant]},
+    }  # fmt: skip
+    return run_child(f"nightgate.hybrid_ann.timed:{function}", request, threads=threads)
+
+
+def _record(settings: Settings, device: Device, prepared: dict[str, Any], variant: str, samples: Path) -> Record:
+    record = Record(
+        benchmark="hybrid_ann", variant=variant, device=device, status="measured", samples=samples.name,
+        host=host.describe(),        settings=settings.model_dump(mode="json"), started_at=utc_now(),
+        detail={"data": prepared["data"], "recall_target": settings.recall_target, "threads": 1},
+    )  # fmt: skip
+    built = [prepared["indexes"][name] for name in strategies.READS[variant] if name in prepared["indexes"]]
+    if built:
+        record.add("build_seconds", sum(index["build_seconds"] for index in built))
+        record.add("build_peak_rss_bytes", max(index["build_peak_rss_bytes"] for index in built))
+        record.add("index_bytes", sum(index["bytes"] for index in built))
+        facts = [{key: value for key, value in index.items() if key != "folder"} for index in built]
+        record.detail["index"] = dict(zip(strategies.READS[variant], facts, strict=True))
+    return record
+
+
+def _threads(settings: Settings) -> int:
+    return settings.threads or len(os.sched_getaffinity(0))
 
 
 def _no_gpu() -> Unavailable:

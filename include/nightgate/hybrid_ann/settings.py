@@ -2,67 +2,142 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
+from nightgate.errors import InputError
 from nightgate.suite import BenchmarkSettings, Needs
+from nightgate.vectors import own
+from nightgate.vectors.metric import Metric
+from nightgate.vectors.source import Own, Source, Synthetic
+from nightgate.vectors.synthetic import DEFAULT_HARDNESS
+from nightgate.vectors.tuning import MARGIN
 
 K = 100
 """Neighbours asked for per query; the objective is recall@100."""
 
+_LEAST_ROWS = 2_000
+_GRAPHS = ("hnsw", "hybrid_seeded", "hnswlib", "usearch", "faiss_hnsw")
+
 
 class Settings(BenchmarkSettings):
-    """``hybrid`` is what the objectives gate; ``hnsw`` (nmslib) and ``ivfpq_refine`` (faiss) are its parts alone."""
+    """``hybrid`` is what the objectives gate. ``ivfpq_refine`` (faiss) and ``hnsw`` (nmslib) are its parts alone,
+    ``hybrid_seeded`` is the other way to join them, the rest are peers."""
 
-    known_variants: ClassVar[tuple[str, ...]] = ("hybrid", "hnsw", "ivfpq_refine")
+    known_variants: ClassVar[tuple[str, ...]] = (
+        "hybrid", "hybrid_seeded", "ivfpq_refine", "hnsw", "hnswlib", "usearch", "faiss_hnsw",
+    )  # fmt: skip
 
-    rows: int = Field(default=50_000, ge=2_000, le=20_000_000, title="Vectors", description="Rows in the base.")
-    dim: int = Field(
-        default=256,
-        ge=8,
-        le=4096,
-        multiple_of=2,
-        title="Dimensions",
-        description="Even: the product quantizer splits it in pairs.",
+    dataset: str | None = Field(
+        default=None, title="Data set",
+        description="Your own vectors: an ann-benchmarks .hdf5 file, .fvecs, .bvecs, .fbin, .u8bin or .npy. Empty means "
+        "synthetic ones.",
+    )  # fmt: skip
+    queries_file: str | None = Field(
+        default=None,
+        title="Queries file",
+        description="Of the same formats. Empty means the data set's own queries, or rows held out of it.",
+    )
+    metric: Metric | None = Field(
+        default=None,
+        title="Metric",
+        description="Of your data set: cosine, l2 or ip (inner product). Empty means the one it names.",
+    )
+    dataset_rows: int | None = Field(
+        default=None, ge=_LEAST_ROWS, title="Rows of the data set", description="Use only the first so many."
+    )
+    rows: int = Field(
+        default=50_000, ge=_LEAST_ROWS, le=20_000_000, title="Vectors", description="Synthetic rows in the base."
+    )
+    dim: int = Field(default=256, ge=8, le=4096, title="Dimensions", description="Of the synthetic vectors.")
+    hardness: float = Field(
+        default=DEFAULT_HARDNESS, ge=0, le=1, title="Hardness",
+        description="Of the synthetic vectors: 0 is well-separated clusters, 1 nearly no structure.",
+    )  # fmt: skip
+    seed: int = Field(
+        default=20,
+        ge=0,
+        le=2**31,
+        title="Seed",
+        description="Decides the synthetic vectors, and which rows are held out.",
     )
     queries: int = Field(
-        default=200,
-        ge=60,
-        le=100_000,
-        title="Queries",
+        default=200, ge=60, le=100_000, title="Queries",
         description="Distinct measured queries; the tuning uses others.",
-    )
+    )  # fmt: skip
     passes: int = Field(
-        default=2, ge=1, le=50, title="Passes", description="Timed passes over the queries in each process."
+        default=3, ge=1, le=50, title="Passes", description="Timed passes over the queries in each process."
     )
     processes: int = Field(
         default=2, ge=1, le=10, title="Processes", description="Fresh processes whose samples are pooled."
     )
-    threads: int | None = Field(
-        default=None,
-        ge=1,
-        le=256,
-        title="Build threads",
-        description="Threads that build; empty means all cores. Queries always run on one.",
-    )
     recall_target: float = Field(
-        default=0.92,
-        ge=0.5,
-        le=0.999,
-        title="Recall target",
-        description="What the tuning aims for, with a margin of 0.02.",
+        default=0.92, ge=0.5, le=0.999, title="Recall target",
+        description="The cheapest setting that reaches it is looked for, on queries that are not measured.",
+    )  # fmt: skip
+    recall_margin: float = Field(
+        default=MARGIN, ge=0, le=0.2, title="Recall margin",
+        description="How far above the target the setting must be, so that the measured queries reach it as well.",
+    )  # fmt: skip
+    load_seconds: float = Field(
+        default=2, ge=0, le=600, title="Seconds under load",
+        description="How long throughput (batches on all cores) and the open loop are measured, each; 0 leaves both out.",
+    )  # fmt: skip
+    arrival_rate: float = Field(
+        default=200, gt=0, le=1e6, title="Arrival rate",
+        description="Queries per second in the open loop, where latency counts from the scheduled moment.",
+    )  # fmt: skip
+    batch: int = Field(
+        default=256, ge=1, le=100_000, title="Batch", description="Queries handed over at once for the throughput."
     )
-    refine: int = Field(
-        default=5, ge=1, le=50, title="Refine factor", description="The reranking sees this many times k candidates."
-    )
-    hnsw_m: int = Field(default=16, ge=4, le=64, title="HNSW M", description="Links per node of the control `hnsw`.")
+    threads: int | None = Field(
+        default=None, ge=1, le=256, title="Threads",
+        description="To build with, and for the throughput; empty means all cores. Timed queries always run on one.",
+    )  # fmt: skip
+    hnsw_m: int = Field(default=16, ge=4, le=64, title="HNSW M", description="Links per vector of the graphs.")
     hnsw_ef_construction: int = Field(
-        default=100, ge=16, le=2000, title="HNSW efConstruction", description="Build effort of the control `hnsw`."
+        default=100, ge=16, le=2000, title="HNSW efConstruction", description="Effort with which the graphs are built."
     )
-    seed: int = Field(default=20, ge=0, le=2**31, title="Seed", description="Decides the synthetic vectors.")
+
+    @field_validator("dataset", "queries_file")
+    @classmethod
+    def _absolute(cls, path: str | None) -> str | None:
+        return str(Path(path).expanduser().absolute()) if path else None
+
+    @model_validator(mode="after")
+    def _the_files_fit(self) -> Settings:
+        if self.dataset is None:
+            for name in ("queries_file", "metric", "dataset_rows"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name} belongs to a data set of yours, and dataset is not set")
+            return self
+        try:
+            own.inspect(self._own())
+        except InputError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    @property
+    def source(self) -> Source:
+        if self.dataset:
+            return self._own()
+        return Synthetic(self.rows, self.dim, self.queries, self.seed, self.hardness)
 
     def needs(self) -> Needs:
-        vectors = self.rows * self.dim * 4
-        graph = int(2.4 * vectors) if "hnsw" in (*self.variants, *self.controls) else 0
-        return Needs(disk=int(1.3 * vectors) + graph, memory=2**30 + int(1.6 * vectors) + graph)
+        rows, dim = self.rows, self.dim
+        if self.dataset:
+            plan = own.inspect(self._own())
+            rows, dim = plan.rows, plan.dim
+        vectors = rows * dim * 4
+        graphs = sum(name in _GRAPHS for name in (*self.variants, *self.controls))
+        graph = int(2.4 * vectors) if graphs else 0
+        return Needs(disk=int(1.3 * vectors) + graphs * graph, memory=2**30 + int(1.6 * vectors) + graph)
+
+    def _own(self) -> Own:
+        assert self.dataset
+        return Own(
+            path=self.dataset, queries=self.queries, seed=self.seed, least_rows=_LEAST_ROWS,
+            queries_path=self.queries_file, metric=self.metric, rows=self.dataset_rows,
+        )  # fmt: skip

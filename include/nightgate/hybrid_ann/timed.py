@@ -1,80 +1,161 @@
-"""What runs in the child processes: build an index, and time one strategy."""
+"""What runs in the child processes: build an index, time one strategy, put it under load."""
 
 from __future__ import annotations
 
+import logging
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from nightgate.hybrid_ann import strategies
 from nightgate.hybrid_ann.settings import K
-from nightgate.hybrid_ann.strategies import STRATEGIES, build_hnsw, build_ivfpq
 from nightgate.measure.clock import time_calls
-from nightgate.vectors import recall, synthetic, tuning
+from nightgate.measure.load import closed_loop, open_loop
+from nightgate.vectors import recall, tuning
+from nightgate.vectors.dataset import Dataset, open_dataset
 from nightgate.vectors.truth import open_truth
+
+log = logging.getLogger(__name__)
+
+_WHOLE_CURVE_TO = 0.995
+_TUNING_WARMUP = 50
+
+
+def train(request: dict[str, Any]) -> dict[str, Any]:
+    """The first step of building ``request["index"]``, into ``request["folder"]``."""
+    data = open_dataset(Path(request["vectors"]))
+    module = strategies.builder(request["index"])
+    return module.train(Path(request["folder"]), data.base, data.metric, **request["parameters"])
 
 
 def build(request: dict[str, Any]) -> dict[str, Any]:
-    """Build the index family ``request["family"]`` ("hnsw" or "ivfpq") into ``request["folder"]``."""
-    folder, base = Path(request["folder"]), synthetic.open_dataset(Path(request["vectors"])).base
-    if request["family"] == "hnsw":
-        build_hnsw(folder, base, **request["parameters"])
-        return {}
-    return build_ivfpq(folder, base)
+    """Build ``request["index"]`` into ``request["folder"]``, from what `train` left in ``request["trained"]``, if any."""
+    data = open_dataset(Path(request["vectors"]))
+    parameters = request["parameters"]
+    if request["trained"]:
+        parameters = parameters | {"trained": Path(request["trained"])}
+    return strategies.builder(request["index"]).build(Path(request["folder"]), data.base, data.metric, **parameters)
 
 
 def time_strategy(request: dict[str, Any]) -> dict[str, Any]:
-    """Tune the strategy (unless ``knob`` is given), then time every query alone, ``passes`` times over.
+    """Tune the strategy (unless ``setting`` is given), then time every query alone, ``passes`` times over.
 
     Saves ``durations`` (int64 ns, (passes, queries)) and ``recall`` (float64, (queries,)) as ``.npy`` beside each
-    other in ``request["folder"]``; returns the knob, the tuning curve, the first query's time and the stage times.
+    other in ``request["folder"]``; returns the setting, the curve, the first query's time, and what the stages take
+    and lose.
     """
     import faiss
     import numpy as np
 
     faiss.omp_set_num_threads(1)
-    data = synthetic.open_dataset(Path(request["vectors"]))
+    data, strategy = _open(request)
     queries, warmup = np.array(data.queries), np.array(data.warmup)
-    truth_folder = Path(request["truth"])
-    float(data.base[:, 0].sum())  # touch every page once, so that no query pays for reading the file
-    strategy = STRATEGIES[request["variant"]](Path(request["index"]), data.base, request["refine"])
 
-    answer: dict[str, Any] = {"knob": request.get("knob")}
-    if answer["knob"] is None:
-        tuned = _tune(strategy, data, open_truth(truth_folder, "tuning"), request["recall_target"])
-        answer |= {"knob": tuned.setting, "reached": tuned.reached, "curve": tuned.curve}
-    strategy.tune(answer["knob"])
+    def ask(query: Any) -> Any:
+        return strategy.search(query, K)
 
-    first, _ = time_calls(lambda query: strategy.search(query, K), warmup[:1], passes=1)
-    durations, found = time_calls(
-        lambda query: strategy.search(query, K), queries, passes=request["passes"], warmup=warmup
-    )
+    strategy.tune(request["setting"] or strategy.settings[0])
+    first, _ = time_calls(ask, warmup[:1], passes=1)
+    answer: dict[str, Any] = {"setting": request["setting"], "first_touch_ns": int(first[0, 0])}
+    if answer["setting"] is None:
+        tuned = _tune(strategy, data, open_truth(Path(request["truth"]), "tuning"), request)
+        missed = tuned.shortfall(request["recall_target"])
+        answer |= {"setting": tuned.setting, "reached": tuned.reached, "shortfall": missed, "curve": tuned.curve}
+    strategy.tune(answer["setting"])
+    durations, found = time_calls(ask, queries, passes=request["passes"], warmup=warmup)
+
+    truth = open_truth(Path(request["truth"]), "queries")
     np.save(Path(request["folder"], "durations.npy"), durations)
-    truth = open_truth(truth_folder, "queries")
-    np.save(Path(request["folder"], "recall.npy"), recall.per_query(found, truth, data.base, queries, K))
+    np.save(Path(request["folder"], "recall.npy"), recall.per_query(found, truth, data.base, queries, K, data.metric))
     versions = {"faiss": faiss.__version__, "nmslib": version("nmslib"), "numpy": np.__version__}
-    return answer | {"first_touch_ns": int(first[0, 0]), "stages": _stages(strategy, queries), "versions": versions}
+    return answer | {"stages": _stages(strategy, queries, truth.ids[:, :K]), "versions": versions}
 
 
-def _tune(strategy: Any, data: synthetic.Dataset, truth: Any, target: float) -> tuning.Tuned:
+def open_loop_latency(request: dict[str, Any]) -> dict[str, Any]:
+    """Serve queries at ``request["rate"]`` per second for ``request["seconds"]``, on one thread.
+
+    Saves ``latencies`` (int64 ns, one per query served) as ``.npy``.
+    """
+    import faiss
     import numpy as np
 
-    queries = np.array(data.tuning)
+    faiss.omp_set_num_threads(1)
+    data, strategy = _open(request)
+    strategy.tune(request["setting"])
+    for query in np.array(data.warmup):
+        strategy.search(query, K)
+    load = open_loop(
+        lambda query: strategy.search(query, K), np.array(data.queries), request["rate"], request["seconds"], seed=1
+    )
+    np.save(Path(request["folder"], "latencies.npy"), load.latencies_ns)
+    lateness = float(np.median(load.lateness_ns)) / 1e9 if len(load.lateness_ns) else None
+    return {"utilisation": load.utilisation, "saturated": load.saturated, "lateness_p50_seconds": lateness}
 
-    def reached(knob: int) -> float:
-        strategy.tune(knob)
-        return float(recall.per_query([strategy.search(q, K) for q in queries], truth, data.base, queries, K).mean())
 
-    return tuning.cheapest(strategy.knobs, reached, target)
+def throughput(request: dict[str, Any]) -> dict[str, Any]:
+    """Hand over whole batches on ``request["threads"]`` threads for at least ``request["seconds"]``.
+
+    Returns the queries per second of each pass.
+    """
+    import numpy as np
+
+    data, strategy = _open(request)
+    strategy.tune(request["setting"])
+    queries, size = np.array(data.queries), request["batch"]
+    batches = [queries[start : start + size] for start in range(0, len(queries), size)]
+    strategy.search_many(np.array(data.warmup), K, request["threads"])
+    found = closed_loop(lambda batch: strategy.search_many(batch, K, request["threads"]), batches, request["seconds"])
+    per_pass = found.sizes.sum() / (found.durations_ns.sum(axis=1) / 1e9)
+    return {"per_second": per_pass.tolist(), "mean": found.per_second}
 
 
-def _stages(strategy: Any, queries: Any) -> dict[str, float]:
-    """Mean seconds per stage, in a pass of its own, so that the clock readings between stages touch no latency."""
-    if not hasattr(strategy, "stages"):
+def _open(request: dict[str, Any]) -> tuple[Dataset, Any]:
+    data = open_dataset(Path(request["vectors"]))
+    float(data.base[:, 0].sum())  # touch every page once, so that no query pays for reading the file
+    indexes = {name: Path(folder) for name, folder in request["indexes"].items()}
+    return data, strategies.load(request["variant"], indexes, data.base, data.metric)
+
+
+def _tune(strategy: Any, data: Dataset, truth: Any, request: dict[str, Any]) -> tuning.Tuned:
+    """The recall-latency curve over the tuning queries, and the cheapest setting that reaches the target."""
+    import numpy as np
+
+    queries, warmup = np.array(data.tuning), np.array(data.warmup)[:_TUNING_WARMUP]
+
+    def measure(setting: dict[str, int]) -> dict[str, Any]:
+        strategy.tune(setting)
+        durations, found = time_calls(lambda query: strategy.search(query, K), queries, passes=1, warmup=warmup)
+        reached = recall.per_query(found, truth, data.base, queries, K, data.metric)
+        seconds = durations[0] / 1e9
+        return {
+            "recall": float(reached.mean()),
+            "latency_p50": float(np.quantile(seconds, 0.50, method="higher")),
+            "latency_p95": float(np.quantile(seconds, 0.95, method="higher")),
+        }
+
+    target, margin = request["recall_target"], request["recall_margin"]
+    return tuning.cheapest(strategy.settings, measure, target, margin, whole_curve_to=_WHOLE_CURVE_TO)
+
+
+def _stages(strategy: Any, queries: Any, truth: Any) -> dict[str, float]:
+    """Mean seconds per stage, and the share of the true neighbours (queries, K) that are still there after it.
+
+    In passes of their own, so that the clock readings between stages touch no latency.
+    """
+    import numpy as np
+
+    if not hasattr(strategy, "route"):
         return {}
     routes, route = _timed_all(strategy.route, [(q,) for q in queries])
     scans, scan = _timed_all(strategy.scan, [(q, r, K) for q, r in zip(queries, routes, strict=True)])
     _, rerank = _timed_all(strategy.rerank, [(q, c, K) for q, c in zip(queries, scans, strict=True)])
-    return {"route": route, "scan": scan, "rerank": rerank}
+    lists = strategy.list_of[truth]
+    routed = [np.isin(row, found[0][0]).mean() for row, found in zip(lists, routes, strict=True)]
+    scanned = [np.isin(row, found).mean() for row, found in zip(truth, scans, strict=True)]
+    return {
+        "route_seconds": route, "scan_seconds": scan, "rerank_seconds": rerank,
+        "route_recall": float(np.mean(routed)), "scan_recall": float(np.mean(scanned)),
+    }  # fmt: skip
 
 
 def _timed_all(stage: Any, arguments: list[tuple]) -> tuple[list[Any], float]:

@@ -65,6 +65,9 @@ def _judge_one(record: Record, metric: str, limit: Limit) -> Objective:
     def verdict(of: Verdict, value: float | None, reason: str | None = None) -> Objective:
         return Objective(metric=metric, op=limit.op, limit=limit.limit, value=value, verdict=of, reason=reason)
 
+    def breach(value: float) -> Objective:
+        return verdict("breach", value, record.reason)  # what the benchmark itself knows of the cause
+
     if record.status != "measured":
         return verdict("invalid", None, record.reason or "it was not measured")
     measured: Any = record.metrics.get(metric)
@@ -74,11 +77,11 @@ def _judge_one(record: Record, metric: str, limit: Limit) -> Objective:
     if measured.ci95 is None:
         if measured.n > 1:
             return verdict("inconclusive", measured.value, f"{measured.n} samples are too few to state an interval")
-        return verdict("pass" if holds(measured.value, limit.limit) else "breach", measured.value)
+        return verdict("pass", measured.value) if holds(measured.value, limit.limit) else breach(measured.value)
     sides = {holds(end, limit.limit) for end in measured.ci95}
     if sides == {True}:
         return verdict("pass", measured.value)
     if sides == {False}:
-        return verdict("breach", measured.value)
+        return breach(measured.value)
     low, high = measured.ci95
     return verdict("inconclusive", measured.value, f"the 95 % interval {low:.4g} to {high:.4g} holds the limit")

@@ -17,7 +17,9 @@ from nightgate.measure.samples import save
 from nightgate.pgvector_search import loading, server
 from nightgate.pgvector_search.settings import Settings
 from nightgate.record import Device, Record, utc_now
-from nightgate.vectors import data, synthetic
+from nightgate.vectors import data
+from nightgate.vectors.dataset import open_dataset
+from nightgate.vectors.source import Synthetic
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,11 +48,9 @@ def prepare(settings: Settings, device: Device, cache: Cache) -> dict[str, Any]:
     with server.session("prepare the extension vector", required=settings.require_service) as connection:
         loading.lock(connection, shared=False)  # two runs that create the extension at once would collide
         server.ensure_extension(connection)
-    sources = data.prepare(
-        cache, rows=settings.rows, dim=settings.dim, queries=settings.queries, seed=settings.seed,
-        threads=os.cpu_count() or 1,
-    )  # fmt: skip
-    base = synthetic.open_dataset(Path(sources["vectors"])).base
+    source = Synthetic(settings.rows, settings.dim, settings.queries, settings.seed)
+    sources = data.prepare(cache, source=source, threads=os.cpu_count() or 1)
+    base = open_dataset(Path(sources["vectors"])).base
     digest = Path(sources["vectors"]).name
     tables = {}
     with server.session("load and index the table") as connection:

@@ -11,7 +11,8 @@ from nightgate.errors import NotMeasured
 from nightgate.measure.clock import time_calls
 from nightgate.pgvector_search import loading, plan, server
 from nightgate.pgvector_search.settings import K
-from nightgate.vectors import recall, synthetic, truth, tuning
+from nightgate.vectors import recall, truth, tuning
+from nightgate.vectors.dataset import open_dataset
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +42,7 @@ def search(request: dict[str, Any]) -> dict[str, Any]:
         NotMeasured: the table is not what it should be, or the plan is not an index scan.
         ServiceUnavailable: the server is gone.
     """
-    data = synthetic.open_dataset(Path(request["vectors"]))
+    data = open_dataset(Path(request["vectors"]))
     tuning_truth, exact = (truth.open_truth(Path(request["truth"]), name) for name in ("tuning", "queries"))
     table = loading.Table(request["variant"], request["digest"], request["lists"])
     with server.session("answer the queries") as connection:
@@ -58,10 +59,11 @@ def search(request: dict[str, Any]) -> dict[str, Any]:
             connection.execute("SELECT set_config('ivfflat.probes', %s, false)", [str(probes)])
             chosen[probes] = plan.require_index(connection, statement, warmup[0], table.index)
 
-        def recall_at(probes: int) -> float:
+        def recall_at(probes: int) -> dict[str, float]:
             use(probes)
             found = [ask(vector) for vector in tuned_on]
-            return float(recall.per_query(found, tuning_truth, data.base, data.tuning, K).mean())
+            reached = recall.per_query(found, tuning_truth, data.base, data.tuning, K, data.metric)
+            return {"recall": float(reached.mean())}
 
         candidates = sorted({min(probes, table.lists) for probes in _PROBES})
         target = request["recall_target"]
@@ -72,7 +74,7 @@ def search(request: dict[str, Any]) -> dict[str, Any]:
         prepared = statement.replace("%b", "$1")
         proof = plan.evidence(connection, prepared, queries[0], table.index)
         versions, settings = server.versions(connection), server.settings(connection)
-    reached = recall.per_query(found, exact, data.base, data.queries, K)
+    reached = recall.per_query(found, exact, data.base, data.queries, K, data.metric)
     _save(Path(request["folder"]), durations=durations, ids=_rectangle(found), recall=reached)
     return {
         "probes": tuned.setting, "tuning_reached_target": tuned.reached, "tuning": tuned.curve,

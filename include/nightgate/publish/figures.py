@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from nightgate.record import UNITS, Metric, Objective, Record
 
@@ -23,30 +25,40 @@ METRICS = {
     "first_segment_latency": "First segment",
     "recall_at_100": "Recall@100",
     "recall_at_5": "Recall@5",
+    "recall_easy": "Recall, easy queries",
+    "recall_middle": "Recall, middle queries",
+    "recall_hard": "Recall, hard queries",
     "recall_p5": "Recall, worst 5 %",
+    "route_recall": "Recall after routing",
+    "scan_recall": "Recall after the scan",
     "latency_p50": "P50 latency",
     "latency_p95": "P95 latency",
     "latency_p99": "P99 latency",
-    "first_touch": "First touch",
+    "qps": "Queries",
     "route_seconds": "Routing",
     "scan_seconds": "Scan",
     "rerank_seconds": "Rerank",
+    "open_loop_p50": "P50, open loop",
+    "open_loop_p95": "P95, open loop",
+    "open_loop_p99": "P99, open loop",
+    "throughput_qps": "Throughput",
     "build_seconds": "Build",
+    "build_peak_rss_bytes": "Peak memory of the build",
     "load_seconds": "Load",
+    "rows_per_second": "Rows loaded",
     "index_bytes": "Index size",
     "peak_rss_bytes": "Peak memory",
-    "qps": "Queries",
-    "rows_per_second": "Rows loaded",
+    "first_touch": "First touch",
 }
 
 HEADLINES: dict[str, tuple[str, ...]] = {
     "transcription": ("xrt", "wer", "batch_xrt", "xrt_p95", "first_segment_latency"),
-    "hybrid_ann": ("recall_at_100", "latency_p50", "latency_p95", "qps"),
+    "hybrid_ann": ("recall_at_100", "latency_p50", "latency_p95", "throughput_qps", "build_seconds", "index_bytes"),
     "pgvector_search": ("recall_at_5", "latency_p50", "latency_p95", "qps"),
 }
 """What one wants to know first of each benchmark, in this order."""
 
-_SHORT = {"wer": "WER"}
+_SHORT = {"wer": "WER", "index_bytes": "Index"}
 
 _STEPS = {
     "seconds": ((1, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")),
@@ -159,6 +171,11 @@ def headroom(objective: Objective) -> str:
     if left < -999:
         return f"limit × {share:,.0f}"
     return f"{left:.0f} %".replace("-", "−")  # as wide as a digit
+
+
+def named(values: Mapping[str, Any]) -> str:
+    """A few values with their names, such as a setting: "lists 64, refine 5"."""
+    return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
 def gated(record: Record) -> bool:

@@ -1,28 +1,20 @@
-"""The report of a run: one HTML page that needs nothing else, with the charts drawn from the raw samples."""
+"""The report of a run: one HTML page that needs nothing else."""
 
 from __future__ import annotations
 
 import json
-import logging
-import shlex
-import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nightgate import __version__
 from nightgate.publish import charts, figures
-from nightgate.record import UNITS, Objective, Record, Summary
-
-if TYPE_CHECKING:
-    import numpy as np
-
-log = logging.getLogger(__name__)
+from nightgate.publish.cards import cards
+from nightgate.record import UNITS, Record, Summary
 
 _HERE = Path(__file__).parent
 _GRAVITY = ("breach", "invalid", "inconclusive", "pass")
 _LONG = 600  # characters of one detail
-_SAMPLES = "durations_ns"  # int64 nanoseconds, (passes or repeats, queries or clips)
 
 
 def render_report(summary: Summary, folder: Path) -> str:
@@ -35,13 +27,14 @@ def render_report(summary: Summary, folder: Path) -> str:
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"clock": figures.clock, "human": figures.human, "plain": _plain}
+    environment.tests["listing"] = _is_listing
     rows = objective_rows(summary.results)
     bars = _bars(summary.results)
     return environment.get_template("report.html").render(
         summary=summary, rows=rows, version=__version__, style=Markup((_HERE / "style.css").read_text()),
         headline=headline(summary.state, rows), lead=_lead(rows),
         objectives_chart=Markup(charts.objectives(bars)) if bars else "",
-        cards=_cards(summary, folder), absent=_absent(summary.results), tiles=_tiles(summary, rows),
+        cards=cards(summary, folder), absent=_absent(summary.results), tiles=_tiles(summary, rows),
     )  # fmt: skip
 
 
@@ -135,73 +128,6 @@ def _bars(records: Iterable[Record]) -> list[charts.Bar]:
     return sorted(bars, key=lambda bar: _GRAVITY.index(bar.verdict))
 
 
-def _cards(summary: Summary, folder: Path) -> list[dict[str, Any]]:
-    """One card per benchmark and device that was measured."""
-    groups: dict[tuple[str, str], list[Record]] = {}
-    for record in summary.results:
-        if record.status == "measured":
-            groups.setdefault((record.benchmark, record.device), []).append(record)
-    cards = []
-    for (benchmark, device), records in groups.items():
-        records.sort(key=lambda record: (not figures.gated(record), record.variant))
-        names = list(dict.fromkeys(metric for metric in figures.METRICS for r in records if metric in r.metrics))
-        chart, note = _sample_chart(records, folder)
-        command = ["nightgate", "measure", benchmark, "--scale", summary.scale, "--device", device]
-        cards.append({
-            "title": figures.benchmark_title(benchmark), "device": device, "records": records, "chart": chart, "note": note,
-            "metrics": [(figures.metric_title(name), name) for name in names], "command": shlex.join(command),
-            "gated": {record.variant for record in records if figures.gated(record)},
-        })  # fmt: skip
-    return cards
-
-
-def _sample_chart(records: list[Record], folder: Path) -> tuple[str, str]:
-    """The chart of the raw samples and a sentence that explains it; both empty when there are none to draw."""
-    from markupsafe import Markup
-
-    found = [(record, _durations(record, folder)) for record in records]
-    drawn = [(record, seconds) for record, seconds in found if seconds is not None]
-    if not drawn:
-        return "", ""
-
-    def series(record: Record, values: np.ndarray) -> charts.Series:
-        return charts.Series(record.variant, values, figures.gated(record))
-
-    if all("latency_p95" in record.metrics for record, _ in drawn):
-        lines = [series(record, seconds.ravel()) for record, seconds in drawn]
-        sizes = " · ".join(f"{line.name} {line.values.size:,} queries" for line in lines)
-        chart = charts.quantiles(lines, _limit(records, "latency_p95"))
-        return Markup(
-            chart
-        ), f"Each point of a curve is the time within which that share of the queries was answered. {sizes}."
-    audio = [record.detail.get("audio_seconds") for record, _ in drawn]
-    if all("xrt" in record.metrics for record, _ in drawn) and all(audio):
-        dots = [series(record, s.sum(axis=1) / a) for (record, s), a in zip(drawn, audio, strict=True)]
-        chart = charts.repeats(dots, _limit(records, "xrt"), "ratio", "xRT of every repeat")
-        return Markup(chart), "Each dot is the xRT of one repeat over all clips, the bar their mean."
-    return "", ""
-
-
-def _durations(record: Record, folder: Path) -> np.ndarray | None:
-    """Seconds, in the shape they were kept in; None when the file is missing, torn or holds no such samples."""
-    import numpy as np
-
-    if not record.samples:
-        return None
-    try:
-        with np.load(folder / Path(record.samples).name) as arrays:
-            seconds = arrays[f"{record.variant}/{_SAMPLES}"] / 1e9
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        log.warning("no chart for %s: its samples cannot be read (%s)", record.variant, error)
-        return None
-    return seconds if seconds.ndim == 2 and seconds.size > 1 else None
-
-
-def _limit(records: Iterable[Record], metric: str) -> float | None:
-    found: list[Objective] = [o for record in records for o in record.objectives if o.metric == metric]
-    return found[0].limit if found else None
-
-
 def _absent(records: Iterable[Record]) -> list[dict[str, Any]]:
     """What was skipped or failed; variants that share a reason share a row."""
     groups: dict[tuple[str, ...], list[str]] = {}
@@ -215,6 +141,12 @@ def _absent(records: Iterable[Record]) -> list[dict[str, Any]]:
     ]
 
 
+def _is_listing(value: Any) -> bool:
+    """Whether a value is a list of mappings with the same keys, such as a tuning curve: a table of its own."""
+    items = value if isinstance(value, (list, tuple)) else ()
+    return bool(items) and all(isinstance(item, Mapping) and item.keys() == items[0].keys() for item in items)
+
+
 def _plain(value: Any) -> str:
     """A setting or detail as text: short, and never a wall."""
     if isinstance(value, bool) or value is None:
@@ -225,6 +157,8 @@ def _plain(value: Any) -> str:
         return f"{value:.6g}"
     if isinstance(value, (list, tuple)) and not any(isinstance(item, (list, tuple, Mapping)) for item in value):
         text = ", ".join(_plain(item) for item in value) or "none"
+    elif isinstance(value, Mapping):
+        text = figures.named({key: _plain(item) for key, item in value.items()}) or "none"
     else:
         text = value if isinstance(value, str) else json.dumps(value, default=str)
     return text if len(text) <= _LONG else f"{text[:_LONG]} … ({len(text):,} characters)"

@@ -127,7 +127,7 @@ def _difference(name: str, one: Side, two: Side) -> Difference:
         words, errors = one.samples["wer_words"], [side.samples.get("wer_errors") for side in (one, two)]
         if all(found is not None and found.shape == words.shape for found in errors):
             return comparison.error_rates(*errors, words)
-    scale = "difference" if name == "wer" or name.startswith("recall") else "ratio"
+    scale = "difference" if name == "wer" or "recall" in name else "ratio"
     return comparison.intervals(one.record.metrics[name], two.record.metrics[name], scale)
 
 
@@ -135,7 +135,7 @@ def _advantage(name: str, unit: str) -> tuple[bool, str]:
     """Whether the lower value is the better one, and what the better side does."""
     if name == "wer":
         return True, "makes fewer errors"
-    if name.startswith("recall"):
+    if "recall" in name:
         return False, "finds more"
     if unit == "bytes":
         return True, "takes less"

@@ -2,39 +2,91 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from nightgate.artifacts import Cache
+from nightgate.errors import InputError
+from nightgate.measure import host
 from nightgate.measure.child import run_child
-from nightgate.vectors import synthetic, truth
+from nightgate.vectors import hardness, own, synthetic, truth
+from nightgate.vectors.dataset import open_dataset
+from nightgate.vectors.source import Own, Source, Synthetic
 
 TRUTH_DEPTH = 100
 """Neighbours kept per query: enough for recall@100 and recall@5 from one pass over the data."""
 
 
-def prepare(cache: Cache, *, rows: int, dim: int, queries: int, seed: int, threads: int) -> dict[str, Any]:
-    """The folders ``vectors`` and ``truth``, built when missing, and ``data``: what is known of the vectors."""
-    key = {"rows": rows, "dim": dim, "queries": queries, "seed": seed, "format": synthetic.FORMAT}
+def prepare(cache: Cache, *, source: Source, threads: int) -> dict[str, Any]:
+    """The folders ``vectors`` and ``truth``, built when missing, and ``data``: what is known of the vectors.
+
+    ``data`` holds what `synthetic.write` or `own.write` return, ``digest``, and what `hardness.measure` finds; of a
+    file of the user's also its name and the SHA-256 of its content, by which it is cached. Beside the truth stands
+    ``queries-hardness.npy``, float64 (queries,), see `hardness.per_query`.
+
+    Raises:
+        InputError: a file of the user's cannot be used.
+    """
+    if isinstance(source, Synthetic):
+        rows, dim, names = source.rows, source.dim, {}
+        key = asdict(source) | {"format": synthetic.FORMAT}
+    else:
+        plan, names = own.inspect(source), _names(source)
+        rows, dim, source = plan.rows, plan.dim, replace(source, metric=plan.metric)
+        key = {
+            "sha256": names["sha256"], "queries_sha256": names.get("queries_sha256"),
+            "formats": [Path(path).suffix.lower() for path in (source.path, source.queries_path or "")],
+            "metric": plan.metric, "queries": source.queries, "seed": source.seed, "rows": rows,
+            "format": own.FORMAT,
+        }  # fmt: skip
+    request = {"kind": type(source).__name__, "source": asdict(source), "expected": names}
     vectors = cache.get(
         "vectors", key, lambda folder: run_child(
-            "nightgate.vectors.data:build_vectors", key | {"folder": str(folder)}, threads=threads).value,
+            "nightgate.vectors.data:build_vectors", request | {"folder": str(folder)}, threads=threads).value,
         needs=rows * dim * 4 + 2**20,
     )  # fmt: skip
-    request = {"vectors": str(vectors.path), "k": TRUTH_DEPTH}
-    exact = cache.get(
+    device = "gpu" if host.gpu_name() else "cpu"  # whichever is measured: the truth is the same, and sooner there
+    found = cache.get(
         "truth", {"vectors": vectors.digest, "k": TRUTH_DEPTH, "format": truth.FORMAT}, lambda folder: run_child(
-            "nightgate.vectors.data:build_truth", request | {"folder": str(folder)}, threads=threads).value,
+            "nightgate.vectors.data:build_truth", {"vectors": str(vectors.path), "folder": str(folder)},
+            threads=threads, device=device).value,
     )  # fmt: skip
-    facts = {**vectors.facts, "digest": vectors.digest, "local_dimension": exact.facts["local_dimension"]["queries"]}
-    return {"vectors": str(vectors.path), "truth": str(exact.path), "data": facts}
+    facts = {**names, **vectors.facts, **found.facts, "digest": vectors.digest}
+    return {"vectors": str(vectors.path), "truth": str(found.path), "data": facts}
 
 
-def build_vectors(request: dict) -> dict:
-    return synthetic.write(Path(request["folder"]), **{k: request[k] for k in ("rows", "dim", "queries", "seed")})
+def build_vectors(request: dict[str, Any]) -> dict[str, Any]:
+    """The child's side: make or copy the vectors into ``request["folder"]``."""
+    folder = Path(request["folder"])
+    if request["kind"] == "Synthetic":
+        return synthetic.write(folder, **request["source"])
+    source = Own(**request["source"])
+    facts = own.write(folder, source)
+    if _names(source) != request["expected"]:
+        raise InputError(f"{source.path} changed while it was read", "start again when it is written")
+    return facts
 
 
-def build_truth(request: dict) -> dict:
-    data = synthetic.open_dataset(Path(request["vectors"]))
-    sets = {"queries": data.queries, "tuning": data.tuning}
-    return truth.write(Path(request["folder"]), data.base, sets, request["k"])
+def build_truth(request: dict[str, Any]) -> dict[str, Any]:
+    """The child's side: search exactly, and measure how hard the data and each query are."""
+    import numpy as np
+
+    folder, dataset = Path(request["folder"]), open_dataset(Path(request["vectors"]))
+    exact = truth.write(folder, dataset, TRUTH_DEPTH)["queries"]
+    np.save(folder / "queries-hardness.npy", hardness.per_query(dataset, exact))
+    return {"k": TRUTH_DEPTH, **hardness.measure(dataset, exact)}
+
+
+def _names(source: Own) -> dict[str, str]:
+    """The names of the user's files and the SHA-256 of what is in them."""
+    names = {"file": Path(source.path).name, "sha256": _digest(source.path)}
+    if source.queries_path:
+        names |= {"queries_file": Path(source.queries_path).name, "queries_sha256": _digest(source.queries_path)}
+    return names
+
+
+def _digest(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

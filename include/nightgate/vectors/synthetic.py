@@ -1,9 +1,9 @@
 """Embedding-like vectors without a download: a mixture of clusters on low-dimensional local subspaces.
 
 Uniform or Gaussian noise is far harder than real embeddings and `make_blobs` far easier. Here cluster sizes follow
-Zipf's law and each cluster spreads along a few directions of its own with some noise around them. The data decide how
-hard the objectives are, so their local intrinsic dimension is measured and kept with every result (`truth.write`).
-Everything follows from the seed.
+Zipf's law and each cluster spreads along a few directions of its own with some noise around them. How wide they spread
+beside the distance of their centres is the dial of `write`: the data decide how hard the objectives are, so the result
+is measured and kept with every figure (`hardness.measure`). Everything follows from the seed and the dial.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from nightgate.errors import InputError
+from nightgate.vectors.dataset import describe, query_counts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,30 +25,33 @@ FORMAT = 4  # part of the cache key: raise it when the same seed would give othe
 LOCAL_DIMENSIONS = 24
 ROWS_PER_CLUSTER = 150  # on average: many clusters hold fewer than 100, so recall@100 must reach beyond one
 ZIPF_EXPONENT = 0.75  # the largest cluster of a million rows holds 2 %; with 1.0 it would hold a tenth
-LOCAL_SPREAD = 1.2
-NOISE = 0.25
-WARMUP = 200
+LOCAL_SPREAD = 1.2  # along each of the LOCAL_DIMENSIONS, beside centres of length sqrt(dim); both at the default dial
+NOISE = 0.25  # along each of all dimensions
+DEFAULT_HARDNESS = 0.5
+_DIAL = 4.0
 _BLOCK = 50_000
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """Unit-length float32 vectors, memory-mapped: shape (rows, dim), and three disjoint query sets (n, dim)."""
+def write(
+    folder: Path, *, rows: int, dim: int, queries: int, seed: int, hardness: float = DEFAULT_HARDNESS
+) -> dict[str, Any]:
+    """Write a data set (`dataset.open_dataset`) of unit-length float32 vectors into ``folder``, its metric the cosine.
 
-    base: np.ndarray
-    queries: np.ndarray
-    tuning: np.ndarray
-    warmup: np.ndarray
+    Queries come from the same mixture and are never in the base; `dataset.query_counts` says how many there are.
 
+    ``hardness`` in [0, 1] sets how far a cluster reaches beside the distance of the centres, which stay where the seed
+    put them: ``a = 4 ** (2 * hardness - 1)`` multiplies the local spread and ``a²`` the noise. At 0 clusters are tight
+    and far apart; at 0.5 a is 1; at 1 the noise, which fills all dimensions, drowns centres and subspaces alike, and
+    the data measure as hard as isotropic normal vectors do.
 
-def write(folder: Path, *, rows: int, dim: int, queries: int, seed: int) -> dict[str, Any]:
-    """Write ``base.npy`` and the query sets into ``folder``.
-
-    Queries come from the same mixture and are never in the base: ``queries`` to measure, as many to tune on (at most
-    500), and 200 to warm up with.
+    Raises:
+        InputError: a hardness outside [0, 1].
     """
     import numpy as np
 
+    if not 0 <= hardness <= 1:
+        raise InputError(f"a hardness of {hardness} is not on the dial", "choose one from 0 (easy) to 1 (hard)")
+    away = _DIAL ** (2 * float(hardness) - 1)
     rng = np.random.default_rng(seed)
     clusters = max(16, rows // ROWS_PER_CLUSTER)
     sizes = np.arange(1, clusters + 1) ** -ZIPF_EXPONENT
@@ -53,6 +59,8 @@ def write(folder: Path, *, rows: int, dim: int, queries: int, seed: int) -> dict
         weights=sizes / sizes.sum(),
         centres=rng.standard_normal((clusters, dim), dtype=np.float32),
         bases=rng.standard_normal((min(clusters, 512), LOCAL_DIMENSIONS, dim), dtype=np.float32) / np.sqrt(dim),
+        spread=LOCAL_SPREAD * away,
+        noise=NOISE * away**2,  # the square: at the hard end the noise must outgrow the local directions too
     )
     base = np.lib.format.open_memmap(folder / "base.npy", "w+", np.float32, (rows, dim))
     for start in range(0, rows, _BLOCK):
@@ -61,16 +69,10 @@ def write(folder: Path, *, rows: int, dim: int, queries: int, seed: int) -> dict
         if stop % (_BLOCK * 4) == 0:
             log.info("vectors: %d of %d rows", stop, rows)
     base.flush()
-    for name, count in (("queries", queries), ("tuning", min(queries, 500)), ("warmup", WARMUP)):
+    for name, count in query_counts(queries).items():
         np.save(folder / f"{name}.npy", mixture.draw(rng, count))
-    return {"rows": rows, "dim": dim, "seed": seed, "clusters": clusters, "format": FORMAT}
-
-
-def open_dataset(folder: Path) -> Dataset:
-    """Map what `write` wrote; nothing is copied into memory."""
-    import numpy as np
-
-    return Dataset(**{n: np.load(folder / f"{n}.npy", mmap_mode="r") for n in ("base", "queries", "tuning", "warmup")})
+    describe(folder, "cosine")
+    return {"rows": rows, "dim": dim, "seed": seed, "hardness": hardness, "clusters": clusters, "format": FORMAT}
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ class _Mixture:
     weights: np.ndarray  # (clusters,)
     centres: np.ndarray  # (clusters, dim)
     bases: np.ndarray  # (shared bases, LOCAL_DIMENSIONS, dim)
+    spread: float
+    noise: float
 
     def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
         import numpy as np
@@ -91,7 +95,7 @@ class _Mixture:
         for index in range(len(self.bases)):
             members = order[edges[index] : edges[index + 1]]
             if len(members):
-                vectors[members] += local[members] @ self.bases[index] * LOCAL_SPREAD
-        vectors += NOISE * rng.standard_normal(vectors.shape, dtype=np.float32)
+                vectors[members] += local[members] @ self.bases[index] * self.spread
+        vectors += self.noise * rng.standard_normal(vectors.shape, dtype=np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors

@@ -1,0 +1,192 @@
+"""The hybrid beside its controls and peers at full scale, as ratios of one run on one quiet host.
+
+`make ratios-hybrid` takes about 35 minutes, nearly all of it to build the four graphs (1 M × 256); they are kept in
+NIGHTGATE_HOME, so the next time takes five. Every strategy is taken at its cheapest setting that reaches recall@100
+0.95.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from nightgate import paths
+from nightgate.artifacts import Cache
+from nightgate.hybrid_ann import benchmark, strategies
+from nightgate.hybrid_ann.indexes import build_index
+from nightgate.hybrid_ann.settings import K, Settings
+from nightgate.measure import estimates, host
+from nightgate.measure.child import run_child
+from nightgate.measure.clock import time_calls
+from nightgate.record import Record
+from nightgate.vectors import truth
+from nightgate.vectors.dataset import open_dataset
+
+GATED, BASELINE = "hybrid", "hnsw"
+OTHERS = ("hybrid_seeded", "ivfpq_refine", "hnswlib", "usearch")
+RECALL = 0.95
+ROUNDS = 20
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    settings = Settings(
+        variants=(GATED, BASELINE), controls=OTHERS, rows=1_000_000, queries=1000, recall_target=RECALL,
+        recall_margin=0.005, load_seconds=0,
+    )  # fmt: skip
+    cache = Cache(paths.cache_dir())
+    folder = paths.home() / "ratios"
+    console = Console(width=140)
+    with host.quiet(paths.home()):
+        prepared = benchmark.prepare(settings, "cpu", cache)
+        folder.mkdir(parents=True, exist_ok=True)
+        records = {r.variant: r for r in benchmark.measure(settings, "cpu", prepared, folder / "samples.npz")}
+        console.print(strategies_table(records))
+        table = Table("what", "measured", "wanted", title=f"{host.describe().cpu}, {host.describe().cores} cores")
+        add_ratios(table, records)
+        request = {name: prepared[name] for name in ("vectors", "truth")}
+        threads = os.cpu_count() or 1
+        exact = run_child("hybrid_ann_ratios:ground_truth", request, threads=threads).value
+        table.add_row(
+            "exact ground truth of 1,000 queries / numpy's sgemm",
+            f"{exact['truth'] / exact['sgemm']:.2f} ({exact['truth'] / 1e9:.0f} of {exact['sgemm'] / 1e9:.0f} GFLOP/s)",
+            "≥ 0.60",
+        )
+        child = run_child(
+            "hybrid_ann_ratios:overhead",
+            request | {"index": prepared["indexes"]["ivfpq"]["folder"], "setting": records[GATED].detail["setting"]},
+            threads=1,
+        )
+        low, high = child.value["ci95"]
+        table.add_row(
+            "timed loop / bare loop around the hybrid", f"{child.value['ratio']:.4f} ({low:.4f}–{high:.4f})", "≤ 1.02"
+        )
+        whole, resumed = killed_and_resumed(settings, prepared, folder / "resumed")
+        table.add_row("build killed while adding vectors, then resumed / whole", f"{resumed / whole:.2f} "
+                      f"({resumed:.1f} of {whole:.1f} s)", "")  # fmt: skip
+    console.print(table)
+
+
+def strategies_table(records: dict[str, Record]) -> Table:
+    table = Table(
+        "strategy", "setting", "recall@100", "P50 ms", "P95 ms (95 %)", "build s", "index MB", "build peak GB"
+    )
+    for record in records.values():
+        if record.status != "measured":
+            table.add_row(record.variant, record.reason or record.status)
+            continue
+        m = record.metrics
+        low, high = m["latency_p95"].ci95 or (float("nan"),) * 2
+        table.add_row(
+            record.variant, " ".join(f"{k}={v}" for k, v in record.detail["setting"].items()),
+            f"{m['recall_at_100'].value:.3f}", f"{m['latency_p50'].value * 1e3:.2f}",
+            f"{m['latency_p95'].value * 1e3:.2f} ({low * 1e3:.2f}–{high * 1e3:.2f})",
+            f"{m['build_seconds'].value:.0f}", f"{m['index_bytes'].value / 1e6:.0f}",
+            f"{m['build_peak_rss_bytes'].value / 1e9:.1f}",
+        )  # fmt: skip
+    return table
+
+
+def add_ratios(table: Table, records: dict[str, Record]) -> None:
+    ours, theirs = records[GATED], records[BASELINE]
+
+    def ratio(name: str) -> float:
+        return ours.metrics[name].value / theirs.metrics[name].value
+
+    table.add_row(f"build, {GATED} / {BASELINE}", f"{ratio('build_seconds'):.3f}", "≤ 0.10")
+    table.add_row(f"index bytes, {GATED} / {BASELINE}", f"{ratio('index_bytes'):.3f}", "≤ 0.25")
+    table.add_row(f"P95 at recall ≥ {RECALL}, {GATED} / {BASELINE}", f"{ratio('latency_p95'):.2f}", "≤ 1.25")
+    good = [p["latency_p95"] for p in ours.detail["curve"] if p["recall"] >= 0.92]
+    table.add_row(f"P95 of the {GATED}'s cheapest setting with recall ≥ 0.92", f"{good[0] * 1e3:.2f} ms", "≤ 2 ms")
+    peak = max(ours.metrics[name].value for name in ("peak_rss_bytes", "build_peak_rss_bytes"))
+    table.add_row(f"peak memory of the {GATED}, building and answering", f"{peak / 2**30:.1f} GiB", "≤ 6 GiB")
+
+
+def ground_truth(request: dict[str, Any]) -> dict[str, float]:
+    """In a child: floating-point operations per second of the exact search, and of the bare product in numpy."""
+    dataset = open_dataset(Path(request["vectors"]))
+    queries, base = np.array(dataset.queries), dataset.base
+    work = 2.0 * len(queries) * base.size
+    float(base[:, 0].sum())
+    spent = {}
+    for name, call in (
+        ("truth", lambda: truth.exact(base, queries, K, dataset.metric)),
+        ("sgemm", lambda: [queries @ base[start : start + 8192].T for start in range(0, len(base), 8192)]),
+    ):
+        start = perf_counter_ns()
+        call()
+        spent[name] = work / ((perf_counter_ns() - start) / 1e9)
+    return spent
+
+
+def overhead(request: dict[str, Any]) -> dict[str, Any]:
+    """In a child: `time_calls` over a loop without a clock in it, in turns ABBA; the mean of the pairs' ratios."""
+    import faiss
+
+    faiss.omp_set_num_threads(1)
+    dataset = open_dataset(Path(request["vectors"]))
+    strategy = strategies.load(GATED, {"ivfpq": Path(request["index"])}, dataset.base, dataset.metric)
+    strategy.tune(request["setting"])
+    queries = np.array(dataset.queries)
+
+    def ask(query: np.ndarray) -> np.ndarray:
+        return strategy.search(query, K)
+
+    def bare() -> None:
+        for query in queries:
+            ask(query)
+
+    calls = [lambda: time_calls(ask, queries, passes=1), bare]
+    bare()
+    ratios = []
+    for turn in range(ROUNDS):
+        spent = {}
+        for which in (0, 1) if turn % 2 == 0 else (1, 0):
+            start = perf_counter_ns()
+            calls[which]()
+            spent[which] = perf_counter_ns() - start
+        ratios.append(spent[0] / spent[1])
+    value, _, bounds = estimates.mean(np.array(ratios))
+    return {"ratio": value, "ci95": bounds}
+
+
+def killed_and_resumed(settings: Settings, prepared: dict[str, Any], folder: Path) -> tuple[float, float]:
+    """Seconds of a whole build, and of one that goes on where a killed one was: its training was done."""
+    spent = []
+    for kill in (False, True):
+        shutil.rmtree(folder, ignore_errors=True)
+        if kill:
+            builder = subprocess.Popen([sys.executable, __file__, "build", prepared["vectors"], str(folder)])
+            while not list(folder.glob("ivfpq/*.building")) and builder.poll() is None:
+                time.sleep(0.05)
+            time.sleep(2)  # some of the vectors are in by now
+            builder.send_signal(signal.SIGKILL)
+            builder.wait()
+        start = perf_counter_ns()
+        build(prepared["vectors"], folder)
+        spent.append((perf_counter_ns() - start) / 1e9)
+    shutil.rmtree(folder, ignore_errors=True)
+    return spent[0], spent[1]
+
+
+def build(vectors: str, folder: Path) -> None:
+    build_index("ivfpq", Settings(variants=(GATED,)), vectors, os.cpu_count() or 1, Cache(folder))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["build"]:
+        build(sys.argv[2], Path(sys.argv[3]))
+    else:
+        main()

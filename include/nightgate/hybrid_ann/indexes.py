@@ -1,0 +1,52 @@
+"""Build the indexes of a data set, each in a child process of its own, and keep them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nightgate.artifacts import Cache
+from nightgate.hybrid_ann import strategies
+from nightgate.hybrid_ann.settings import Settings
+from nightgate.measure.child import run_child
+
+FORMAT = 3  # part of the cache key of every index
+
+
+def build_index(name: str, settings: Settings, vectors: str, threads: int, cache: Cache) -> dict[str, Any]:
+    """The index ``name`` of the data set in the folder ``vectors``, from the cache or built.
+
+    An index whose builder has a ``train`` is built in two steps and each is kept, so that a build that was killed in
+    the second resumes there.
+
+    Returns:
+        ``folder``; ``bytes`` on disk; ``build_seconds`` and ``build_peak_rss_bytes`` of both steps; what the builder
+        tells of it.
+    """
+    parameters: dict[str, Any] = {"threads": threads}
+    staged = hasattr(strategies.builder(name), "train")
+    if not staged:
+        parameters |= {"m": settings.hnsw_m, "ef_construction": settings.hnsw_ef_construction}
+    # the folder of the vectors bears their digest
+    request = {"index": name, "vectors": vectors, "parameters": parameters}
+    trained = _made(cache, "train", f"{name}-trained", request) if staged else None
+    made = _made(cache, "build", name, request | {"trained": trained and trained["folder"]})
+    if trained:
+        made |= {
+            **{key: trained[key] for key in trained if key not in made},
+            "build_seconds": trained["build_seconds"] + made["build_seconds"],
+            "build_peak_rss_bytes": max(trained["build_peak_rss_bytes"], made["build_peak_rss_bytes"]),
+        }
+    return made
+
+
+def _made(cache: Cache, function: str, kind: str, request: dict[str, Any]) -> dict[str, Any]:
+    def build(folder: Path) -> dict[str, Any]:
+        child = run_child(
+            f"nightgate.hybrid_ann.timed:{function}", request | {"folder": str(folder)},
+            threads=request["parameters"]["threads"],
+        )  # fmt: skip
+        return child.value | {"build_seconds": child.wall_seconds, "build_peak_rss_bytes": child.peak_rss_bytes}
+
+    made = cache.get(kind, request | {"format": FORMAT}, build)
+    return {"folder": str(made.path), "bytes": made.size, **made.facts}

@@ -1,0 +1,64 @@
+"""HNSW routes, IVFPQ scans, `rerank_pq` decides.
+
+A graph over the centroids finds the lists (Baranchuk, Babenko & Malkov, *Revisiting the Inverted Indices for
+Billion-Scale Approximate Nearest Neighbors*, ECCV 2018), their 4-bit codes propose candidates, the vectors themselves
+decide. Why the graph routes and does not seed: `README.md` beside the strategies.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nightgate.hybrid_ann.rerank import rerank_pq
+from nightgate.hybrid_ann.strategies.interface import Setting
+from nightgate.hybrid_ann.strategies.ivfpq_index import open_index, open_list_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# (lists to scan, candidates per neighbour): both grow together, since more lists bring more that the codes cannot order
+STEPS = (
+    (4, 3), (8, 3), (12, 4), (16, 4), (24, 5), (32, 5), (48, 6), (64, 6), (96, 8), (128, 8), (192, 10), (256, 10),
+    (384, 12), (512, 12), (768, 16), (1024, 16),
+)  # fmt: skip
+_SPARE_EF = 16  # of the router beyond the lists it is asked for
+
+
+class Strategy:
+    """A setting is ``lists``, how many are scanned, and ``refine``, how many candidates the reranking sees per neighbour."""
+
+    def __init__(self, folder: Path, base: np.ndarray, metric: str) -> None:
+        self._index, self._router = open_index(folder)
+        self._base, self._metric = base, metric
+        self._refine = 1
+        self.list_of = open_list_of(folder)
+        steps = [step for step in STEPS if step[0] <= self._index.nlist]
+        self.settings: tuple[Setting, ...] = tuple({"lists": lists, "refine": refine} for lists, refine in steps)
+
+    def tune(self, setting: Setting) -> None:
+        self._index.nprobe, self._refine = setting["lists"], setting["refine"]
+        self._router.hnsw.efSearch = setting["lists"] + _SPARE_EF
+
+    def search(self, query: np.ndarray, k: int) -> np.ndarray:
+        return self.rerank(query, self.scan(query, self.route(query), k), k)
+
+    def route(self, query: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        distance, lists = self._router.search(query[None], self._index.nprobe)
+        return lists, distance
+
+    def scan(self, query: np.ndarray, routed: tuple[np.ndarray, np.ndarray], k: int) -> np.ndarray:
+        return self._index.search_preassigned(query[None], k * self._refine, *routed)[1][0]
+
+    def rerank(self, query: np.ndarray, candidates: np.ndarray, k: int) -> np.ndarray:
+        return rerank_pq(query, candidates, self._base, k, self._metric)
+
+    def search_many(self, queries: np.ndarray, k: int, threads: int) -> list[np.ndarray]:
+        import faiss
+
+        faiss.omp_set_num_threads(threads)
+        distance, lists = self._router.search(queries, self._index.nprobe)
+        _, candidates = self._index.search_preassigned(queries, k * self._refine, lists, distance)
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(lambda query, ids: self.rerank(query, ids, k), queries, candidates))

@@ -1,0 +1,63 @@
+"""The other topology: an HNSW graph over all vectors seeds. The lists its first finds are in are scanned by IVFPQ, and
+`rerank_pq` merges seeds and candidates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nightgate.hybrid_ann.rerank import rerank_pq
+from nightgate.hybrid_ann.strategies import nmslib_hnsw
+from nightgate.hybrid_ann.strategies.interface import Setting
+from nightgate.hybrid_ann.strategies.ivfpq_index import open_index, open_list_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_REFINE = 4
+
+
+class Strategy:
+    """The setting is ``seeds``, how many vectors the graph is asked for."""
+
+    settings = tuple({"seeds": seeds} for seeds in (10, 20, 40, 70, 100, 150, 200, 300, 400))
+
+    def __init__(self, folder: Path, graph_folder: Path, base: np.ndarray, metric: str) -> None:
+        import faiss
+
+        self._graph = nmslib_hnsw.Strategy(graph_folder, base, metric)
+        self._index, router = open_index(folder)
+        self._centroids = faiss.downcast_index(router.storage).reconstruct_n(0, self._index.nlist)
+        self._base, self._metric = base, metric
+        self._seeds = 0
+        self.list_of = open_list_of(folder)
+
+    def tune(self, setting: Setting) -> None:
+        self._seeds = setting["seeds"]
+        self._graph.tune({"efSearch": self._seeds})
+
+    def search(self, query: np.ndarray, k: int) -> np.ndarray:
+        return self.rerank(query, self.scan(query, self.route(query), k), k)
+
+    def route(self, query: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The ids of the seeds, int64, and the lists they are in, ascending (1, n)."""
+        import numpy as np
+
+        seeds = self._graph.search(query, self._seeds)
+        return np.unique(self.list_of[seeds])[None].astype(np.int64), seeds
+
+    def scan(self, query: np.ndarray, routed: tuple[np.ndarray, np.ndarray], k: int) -> np.ndarray:
+        import numpy as np
+
+        lists, seeds = routed
+        centroids = self._centroids[lists[0]]
+        near = ((centroids - query) ** 2).sum(axis=1) if self._metric == "l2" else centroids @ query
+        self._index.nprobe = lists.shape[1]
+        found = self._index.search_preassigned(query[None], k * _REFINE, lists, near[None])[1][0]
+        return np.concatenate([seeds, found])
+
+    def rerank(self, query: np.ndarray, candidates: np.ndarray, k: int) -> np.ndarray:
+        return rerank_pq(query, candidates, self._base, k, self._metric)
+
+    def search_many(self, queries: np.ndarray, k: int, threads: int) -> list[np.ndarray]:
+        return [self.search(query, k) for query in queries]

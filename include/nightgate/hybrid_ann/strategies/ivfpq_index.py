@@ -1,0 +1,87 @@
+"""The index of the hybrid: a `faiss.IndexIVFPQ` with many short lists and an HNSW graph over their centroids.
+
+Built in two steps, each kept when it is done, so that a build that was killed while it added the vectors resumes there.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nightgate.hybrid_ann.strategies.centroids import assigner, two_level
+
+if TYPE_CHECKING:
+    import numpy as np
+
+ROWS_PER_LIST = 128  # few rows to scan per list; with half as many, routing costs more than scanning saves
+_MOST_LISTS = 65_536
+_SAMPLE_PER_LIST = 40  # faiss asks for 39 training vectors per centroid
+_SAMPLE_FOR_CODES = 20_000
+_ROUTER_M = 32  # of the graph over the centroids: with 16 links a tenth of the nearest lists is missed
+_ROUTER_EF_CONSTRUCTION = 200
+_BLOCK = 100_000
+_INDEX, _TRAINED, _ASSIGNER, _LIST_OF = "ivfpq.faiss", "trained.faiss", "assigner.faiss", "list-of.npy"
+
+
+def lists_for(rows: int) -> int:
+    """The power of two nearest to a list for every 128 rows, at least 16."""
+    return min(_MOST_LISTS, max(16, 2 ** round(math.log2(rows / ROWS_PER_LIST))))
+
+
+def train(folder: Path, base: np.ndarray, metric: str, *, threads: int) -> dict[str, Any]:
+    """Find the centroids, the graph over them and the codebooks from a sample of ``base`` (rows, dim) float32."""
+    import faiss
+    import numpy as np
+
+    faiss.omp_set_num_threads(threads)
+    rows, dim = base.shape
+    lists = lists_for(rows)
+    order = np.random.default_rng(1).permutation(rows)
+    centroids = two_level(base[np.sort(order[: lists * _SAMPLE_PER_LIST])], lists, metric)
+    kind = faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_INNER_PRODUCT
+    router = faiss.IndexHNSWFlat(dim, _ROUTER_M, kind)
+    router.hnsw.efConstruction = _ROUTER_EF_CONSTRUCTION
+    router.add(centroids)
+    # two dimensions a code, 4 bits each: what the registers of a fast scan hold (André et al., ICMR 2017)
+    codes = dim // 2 if dim % 2 == 0 else dim
+    index = faiss.IndexIVFPQ(router, dim, len(centroids), codes, 4, kind)
+    index.pq.cp.seed = 1
+    index.train(base[np.sort(order[:_SAMPLE_FOR_CODES])])
+    faiss.write_index(index, str(folder / _TRAINED))
+    faiss.write_index(assigner(centroids, metric), str(folder / _ASSIGNER))
+    return {"lists": len(centroids), "pq": f"PQ{codes}x4fs"}
+
+
+def build(folder: Path, base: np.ndarray, metric: str, *, trained: Path, threads: int) -> dict[str, Any]:
+    """Add every vector of ``base`` to what `train` left in ``trained``."""
+    import faiss
+    import numpy as np
+    from faiss.contrib.ivf_tools import add_preassigned
+
+    faiss.omp_set_num_threads(threads)
+    index, nearest = faiss.read_index(str(trained / _TRAINED)), faiss.read_index(str(trained / _ASSIGNER))
+    list_of = np.empty(len(base), np.int32)
+    for start in range(0, len(base), _BLOCK):
+        block = np.ascontiguousarray(base[start : start + _BLOCK])
+        lists = nearest.search(block, 1)[1][:, 0]
+        add_preassigned(index, block, lists)
+        list_of[start : start + len(block)] = lists
+    faiss.write_index(faiss.IndexIVFPQFastScan(index), str(folder / _INDEX))  # the same codes, laid out for registers
+    np.save(folder / _LIST_OF, list_of)
+    return {}
+
+
+def open_index(folder: Path) -> tuple[Any, Any]:
+    """The IVFPQ index and its router, the `faiss.IndexHNSWFlat` over the centroids."""
+    import faiss
+
+    index = faiss.read_index(str(folder / _INDEX))
+    return index, faiss.downcast_index(index.quantizer)
+
+
+def open_list_of(folder: Path) -> np.ndarray:
+    """The list that each vector is in: int32, (rows,)."""
+    import numpy as np
+
+    return np.load(folder / _LIST_OF, mmap_mode="r")

@@ -1,0 +1,68 @@
+"""A peer: the HNSW graph of usearch (Unum), with its vectors in half precision (f16).
+
+It needs half the memory of float32; its scores are as exact as 11 bits of mantissa allow.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+PACKAGE = "usearch"
+
+_FILE = "graph.usearch"
+_METRICS = {"cosine": "cos", "ip": "ip", "l2": "l2sq"}
+
+
+def build(folder: Path, base: np.ndarray, metric: str, *, m: int, ef_construction: int, threads: int) -> dict[str, Any]:
+    """Build the graph of ``base`` (rows, dim) float32 into ``folder``.
+
+    Returns:
+        the parameters it was built with, the type of the stored vectors, and the instruction set that compares them.
+    """
+    import numpy as np
+
+    graph = _new_graph(base.shape[1], metric, connectivity=m, expansion_add=ef_construction)
+    graph.add(np.arange(len(base), dtype=np.uint64), base, threads=threads)
+    graph.save(folder / _FILE)
+    return {
+        "m": m, "ef_construction": ef_construction, "stored_as": "f16", "instructions": graph.hardware_acceleration,
+    }  # fmt: skip
+
+
+class Strategy:
+    """The setting is ``expansion_search``, the library's word for ef."""
+
+    settings = tuple({"expansion_search": ef} for ef in (100, 150, 200, 300, 400, 600, 800))
+
+    def __init__(self, folder: Path, base: np.ndarray, metric: str) -> None:
+        self._graph = _new_graph(base.shape[1], metric)
+        self._graph.load(folder / _FILE)  # into memory: of a view, the first queries would pay for reading the file
+
+    def tune(self, setting: dict[str, int]) -> None:
+        self._graph.expansion_search = setting["expansion_search"]
+
+    def search(self, query: np.ndarray, k: int) -> np.ndarray:
+        """Ids (at most k,) int64, best first, of one query (dim,) on one thread."""
+        import numpy as np
+
+        return self._graph.search(query, k, threads=1).keys.astype(np.int64)
+
+    def search_many(self, queries: np.ndarray, k: int, threads: int) -> list[np.ndarray]:
+        """The ids of each query of (n, dim), on ``threads`` threads."""
+        import numpy as np
+
+        if len(queries) == 1:  # the library answers a batch of one without its outer dimension
+            return [self.search(queries[0], k)]
+        found = self._graph.search(queries, k, threads=threads)
+        keys = found.keys.astype(np.int64)
+        return [row[:count] for row, count in zip(keys, found.counts, strict=True)]
+
+
+def _new_graph(dim: int, metric: str, **build: int) -> Any:
+    from usearch.index import Index
+
+    return Index(ndim=dim, metric=_METRICS[metric], dtype="f16", **build)

@@ -1,0 +1,43 @@
+"""The user's own vectors, read where they lie: one small file per format, and one way in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nightgate.errors import InputError
+from nightgate.vectors.files import hdf5, npy, xbin, xvecs
+from nightgate.vectors.files.rows import Rows
+
+_OPENERS = (
+    dict.fromkeys(hdf5.SUFFIXES, hdf5.open_file)
+    | dict.fromkeys(xvecs.KINDS, xvecs.open_file)
+    | dict.fromkeys(xbin.KINDS, xbin.open_file)
+    | {".npy": npy.open_file}
+)
+
+
+def open_vectors(path: Path) -> Rows:
+    """The vectors of ``path`` by its suffix (of an HDF5 file its ``train``), checked by header and size, not read.
+
+    Raises:
+        InputError: it is not there, its suffix is not known, or it is not what the suffix says.
+    """
+    opener = _OPENERS.get(path.suffix.lower())
+    if opener is None:
+        raise InputError(f"{path} has a suffix that is not known", f"name one of {', '.join(sorted(_OPENERS))}")
+    if not path.is_file():
+        raise InputError(f"there is no file {path}", "check the path")
+    try:
+        return opener(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror})", "check its permissions") from error
+
+
+def open_queries(path: Path) -> Rows | None:
+    """The queries that an HDF5 file brings along, its ``test``; None for every other file and where it has none."""
+    return hdf5.open_file(path, "test") if path.suffix.lower() in hdf5.SUFFIXES else None
+
+
+def metric_of(path: Path) -> str | None:
+    """The metric that the file itself names; only an HDF5 file does."""
+    return hdf5.metric(path) if path.suffix.lower() in hdf5.SUFFIXES else None

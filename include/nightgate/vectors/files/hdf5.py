@@ -1,0 +1,126 @@
+"""``.hdf5`` (ann-benchmarks): the data sets ``train`` (the base) and ``test`` (queries), the attribute ``distance``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nightgate.errors import ChildError, InputError
+from nightgate.measure.child import run_child
+from nightgate.vectors.files.rows import Rows, check, reason
+
+if TYPE_CHECKING:
+    import h5py
+    import numpy as np
+
+SUFFIXES = (".hdf5", ".h5")
+_METRICS = {"angular": "cosine", "euclidean": "l2", "dot": "ip"}
+_LARGEST_CHUNK = 2**28
+_PATIENCE = 20  # seconds
+
+
+def open_file(path: Path, part: str = "train") -> Rows | None:
+    """The data set ``part`` of ``path``; None when it has no ``test``.
+
+    Raises:
+        InputError: this is no HDF5 file or a damaged one, it has no ``train``, or a part is missing from it.
+    """
+    import h5py
+
+    with _understood(path):
+        file = h5py.File(path, "r")
+        try:
+            if part == "test" and part not in file:
+                file.close()
+                return None
+            return _Opened(path, file, _checked(path, file, part))
+        except Exception:
+            file.close()
+            raise
+
+
+def _checked(path: Path, file: h5py.File, part: str) -> h5py.Dataset:
+    import h5py
+
+    found = file.get(part)
+    if not isinstance(found, h5py.Dataset):
+        raise InputError(
+            f"{path} has no data set {part!r}, only {', '.join(map(repr, file)) or 'nothing at all'}",
+            "name a file in the layout of ann-benchmarks, with `train` and `test`",
+        )
+    check(path, found.shape or (), found.dtype)
+    if not _whole(found, path.stat().st_size):
+        raise InputError(
+            f"{path} does not hold all {len(found)} rows that its data set {part!r} claims",
+            "fetch or write the file again, as one file",
+        )
+    return found
+
+
+def metric(path: Path) -> str | None:
+    """By which metric the file says that its vectors are compared; None when it says nothing of use.
+
+    A process of its own reads the attribute: on a damaged heap of strings the HDF5 library never comes back (issue 1707
+    of HDFGroup/hdf5), and nothing in this process could end that.
+
+    Raises:
+        InputError: the attribute cannot be read.
+    """
+    try:
+        answer = run_child(
+            "nightgate.vectors.files.hdf5:read_distance", {"path": str(path)}, threads=1, timeout=_PATIENCE
+        )
+    except ChildError as error:
+        raise InputError(
+            f"{path} cannot be read as HDF5: reading its attribute 'distance' crashed or found no end",
+            "fetch or write the file again, or set the metric, which makes the attribute needless",
+        ) from error
+    return _METRICS.get(answer.value["distance"])
+
+
+def read_distance(request: dict[str, Any]) -> dict[str, Any]:
+    """The child's side of `metric`: the attribute as text, empty when there is none."""
+    import h5py
+
+    path = Path(request["path"])
+    with _understood(path), h5py.File(path, "r") as file:
+        said = file.attrs.get("distance", "")
+        return {"distance": said.decode() if isinstance(said, bytes) else str(said)}
+
+
+class _Opened:
+    def __init__(self, path: Path, file: h5py.File, data: h5py.Dataset) -> None:
+        self._path, self._file, self._data = path, file, data  # the file stays open as long as its rows are read
+        self.shape: tuple[int, ...] = data.shape
+        self.dtype: np.dtype = data.dtype
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        start, stop, _ = rows.indices(self.shape[0])
+        with _understood(self._path, f" in rows {start} to {stop - 1} (the first is 0)"):
+            return self._data[rows]
+
+
+def _whole(data: Any, size: int) -> bool:
+    """Whether every value is in the file, by its size and by what it lists; HDF5 would read what is missing as 0."""
+    if data.is_virtual or data.external:
+        return False
+    if data.chunks is None:
+        return data.id.get_storage_size() == data.nbytes <= size
+    needed = math.prod(-(-length // chunk) for length, chunk in zip(data.shape, data.chunks, strict=True))
+    largest = math.prod(data.chunks) * data.dtype.itemsize
+    return largest <= _LARGEST_CHUNK and needed <= size and data.id.get_num_chunks() == needed
+
+
+@contextmanager
+def _understood(path: Path, where: str = "") -> Iterator[None]:
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # h5py passes the library's complaints on as almost any exception
+        raise InputError(
+            f"{path} cannot be read as HDF5{where} ({reason(error)})", "fetch or write the file again"
+        ) from error

@@ -1,0 +1,72 @@
+"""What every reader gives, and the checks that all of them share. Nothing here reads more than it is asked for."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from nightgate.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import DTypeLike
+
+MOST_DIMENSIONS = 65_536
+_KINDS = {"f2": "float16", "f4": "float32", "f8": "float64", "u1": "uint8", "i1": "int8"}
+
+
+class Rows(Protocol):
+    """Vectors in a file. ``rows[a:b]`` reads just these: an array (b - a, dim) of the file's own ``dtype``."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype: ...
+
+    def __getitem__(self, rows: slice) -> np.ndarray: ...
+
+
+def check(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Raises InputError unless ``shape`` and ``dtype`` are those of vectors that can be compared."""
+    if len(shape) != 2:
+        dimensions = " × ".join(map(str, shape)) or "a single number"
+        raise InputError(f"{path} holds {dimensions}, not rows of vectors", "save an array of the shape (rows, dim)")
+    rows, dim = shape
+    if rows < 1:
+        raise InputError(f"{path} is empty: it holds {rows} vectors", "name a file that holds some")
+    if not 1 <= dim <= MOST_DIMENSIONS:
+        raise InputError(
+            f"{path} claims vectors of {dim} dimensions", f"check the file; 1 to {MOST_DIMENSIONS} can be used"
+        )
+    if f"{dtype.kind}{dtype.itemsize}" not in _KINDS:
+        raise InputError(f"{path} holds values of type {dtype}", f"save them as one of {', '.join(_KINDS.values())}")
+
+
+def reason(error: Exception) -> str:
+    """What ``error`` says, on one line of at most 200 printable characters: a library may quote the damaged bytes."""
+    text = " ".join(str(error).split())[:200]
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def mapped(path: Path, dtype: DTypeLike, shape: tuple[int, ...], offset: int, order: str = "C") -> np.memmap:
+    """The array that fills ``path`` from ``offset`` to its end, mapped once the file's size is found to be right."""
+    import numpy as np
+
+    dtype = np.dtype(dtype)
+    check(path, shape, dtype)
+    claimed, there = math.prod(shape) * dtype.itemsize, path.stat().st_size - offset
+    if there < claimed:
+        # by columns every row is cut short, the first one included
+        row = there // (shape[1] * dtype.itemsize) if order == "C" else 0
+        raise InputError(
+            f"{path} ends within row {row} (the first is 0): its header claims {shape[0]} rows of {shape[1]} dimensions",
+            "fetch or write the file again",
+        )
+    if there > claimed:
+        raise InputError(
+            f"{path} goes on for {there - claimed} bytes after the {shape[0]} rows of {shape[1]} dimensions that its "
+            "header claims", "check that its values have the type that its name and header say",
+        )  # fmt: skip
+    return np.memmap(path, dtype, "r", offset, shape, order)

@@ -1,0 +1,64 @@
+"""``.fvecs`` and ``.bvecs`` (TEXMEX): one record per vector, its dimension as an int32 and then its values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nightgate.errors import InputError
+from nightgate.vectors.files.rows import MOST_DIMENSIONS, Rows, check
+
+if TYPE_CHECKING:
+    import numpy as np
+
+KINDS = {".fvecs": "<f4", ".bvecs": "u1"}
+
+
+def open_file(path: Path) -> Rows:
+    """Map ``path``; the first record says how long all are.
+
+    Raises:
+        InputError: this is no such file, it ends within a record, or a record has another dimension. A file whose
+            length happens to fit is found ragged only where it is read, by the slice that meets the record.
+    """
+    import numpy as np
+
+    with open(path, "rb") as file:
+        dim = int.from_bytes(file.read(4), "little", signed=True)
+    size = path.stat().st_size
+    if size < 4 or not 1 <= dim <= MOST_DIMENSIONS:
+        raise InputError(
+            f"{path} is no {path.suffix} file: its first record claims {dim} dimensions" if size >= 4
+            else f"{path} is empty: it holds no vector",
+            "check that the name says what the file holds",
+        )  # fmt: skip
+    record = np.dtype([("dim", "<i4"), ("values", KINDS[path.suffix.lower()], (dim,))])
+    rows, rest = divmod(size, record.itemsize)
+    if not rest:
+        records = _Records(path, np.memmap(path, record, "r", shape=(rows,)))
+        check(path, records.shape, records.dtype)
+        return records
+    if rows:  # a record of another length is the likelier reason, and then the one to name
+        _Records(path, np.memmap(path, record, "r", shape=(rows,)))[0:rows]
+    raise InputError(
+        f"{path} ends within row {rows} (the first is 0), of which it holds {rest} bytes of {record.itemsize}",
+        "fetch or write the file again",
+    )
+
+
+class _Records:
+    def __init__(self, path: Path, records: np.memmap) -> None:
+        self._path, self._records = path, records
+        self.shape: tuple[int, ...] = records["values"].shape
+        self.dtype: np.dtype = records["values"].dtype
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        block = self._records[rows]
+        ragged = (block["dim"] != self.shape[1]).nonzero()[0]
+        if len(ragged):
+            row = rows.indices(self.shape[0])[0] + int(ragged[0])
+            raise InputError(
+                f"{self._path} is ragged: row {row} (the first is 0) claims {block['dim'][ragged[0]]} dimensions, row 0 "
+                f"has {self.shape[1]}", "write every vector with the same dimension",
+            )  # fmt: skip
+        return block["values"]

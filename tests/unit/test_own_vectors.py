@@ -1,0 +1,223 @@
+"""A data set from the user's own file: the copy, its three query sets, and what is refused."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+import pytest
+
+from nightgate.artifacts import Cache
+from nightgate.errors import InputError
+from nightgate.vectors import data, own, truth
+from nightgate.vectors.dataset import WARMUP, open_dataset, query_counts
+from nightgate.vectors.source import Own, Synthetic
+
+QUERIES = 60
+NEEDED = 2 * QUERIES + WARMUP  # measured, to tune on, to warm up with
+
+
+def vectors(rows, dim=8, seed=0):
+    return np.random.default_rng(seed).standard_normal((rows, dim)).astype(np.float32)
+
+
+def saved(path, array):
+    np.save(path, array)
+    return str(path)
+
+
+def source(path, **changed):
+    return Own(**{"path": str(path), "queries": QUERIES, "seed": 1, "least_rows": 100, "metric": "l2"} | changed)
+
+
+def written(folder, asked):
+    folder.mkdir(exist_ok=True)
+    facts = own.write(folder, asked)
+    return facts, open_dataset(folder)
+
+
+def in_base(dataset, name):
+    base = {row.tobytes() for row in np.asarray(dataset.base)}
+    return sum(row.tobytes() in base for row in np.asarray(getattr(dataset, name)))
+
+
+@pytest.fixture(autouse=True)
+def _small_blocks(monkeypatch):
+    monkeypatch.setattr(own, "_BLOCK_BYTES", 1000)  # 31 rows of 8 dimensions
+
+
+def test_without_queries_all_three_sets_are_taken_out_of_the_base(tmp_path):
+    array = vectors(1000)
+    facts, dataset = written(tmp_path / "a", source(saved(tmp_path / "a.npy", array)))
+    assert facts == {
+        "rows": 1000 - NEEDED, "dim": 8, "metric": "l2", "held_out": query_counts(QUERIES), "queries_in_base": 0,
+    }  # fmt: skip
+    assert dataset.metric == "l2"
+    sets = {name: np.asarray(getattr(dataset, name)) for name in ("base", "queries", "tuning", "warmup")}
+    assert {name: len(found) for name, found in sets.items()} == {"base": 1000 - NEEDED} | query_counts(QUERIES)
+    assert all(found.dtype == np.float32 for found in sets.values())
+    # nothing is lost, doubled or changed, and what stays keeps its order
+    together = np.concatenate(list(sets.values()))
+    assert sorted(row.tobytes() for row in together) == sorted(row.tobytes() for row in array)
+    places = {row.tobytes(): place for place, row in enumerate(array)}
+    order = [places[row.tobytes()] for row in sets["base"]]
+    assert order == sorted(order)
+
+
+def test_the_seed_decides_which_rows_are_held_out(tmp_path):
+    path = saved(tmp_path / "a.npy", vectors(1000))
+    drawn = [written(tmp_path / str(i), source(path, seed=seed))[1].queries for i, seed in enumerate((1, 1, 2))]
+    assert np.array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0], drawn[2])
+
+
+def test_enough_queries_of_the_users_leave_the_base_whole(tmp_path):
+    array, asked = vectors(500), vectors(NEEDED + 50, seed=9)
+    path, queries = saved(tmp_path / "a.npy", array), saved(tmp_path / "q.npy", asked)
+    facts, dataset = written(tmp_path / "a", source(path, queries_path=queries))
+    assert facts["held_out"] == {"queries": 0, "tuning": 0, "warmup": 0}
+    assert np.array_equal(dataset.base, array)
+    used = np.concatenate([dataset.queries, dataset.tuning, dataset.warmup])
+    given = {row.tobytes() for row in asked}
+    assert len({row.tobytes() for row in used} & given) == NEEDED
+
+
+def test_what_is_missing_comes_from_the_base_and_the_measured_queries_come_first(tmp_path):
+    asked = vectors(QUERIES + 10, seed=9)
+    path, queries = saved(tmp_path / "a.npy", vectors(1000)), saved(tmp_path / "q.npy", asked)
+    facts, dataset = written(tmp_path / "a", source(path, queries_path=queries))
+    assert facts["held_out"] == {"queries": 0, "tuning": QUERIES - 10, "warmup": WARMUP}
+    assert facts["rows"] == 1000 - (QUERIES - 10) - WARMUP
+    given = {row.tobytes() for row in asked}
+    assert all(row.tobytes() in given for row in np.asarray(dataset.queries))
+    assert sum(row.tobytes() in given for row in np.asarray(dataset.tuning)) == 10
+    assert [in_base(dataset, name) for name in ("queries", "tuning", "warmup")] == [0, 0, 0]
+
+
+def test_an_hdf5_file_gives_queries_and_metric(tmp_path):
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        file["train"], file["test"] = vectors(300), vectors(NEEDED, seed=9)
+        file.attrs["distance"] = "angular"
+    facts, dataset = written(tmp_path / "a", source(tmp_path / "a.hdf5", metric=None))
+    assert (facts["metric"], facts["rows"], dataset.metric) == ("cosine", 300, "cosine")
+    for found in (dataset.base, dataset.queries, dataset.tuning, dataset.warmup):
+        assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
+    assert own.inspect(source(tmp_path / "a.hdf5", metric="ip")).metric == "ip", "what is asked for wins"
+    # an HDF5 file of queries means its `test`
+    path = saved(tmp_path / "b.npy", vectors(200))
+    assert own.inspect(source(path, queries_path=str(tmp_path / "a.hdf5"))).held_out["warmup"] == 0
+
+
+def test_bytes_become_float32_and_are_not_scaled(tmp_path):
+    array = np.random.default_rng(0).integers(0, 256, (1000, 8), dtype=np.uint8)
+    _, dataset = written(tmp_path / "a", source(saved(tmp_path / "a.npy", array)))
+    assert {row.tobytes() for row in np.asarray(dataset.base)} <= {row.tobytes() for row in array.astype(np.float32)}
+
+
+def test_only_so_many_rows_are_used_as_asked(tmp_path):
+    array = vectors(1000)
+    facts, dataset = written(tmp_path / "a", source(saved(tmp_path / "a.npy", array), rows=150))
+    assert facts["rows"] == len(dataset.base) == 150
+    first = {row.tobytes() for row in array[: 150 + NEEDED]}
+    assert all(row.tobytes() in first for row in np.asarray(dataset.base))
+
+
+def test_queries_that_also_stand_in_the_base_are_counted(tmp_path):
+    array, asked = vectors(500), vectors(NEEDED, seed=9)
+    asked[:] = np.where(np.arange(NEEDED)[:, None] % 2, asked, array[:NEEDED])  # every other one is a copy
+    path, queries = saved(tmp_path / "a.npy", array), saved(tmp_path / "q.npy", asked)
+    for metric, length in (("l2", 1), ("cosine", 1), ("cosine", 4)):
+        saved(tmp_path / "q.npy", asked * np.float32(length))
+        facts, dataset = written(tmp_path / "a", source(path, queries_path=queries, metric=metric))
+        assert facts["queries_in_base"] == in_base(dataset, "queries") > 10
+
+
+def test_a_negative_zero_makes_no_other_vector(tmp_path):
+    array, asked = vectors(500), vectors(NEEDED, seed=9)
+    array[:, 3], asked[:] = 0.0, array[:NEEDED]
+    asked[:, 3] = -0.0
+    path, queries = saved(tmp_path / "a.npy", array), saved(tmp_path / "q.npy", asked)
+    assert written(tmp_path / "a", source(path, queries_path=queries))[0]["queries_in_base"] == QUERIES
+
+
+@pytest.mark.parametrize("value, metric, reason", [
+    (np.nan, "l2", "holds NaN"), (np.inf, "ip", "holds an infinity"), (-np.inf, "cosine", "holds an infinity"),
+    (1e300, "l2", "is too long"), (1e19, "cosine", "is too long"), (0, "cosine", "is zero"),
+])  # fmt: skip
+def test_a_row_that_cannot_be_compared_is_refused_by_its_number(tmp_path, value, metric, reason):
+    array, asked = vectors(1000).astype(np.float64), vectors(40, seed=9)
+    array[[777, 900]] = value
+    path, queries = saved(tmp_path / "a.npy", array), saved(tmp_path / "q.npy", asked)
+    with pytest.raises(InputError, match=rf"row 777 of .*a\.npy \(the first is 0\) {reason}"):
+        written(tmp_path / "a", source(path, metric=metric))
+    path, queries = saved(tmp_path / "a.npy", vectors(1000)), saved(tmp_path / "q.npy", array[770:])
+    with pytest.raises(InputError, match=rf"row 7 of .*q\.npy \(the first is 0\) {reason}"):
+        written(tmp_path / "a", source(path, metric=metric, queries_path=queries))
+
+
+def test_a_zero_vector_has_distances_and_products(tmp_path):
+    array = vectors(1000)
+    array[777] = 0
+    for metric in ("l2", "ip"):
+        written(tmp_path / "a", source(saved(tmp_path / "a.npy", array), metric=metric))
+
+
+def test_what_cannot_be_measured_is_refused_at_once(tmp_path):
+    path, other = saved(tmp_path / "a.npy", vectors(1000)), saved(tmp_path / "q.npy", vectors(900, dim=9))
+    for changed, reason in (
+        ({"metric": None}, "does not say how its vectors are compared"),
+        ({"metric": "hamming"}, "metric 'hamming' is not known"),
+        ({"queries_path": other}, r"q\.npy have 9 dimensions and the vectors of .*a\.npy have 8"),
+        ({"least_rows": 1001 - NEEDED}, f"too few vectors: 1000 are to be used, of which {NEEDED} are needed"),
+        ({"rows": 99}, "too few vectors: 99 are to be used"),
+        ({"path": str(tmp_path / "b.npy")}, "there is no file"),
+    ):
+        with pytest.raises(InputError, match=reason):
+            own.inspect(source(**{"path": path} | changed))
+    assert own.inspect(source(path, least_rows=1000 - NEEDED)).rows == 1000 - NEEDED
+
+
+def test_both_sources_are_prepared_with_truth_and_hardness(tmp_path):
+    cache, path = Cache(tmp_path / "cache"), saved(tmp_path / "mine.npy", vectors(1000))
+    for asked, known in (
+        (source(path, metric="ip"), {"file": "mine.npy", "rows": 1000 - NEEDED, "metric": "ip", "queries_in_base": 0}),
+        (Synthetic(1000, 8, QUERIES, 1), {"rows": 1000, "seed": 1}),
+    ):
+        found = data.prepare(cache, source=asked, threads=1)
+        assert found["data"] | known == found["data"]
+        assert {"digest", "local_dimension", "relative_contrast"} <= set(found["data"])
+        dataset = open_dataset(found_folder := tmp_path / found["vectors"])
+        exact = truth.open_truth(tmp_path / found["truth"], "queries")
+        again = truth.exact(dataset.base, dataset.queries, data.TRUTH_DEPTH, dataset.metric)
+        assert np.array_equal(exact.ids, again.ids)
+        assert len(truth.open_truth(tmp_path / found["truth"], "tuning").ids) == QUERIES
+        hardness = np.load(tmp_path / found["truth"] / "queries-hardness.npy")
+        assert (hardness.shape, hardness.dtype) == ((QUERIES,), np.float64)
+        assert data.prepare(cache, source=asked, threads=1)["vectors"] == str(found_folder)
+
+
+def test_a_file_is_cached_by_what_is_in_it(tmp_path):
+    cache, path = Cache(tmp_path / "cache"), tmp_path / "a.npy"
+    first = data.prepare(cache, source=source(saved(path, vectors(1000))), threads=1)
+    moved = path.rename(tmp_path / "b.npy")
+    second = data.prepare(cache, source=source(moved), threads=1)
+    assert (second["vectors"], second["data"]["file"]) == (first["vectors"], "b.npy")
+    changed = data.prepare(cache, source=source(saved(moved, vectors(1000, seed=3))), threads=1)
+    assert changed["data"]["sha256"] != first["data"]["sha256"]
+    assert changed["vectors"] != first["vectors"]
+
+
+def test_a_bad_row_reaches_the_user_out_of_the_child(tmp_path):
+    array = vectors(1000)
+    array[5, 2] = np.nan
+    with pytest.raises(InputError, match="row 5 of"):
+        data.prepare(Cache(tmp_path / "cache"), source=source(saved(tmp_path / "a.npy", array)), threads=1)
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path):
+    path = saved(tmp_path / "a.npy", vectors(1000))
+    request = {
+        "kind": "Own", "source": vars(source(path)), "expected": {"file": "a.npy", "sha256": "of before"},
+        "folder": str(tmp_path),
+    }  # fmt: skip
+    with pytest.raises(InputError, match="changed while it was read"):
+        data.build_vectors(request)
