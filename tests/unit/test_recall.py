@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nightgate.errors import NotMeasured
-from nightgate.vectors import recall, truth, tuning
+from nightgate.vectors import recall, truth
 from nightgate.vectors.metric import METRICS
 
 BASE = np.eye(4, dtype=np.float32)[[0, 1, 1, 2, 3]]  # rows 1 and 2 are the same vector
@@ -130,12 +130,3 @@ def test_a_shared_offset_costs_no_neighbour():
 def test_fewer_rows_than_neighbours_is_an_error():
     with pytest.raises(NotMeasured, match="base of 5 rows has no 6"):
         truth.exact(BASE, QUERY, 6, "cosine")
-
-
-def test_tuning_takes_the_cheapest_that_reaches_the_target_with_a_margin():
-    known = {1: 0.5, 2: 0.915, 4: 0.93, 8: 0.99}
-    tuned = tuning.cheapest(list(known), lambda probes: {"recall": known[probes]}, 0.90)
-    assert (tuned.setting, tuned.reached) == (4, True)
-    assert [point["setting"] for point in tuned.curve] == [1, 2, 4], "it stops there"
-    missed = tuning.cheapest(list(known), lambda probes: {"recall": known[probes]}, 0.995)
-    assert (missed.setting, missed.reached) == (8, False)

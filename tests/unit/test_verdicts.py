@@ -34,6 +34,15 @@ def test_too_few_samples_are_not_a_pass():
     assert verdict(record(0.001, None, n=10)) == "inconclusive"
 
 
+def test_a_breach_says_what_the_benchmark_knows_of_its_cause():
+    known = record(0.03, (0.025, 0.035), reason="no setting reaches the target")
+    (objective,) = judge(known, LIMITS, gated=True)
+    assert objective.reason == "no setting reaches the target"
+    assert "no setting reaches the target" in unmet([known.model_copy(update={"objectives": [objective]})])[0]
+    (fine,) = judge(record(reason="no setting reaches the target"), LIMITS, gated=True)
+    assert fine.reason is None
+
+
 def test_a_number_that_stands_for_itself_is_compared():
     assert verdict(record(0.01, None, n=1)) == "pass"
     assert verdict(record(0.03, None, n=1)) == "breach"

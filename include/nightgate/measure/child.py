@@ -121,8 +121,8 @@ def _main(target: str, inbox: str, outbox: str, parent: str) -> None:
     if os.getppid() != int(parent):
         sys.exit(1)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    logging.getLogger("faiss.loader").setLevel(logging.WARNING)
-    logging.getLogger("nmslib").setLevel(logging.ERROR)  # it warns at each import that its wheel was built without AVX
+    for chatty in ("faiss.loader", "nmslib"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     module, _, function = target.partition(":")
     answer: dict[str, Any]
     try:

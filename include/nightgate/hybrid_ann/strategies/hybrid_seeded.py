@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,26 +34,28 @@ class Strategy:
         self.list_of = open_list_of(folder)
 
     def tune(self, setting: Setting) -> None:
-        self._seeds = setting["seeds"]
+        self._seeds = self._index.nprobe = setting["seeds"]  # as many lists at most
         self._graph.tune({"efSearch": self._seeds})
 
     def search(self, query: np.ndarray, k: int) -> np.ndarray:
         return self.rerank(query, self.scan(query, self.route(query), k), k)
 
     def route(self, query: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The ids of the seeds, int64, and the lists they are in, ascending (1, n)."""
+        """The lists that the seeds are in, int64 (1, seeds), -1 in the places that are left, and the ids of the seeds."""
         import numpy as np
 
         seeds = self._graph.search(query, self._seeds)
-        return np.unique(self.list_of[seeds])[None].astype(np.int64), seeds
+        lists = np.full((1, self._seeds), -1, dtype=np.int64)
+        found = np.unique(self.list_of[seeds])
+        lists[0, : len(found)] = found
+        return lists, seeds
 
     def scan(self, query: np.ndarray, routed: tuple[np.ndarray, np.ndarray], k: int) -> np.ndarray:
         import numpy as np
 
         lists, seeds = routed
-        centroids = self._centroids[lists[0]]
+        centroids = self._centroids[lists[0]]  # any for an empty place, which the scan passes over
         near = ((centroids - query) ** 2).sum(axis=1) if self._metric == "l2" else centroids @ query
-        self._index.nprobe = lists.shape[1]
         found = self._index.search_preassigned(query[None], k * _REFINE, lists, near[None])[1][0]
         return np.concatenate([seeds, found])
 
@@ -60,4 +63,5 @@ class Strategy:
         return rerank_pq(query, candidates, self._base, k, self._metric)
 
     def search_many(self, queries: np.ndarray, k: int, threads: int) -> list[np.ndarray]:
-        return [self.search(query, k) for query in queries]
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(lambda query: self.search(query, k), queries))

@@ -1,0 +1,34 @@
+"""Tuning: the cheapest setting with a margin, the curve, and what is said when the target is out of reach."""
+
+from __future__ import annotations
+
+from nightgate.vectors import tuning
+
+KNOWN = {1: 0.5, 2: 0.915, 4: 0.93, 8: 0.99, 16: 0.999}
+
+
+def measure(probes):
+    return {"recall": KNOWN[probes], "latency_p95": probes / 1000}
+
+
+def test_it_takes_the_cheapest_that_reaches_the_target_with_the_margin_and_stops_there():
+    tuned = tuning.cheapest(list(KNOWN), measure, 0.90)
+    assert (tuned.setting, tuned.reached) == (4, True)
+    assert [point["setting"] for point in tuned.curve] == [1, 2, 4]
+    assert tuning.cheapest(list(KNOWN), measure, 0.90, margin=0.0).setting == 2
+    assert tuned.shortfall(0.90) is None
+
+
+def test_the_curve_goes_on_as_far_as_asked_and_moves_no_choice():
+    tuned = tuning.cheapest(list(KNOWN), measure, 0.90, whole_curve_to=0.99)
+    assert tuned.setting == 4
+    assert [point["setting"] for point in tuned.curve] == [1, 2, 4, 8]
+    assert tuned.curve[-1] == {"setting": 8, "recall": 0.99, "latency_p95": 0.008}
+
+
+def test_a_target_out_of_reach_is_said_with_what_comes_closest():
+    few = [1, 4, 2]
+    tuned = tuning.cheapest(few, measure, 0.95)
+    assert (tuned.setting, tuned.reached) == (4, False)
+    assert [point["setting"] for point in tuned.curve] == few, "all were tried"
+    assert tuned.shortfall(0.95) == "no setting reaches recall 0.95 with its margin: 4 comes closest, with 0.930"
