@@ -60,7 +60,11 @@ ratios: setup-ci ## the speed ratios of transcription, on a quiet machine (about
 ratios-hybrid: setup-ci ## the hybrid beside its controls and peers at full scale (about 35 minutes, then 5)
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/hybrid_ann_ratios.py
 
-setup-gpu: setup ## build pywhispercpp for CUDA (needs nvcc) and install the CUDA libraries of faster-whisper
+setup-gpu: setup ## faiss-gpu in place of faiss-cpu, cupy, and pywhispercpp for CUDA (needs nvcc)
+	# faiss-cpu and faiss-gpu own the same import name: both go before the one comes
+	$(PIP) uninstall --yes faiss-cpu faiss-gpu
+	$(PIP) install --quiet --no-deps --require-hashes -r include/compose/gpu.txt
+	$(BIN)/python -c 'import cupy, faiss; faiss.StandardGpuResources; print("faiss sees", faiss.get_num_gpus(), "GPUs")'
 	@command -v nvcc >/dev/null || \
 	  { echo "nvcc is needed to build pywhispercpp for CUDA and is not on the PATH. Next step: install the CUDA toolkit 12"; exit 2; }
 	NO_REPAIR=1 GGML_CUDA=1 $(PIP) install --force-reinstall --no-deps --no-binary pywhispercpp \

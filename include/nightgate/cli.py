@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -60,7 +62,7 @@ def run(
         scale, _names(benchmarks_), _names(devices), parse_overrides(set_ or []), require_gpu, screen
     )
     _show(summary.results, screen)
-    screen.print(f"report: {paths.run_dir(summary.run_id) / 'report.html'}", soft_wrap=True, highlight=False)
+    _report_line(summary.run_id, screen)
     if json:
         print(summary.model_dump_json(indent=1))
     _finish(code, screen)
@@ -90,11 +92,13 @@ def measure(
         try:
             steps.measure(plan, benchmark, device, steps.prepare(plan, benchmark, device))  # type: ignore[arg-type]
         except InputError:
+            shutil.rmtree(paths.run_dir(run_id), ignore_errors=True)
             raise
         except NightgateError as error:
             err.print(str(error), style="red", highlight=False)
         summary = steps.report(plan, None)
     _show(summary.results, screen)
+    _report_line(summary.run_id, screen)
     if json:
         print("[" + ",\n".join(record.model_dump_json() for record in summary.results) + "]")
     _finish(tables.EXIT_OF_STATE.get(night(summary.results), EXIT_NOT_MEASURED), screen)
@@ -242,6 +246,9 @@ def main() -> None:
     except typer.TyperException as error:  # a usage error
         err.print(f"{error.format_message()} Next step: nightgate --help", style="red", highlight=False)
         _leave(InputError.exit_code)
+    except Exception:  # unforeseen, and no breach, which is what Python's own exit code 1 would say
+        traceback.print_exc()
+        _leave(EXIT_NOT_MEASURED)
 
 
 def _leave(code: int) -> None:
@@ -257,6 +264,10 @@ def _finish(code: int, screen: Console) -> None:
 def _show(records: list[Record], screen: Console) -> None:
     screen.print(tables.figures(records))
     screen.print(tables.verdicts(records))
+
+
+def _report_line(run_id: str, screen: Console) -> None:
+    screen.print(f"report: {paths.run_dir(run_id) / 'report.html'}", soft_wrap=True, highlight=False)
 
 
 def _names(text: str) -> list[str]:

@@ -56,7 +56,7 @@ class BenchmarkSettings(BaseModel):
         for name in names:
             if name not in cls.known_variants:
                 raise ValueError(f"there is no variant {name!r}{_nearest(name, cls.known_variants)}")
-        return names
+        return tuple(dict.fromkeys(names))
 
     @field_validator("controls")
     @classmethod

@@ -32,11 +32,24 @@ def test_every_number_and_text_of_the_suite_is_in_the_form(form):
     [
         ("scale", "huge"), ("benchmarks", ["hybrid"]), ("benchmarks", []), ("devices", ["tpu"]), ("engines", ["none"]),
         ("hybrid_ann.rows", 1), ("hybrid_ann.rows", "many"), ("objectives.hybrid_ann.latency_p95.cpu", -1), ("require_gpu", "no"),
+        ("hybrid_ann.metric", "cos"), ("hybrid_ann.arrival_rate", 0), ("hybrid_ann.hardness", 2), ("hybrid_ann.dataset", 5),
     ],
 )  # fmt: skip
 def test_nonsense_is_refused_before_anything_runs(form, key, value):
     with pytest.raises(ParamValidationError):
         form[key].resolve(value)
+
+
+def test_a_choice_is_offered_and_may_be_left_open(form):
+    metric = form["hybrid_ann.metric"]
+    assert metric.schema["enum"] == ["cosine", "l2", "ip", None]
+    assert [metric.resolve(value) for value in ("l2", None)] == ["l2", None]
+    assert form["hybrid_ann.dataset"].resolve("/data/mine.hdf5") == "/data/mine.hdf5"
+
+
+def test_a_bound_is_told_as_it_is_kept(form):
+    assert "Above 0, to 1,000,000." in form["hybrid_ann.arrival_rate"].description
+    assert "From 0 to 1." in form["hybrid_ann.hardness"].description
 
 
 def test_an_empty_form_keeps_the_suites_values():

@@ -16,6 +16,8 @@ from nightgate.hybrid_ann import benchmark, strategies
 from nightgate.hybrid_ann.indexes import build_index
 from nightgate.hybrid_ann.settings import K, Settings
 from nightgate.judge import judge
+from nightgate.measure import host
+from nightgate.publish.figures import named
 from nightgate.suite import Limit
 from nightgate.vectors.dataset import open_dataset
 
@@ -116,13 +118,13 @@ def test_every_metric_is_found_by_every_strategy(metric, dim, tmp_path):
     base *= rng.uniform(0.8, 1.2, (6000, 1)).astype(np.float32)
     np.save(tmp_path / "mine.npy", base)
     settings = Settings(
-        variants=("hybrid",), controls=CONTROLS, dataset=str(tmp_path / "mine.npy"), metric=metric, queries=60,
+        variants=("hybrid",), controls=CONTROLS, dataset=str(tmp_path / "mine.npy"), metric=metric, queries=100,
         passes=1, processes=1, load_seconds=0,
     )  # fmt: skip
     prepared = benchmark.prepare(settings, "cpu", Cache(tmp_path / "cache"))
     for record in benchmark.measure(settings, "cpu", prepared, tmp_path / "s.npz"):
         assert record.status == "measured", record.reason
-        assert record.metrics["recall_at_100"].value >= 0.88, f"{record.variant}: 60 queries scatter around 0.94"
+        assert record.metrics["recall_at_100"].value >= 0.88, f"{record.variant}: 100 queries scatter around 0.94"
         assert record.detail["data"]["metric"] == metric
 
 
@@ -167,9 +169,9 @@ def test_a_target_out_of_reach_is_measured_and_the_verdict_says_by_how_much(sett
     (objective,) = judge(record, {"recall_at_100": {"cpu": Limit(op=">=", limit=1.1)}}, gated=True)
     assert objective.verdict == "breach"
     best = max(point["recall"] for point in record.detail["curve"])
+    setting = named(record.detail["setting"])
     assert (
-        f"no setting reaches recall 0.999 with its margin: {record.detail['setting']} comes closest, with {best:.3f}"
-        in objective.reason
+        f"no setting reaches recall 0.999 with its margin: {setting} comes closest, with {best:.3f}" in objective.reason
     )
 
 
@@ -192,6 +194,7 @@ def test_a_peer_that_is_not_installed_is_skipped_with_the_line_that_installs_it(
     )
 
 
-def test_without_a_device_the_gpu_is_unavailable(settings, cache):
-    with pytest.raises(Unavailable, match="NVIDIA|GPU"):
+def test_without_a_device_the_gpu_is_unavailable(settings, cache, monkeypatch):
+    monkeypatch.setattr(host, "gpu_name", lambda: None)
+    with pytest.raises(Unavailable, match="no NVIDIA device"):
         benchmark.prepare(settings, "gpu", cache)

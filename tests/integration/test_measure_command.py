@@ -75,8 +75,9 @@ def test_a_database_that_is_absent_is_not_measured():
     assert {r["status"] for r in json.loads(done.stdout)} == {"skipped"}
 
 
-def test_a_device_that_is_absent_is_not_measured():
-    done = measure("hybrid_ann", "--device", "gpu", "--json", *SMALL)
+def test_a_device_that_is_absent_is_not_measured(tmp_path):
+    nowhere = str(tmp_path)  # no nvidia-smi there, whatever the host has
+    done = measure("hybrid_ann", "--device", "gpu", "--json", *SMALL, PATH=nowhere)
     assert done.returncode == 3
     (record,) = json.loads(done.stdout)
     assert record["status"] == "skipped"

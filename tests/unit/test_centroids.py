@@ -61,4 +61,4 @@ def test_seats_are_divided_in_proportion():
 
 @pytest.mark.parametrize(("rows", "lists"), [(100, 16), (50_000, 512), (1_000_000, 8192), (20_000_000, 65_536)])
 def test_a_list_for_every_128_rows(rows, lists):
-    assert ivfpq_index.lists_for(rows) == lists
+    assert ivfpq_index.lists_for(rows, 128) == lists

@@ -29,6 +29,7 @@ def refuse(request): raise InputError("no such thing", "look elsewhere")
 def fail(request): return 1 / 0
 def die(request): print("last words", flush=True); os.kill(os.getpid(), signal.SIGSEGV)
 def hang(request): time.sleep(60)
+def interrupted(request): os.kill(os.getpid(), signal.SIGINT); return {}
 def grow(request): block = bytearray(request["bytes"]); return {"size": len(block)}
 """)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -81,6 +82,13 @@ def test_the_child_dies_with_its_parent(targets):
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     assert _wait(lambda: not children[0].is_running() or children[0].status() == psutil.STATUS_ZOMBIE)
+
+
+def test_ctrl_c_is_left_to_the_parent(targets):
+    """The terminal sends it to both; the child must not write a traceback of its own."""
+    script = "from nightgate.measure.child import run_child; run_child('child_targets:interrupted', {}, threads=1)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def _ignores_nothing(pid):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import h5py
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from nightgate.artifacts import Cache
 from nightgate.errors import InputError
+from nightgate.hybrid_ann.settings import Settings
 from nightgate.vectors import data, own, truth
 from nightgate.vectors.dataset import WARMUP, open_dataset, query_counts
 from nightgate.vectors.source import Own, Synthetic
@@ -164,11 +166,15 @@ def test_a_zero_vector_has_distances_and_products(tmp_path):
 def test_what_cannot_be_measured_is_refused_at_once(tmp_path):
     path, other = saved(tmp_path / "a.npy", vectors(1000)), saved(tmp_path / "q.npy", vectors(900, dim=9))
     for changed, reason in (
-        ({"metric": None}, "does not say how its vectors are compared"),
-        ({"metric": "hamming"}, "metric 'hamming' is not known"),
+        ({"metric": None}, "does not say how its vectors are to be compared"),
+        ({"metric": "hamming"}, r"a\.npy are to be compared by 'hamming', which is not known"),
         ({"queries_path": other}, r"q\.npy have 9 dimensions and the vectors of .*a\.npy have 8"),
-        ({"least_rows": 1001 - NEEDED}, f"too few vectors: 1000 are to be used, of which {NEEDED} are needed"),
-        ({"rows": 99}, "too few vectors: 99 are to be used"),
+        (
+            {"least_rows": 1001 - NEEDED},
+            f"too few vectors: it holds 1000, of which {NEEDED} are needed as queries, and",
+        ),
+        ({"rows": 99}, "too few vectors: 99 are to be used, and 100 must be left"),
+        ({"rows": 5000, "least_rows": 5000}, "too few vectors: it holds 1000"),
         ({"path": str(tmp_path / "b.npy")}, "there is no file"),
     ):
         with pytest.raises(InputError, match=reason):
@@ -221,3 +227,35 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path):
     }  # fmt: skip
     with pytest.raises(InputError, match="changed while it was read"):
         data.build_vectors(request)
+
+
+def settings(**changed):
+    return Settings(variants=("hybrid",), queries=100, **changed)
+
+
+def test_a_file_is_looked_at_before_anything_starts_and_settings_outlive_it(tmp_path):
+    path = tmp_path / "a.npy"
+    np.save(path, vectors(3000))
+    asked = settings(dataset=str(path), metric="l2")
+    assert asked.needs().disk > 0
+    path.unlink()
+    # a run is closed with the settings it was started with, also when the file is gone by then
+    assert Settings.model_validate(asked.model_dump(mode="json")) == asked
+    with pytest.raises(InputError, match="there is no file"):
+        asked.needs()
+
+
+def test_a_path_is_taken_from_this_folder_and_this_home(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    found = settings(dataset="a.npy", queries_file="~/b.npy", metric="l2")
+    assert (found.dataset, found.queries_file) == (str(tmp_path / "a.npy"), str(tmp_path / "home" / "b.npy"))
+    assert settings(dataset="").dataset is None
+    with pytest.raises(ValidationError, match="home"):
+        settings(dataset="~nobody-of-this-name/a.npy", metric="l2")
+
+
+@pytest.mark.parametrize("changed", [{"metric": "l2"}, {"queries_file": "q.npy"}, {"dataset_rows": 5000}])
+def test_what_belongs_to_a_data_set_is_refused_without_one(changed):
+    with pytest.raises(ValidationError, match="dataset is not set. Next step: set it as well, or leave"):
+        settings(**changed)

@@ -238,6 +238,18 @@ def test_data_whose_rows_repeat_have_an_infinite_dimension(folder):
     assert "on cpu local dimension ∞ · relative contrast ∞, 2.50 at k = 1, 10" in text
 
 
+def test_a_card_names_the_users_own_file_and_what_was_taken_out_of_it(folder):
+    facts = {"file": "<b>mine.npy", "rows": 3640, "dim": 32, "metric": "l2", "queries_in_base": 0}
+    held = {"queries": 80, "tuning": 80, "warmup": 200}
+    text = text_of(render_report(summary(tuned("hybrid", data=facts | {"held_out": held})), folder))
+    assert "mine.npy · 3,640 × 32 vectors · l2 · 360 more held out as queries" in text
+    facts |= {"queries_file": "asked.fvecs", "queries_in_base": 7, "held_out": dict.fromkeys(held, 0)}
+    html = render_report(summary(tuned("hybrid", data=facts)), folder)
+    assert "&lt;b&gt;mine.npy with the queries of asked.fvecs · 3,640" in html
+    assert "l2 · 7 of the measured queries also stand in the base" in text_of(html)
+    assert "held out as queries" not in text_of(html)
+
+
 def test_the_figures_stand_in_sections_with_their_conditions(folder):
     other = tuned("hnsw", open_loop={"rate": 200.0, "utilisation": 0.4})
     del other.metrics["scan_seconds"], other.metrics["scan_recall"]

@@ -115,3 +115,7 @@ def test_a_control_that_is_chosen_as_a_variant_gates_and_is_measured_once(load):
     settings = load(set={"walk.controls": ["slow"]}).settings["walk"]
     assert "slow" in settings.variants
     assert settings.controls == ()
+
+
+def test_a_variant_that_is_named_twice_is_measured_once(load):
+    assert load(set={"walk.variants": ["fast", "slow", "fast"]}).settings["walk"].variants == ("fast", "slow")

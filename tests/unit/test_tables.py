@@ -128,11 +128,14 @@ def test_of_a_strategy_one_sees_first_what_it_finds_how_fast_and_what_it_cost():
 
 @pytest.mark.parametrize("width", [80, 100])
 def test_the_strategies_fit_a_small_screen(width):
-    text = shown(tables.figures([strategy("hybrid"), strategy("ivfpq_refine")]), width)
+    text = shown(tables.figures([strategy("hybrid"), strategy("ivfpq_refine"), strategy("hybrid_seeded")]), width)
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
     for part in (
-        "ivfpq_refine",
+        "ivfpq_",
+        "refine",
+        "hybrid_",
+        "seeded",
         "0.946",
         "(0.941–0.951)",
         "1.79 ms",
@@ -163,6 +166,17 @@ def test_the_verdicts(width):
     assert "faster-whisper" not in text, "it has no objective"
     assert "…" not in text
     assert "No objective was judged." in shown(tables.verdicts([query()]))
+
+
+def test_a_verdict_says_why():
+    few, missed = engine("pywhispercpp"), engine("faster-whisper")
+    few.objectives = [objective("inconclusive", reason="60 samples are too few to state an interval")]
+    missed.reason = "no setting reaches it"
+    missed.objectives = [objective("breach", reason=missed.reason)]
+    text = shown(tables.verdicts([few, missed]))
+    assert "inconclusive: 60 samples are too few to state an interval" in text
+    assert "no setting" not in text, "it stands below the figures already"
+    assert "faster-whisper: no setting reaches it" in shown(tables.figures([few, missed]))
 
 
 def comparison(*rows, **more):

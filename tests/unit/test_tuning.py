@@ -32,3 +32,5 @@ def test_a_target_out_of_reach_is_said_with_what_comes_closest():
     assert (tuned.setting, tuned.reached) == (4, False)
     assert [point["setting"] for point in tuned.curve] == few, "all were tried"
     assert tuned.shortfall(0.95) == "no setting reaches recall 0.95 with its margin: 4 comes closest, with 0.930"
+    tuned = tuning.Tuned({"lists": 64, "refine": 5}, False, [{"recall": 0.93}])
+    assert "its margin: lists 64, refine 5 comes closest" in tuned.shortfall(0.95)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 
 import h5py
@@ -70,7 +71,8 @@ def test_a_file_gives_its_shape_and_its_rows_block_by_block(tmp_path, name):
 
 
 @pytest.mark.parametrize("said, metric", [
-    ("angular", "cosine"), ("euclidean", "l2"), ("dot", "ip"), (b"dot", "ip"), ("hamming", None), (3, None),
+    ("angular", "cosine"), ("euclidean", "l2"), ("dot", "ip"), (b"dot", "ip"), ("cosine", "cosine"), ("hamming", "hamming"),
+    ("", None), (3, "3"),
 ])  # fmt: skip
 def test_an_hdf5_file_brings_its_queries_and_its_metric(tmp_path, said, metric):
     path = saved(tmp_path / "a.hdf5", {"train": FLOATS, "test": FLOATS[:2] + 1})
@@ -133,15 +135,15 @@ def test_a_ragged_file_is_refused_with_the_row(tmp_path):
     ("a.fvecs", struct.pack("<i", -1) + bytes(64), "its first record claims -1 dimensions"),
     ("a.fvecs", struct.pack("<i", 2**31 - 1) + bytes(64), "claims 2147483647 dimensions"),
     ("a.bvecs", b"\x93NUMPY\x01\x00" + bytes(64), "is no .bvecs file"),
-    ("a.npy", np.zeros(4, np.float32), "holds 4, not rows of vectors"),
-    ("a.npy", np.zeros((2, 2, 2), np.float32), "holds 2 × 2 × 2, not rows of vectors"),
+    ("a.npy", np.zeros(4, np.float32), "holds an array of the shape 4, not rows of vectors"),
+    ("a.npy", np.zeros((2, 2, 2), np.float32), "an array of the shape 2 × 2 × 2, not rows of vectors"),
     ("a.npy", np.float32(1), "a single number"),
     ("a.npy", np.zeros((0, 4), np.float32), "is empty"),
     ("a.npy", np.zeros((4, 4), np.int64), "values of type int64"),
     ("a.npy", np.zeros((4, 4), bool), "values of type bool"),
     ("a.npy", np.zeros((4, 4), np.complex64), "values of type complex64"),
     ("a.npy", np.array([["a", "b"]]), "values of type <U1"),
-    ("a.hdf5", {"train": np.zeros(4, np.float32)}, "holds 4, not rows"),
+    ("a.hdf5", {"train": np.zeros(4, np.float32)}, "the shape 4, not rows"),
     ("a.hdf5", {"train": np.zeros((4, 4), np.int32)}, "values of type int32"),
     ("a.hdf5", {"train": h5py.Empty("f4")}, "a single number"),
     ("a.hdf5", {"vectors": FLOATS}, "no data set 'train', only 'vectors'"),
@@ -171,8 +173,13 @@ def test_rows_that_an_hdf5_file_only_claims_are_refused(tmp_path):
 def test_a_wrong_name_or_no_file_is_refused(tmp_path):
     assert "suffix that is not known" in refusal(saved(tmp_path / "a.txt", b"1 2 3"))
     assert "there is no file" in refusal(tmp_path / "a.npy")
+    assert "there is no file" in refusal(tmp_path / "a.txt.zip")
+    assert "is a folder" in refusal(tmp_path)
     (tmp_path / "b.npy").mkdir()
-    assert "there is no file" in refusal(tmp_path / "b.npy")
+    assert "is a folder" in refusal(tmp_path / "b.npy")
+    os.mkfifo(tmp_path / "c.npy")
+    assert "there is no file" in refusal(tmp_path / "c.npy"), "a pipe would be waited for"
+    assert "cannot be read (File name too long)" in refusal(tmp_path / f"{'a' * 300}.npy")
     assert "cannot be read as HDF5" in refusal(saved(tmp_path / "a.fbin", xbin(FLOATS)).rename(tmp_path / "d.hdf5"))
     (tmp_path / "e.npy").write_bytes(xbin(FLOATS))
     assert "is no .npy file of vectors" in refusal(tmp_path / "e.npy")

@@ -60,9 +60,11 @@ def test_only_the_heavy_and_gpu_jobs_see_their_devices() -> None:
     assert JOBS["gpu"]["runs-on"][0] == "self-hosted"
     assert "pull_request" in JOBS["gpu"]["if"], "code of a stranger must not run on our own machine"
     assert "vars.HAS_GPU_RUNNER" in JOBS["gpu"]["if"], "without a runner the job would wait for a day"
-    assert "include/compose/gpu.txt" in commands("gpu")
-    swapped = commands("gpu").index("uninstall --yes faiss-cpu")
-    assert commands("gpu").index("make setup-ci") < swapped < commands("gpu").index("make test")
+    ran = commands("gpu")
+    assert ran.index("make setup-ci") < ran.index("make setup-gpu") < ran.index("make test")
+    assert "measure hybrid_ann --device gpu" in ran
+    recipe = (ROOT / "Makefile").read_text().partition("\nsetup-gpu:")[2]
+    assert 0 < recipe.index("uninstall --yes faiss-cpu") < recipe.index("include/compose/gpu.txt")
     for name, job in JOBS.items():
         assert name == "gpu" or job["runs-on"].startswith("ubuntu-")
         assert ("services" in job) == (name == "heavy")

@@ -29,24 +29,25 @@ def prepare(settings: Settings, device: Device, cache: Cache) -> dict[str, Any]:
     """Build what is missing: vectors, ground truth, and the indexes that the variants read.
 
     Raises:
-        Unavailable: on ``gpu``, when faiss sees no device.
+        Unavailable: on ``gpu``, when faiss or cupy sees no device, or no gated strategy runs there.
         NotMeasured: no gated strategy is installed.
         InputError: the user's data set cannot be used.
     """
     if device == "gpu":
-        raise _no_gpu()
-    missing = [strategies.unavailable(variant) for variant in settings.variants]
+        _see_gpu()
+    missing = [strategies.unavailable(variant, device) for variant in settings.variants]
     if all(missing):
-        raise NotMeasured("; ".join(str(error) for error in missing))
+        reason = "; ".join(str(error) for error in missing)
+        raise Unavailable(reason) if device == "gpu" else NotMeasured(reason)
     threads = _threads(settings)
     sources = data.prepare(cache, source=settings.source, threads=threads)
-    variants = [v for v in (*settings.variants, *settings.controls) if not strategies.unavailable(v)]
-    names = sorted({name for variant in variants for name in strategies.READS[variant]})
+    variants = [v for v in (*settings.variants, *settings.controls) if not strategies.unavailable(v, device)]
+    names = sorted({name for variant in variants for name in _reads(variant, device)})
     return {**sources, "indexes": {n: build_index(n, settings, sources["vectors"], threads, cache) for n in names}}
 
 
 def measure(settings: Settings, device: Device, prepared: dict[str, Any], samples: Path) -> list[Record]:
-    """One record per variant. A variant that fails is recorded as failed, and the next one is measured.
+    """One record per variant that is made for ``device``. One that fails is recorded as failed, and the next is measured.
 
     The strategies take turns, in the opposite order in every other process, so that a host that slows down meanwhile
     does not favour one of them.
@@ -56,10 +57,10 @@ def measure(settings: Settings, device: Device, prepared: dict[str, Any], sample
     """
     import numpy as np
 
-    variants = (*settings.variants, *settings.controls)
+    variants = [v for v in (*settings.variants, *settings.controls) if strategies.made_for(v, device)]
     found = [Evidence(_record(settings, device, prepared, variant, samples)) for variant in variants]
     for one in found:
-        if missing := strategies.unavailable(one.variant):
+        if missing := strategies.unavailable(one.variant, device):
             one.record.status, one.record.reason = "skipped", str(missing)
     for process, one in _turns(found, settings.processes):
         log.info("%s: process %d of %d", one.variant, process + 1, settings.processes)
@@ -93,6 +94,8 @@ def _one_by_one(settings: Settings, prepared: dict[str, Any], one: Evidence) -> 
         child = _child("time_strategy", prepared, one, request, threads=1)
         durations, recall = (np.load(Path(folder, f"{name}.npy")) for name in ("durations", "recall"))
     one.add_process(child.value, durations, recall, child.peak_rss_bytes)
+    if child.value["gpu"]:
+        one.record.detail["gpu"] = child.value["gpu"]
 
 
 def _open_loop(settings: Settings, prepared: dict[str, Any], one: Evidence) -> None:
@@ -113,11 +116,12 @@ def _throughput(settings: Settings, prepared: dict[str, Any], one: Evidence) -> 
 def _child(
     function: str, prepared: dict[str, Any], one: Evidence, request: dict[str, Any], *, threads: int
 ) -> ChildResult:
+    device = one.record.device
     request = request | {
-        "variant": one.variant, "setting": one.setting, "vectors": prepared["vectors"],
-        "indexes": {name: prepared["indexes"][name]["folder"] for name in strategies.READS[one.variant]},
+        "strategy": strategies.on(device, one.variant), "setting": one.setting, "vectors": prepared["vectors"],
+        "indexes": {name: prepared["indexes"][name]["folder"] for name in _reads(one.variant, device)},
     }  # fmt: skip
-    return run_child(f"nightgate.hybrid_ann.timed:{function}", request, threads=threads)
+    return run_child(f"nightgate.hybrid_ann.timed:{function}", request, threads=threads, device=device)
 
 
 def _record(settings: Settings, device: Device, prepared: dict[str, Any], variant: str, samples: Path) -> Record:
@@ -126,13 +130,14 @@ def _record(settings: Settings, device: Device, prepared: dict[str, Any], varian
         host=host.describe(),        settings=settings.model_dump(mode="json"), started_at=utc_now(),
         detail={"data": prepared["data"], "recall_target": settings.recall_target, "threads": 1},
     )  # fmt: skip
-    built = [prepared["indexes"][name] for name in strategies.READS[variant] if name in prepared["indexes"]]
+    reads = _reads(variant, device)
+    built = [prepared["indexes"][name] for name in reads if name in prepared["indexes"]]
     if built:
         record.add("build_seconds", sum(index["build_seconds"] for index in built))
         record.add("build_peak_rss_bytes", max(index["build_peak_rss_bytes"] for index in built))
         record.add("index_bytes", sum(index["bytes"] for index in built))
         facts = [{key: value for key, value in index.items() if key != "folder"} for index in built]
-        record.detail["index"] = dict(zip(strategies.READS[variant], facts, strict=True))
+        record.detail["index"] = dict(zip(reads, facts, strict=True))
     return record
 
 
@@ -140,9 +145,12 @@ def _threads(settings: Settings) -> int:
     return settings.threads or len(os.sched_getaffinity(0))
 
 
-def _no_gpu() -> Unavailable:
+def _reads(variant: str, device: Device) -> tuple[str, ...]:
+    return strategies.READS[strategies.on(device, variant)]
+
+
+def _see_gpu() -> None:
+    """Raise `Unavailable` when the driver, faiss or cupy sees no device."""
     if host.gpu_name() is None:
-        return Unavailable("this host has no NVIDIA device")
-    return Unavailable(
-        f"the hybrid has no GPU path yet, so {host.gpu_name()} stays idle", "measure it on the cpu device"
-    )
+        raise Unavailable("this host has no NVIDIA device")
+    run_child("nightgate.hybrid_ann.timed:see_gpu", {}, threads=1, device="gpu")

@@ -52,8 +52,10 @@ class Evidence:
     def add_throughput(self, answer: dict[str, Any], *, threads: int, batch: int) -> None:
         import numpy as np
 
-        _, n, bounds = estimates.mean(np.array(answer["per_second"]))
-        self.record.add("throughput_qps", answer["mean"], n, bounds)
+        # every pass is the same work, so their seconds are averaged: the mean of their rates would make light of slow ones
+        seconds, n, bounds = estimates.mean(1 / np.array(answer["per_second"]))
+        interval = (1 / bounds[1], 1 / bounds[0]) if bounds and bounds[0] > 0 else None
+        self.record.add("throughput_qps", 1 / seconds, n, interval)
         self.record.detail["throughput"] = {"threads": threads, "batch": batch}
 
     def add_open_loop(self, answer: dict[str, Any], latencies: Any, *, rate: float, seconds: float) -> None:
@@ -76,11 +78,11 @@ class Evidence:
             record.samples = None
             return {}
         durations, recall, first = np.concatenate(self._durations), self._recall, self._answers[0]
-        record.add("recall_at_100", *estimates.mean(recall))
+        record.add("recall_at_100", *_share(recall))
         record.add("recall_p5", float(np.quantile(recall, 0.05)), n=len(recall))
         bucket = buckets(hardness)
         for number, name in enumerate(BUCKETS):
-            record.add(f"recall_{name}", *estimates.mean(recall[bucket == number]))
+            record.add(f"recall_{name}", *_share(recall[bucket == number]))
         for name, q in _LATENCIES:
             record.add(f"latency_{name}", *estimates.quantile(durations / 1e9, q, independent=durations.shape[1]))
         record.add("qps", 1e9 / float(durations.mean()), n=durations.size)
@@ -94,3 +96,9 @@ class Evidence:
             "versions": first["versions"],
         }  # fmt: skip
         return {"durations_ns": durations, "recall": recall, **self._raw}
+
+
+def _share(values: Any) -> estimates.Estimate:
+    """The mean of shares, whose interval ends where shares do."""
+    value, n, bounds = estimates.mean(values)
+    return value, n, bounds and (max(0.0, bounds[0]), min(1.0, bounds[1]))

@@ -23,21 +23,19 @@ def build_index(name: str, settings: Settings, vectors: str, threads: int, cache
         ``folder``; ``bytes`` on disk; ``build_seconds`` and ``build_peak_rss_bytes`` of both steps; what the builder
         tells of it.
     """
-    parameters: dict[str, Any] = {"threads": threads}
-    staged = hasattr(strategies.builder(name), "train")
-    if not staged:
-        parameters |= {"m": settings.hnsw_m, "ef_construction": settings.hnsw_ef_construction}
-    # the folder of the vectors bears their digest
-    request = {"index": name, "vectors": vectors, "parameters": parameters}
-    trained = _made(cache, "train", f"{name}-trained", request) if staged else None
-    made = _made(cache, "build", name, request | {"trained": trained and trained["folder"]})
-    if trained:
-        made |= {
-            **{key: trained[key] for key in trained if key not in made},
-            "build_seconds": trained["build_seconds"] + made["build_seconds"],
-            "build_peak_rss_bytes": max(trained["build_peak_rss_bytes"], made["build_peak_rss_bytes"]),
-        }
-    return made
+    # the folders that are named bear the digest of what is in them
+    request: dict[str, Any] = {"index": name, "vectors": vectors, "trained": None, "parameters": {"threads": threads}}
+    if not hasattr(strategies.builder(name), "train"):
+        request["parameters"] |= {"m": settings.hnsw_m, "ef_construction": settings.hnsw_ef_construction}
+        return _made(cache, "build", name, request)
+    lists = request["parameters"] | {"rows_per_list": settings.rows_per_list}
+    trained = _made(cache, "train", f"{name}-trained", request | {"parameters": lists})
+    made = _made(cache, "build", name, request | {"trained": trained["folder"]})
+    return {
+        **trained, **made,
+        "build_seconds": trained["build_seconds"] + made["build_seconds"],
+        "build_peak_rss_bytes": max(trained["build_peak_rss_bytes"], made["build_peak_rss_bytes"]),
+    }  # fmt: skip
 
 
 def _made(cache: Cache, function: str, kind: str, request: dict[str, Any]) -> dict[str, Any]:

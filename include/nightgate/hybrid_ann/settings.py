@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
-from nightgate.errors import InputError
 from nightgate.suite import BenchmarkSettings, Needs
 from nightgate.vectors import own
 from nightgate.vectors.metric import Metric
@@ -64,8 +63,8 @@ class Settings(BenchmarkSettings):
         description="Decides the synthetic vectors, and which rows are held out.",
     )
     queries: int = Field(
-        default=200, ge=60, le=100_000, title="Queries",
-        description="Distinct measured queries; the tuning uses others.",
+        default=200, ge=100, le=100_000, title="Queries",
+        description="Distinct measured queries; the tuning uses others. Fewer than 100 give P95 no interval.",
     )  # fmt: skip
     passes: int = Field(
         default=3, ge=1, le=50, title="Passes", description="Timed passes over the queries in each process."
@@ -96,6 +95,10 @@ class Settings(BenchmarkSettings):
         default=None, ge=1, le=256, title="Threads",
         description="To build with, and for the throughput; empty means all cores. Timed queries always run on one.",
     )  # fmt: skip
+    rows_per_list: int = Field(
+        default=128, ge=16, le=100_000, title="Rows per list",
+        description="Of the inverted file, on average: fewer leave less to scan and more to route.",
+    )  # fmt: skip
     hnsw_m: int = Field(default=16, ge=4, le=64, title="HNSW M", description="Links per vector of the graphs.")
     hnsw_ef_construction: int = Field(
         default=100, ge=16, le=2000, title="HNSW efConstruction", description="Effort with which the graphs are built."
@@ -104,19 +107,19 @@ class Settings(BenchmarkSettings):
     @field_validator("dataset", "queries_file")
     @classmethod
     def _absolute(cls, path: str | None) -> str | None:
-        return str(Path(path).expanduser().absolute()) if path else None
+        try:
+            return str(Path(path).expanduser().absolute()) if path else None
+        except RuntimeError as error:  # of a user that there is not
+            raise ValueError(str(error)) from None
 
     @model_validator(mode="after")
-    def _the_files_fit(self) -> Settings:
-        if self.dataset is None:
-            for name in ("queries_file", "metric", "dataset_rows"):
-                if getattr(self, name) is not None:
-                    raise ValueError(f"{name} belongs to a data set of yours, and dataset is not set")
-            return self
-        try:
-            own.inspect(self._own())
-        except InputError as error:
-            raise ValueError(str(error)) from None
+    def _has_a_data_set(self) -> Settings:
+        for name in ("queries_file", "metric", "dataset_rows"):
+            if self.dataset is None and getattr(self, name) is not None:
+                raise ValueError(
+                    f"{name} belongs to a data set of yours, and dataset is not set. "
+                    f"Next step: set it as well, or leave {name} out"
+                )
         return self
 
     @property
@@ -126,6 +129,11 @@ class Settings(BenchmarkSettings):
         return Synthetic(self.rows, self.dim, self.queries, self.seed, self.hardness)
 
     def needs(self) -> Needs:
+        """As of every benchmark; here the user's files are looked at, which must be whole before the run and not after.
+
+        Raises:
+            InputError: as `own.inspect`.
+        """
         rows, dim = self.rows, self.dim
         if self.dataset:
             plan = own.inspect(self._own())

@@ -1,4 +1,4 @@
-"""What runs in the child processes: build an index, time one strategy, put it under load."""
+"""What runs in the child processes: look for the GPU, build an index, time one strategy, put it under load."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from nightgate.hybrid_ann import strategies
 from nightgate.hybrid_ann.settings import K
+from nightgate.hybrid_ann.strategies.hybrid_gpu import see_device
 from nightgate.measure.clock import time_calls
 from nightgate.measure.load import closed_loop, open_loop
 from nightgate.vectors import recall, tuning
@@ -19,6 +20,11 @@ log = logging.getLogger(__name__)
 
 _WHOLE_CURVE_TO = 0.995
 _TUNING_WARMUP = 50
+
+
+def see_gpu(request: dict[str, Any]) -> dict[str, Any]:
+    """See `hybrid_gpu.see_device`; in a child, so that the parent loads no CUDA library."""
+    return see_device()
 
 
 def train(request: dict[str, Any]) -> dict[str, Any]:
@@ -41,8 +47,8 @@ def time_strategy(request: dict[str, Any]) -> dict[str, Any]:
     """Tune the strategy (unless ``setting`` is given), then time every query alone, ``passes`` times over.
 
     Saves ``durations`` (int64 ns, (passes, queries)) and ``recall`` (float64, (queries,)) as ``.npy`` beside each
-    other in ``request["folder"]``; returns the setting, the curve, the first query's time, and what the stages take
-    and lose.
+    other in ``request["folder"]``; returns the setting, the curve, the first query's time, what the stages take and
+    lose, and of a strategy on a GPU which one.
     """
     import faiss
     import numpy as np
@@ -68,7 +74,8 @@ def time_strategy(request: dict[str, Any]) -> dict[str, Any]:
     np.save(Path(request["folder"], "durations.npy"), durations)
     np.save(Path(request["folder"], "recall.npy"), recall.per_query(found, truth, data.base, queries, K, data.metric))
     versions = {"faiss": faiss.__version__, "nmslib": version("nmslib"), "numpy": np.__version__}
-    return answer | {"stages": _stages(strategy, queries, truth.ids[:, :K]), "versions": versions}
+    gpu = getattr(strategy, "gpu", None)
+    return answer | {"stages": _stages(strategy, queries, truth.ids[:, :K]), "versions": versions, "gpu": gpu}
 
 
 def open_loop_latency(request: dict[str, Any]) -> dict[str, Any]:
@@ -113,7 +120,7 @@ def _open(request: dict[str, Any]) -> tuple[Dataset, Any]:
     data = open_dataset(Path(request["vectors"]))
     float(data.base[:, 0].sum())  # touch every page once, so that no query pays for reading the file
     indexes = {name: Path(folder) for name, folder in request["indexes"].items()}
-    return data, strategies.load(request["variant"], indexes, data.base, data.metric)
+    return data, strategies.load(request["strategy"], indexes, data.base, data.metric)
 
 
 def _tune(strategy: Any, data: Dataset, truth: Any, request: dict[str, Any]) -> tuning.Tuned:

@@ -118,6 +118,7 @@ def _peak_rss() -> int:
 def _main(target: str, inbox: str, outbox: str, parent: str) -> None:
     # die with the parent, also when it is killed before it could tell us
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its child
     if os.getppid() != int(parent):
         sys.exit(1)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)

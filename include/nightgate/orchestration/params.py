@@ -10,6 +10,7 @@ from nightgate import benchmarks, paths
 from nightgate.suite import DEVICES, SCALES, Suite, load_suite
 
 _GENERAL, _ENGINES, _OTHER = "What to run", "Engines", "Anything else"
+_BOUNDS = ("minimum", "exclusiveMinimum", "maximum", "multipleOf", "minLength")
 
 
 def trigger_params() -> dict[str, Param]:
@@ -77,7 +78,7 @@ def _setting_params(name: str, suites: dict[str, Suite]) -> dict[str, Param]:
         kind = next((k for k in ("integer", "number", "string") if k in kinds), None)
         if kind is None:
             continue  # lists are chosen by name: the engines above, the rest through "set"
-        bounds = {k: v for k, v in kinds[kind].items() if k in ("minimum", "maximum", "multipleOf", "minLength")}
+        bounds = {k: v for k, v in kinds[kind].items() if k in _BOUNDS}
         values = {scale: getattr(suite.settings[name], key) for scale, suite in suites.items()}
         found[f"{name}.{key}"] = Param(
             None,
@@ -86,14 +87,21 @@ def _setting_params(name: str, suites: dict[str, Suite]) -> dict[str, Param]:
             section=name,
             description=" ".join(filter(None, (facts["description"], _range(bounds), _says(values)))),
             **bounds,
+            **_options(kinds[kind].get("enum")),
         )
     return found
 
 
+def _options(valid: list[str] | None) -> dict[str, Any]:
+    """What makes a field a choice, with an entry for an empty field."""
+    return {"enum": [*valid, None], "values_display": {"null": "as the suite has it"}} if valid else {}
+
+
 def _range(bounds: dict[str, Any]) -> str:
-    if "minimum" not in bounds or "maximum" not in bounds:
-        return ""
-    return f"From {_shown(bounds['minimum'])} to {_shown(bounds['maximum'])}."
+    lowest = f"From {_shown(bounds['minimum'])}" if "minimum" in bounds else ""
+    if "exclusiveMinimum" in bounds:
+        lowest = f"Above {_shown(bounds['exclusiveMinimum'])},"
+    return f"{lowest} to {_shown(bounds['maximum'])}." if lowest and "maximum" in bounds else ""
 
 
 def _says(values: dict[str, Any]) -> str:
@@ -105,4 +113,6 @@ def _says(values: dict[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return f"{value:,}" if isinstance(value, int) else str(value)

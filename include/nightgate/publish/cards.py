@@ -105,10 +105,16 @@ def _data(records: list[Record]) -> str:
     """What the vectors were, and how hard: one sentence, empty when nothing is known."""
     known = next((data for record in records if isinstance(data := record.detail.get("data"), Mapping)), {})
     parts = []
+    if "file" in known:
+        parts.append(" with the queries of ".join(str(known[key]) for key in ("file", "queries_file") if key in known))
     if "rows" in known and "dim" in known:
         parts.append(f"{known['rows']:,} × {known['dim']:,} vectors")
     if "metric" in known:
         parts.append(str(known["metric"]))
+    if held_out := sum((known.get("held_out") or {}).values()):
+        parts.append(f"{held_out:,} more held out as queries")
+    if repeated := known.get("queries_in_base"):
+        parts.append(f"{repeated:,} of the measured queries also stand in the base")
     if "local_dimension" in known:
         parts.append(f"local dimension {_or_infinite(known['local_dimension'], 1)}")
     if contrast := known.get("relative_contrast"):

@@ -35,7 +35,7 @@ EXIT_OF_STATE = {"pass": EXIT_PASS, "breach": EXIT_BREACH}
 def figures(records: Iterable[Record]) -> Group:
     """A table per benchmark and device, one row per variant: its headline metrics with their 95 % intervals.
 
-    What was skipped or failed stands below, with the reason.
+    Below stands what is to be known of a measurement, and what was skipped or failed, with the reason.
     """
     parts: list[RenderableType] = []
     for (benchmark, device), group in _grouped(records).items():
@@ -44,6 +44,7 @@ def figures(records: Iterable[Record]) -> Group:
         names = [n for n in HEADLINES.get(benchmark, ()) if any(n in record.metrics for record in measured)]
         if measured:
             parts += [_heading(f"{title}, with 95 % intervals"), _Fitting(partial(_figures, names, measured))]
+        parts += [Text(f"{record.variant}: {record.reason}", style="yellow") for record in measured if record.reason]
         absent: dict[tuple[str, str], list[str]] = {}
         for record in group:
             if record.status != "measured":
@@ -111,7 +112,8 @@ def _figures(names: list[str], records: list[Record], between: str) -> Table:
         table.add_column(short_title(name).replace(" ", between), justify="right", no_wrap=True)
     for record in records:
         cells = [with_interval(record.metrics[n]) if n in record.metrics else "" for n in names]
-        table.add_row(record.variant, *(_parted(cell, between) for cell in cells))
+        name = record.variant.replace("_", "_\n", 1) if between == "\n" else record.variant
+        table.add_row(name, *(_parted(cell, between) for cell in cells))
     return table
 
 
@@ -124,7 +126,8 @@ def _verdicts(rows: list[tuple[Record, Objective]], between: str) -> Table:
     table.add_column("verdict")
     for record, objective in rows:
         metric = record.metrics.get(objective.metric)
-        said = objective.verdict if metric else f"{objective.verdict}: {objective.reason}"
+        known = metric and objective.reason == record.reason  # it stands below the figures
+        said = objective.verdict if known or not objective.reason else f"{objective.verdict}: {objective.reason}"
         table.add_row(
             benchmark_title(record.benchmark), f"{record.variant} on {record.device}", short_title(objective.metric),
             _parted(with_interval(metric), between) if metric else "", limit_text(objective),

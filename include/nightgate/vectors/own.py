@@ -47,8 +47,8 @@ def inspect(source: Own) -> Inspected:
     metric = source.metric or files.metric_of(Path(source.path))
     if metric not in METRICS:
         raise InputError(
-            f"{source.path} does not say how its vectors are compared" if metric is None
-            else f"metric {metric!r} is not known",
+            f"{source.path} does not say how its vectors are to be compared" if metric is None
+            else f"the vectors of {source.path} are to be compared by {metric!r}, which is not known",
             f"set the metric to one of {', '.join(METRICS)}",
         )  # fmt: skip
     if asked is not None and asked.shape[1] != base.shape[1]:
@@ -64,10 +64,11 @@ def inspect(source: Own) -> Inspected:
     rows = min(base.shape[0] - missing, source.rows or base.shape[0])
     if rows < source.least_rows:
         taken = f", of which {missing} are needed as queries" if missing else ""
+        found = f"{rows} are to be used" if rows == source.rows else f"it holds {base.shape[0]}{taken}"
         raise InputError(
-            f"{source.path} has too few vectors: {source.rows or base.shape[0]} are to be used{taken}, and "
-            f"{source.least_rows} must be left to search", "use more of them, or fewer queries",
-        )  # fmt: skip
+            f"{source.path} has too few vectors: {found}, and {source.least_rows} must be left to search",
+            "use more of them, or fewer queries",
+        )
     return Inspected(rows, base.shape[1], metric, held_out)
 
 

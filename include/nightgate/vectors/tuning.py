@@ -27,7 +27,7 @@ class Tuned:
         if self.reached:
             return None
         best = max(point["recall"] for point in self.curve)
-        return f"no setting reaches recall {target:g} with its margin: {self.setting} comes closest, with {best:.3f}"
+        return f"no setting reaches recall {target:g} with its margin: {_said(self.setting)} comes closest, with {best:.3f}"
 
 
 def cheapest(
@@ -50,7 +50,7 @@ def cheapest(
     for setting in settings:
         point = {"setting": setting, **measure(setting)}
         curve.append(point)
-        log.info("tuning: %s gives recall %.3f", setting, point["recall"])
+        log.info("tuning: %s gives recall %.3f", _said(setting), point["recall"])
         if chosen is None and point["recall"] >= target + margin:
             chosen = setting
         if chosen is not None and point["recall"] >= whole_curve_to:
@@ -59,3 +59,9 @@ def cheapest(
         return Tuned(chosen, True, curve)
     best = max(curve, key=lambda point: point["recall"])
     return Tuned(best["setting"], False, curve)
+
+
+def _said(setting: Any) -> str:
+    return (
+        ", ".join(f"{name} {value}" for name, value in setting.items()) if isinstance(setting, dict) else str(setting)
+    )

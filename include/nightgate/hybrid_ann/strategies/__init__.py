@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightgate.errors import Unavailable
+from nightgate.record import Device
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 READS: dict[str, tuple[str, ...]] = {
     "hybrid": ("ivfpq",),
+    "hybrid_gpu": ("ivfpq_gpu",),
     "hybrid_seeded": ("ivfpq", "hnsw"),
     "ivfpq_refine": ("ivfpq",),
     "hnsw": ("hnsw",),
@@ -31,17 +33,30 @@ READS: dict[str, tuple[str, ...]] = {
 
 _MODULES = {
     "hybrid_seeded": "hybrid_seeded", "hnsw": "nmslib_hnsw", "hnswlib": "hnswlib_hnsw", "usearch": "usearch_hnsw",
-    "ivfpq": "ivfpq_index",
+    "ivfpq": "ivfpq_index", "ivfpq_gpu": "hybrid_gpu",
 }  # fmt: skip
+_ON_GPU = {"hybrid": "hybrid_gpu"}
 _PACKAGES = {"hnsw": "nmslib", "hybrid_seeded": "nmslib", "hnswlib": "hnswlib", "usearch": "usearch"}
 
 
-def unavailable(strategy: str) -> Unavailable | None:
-    """Why ``strategy`` cannot be measured here, or None."""
-    package = _PACKAGES.get(strategy)
+def made_for(variant: str, device: Device) -> bool:
+    """Whether ``variant`` can run on such a device at all, installed or not."""
+    return device == "cpu" or variant in _ON_GPU
+
+
+def on(device: Device, variant: str) -> str:
+    """The strategy that is measured for ``variant`` on ``device``."""
+    return _ON_GPU[variant] if device == "gpu" else variant
+
+
+def unavailable(variant: str, device: Device) -> Unavailable | None:
+    """Why ``variant`` cannot be measured here on ``device``, or None. Whether there is such a device is not asked."""
+    if not made_for(variant, device):
+        return Unavailable(f"{variant} does not run on a {device}")
+    package = _PACKAGES.get(variant)
     if package is None or find_spec(package):
         return None
-    return Unavailable(f"{strategy} needs the package {package}", f"install it: pip install {package}")
+    return Unavailable(f"{variant} needs the package {package}", f"install it: pip install {package}")
 
 
 def builder(index: str) -> Any:

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 # (lists to scan, candidates per neighbour): both grow together, since more lists bring more that the codes cannot order
 STEPS = (
-    (4, 3), (8, 3), (12, 4), (16, 4), (24, 5), (32, 5), (48, 6), (64, 6), (96, 8), (128, 8), (192, 10), (256, 10),
+    (4, 4), (8, 4), (12, 4), (16, 4), (24, 5), (32, 5), (48, 6), (64, 6), (96, 8), (128, 8), (192, 10), (256, 10),
     (384, 12), (512, 12), (768, 16), (1024, 16),
 )  # fmt: skip
-_SPARE_EF = 16  # of the router beyond the lists it is asked for
+_EF_PER_LIST = 1.5  # of the router: asked for no more than it needs, it misses lists that then cost more to make up for
 
 
 class Strategy:
@@ -39,7 +39,7 @@ class Strategy:
 
     def tune(self, setting: Setting) -> None:
         self._index.nprobe, self._refine = setting["lists"], setting["refine"]
-        self._router.hnsw.efSearch = setting["lists"] + _SPARE_EF
+        self._router.hnsw.efSearch = round(setting["lists"] * _EF_PER_LIST)
 
     def search(self, query: np.ndarray, k: int) -> np.ndarray:
         return self.rerank(query, self.scan(query, self.route(query), k), k)

@@ -14,7 +14,6 @@ from nightgate.hybrid_ann.strategies.centroids import assigner, two_level
 if TYPE_CHECKING:
     import numpy as np
 
-ROWS_PER_LIST = 128  # few rows to scan per list; with half as many, routing costs more than scanning saves
 _MOST_LISTS = 65_536
 _SAMPLE_PER_LIST = 40  # faiss asks for 39 training vectors per centroid
 _SAMPLE_FOR_CODES = 20_000
@@ -24,19 +23,31 @@ _BLOCK = 100_000
 _INDEX, _TRAINED, _ASSIGNER, _LIST_OF = "ivfpq.faiss", "trained.faiss", "assigner.faiss", "list-of.npy"
 
 
-def lists_for(rows: int) -> int:
-    """The power of two nearest to a list for every 128 rows, at least 16."""
-    return min(_MOST_LISTS, max(16, 2 ** round(math.log2(rows / ROWS_PER_LIST))))
+def lists_for(rows: int, rows_per_list: int) -> int:
+    """The power of two nearest to ``rows / rows_per_list``, from 16 to 65,536."""
+    return min(_MOST_LISTS, max(16, 2 ** round(math.log2(rows / rows_per_list))))
 
 
-def train(folder: Path, base: np.ndarray, metric: str, *, threads: int) -> dict[str, Any]:
-    """Find the centroids, the graph over them and the codebooks from a sample of ``base`` (rows, dim) float32."""
+def train(
+    folder: Path,
+    base: np.ndarray,
+    metric: str,
+    *,
+    threads: int,
+    rows_per_list: int,
+    codes: int | None = None,
+    bits: int = 4,
+) -> dict[str, Any]:
+    """Find the centroids, the graph over them and the codebooks from a sample of ``base`` (rows, dim) float32.
+
+    A vector is put into ``codes`` codes of ``bits`` bits; when None, of two dimensions each.
+    """
     import faiss
     import numpy as np
 
     faiss.omp_set_num_threads(threads)
     rows, dim = base.shape
-    lists = lists_for(rows)
+    lists = lists_for(rows, rows_per_list)
     order = np.random.default_rng(1).permutation(rows)
     centroids = two_level(base[np.sort(order[: lists * _SAMPLE_PER_LIST])], lists, metric)
     kind = faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_INNER_PRODUCT
@@ -44,17 +55,19 @@ def train(folder: Path, base: np.ndarray, metric: str, *, threads: int) -> dict[
     router.hnsw.efConstruction = _ROUTER_EF_CONSTRUCTION
     router.add(centroids)
     # two dimensions a code, 4 bits each: what the registers of a fast scan hold (André et al., ICMR 2017)
-    codes = dim // 2 if dim % 2 == 0 else dim
-    index = faiss.IndexIVFPQ(router, dim, len(centroids), codes, 4, kind)
+    codes = codes or (dim // 2 if dim % 2 == 0 else dim)
+    index = faiss.IndexIVFPQ(router, dim, len(centroids), codes, bits, kind)
     index.pq.cp.seed = 1
     index.train(base[np.sort(order[:_SAMPLE_FOR_CODES])])
     faiss.write_index(index, str(folder / _TRAINED))
     faiss.write_index(assigner(centroids, metric), str(folder / _ASSIGNER))
-    return {"lists": len(centroids), "pq": f"PQ{codes}x4fs"}
+    return {"lists": len(centroids), "pq": f"PQ{codes}x{bits}" + "fs" * (bits == 4)}
 
 
-def build(folder: Path, base: np.ndarray, metric: str, *, trained: Path, threads: int) -> dict[str, Any]:
-    """Add every vector of ``base`` to what `train` left in ``trained``."""
+def build(
+    folder: Path, base: np.ndarray, metric: str, *, trained: Path, threads: int, fast_scan: bool = True
+) -> dict[str, Any]:
+    """Add every vector of ``base`` to what `train` left in ``trained``; ``fast_scan`` asks for codes of 4 bits."""
     import faiss
     import numpy as np
     from faiss.contrib.ivf_tools import add_preassigned
@@ -67,7 +80,9 @@ def build(folder: Path, base: np.ndarray, metric: str, *, trained: Path, threads
         lists = nearest.search(block, 1)[1][:, 0]
         add_preassigned(index, block, lists)
         list_of[start : start + len(block)] = lists
-    faiss.write_index(faiss.IndexIVFPQFastScan(index), str(folder / _INDEX))  # the same codes, laid out for registers
+    if fast_scan:
+        index = faiss.IndexIVFPQFastScan(index)  # the same codes, laid out for registers
+    faiss.write_index(index, str(folder / _INDEX))
     np.save(folder / _LIST_OF, list_of)
     return {}
 

@@ -21,7 +21,7 @@ def build(folder: Path, base: np.ndarray, metric: str, *, m: int, ef_constructio
     graph = _new_graph()
     graph.addDataPointBatch(_equally_long(base) if metric == "ip" else base)
     graph.createIndex({"M": m, "efConstruction": ef_construction, "indexThreadQty": threads, "post": 0})
-    graph.saveIndex(str(folder / _FILE), save_data=True)
+    graph.saveIndex(str(folder / _FILE), save_data=False)  # its copy of the vectors is in the graph already
     return {"m": m, "ef_construction": ef_construction}
 
 
@@ -32,7 +32,7 @@ class Strategy:
 
     def __init__(self, folder: Path, base: np.ndarray, metric: str) -> None:
         self._graph, self._lift = _new_graph(), metric == "ip"
-        self._graph.loadIndex(str(folder / _FILE), load_data=True)
+        self._graph.loadIndex(str(folder / _FILE), load_data=False)
 
     def tune(self, setting: dict[str, int]) -> None:
         self._graph.setQueryTimeParams({"efSearch": setting["efSearch"]})

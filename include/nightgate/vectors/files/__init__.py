@@ -22,15 +22,17 @@ def open_vectors(path: Path) -> Rows:
     Raises:
         InputError: it is not there, its suffix is not known, or it is not what the suffix says.
     """
-    opener = _OPENERS.get(path.suffix.lower())
-    if opener is None:
-        raise InputError(f"{path} has a suffix that is not known", f"name one of {', '.join(sorted(_OPENERS))}")
-    if not path.is_file():
-        raise InputError(f"there is no file {path}", "check the path")
     try:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder", "name a file in it")
+        if not path.is_file():
+            raise InputError(f"there is no file {path}", "check the path")
+        opener = _OPENERS.get(path.suffix.lower())
+        if opener is None:
+            raise InputError(f"{path} has a suffix that is not known", f"name one of {', '.join(sorted(_OPENERS))}")
         return opener(path)
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror})", "check its permissions") from error
+        raise InputError(f"{path} cannot be read ({error.strerror})", "check the path and who may read it") from error
 
 
 def open_queries(path: Path) -> Rows | None:
@@ -39,5 +41,5 @@ def open_queries(path: Path) -> Rows | None:
 
 
 def metric_of(path: Path) -> str | None:
-    """The metric that the file itself names; only an HDF5 file does."""
+    """The metric that the file itself names, known or not; only an HDF5 file does."""
     return hdf5.metric(path) if path.suffix.lower() in hdf5.SUFFIXES else None

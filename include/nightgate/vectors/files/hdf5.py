@@ -61,7 +61,7 @@ def _checked(path: Path, file: h5py.File, part: str) -> h5py.Dataset:
 
 
 def metric(path: Path) -> str | None:
-    """By which metric the file says that its vectors are compared; None when it says nothing of use.
+    """By which metric the file says that its vectors are compared, by our name if it has one; None if it says nothing.
 
     A process of its own reads the attribute: on a damaged heap of strings the HDF5 library never comes back (issue 1707
     of HDFGroup/hdf5), and nothing in this process could end that.
@@ -78,7 +78,8 @@ def metric(path: Path) -> str | None:
             f"{path} cannot be read as HDF5: reading its attribute 'distance' crashed or found no end",
             "fetch or write the file again, or set the metric, which makes the attribute needless",
         ) from error
-    return _METRICS.get(answer.value["distance"])
+    said = answer.value["distance"]
+    return _METRICS.get(said, said) or None
 
 
 def read_distance(request: dict[str, Any]) -> dict[str, Any]:
