@@ -129,7 +129,7 @@ def built(metric, folder, dim=24):
         base /= np.linalg.norm(base, axis=1, keepdims=True)
     for name in ("trained", "index"):
         (folder / name).mkdir()
-    hybrid_gpu.train(folder / "trained", base, metric, threads=1)
+    hybrid_gpu.train(folder / "trained", base, metric, threads=1, rows_per_list=128)
     hybrid_gpu.build(folder / "index", base, metric, trained=folder / "trained", threads=1)
     strategy = hybrid_gpu.Strategy(folder / "index", base, metric)
     strategy.tune({"lists": 24, "refine": 16})

@@ -51,7 +51,9 @@ def train(
     order = np.random.default_rng(1).permutation(rows)
     centroids = two_level(base[np.sort(order[: lists * _SAMPLE_PER_LIST])], lists, metric)
     kind = faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_INNER_PRODUCT
-    router = faiss.IndexHNSWFlat(dim, _ROUTER_M, kind)
+    # in half precision a centroid takes half the memory traffic, and the same lists are found
+    router = faiss.IndexHNSWSQ(dim, faiss.ScalarQuantizer.QT_fp16, _ROUTER_M, kind)
+    router.train(centroids)
     router.hnsw.efConstruction = _ROUTER_EF_CONSTRUCTION
     router.add(centroids)
     # two dimensions a code, 4 bits each: what the registers of a fast scan hold (André et al., ICMR 2017)
@@ -88,7 +90,7 @@ def build(
 
 
 def open_index(folder: Path) -> tuple[Any, Any]:
-    """The IVFPQ index and its router, the `faiss.IndexHNSWFlat` over the centroids."""
+    """The IVFPQ index and its router, the `faiss.IndexHNSWSQ` over the centroids."""
     import faiss
 
     index = faiss.read_index(str(folder / _INDEX))
