@@ -17,7 +17,10 @@ from nightgate.results import files
 def plan(tmp_path, monkeypatch):
     monkeypatch.setenv("NIGHTGATE_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("NIGHTGATE_HOME", str(tmp_path / "home"))
-    return steps.preflight("a-run", dag_id="test", scale="smoke", only=["hybrid_ann"], devices=["cpu"])
+    controls = {"hybrid_ann.controls": ["hnsw", "ivfpq_refine"]}
+    return steps.preflight(
+        "a-run", dag_id="test", scale="smoke", only=["hybrid_ann"], devices=["cpu"], overrides=controls
+    )
 
 
 @pytest.fixture
