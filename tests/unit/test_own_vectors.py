@@ -160,7 +160,9 @@ def test_a_zero_vector_has_distances_and_products(tmp_path):
     array = vectors(1000)
     array[777] = 0
     for metric in ("l2", "ip"):
-        written(tmp_path / "a", source(saved(tmp_path / "a.npy", array), metric=metric))
+        _, dataset = written(tmp_path / "a", source(saved(tmp_path / "a.npy", array), metric=metric))
+        everything = np.concatenate([dataset.base, dataset.queries, dataset.tuning, dataset.warmup])
+        assert (~everything.any(axis=1)).sum() == 1
 
 
 def test_what_cannot_be_measured_is_refused_at_once(tmp_path):

@@ -32,7 +32,7 @@ READS: dict[str, tuple[str, ...]] = {
 """Strategy → the indexes it reads."""
 
 _MODULES = {
-    "hybrid_seeded": "hybrid_seeded", "hnsw": "nmslib_hnsw", "hnswlib": "hnswlib_hnsw", "usearch": "usearch_hnsw",
+    "hnsw": "nmslib_hnsw", "hnswlib": "hnswlib_hnsw", "usearch": "usearch_hnsw",
     "ivfpq": "ivfpq_index", "ivfpq_gpu": "hybrid_gpu",
 }  # fmt: skip
 _ON_GPU = {"hybrid": "hybrid_gpu"}
