@@ -57,7 +57,7 @@ test-heavy: setup-ci ## the benchmarks at full scale; fails when an objective do
 ratios: setup-ci ## the speed ratios of transcription, on a quiet machine (about five minutes)
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/transcription_ratios.py
 
-ratios-hybrid: setup-ci ## the hybrid beside its controls and peers at full scale (about 35 minutes, then 5)
+ratios-hybrid: setup-ci ## the hybrid beside its controls and peers at full scale (about 25 minutes, then 4)
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/hybrid_ann_ratios.py
 
 setup-gpu: setup ## faiss-gpu in place of faiss-cpu, cupy, and pywhispercpp for CUDA (needs nvcc)

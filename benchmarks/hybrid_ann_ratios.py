@@ -1,7 +1,7 @@
 """The hybrid beside its controls and peers at full scale, as ratios of one run on one quiet host.
 
-`make ratios-hybrid` takes about 35 minutes, nearly all of it to build the four graphs (1 M × 256); they are kept in
-NIGHTGATE_HOME, so the next time takes five. Every strategy is taken at its cheapest setting that reaches recall@100
+`make ratios-hybrid` takes about 25 minutes, nearly all of it to build the three graphs over all vectors (1 M × 256); they are
+kept in NIGHTGATE_HOME, so the next time takes four. Every strategy is taken at its cheapest setting that reaches recall@100
 0.95.
 """
 

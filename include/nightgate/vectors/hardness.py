@@ -92,9 +92,8 @@ def per_query(dataset: Dataset, truth: Truth) -> np.ndarray:
     """How hard each query is, float64 (q,), from 0 (easy) up to about 1: its inverse relative contrast at the deepest
     neighbour of the truth, a per-query measure of Aumüller & Ceccarello (Information Systems 2021).
 
-    Why not the local dimension: over 21 settings of IVF and HNSW at recall@100 >= 0.88 (50 000 x 64 and x 256, dial 0.5
-    and 0.75) its rank correlation with the misses is between -0.71 and 0.70, this one's between 0.28 and 0.92. At a
-    recall below about 0.75 neither orders clustered queries.
+    Why not the local dimension: a dense cluster has a high one and yet is easy, so on clustered vectors it can order the
+    queries the wrong way round. At a low recall neither orders them.
     """
     import numpy as np
 

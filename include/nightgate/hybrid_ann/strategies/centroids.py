@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _ITERATIONS = 8
 _POINTS_PER_CELL = 200
 _NEAR_CELLS = (
-    8  # of the first level that `assigner` looks into: 96 % get the very nearest centroid, the rest a near one
+    8  # of the first level that `assigner` looks into: nearly all get the very nearest centroid, the rest a near one
 )
 _SEED = 1
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _MOST_LISTS = 65_536
 _SAMPLE_PER_LIST = 40  # faiss asks for 39 training vectors per centroid
 _SAMPLE_FOR_CODES = 20_000
-_ROUTER_M = 32  # of the graph over the centroids: with 16 links a tenth of the nearest lists is missed
+_ROUTER_M = 32  # of the graph over the centroids: with 16 links it misses more of the nearest lists
 _ROUTER_EF_CONSTRUCTION = 200
 _BLOCK = 100_000
 _INDEX, _TRAINED, _ASSIGNER, _LIST_OF = "ivfpq.faiss", "trained.faiss", "assigner.faiss", "list-of.npy"
