@@ -284,8 +284,8 @@ def _servers(benchmark: str) -> Iterator[Any]:
         yield
         return
     running = StackLock(paths.home()).holder()
-    if running and running.get("pgvector_url"):
-        os.environ["PGVECTOR_URL"] = running["pgvector_url"]
+    if running and running.get("bench_url"):
+        os.environ[paths.EMBEDDED_PGVECTOR] = running["bench_url"]
         yield
         return
     with Stack(paths.home(), "measure"):

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from nightgate.errors import InputError
 
+EMBEDDED_PGVECTOR = "NIGHTGATE_EMBEDDED_PGVECTOR"
+"""The variable in which the embedded stack hands the address of its benchmark cluster to those it starts."""
+
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+~-]{0,199}")
 
 

@@ -38,6 +38,8 @@ UNITS: dict[str, str] = {
     "open_loop_p95": "seconds",
     "open_loop_p99": "seconds",
     "first_touch": "seconds",
+    "cold_start_first": "seconds",
+    "cold_start_p50": "seconds",
     "route_seconds": "seconds",
     "scan_seconds": "seconds",
     "rerank_seconds": "seconds",
@@ -107,6 +109,15 @@ class Record(_Model):
     host: Host | None = None
     started_at: str | None = None
     finished_at: str | None = None
+
+    @property
+    def gated(self) -> bool:
+        """Whether objectives gate this record: its own settings name its variant among the gated ones.
+
+        They are those of the run, but for a variant that stands in for one that this host or server does not have.
+        """
+        variants = self.settings.get("variants")
+        return self.variant in variants if variants is not None else bool(self.objectives)
 
     def add(self, name: str, value: float, n: int = 1, ci95: tuple[float, float] | None = None) -> None:
         """Put one metric in; its unit comes from `UNITS` (KeyError for a name that is not in the vocabulary)."""

@@ -123,7 +123,7 @@ def measure(plan: Plan, benchmark: str, device: Device, prepared: dict[str, Any]
     for record in records:
         record.detail["noise"] = noise
     file = files.write_records(plan.run_id, benchmark, device, records)
-    missing = [r for r in records if r.status != "measured" and r.variant in settings.variants]
+    missing = [r for r in records if r.status != "measured" and r.gated]
     if missing:
         raise NotMeasured("; ".join(f"{r.variant} was not measured: {r.reason}" for r in missing))
     return file
@@ -213,17 +213,16 @@ def _records(plan: Plan, benchmark: str, device: Device) -> list[Record]:
 def _judge(plan: Plan, records: list[Record]) -> list[Record]:
     measured = {(r.benchmark, r.device) for r in records if r.status == "measured"}
     for record in records:
-        gated = record.variant in plan.settings[record.benchmark]["variants"]
         expected = (record.benchmark, record.device) in measured
         limits = plan.objectives.get(record.benchmark, {})
-        record.objectives = judge(record, limits, gated=gated, expected=expected)
+        record.objectives = judge(record, limits, gated=record.gated, expected=expected)
     return records
 
 
 def _place(plan: Plan, record: Record) -> tuple[int, int]:
     """Where a record stands in the summary: in the plan's order, gated variants before controls."""
     settings = plan.settings_of(record.benchmark)
-    variants = (*settings.variants, *settings.controls)
+    variants = [*settings.variants, *settings.controls, record.variant]  # it may stand in for one of them
     return plan.work.index((record.benchmark, record.device)), variants.index(record.variant)
 
 

@@ -77,17 +77,17 @@ def test_after_a_crash_the_next_run_works_and_is_alone(home, small):
     assert len(list(home.runs.glob("*/summary.json"))) == 2, "the interrupted one and this one: no other night ran"
 
 
-def test_a_database_that_is_killed_exits_with_3(home, small):
+def test_a_database_that_is_killed_comes_back_and_the_night_goes_on(home, small):
     run = start(
         home, *small({"pgvector_search.passes": 20, "pgvector_search.queries": 2000}), benchmark="pgvector_search"
     )
     wait_for(run, "pgvector_search.cpu.measure  running")
     (server,) = (p for p in psutil.Process(run.pid).children() if str(home.path / "postgres/bench/data") in p.cmdline())
     server.kill()
-    said, _ = run.communicate(timeout=120)
-    assert run.returncode == 3, said
+    said, _ = run.communicate(timeout=180)
+    assert run.returncode == 0, said
     summary = json.loads(max(home.runs.glob("*/summary.json")).read_text())
-    failed = [r for r in summary["results"] if r["benchmark"] == "pgvector_search"]
-    assert {r["status"] for r in failed} == {"failed"}
-    assert all("server" in r["reason"] for r in failed)
+    (record,) = summary["results"]
+    assert record["status"] == "measured"
+    assert record["detail"]["build"]["reused"] is False, "the crash has emptied the tables"
     assert home.processes() == []

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
+import platform
+from pathlib import Path
+
 import pytest
 
 from nightgate.measure import host
+from nightgate.paths import EMBEDDED_PGVECTOR
+from nightgate.stack.keeper import Keeper
 from nightgate.stack.postgres import Cluster, tuned_for_airflow, tuned_for_vectors
 
 
@@ -41,3 +47,28 @@ def pgvector_url(pgvector_cluster, monkeypatch):
     url = pgvector_cluster.url()
     monkeypatch.setenv("PGVECTOR_URL", url)
     return url
+
+
+@pytest.fixture
+def embedded(tmp_path, monkeypatch):
+    """A server as the stack runs it: ours to restart, and brought back when it ends."""
+    cluster = Cluster(tmp_path / "embedded", tuned_for_vectors(host.describe().memory_bytes))
+    cluster.start()
+    keeper = Keeper(cluster)
+    monkeypatch.delenv("PGVECTOR_URL", raising=False)
+    monkeypatch.setenv(EMBEDDED_PGVECTOR, cluster.url())
+    yield cluster
+    keeper.stop()
+
+
+@pytest.fixture(scope="session")
+def old_cluster(tmp_path_factory):
+    """PostgreSQL 16 with pgvector 0.6, as old as the image `ankane/pgvector:v0.6.0`."""
+    if platform.machine() != "x86_64":
+        pytest.skip("pgserver has no wheel for this processor")
+    origin = importlib.util.find_spec("pgserver").origin  # found, not imported: importing it makes files of its own
+    programs = Path(origin).parent / "pginstall" / "bin"
+    cluster = Cluster(tmp_path_factory.mktemp("old"), {"shared_buffers": "256MB"}, programs)
+    cluster.start()
+    yield cluster
+    cluster.stop()

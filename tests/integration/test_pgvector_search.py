@@ -1,49 +1,26 @@
-"""The pgvector benchmark against a real server, small."""
+"""The pgvector benchmark against real servers, small: what it measures and how it proves it."""
 
 from __future__ import annotations
 
-import threading
-import time
-import traceback
+import json
+import os
 
 import numpy as np
 import psycopg
 import pytest
 
 from nightgate.artifacts import Cache
-from nightgate.errors import InputError, NotMeasured, ServiceUnavailable, Unavailable
-from nightgate.measure import host
-from nightgate.pgvector_search import benchmark, loading, server
+from nightgate.errors import Unavailable
+from nightgate.pgvector_search import benchmark, server, tables
 from nightgate.pgvector_search.settings import Settings
-from nightgate.stack.postgres import Cluster, tuned_for_vectors
 
-SMALL = {"rows": 5000, "dim": 32, "queries": 100, "lists": 20, "passes": 1}
-BOTH = Settings(variants=("ivfflat_halfvec",), controls=("ivfflat",), **SMALL)
-ONE = Settings(variants=("ivfflat",), **SMALL)
+SMALL = {"rows": 5000, "dim": 32, "queries": 100, "lists": 20, "passes": 2, "load_seconds": 0.3, "clients": (1, 2)}
+ONE = Settings(variants=("ivfflat",), keep=True, **SMALL | {"load_seconds": 0})
 
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
     return Cache(tmp_path_factory.mktemp("cache"))
-
-
-@pytest.fixture
-def base():
-    vectors = np.random.default_rng(7).standard_normal((1200, 8), dtype=np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
-def ensure(table, base):
-    with server.session("load") as connection:
-        loading.lock(connection, shared=False)
-        return loading.ensure(connection, table, base)
-
-
-def tables(url):
-    """Name → comment of every table in our schema."""
-    with psycopg.connect(url) as connection:
-        query = "SELECT relname, obj_description(oid) FROM pg_class WHERE relnamespace = to_regnamespace(%s) AND relkind = 'r'"
-        return dict(connection.execute(query, [loading.SCHEMA]).fetchall())
 
 
 def execute(url, *statements):
@@ -52,73 +29,148 @@ def execute(url, *statements):
             connection.execute(statement)
 
 
-# what is measured
+def schemas(url):
+    with psycopg.connect(url) as connection:
+        return {name for (name,) in connection.execute("SELECT nspname FROM pg_namespace").fetchall()}
 
 
-def test_both_variants_are_measured_through_their_index(pgvector_url, cache, tmp_path):
-    prepared = benchmark.prepare(BOTH, "cpu", cache)
-    samples = tmp_path / "pgvector_search-cpu.npz"
-    records = benchmark.measure(BOTH, "cpu", prepared, samples)
+def measure(settings, cache, tmp_path):
+    prepared = benchmark.prepare(settings, "cpu", cache)
+    return prepared, benchmark.measure(settings, "cpu", prepared, tmp_path / "pgvector_search-cpu.npz")
 
-    assert [(r.variant, r.status, r.reason) for r in records] == [
-        ("ivfflat_halfvec", "measured", None), ("ivfflat", "measured", None),
+
+def test_every_variant_is_measured_through_its_index(embedded, cache, tmp_path):
+    controls = ("ivfflat", "ivfflat_halfvec_lists1000", "hnsw", "hnsw_halfvec")
+    settings = Settings(variants=("ivfflat_halfvec",), controls=controls, **SMALL)
+    prepared, records = measure(settings, cache, tmp_path)
+
+    assert [(r.variant, r.status, r.gated) for r in records] == [
+        ("ivfflat_halfvec", "measured", True), *((control, "measured", False) for control in controls),
     ]  # fmt: skip
+    samples = np.load(tmp_path / "pgvector_search-cpu.npz")
     for record in records:
-        index = f"{record.variant}_{prepared['digest']}_20_vec"
+        lists = 1000 if "1000" in record.variant else 20 if record.variant.startswith("ivf") else None
+        index = f"{record.variant}_{prepared['data']['digest']}_{lists or 0}_vec"
         assert any(f"Index Scan using {index}" in line for line in record.detail["plan"])
+        assert any("Buffers: shared hit=" in line for line in record.detail["plan"])
         assert "<=> $1 LIMIT 5" in record.detail["statement"]
+        assert record.detail["build"]["lists"] == lists
         assert 0.8 < record.metrics["recall_at_5"].value <= 1
         assert record.metrics["recall_at_5"].n == 100
         p50, p95, p99 = (record.metrics[f"latency_{q}"].value for q in ("p50", "p95", "p99"))
         assert 0 < p50 <= p95 <= p99
         for name in ("build_seconds", "load_seconds", "rows_per_second", "index_bytes", "qps"):
             assert record.metrics[name].value > 0
-        assert record.detail["versions"]["pgvector"] and record.detail["settings"]["ivfflat.probes"]
-        assert record.detail["probes"] == int(record.detail["settings"]["ivfflat.probes"])
-        assert record.samples == samples.name
-    half, single = (record.metrics["index_bytes"].value for record in records)
-    assert half < 0.8 * single
-    saved = np.load(samples)
-    assert saved["ivfflat/durations_ns"].shape == (1, 100)
-    assert saved["ivfflat_halfvec/ids"].shape == (100, 5)
-    assert saved["ivfflat/recall"].mean() == pytest.approx(records[1].metrics["recall_at_5"].value)
+        assert record.detail["versions"]["pgvector"] and record.detail["settings"]["shared_buffers"]
+        assert record.detail["differences"]["track_io_timing"] == "on"
+        knob = "hnsw.ef_search" if record.variant.startswith("hnsw") else "ivfflat.probes"
+        assert list(record.detail["setting"].values()) == [int(record.detail["settings"][knob])]
+        assert record.detail["warmed"]["blocks_read"] <= 0.001 * record.detail["warmed"]["blocks_hit"]
+        curve = record.detail["curve"]
+        assert curve[-1]["setting"] == record.detail["setting"], (
+            "the cheapest that reaches the target is the last tried"
+        )
+        assert curve[-1]["recall"] >= settings.recall_target + settings.recall_margin
+        passes = 2 if record.gated else 1
+        assert samples[f"{record.variant}/durations_ns"].shape == (passes, 100)
+        assert samples[f"{record.variant}/ids"].shape == (100, 5)
+        assert samples[f"{record.variant}/recall"].mean() == pytest.approx(record.metrics["recall_at_5"].value)
+
+    gated, single = records[0], records[1]
+    assert gated.metrics["index_bytes"].value < 0.8 * single.metrics["index_bytes"].value
+    assert [level["clients"] for level in gated.detail["clients"]] == [1, 2]
+    assert gated.metrics["throughput_qps"].value == max(c["queries_per_second"] for c in gated.detail["clients"])
+    assert gated.detail["open_loop"]["rate"] == 20 and "open_loop_p50" in gated.metrics
+    assert gated.metrics["cold_start_p50"].value > 0 and gated.metrics["cold_start_first"].value > 0
+    assert "throughput_qps" not in single.metrics and "cold_start_p50" not in single.metrics, "controls stand beside"
+    assert tables.SCHEMA in schemas(embedded.url()), "the embedded server keeps its tables"
 
 
-def test_a_loaded_table_is_reused_and_another_data_set_replaces_it(pgvector_url, base):
-    first = loading.Table("ivfflat", "a" * 20, 10)
-    built = ensure(first, base)
-    again = ensure(first, base)
-    assert (built["reused"], again["reused"]) == (False, True)
-    assert again["built_at"] == built["built_at"]
-    half = loading.Table("ivfflat_halfvec", "a" * 20, 10)
-    ensure(half, base)
-    assert set(tables(pgvector_url)) == {first.name, half.name}
-
-    other = loading.Table("ivfflat", "b" * 20, 10)
-    ensure(other, base)
-    assert set(tables(pgvector_url)) == {other.name}
-
-
-@pytest.mark.parametrize(("variant", "element"), [("ivfflat", np.float32), ("ivfflat_halfvec", np.float16)])
-def test_the_table_holds_what_was_loaded(pgvector_url, base, variant, element, monkeypatch):
-    monkeypatch.setattr(loading, "_BLOCK", 500)  # 1200 rows: two whole blocks and a rest
-    table = loading.Table(variant, "c" * 20, 10)
-    ensure(table, base)
-    with psycopg.connect(pgvector_url) as connection:
-        rows = connection.execute(f"SELECT id, vec::real[] FROM {loading.SCHEMA}.{table.name} ORDER BY id").fetchall()
-    assert [row_id for row_id, _ in rows] == list(range(1200))
-    np.testing.assert_array_equal(np.array([vec for _, vec in rows], np.float32), base.astype(element))
+def test_what_was_tuned_is_kept_with_the_table_until_it_is_asked_otherwise(pgvector_url, cache, tmp_path, monkeypatch):
+    _, [first] = measure(ONE, cache, tmp_path)
+    assert first.detail["build"]["reused"] is True, "measure finds what prepare made"
+    with monkeypatch.context() as patch:
+        patch.setattr("nightgate.pgvector_search.evidence.version", lambda name: "0")  # read in this process
+        asked = []
+        real = benchmark.run_child
+        patch.setattr(
+            benchmark,
+            "run_child",
+            lambda target, request, **rest: asked.append(request) or real(target, request, **rest),
+        )
+        _, [again] = measure(ONE, cache, tmp_path)
+        harder = ONE.model_copy(update={"recall_target": 0.97})
+        _, [other] = measure(harder, cache, tmp_path)
+    assert [request["setting"] for request in asked] == [first.detail["setting"], None]
+    assert again.detail["curve"] == first.detail["curve"] and again.detail["tuning_reached_target"]
+    assert again.detail["build"]["built_at"] == other.detail["build"]["built_at"]
+    assert list(other.detail["setting"].values()) > list(first.detail["setting"].values())
 
 
-def test_a_notice_about_a_poor_index_is_kept(pgvector_url, base):
-    facts = ensure(loading.Table("ivfflat", "d" * 20, 50), base[:40])
-    assert any("little data" in notice for notice in facts["notices"])
+def test_a_server_of_the_users_is_left_as_it_was(pgvector_url, cache, tmp_path):
+    execute(pgvector_url, "DROP SCHEMA IF EXISTS nightgate_bench CASCADE", "CREATE TABLE IF NOT EXISTS theirs (id int)")
+    before = schemas(pgvector_url)
+    settings = ONE.model_copy(update={"keep": None})
+    _, [record] = measure(settings, cache, tmp_path)
+    assert record.status == "measured"
+    assert "cold_start_first" not in record.metrics, "it is not ours to restart"
+    assert schemas(pgvector_url) == before
+    execute(pgvector_url, "SELECT FROM theirs", "DROP TABLE theirs")
 
 
-def test_a_plan_without_the_index_is_no_measurement(pgvector_url, cache, tmp_path):
+def test_what_is_not_ours_in_our_schema_stays(pgvector_url, cache, tmp_path):
+    theirs = f"{tables.SCHEMA}.ivfflat_notes"
+    execute(pgvector_url, f"CREATE SCHEMA IF NOT EXISTS {tables.SCHEMA}", f"CREATE TABLE {theirs} (id int)")
+    measure(ONE.model_copy(update={"keep": False}), cache, tmp_path)
+    execute(pgvector_url, f"SELECT FROM {theirs}", f"DROP SCHEMA {tables.SCHEMA} CASCADE")
+
+
+def test_an_old_pgvector_gates_float32_instead(old_cluster, cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("PGVECTOR_URL", old_cluster.url())
+    settings = Settings(variants=("ivfflat_halfvec",), controls=("hnsw", "hnsw_halfvec"), **SMALL | {"load_seconds": 0})
+    _, records = measure(settings, cache, tmp_path)
+    found = {record.variant: record for record in records}
+    assert found["ivfflat"].status == "measured" and found["ivfflat"].gated
+    assert found["ivfflat"].detail["versions"]["pgvector"].startswith("0.6")
+    assert found["hnsw"].status == "measured" and not found["hnsw"].gated
+    for absent in ("ivfflat_halfvec", "hnsw_halfvec"):
+        assert (found[absent].status, found[absent].gated) == ("skipped", False)
+        assert "has no halfvec, which came with 0.7" in found[absent].reason
+    assert "so ivfflat, the same index over float32, is gated instead" in found["ivfflat_halfvec"].reason
+
+
+def test_pgvector_in_a_schema_of_its_own_is_found(pgvector_cluster, cache, tmp_path, monkeypatch):
+    pgvector_cluster.create_database("managed")
+    url = pgvector_cluster.url("managed")
+    execute(url, "CREATE SCHEMA extensions", "CREATE EXTENSION vector SCHEMA extensions")
+    monkeypatch.setenv("PGVECTOR_URL", url)
+    _, [record] = measure(ONE, cache, tmp_path)
+    assert record.status == "measured", record.reason
+
+
+def test_time_limits_of_the_role_do_not_end_a_load(pgvector_cluster, cache, tmp_path, monkeypatch):
+    pgvector_cluster.create_database("hurried")
+    url = pgvector_cluster.url("hurried")
+    execute(
+        url, "CREATE EXTENSION vector", "DROP ROLE IF EXISTS hurried", "CREATE ROLE hurried LOGIN",
+        "GRANT CREATE ON DATABASE hurried TO hurried", "ALTER ROLE hurried SET statement_timeout = '20ms'",
+        "ALTER ROLE hurried SET work_mem = '1MB'",
+    )  # fmt: skip
+    monkeypatch.setenv("PGVECTOR_URL", url.replace("postgres@", "hurried@", 1))
+    settings = Settings(variants=("ivfflat",), **SMALL | {"rows": 50_000, "load_seconds": 0})
+    _, [record] = measure(settings, cache, tmp_path)
+    assert record.status == "measured", record.reason
+    assert record.detail["session"]["work_mem"] == "64MB", "a role without rights may raise it, so that no sort spills"
+    assert tables.SCHEMA not in schemas(url)
+
+
+def test_a_plan_without_the_index_is_no_measurement(pgvector_url, cache, tmp_path, monkeypatch):
     prepared = benchmark.prepare(ONE, "cpu", cache)
-    execute(pgvector_url, f"DROP INDEX {loading.SCHEMA}.ivfflat_{prepared['digest']}_20_vec")
-    [record] = benchmark.measure(ONE, "cpu", prepared, tmp_path / "s.npz")
+    table = benchmark._table(ONE, prepared, "ivfflat")
+    with monkeypatch.context() as patch:  # as if somebody had dropped it after it was looked at
+        patch.setattr(tables, "ensure", lambda *rest: {"reused": True, "lists": 20})
+        execute(pgvector_url, f"DROP INDEX {tables.SCHEMA}.{table.index}")
+        [record] = benchmark.measure(ONE, "cpu", prepared, tmp_path / "s.npz")
     assert record.status == "failed"
     assert "does not use the index" in record.reason and "Seq Scan" in record.reason
     assert record.metrics == {} and record.samples is None
@@ -127,209 +179,62 @@ def test_a_plan_without_the_index_is_no_measurement(pgvector_url, cache, tmp_pat
 
 def test_a_table_that_lost_rows_is_no_measurement(pgvector_url, cache, tmp_path):
     prepared = benchmark.prepare(ONE, "cpu", cache)
-    name = f"{loading.SCHEMA}.ivfflat_{prepared['digest']}_20"
-    execute(pgvector_url, f"DELETE FROM {name} WHERE id = 0")
+    name = f"{tables.SCHEMA}.{benchmark._table(ONE, prepared, 'ivfflat').name}"
+    execute(pgvector_url, f"DELETE FROM {name} WHERE id = 7")
     [record] = benchmark.measure(ONE, "cpu", prepared, tmp_path / "s.npz")
     execute(pgvector_url, f"DROP TABLE {name}")
     assert record.status == "failed" and "holds 4999 rows, not 5000" in record.reason
 
 
-@pytest.mark.parametrize(("gated", "status"), [("ivfflat_halfvec", "failed"), ("ivfflat", "skipped")])
-def test_without_halfvec_a_control_is_skipped_but_a_gated_variant_fails(
-    pgvector_url, cache, tmp_path, monkeypatch, gated, status
-):
-    monkeypatch.setattr(server, "has_halfvec", lambda connection: False)
-    controls = {"ivfflat", "ivfflat_halfvec"} - {gated}
-    settings = Settings(variants=(gated,), controls=tuple(controls), **SMALL)
-    prepared = benchmark.prepare(settings, "cpu", cache)
-    found = {r.variant: r for r in benchmark.measure(settings, "cpu", prepared, tmp_path / "s.npz")}
-    assert found["ivfflat"].status == "measured"
-    assert found["ivfflat_halfvec"].status == status and "0.7" in found["ivfflat_halfvec"].reason
+def test_a_table_that_another_run_dropped_is_loaded_again(pgvector_url, cache, tmp_path):
+    prepared = benchmark.prepare(ONE, "cpu", cache)
+    execute(pgvector_url, f"DROP SCHEMA {tables.SCHEMA} CASCADE")
+    [record] = benchmark.measure(ONE, "cpu", prepared, tmp_path / "s.npz")
+    assert record.status == "measured" and record.detail["build"]["reused"] is False
+
+
+def test_a_cold_server_is_warmed_before_the_clock(embedded, cache, tmp_path):
+    settings = ONE.model_copy(update={"rows": 20_000, "lists": 500})
+    prepared, [record] = measure(settings, cache, tmp_path)
+    assert record.detail["warmed"]["queries"] == 100, "a fresh index lies in memory"
+    [again] = benchmark.measure(
+        settings, "cpu", prepared, tmp_path / "s.npz"
+    )  # the cold start has restarted the server
+    assert again.detail["build"]["built_at"] == record.detail["build"]["built_at"]
+    assert again.detail["warmed"]["queries"] > 100
+    assert again.detail["warmed"]["blocks_read"] <= 0.001 * again.detail["warmed"]["blocks_hit"]
+
+
+def test_the_cold_start_leaves_the_server_to_another_run(embedded, cache, tmp_path):
+    prepared = benchmark.prepare(ONE, "cpu", cache)
+    with server.session("use the tables") as other:
+        tables.lock(other, shared=True)
+        one = benchmark.Evidence(benchmark._record(ONE, "cpu", prepared, "ivfflat", tmp_path / "s.npz"))
+        benchmark._cold_start(ONE, prepared, one)
+        assert other.execute("SELECT 1").fetchone() == (1,)
+    assert one.record.detail["cold_start"] == "not measured: another run uses the server"
+
+
+def test_no_password_gets_into_records_or_process_lists(pgvector_cluster, cache, tmp_path, monkeypatch, caplog):
+    caplog.set_level("DEBUG")
+    monkeypatch.setenv("PGVECTOR_URL", pgvector_cluster.url().replace("postgres@", "postgres:geheim@", 1))
+    seen = []
+    real = benchmark.run_child
+
+    def spied(*words, **rest):
+        seen.append(json.dumps(words))
+        return real(*words, **rest)
+
+    monkeypatch.setattr(benchmark, "run_child", spied)
+    _, records = measure(ONE, cache, tmp_path)
+    assert records[0].status == "measured" and seen
+    said = "".join([*seen, *(record.model_dump_json() for record in records), caplog.text])
+    assert "geheim" not in said
+    assert "geheim" in os.environ["PGVECTOR_URL"], (
+        "children get it through the environment, which only the user can read"
+    )
 
 
 def test_a_gpu_is_not_available():
     with pytest.raises(Unavailable, match="CPU"):
         benchmark.prepare(ONE, "gpu", cache=None)
-
-
-# interruptions
-
-
-def test_an_interrupted_copy_leaves_nothing(pgvector_url, base, monkeypatch):
-    table = loading.Table("ivfflat", "e" * 20, 10)
-    with monkeypatch.context() as patch:
-        patch.setattr(loading, "_BLOCK", 500)
-        encode = loading.encode_rows
-        patch.setattr(loading, "encode_rows", lambda start, *rest: 1 / 0 if start else encode(start, *rest))
-        with pytest.raises(ZeroDivisionError):
-            ensure(table, base)
-    assert not any("e" * 20 in name for name in tables(pgvector_url))
-    assert ensure(table, base)["reused"] is False
-
-
-@pytest.mark.parametrize(("step", "digest"), [("_build_index", "f" * 20), ("_finish", "0" * 20)])
-def test_a_connection_cut_before_the_end_leaves_no_complete_table(pgvector_url, base, monkeypatch, step, digest):
-    table = loading.Table("ivfflat", digest, 10)
-    real = getattr(loading, step)
-
-    def cut(connection, *rest):
-        execute(pgvector_url, f"SELECT pg_terminate_backend({connection.info.backend_pid}, 5000)")
-        return real(connection, *rest)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loading, step, cut)
-        with pytest.raises(ServiceUnavailable, match="was lost"):
-            ensure(table, base)
-    assert tables(pgvector_url)[f"{table.name}_loading"] is None
-    assert table.name not in tables(pgvector_url)
-
-    assert ensure(table, base)["reused"] is False
-    assert set(tables(pgvector_url)) == {table.name}
-
-
-def test_a_table_without_its_index_is_built_again(pgvector_url, base):
-    table = loading.Table("ivfflat", "a1" * 10, 10)
-    ensure(table, base)
-    execute(pgvector_url, f"DROP INDEX {loading.SCHEMA}.{table.index}")
-    assert ensure(table, base)["reused"] is False
-
-
-def test_two_loads_at_once_do_the_work_once(pgvector_url, base):
-    table = loading.Table("ivfflat", "b2" * 10, 10)
-    found = []
-    threads = [threading.Thread(target=lambda: found.append(ensure(table, base))) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(facts["reused"] for facts in found) == [False, True, True]
-
-
-def test_nobody_loads_while_a_session_is_timed(pgvector_url, base):
-    done = threading.Event()
-
-    def load():
-        ensure(loading.Table("ivfflat", "c3" * 10, 10), base)
-        done.set()
-
-    with server.session("be timed") as timed:
-        loading.lock(timed, shared=True)
-        thread = threading.Thread(target=load)
-        thread.start()
-        assert not done.wait(0.5)
-    thread.join(20)
-    assert done.is_set()
-
-
-# servers that are absent, foreign or die
-
-
-def test_an_absent_server_skips_unless_it_is_required(monkeypatch, tmp_path):
-    required = ONE.model_copy(update={"require_service": True})
-    for url in ("", f"postgresql://u:geheim@/db?host={tmp_path}", "postgresql://u:geheim@127.0.0.1:1/db"):
-        monkeypatch.setenv(server.URL_VARIABLE, url)
-        with pytest.raises(Unavailable, match=server.URL_VARIABLE) as skipped:
-            benchmark.prepare(ONE, "cpu", Cache(tmp_path))
-        with pytest.raises(ServiceUnavailable, match=server.URL_VARIABLE):
-            benchmark.prepare(required, "cpu", Cache(tmp_path))
-        assert "geheim" not in "".join(traceback.format_exception(skipped.value))
-    monkeypatch.delenv(server.URL_VARIABLE)
-    with pytest.raises(Unavailable, match="is not set"):
-        benchmark.prepare(ONE, "cpu", Cache(tmp_path))
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "postgresql://u:ge@heim@127.0.0.1/db",
-        "postgresql://u:ge/heim@127.0.0.1/db",
-        "postgresql://u:12/heim@127.0.0.1/db",
-        "postgresql://u:ge%heim@127.0.0.1/db",
-        "postgresql+psycopg2://u:geheim@127.0.0.1/db",
-        "host=127.0.0.1 password=ge heim",
-    ],
-)
-def test_a_broken_url_is_refused_without_showing_the_password(monkeypatch, url):
-    monkeypatch.setenv(server.URL_VARIABLE, url)
-    with pytest.raises(InputError) as error, server.session("try"):
-        pass
-    assert "heim" not in "".join(traceback.format_exception(error.value))
-
-
-def test_a_refused_login_does_not_show_the_password(pgvector_cluster, monkeypatch):
-    url = pgvector_cluster.url().replace("postgres@", "nobody_here:geheim@", 1)
-    monkeypatch.setenv(server.URL_VARIABLE, url)
-    with pytest.raises(Unavailable, match="nobody_here") as error, server.session("try", required=False):
-        pass
-    assert "geheim" not in "".join(traceback.format_exception(error.value))
-
-
-def test_a_server_without_pgvector_says_what_to_install(pgvector_cluster, monkeypatch):
-    pgvector_cluster.create_database("plain")
-    options = "&options=-c%20extension_control_path%3D/nowhere"
-    monkeypatch.setenv(server.URL_VARIABLE, pgvector_cluster.url("plain") + options)
-    with pytest.raises(ServiceUnavailable, match="install pgvector"), server.session("try") as connection:
-        server.ensure_extension(connection)
-
-
-def test_a_user_without_rights_is_told_what_to_ask_for(pgvector_cluster, monkeypatch, base):
-    pgvector_cluster.create_database("restricted")
-    execute(pgvector_cluster.url(), "DROP ROLE IF EXISTS guest", "CREATE ROLE guest LOGIN")
-    url = pgvector_cluster.url("restricted")
-    monkeypatch.setenv(server.URL_VARIABLE, url.replace("postgres@", "guest@", 1))
-    with pytest.raises(ServiceUnavailable, match="administrator run CREATE EXTENSION"):
-        ensure(loading.Table("ivfflat", "d4" * 10, 10), base)
-    execute(url, "CREATE EXTENSION vector")
-    with pytest.raises(ServiceUnavailable, match="GRANT CREATE ON DATABASE"):
-        ensure(loading.Table("ivfflat", "d4" * 10, 10), base)
-
-
-def test_an_index_that_does_not_fit_into_memory_is_explained(pgvector_url, base, monkeypatch):
-    monkeypatch.setenv(server.URL_VARIABLE, f"{pgvector_url}&options=-c%20maintenance_work_mem%3D64kB")
-    with pytest.raises(ServiceUnavailable, match="maintenance_work_mem"):
-        ensure(loading.Table("ivfflat", "e5" * 10, 1000), base)
-
-
-def test_a_server_that_dies(tmp_path, cache, monkeypatch):
-    cluster = Cluster(tmp_path / "own", tuned_for_vectors(host.describe().memory_bytes))
-    cluster.start()
-    try:
-        url = cluster.url()
-        monkeypatch.setenv(server.URL_VARIABLE, url)
-        settings = ONE.model_copy(update={"passes": 20, "queries": 100})
-        prepared = benchmark.prepare(settings, "cpu", cache)
-
-        def stop_amid_the_queries():
-            with psycopg.connect(url, autocommit=True) as watcher:
-                query = "SELECT FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND query LIKE 'SELECT id FROM%'"
-                while not watcher.execute(query).fetchall():
-                    time.sleep(0.002)
-            cluster.stop()
-
-        killer = threading.Thread(target=stop_amid_the_queries)
-        killer.start()
-        [record] = benchmark.measure(settings, "cpu", prepared, tmp_path / "s.npz")
-        killer.join(30)
-        assert record.status == "failed" and "was lost while it should answer" in record.reason
-
-        [absent] = benchmark.measure(settings, "cpu", prepared, tmp_path / "s.npz")
-        assert absent.status == "failed" and "cannot be reached" in absent.reason
-
-        cluster.start()
-        real = loading._build_index
-
-        def stop_then_build(*args):
-            cluster.stop()
-            return real(*args)
-
-        execute(url, f"DROP SCHEMA {loading.SCHEMA} CASCADE")
-        monkeypatch.setattr(loading, "_build_index", stop_then_build)
-        with pytest.raises(ServiceUnavailable, match="was lost while it should load"):
-            benchmark.prepare(settings, "cpu", cache)
-    finally:
-        cluster.stop()
-
-
-def test_a_refused_statement_is_not_measured(pgvector_url):
-    with pytest.raises(NotMeasured, match="could not ask: relation"), server.session("ask") as connection:
-        connection.execute("SELECT * FROM not_there")

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from nightgate.pgvector_search import loading, timed
+from nightgate.pgvector_search.copying import encode_rows
 from nightgate.pgvector_search.settings import Settings
+from nightgate.pgvector_search.tables import Table
+from nightgate.pgvector_search.variants import VARIANTS
 
 
 def decode(data: bytes, element: str) -> list[tuple[int, list[float]]]:
@@ -30,29 +32,30 @@ def decode(data: bytes, element: str) -> list[tuple[int, list[float]]]:
 @pytest.mark.parametrize(("element", "letter"), [(">f4", "f"), (">f2", "e")])
 def test_binary_rows_decode_to_the_vectors(element, letter):
     vectors = np.array([[0.5, -0.25, 1.0], [3.1415927, 0.0, -1e-3]], dtype=np.float32)
-    rows = decode(loading.encode_rows(70_000, vectors, element), letter)
+    rows = decode(encode_rows(70_000, vectors, element), letter)
     assert [row_id for row_id, _ in rows] == [70_000, 70_001]
     np.testing.assert_array_equal([vector for _, vector in rows], vectors.astype(element))
 
 
 def test_blocks_are_the_rows_one_after_another():
     vectors = np.random.default_rng(1).standard_normal((7, 8), dtype=np.float32)
-    whole = loading.encode_rows(0, vectors, ">f4")
-    assert loading.encode_rows(0, vectors[:4], ">f4") + loading.encode_rows(4, vectors[4:], ">f4") == whole
+    whole = encode_rows(0, vectors, ">f4")
+    assert encode_rows(0, vectors[:4], ">f4") + encode_rows(4, vectors[4:], ">f4") == whole
 
 
 def test_a_table_is_named_by_its_contents():
     names = {
-        loading.Table(variant, digest, lists).name
+        Table(variant, digest, lists).name
         for variant in Settings.known_variants for digest in ("aa", "bb") for lists in (10, 100)
     }  # fmt: skip
-    assert len(names) == 8
+    own = [variant for variant, kind in VARIANTS.items() if kind.lists or kind.method == "hnsw"]
+    assert len(names) == 2 * (2 * (len(VARIANTS) - len(own)) + len(own)), "lists of its own do not follow the settings"
 
 
 def test_names_fit_postgresql_and_are_quoted():
-    table = loading.Table("ivfflat_halfvec", "f" * 20, 32_768)
-    assert max(len(table.index), len(f"{table.name}_loading")) <= 63
-    hostile = loading.Table("ivfflat", 'x"; DROP TABLE y; --', 1)
+    tables = [Table(variant, "f" * 20, 32_768) for variant in VARIANTS]
+    assert max(len(name) for table in tables for name in (table.index, table.draft)) <= 63
+    hostile = Table("ivfflat", 'x"; DROP TABLE y; --', 1)
     assert hostile.identifier().as_string(None) == '"nightgate_bench"."ivfflat_x""; DROP TABLE y; --_1"'
 
 
@@ -61,7 +64,29 @@ def test_more_lists_than_rows_are_refused():
         Settings(variants=("ivfflat",), rows=1000, lists=2000)
 
 
+@pytest.mark.parametrize("variant", ["ivfflat_lists1000", "ivfflat_halfvec_lists1000"])
+def test_a_control_of_many_lists_needs_as_many_rows(variant):
+    Settings(variants=("ivfflat",), controls=(variant,), rows=1000)
+    with pytest.raises(ValidationError, match="every list needs a row"):
+        Settings(variants=("ivfflat",), controls=(variant,), rows=1000, lists=1001)
+
+
 def test_the_tuning_margin_shrinks_with_queries_and_leaves_the_target_reachable():
-    assert timed._margin(0.9, 10_000) < timed._margin(0.9, 200) < 0.1
-    assert timed._margin(1.0, 100) == 0
-    assert 0.99 + timed._margin(0.99, 100) < 1
+    def margin(target, queries):
+        return Settings(variants=("ivfflat",), recall_target=target, queries=queries).recall_margin
+
+    assert margin(0.9, 10_000) < margin(0.9, 200) < 0.1
+    assert margin(1.0, 100) == 0
+    assert 0.99 + margin(0.99, 100) < 1
+
+
+@pytest.mark.parametrize("clients", [(0,), (1, 65)])
+def test_a_number_of_clients_has_bounds(clients):
+    with pytest.raises(ValidationError, match="each must be from 1 to 64"):
+        Settings(variants=("ivfflat",), clients=clients)
+
+
+def test_no_step_asks_for_more_probes_than_there_are_lists():
+    assert VARIANTS["ivfflat"].fits(7) == (1, 2, 3, 4, 5, 6, 7)
+    assert VARIANTS["ivfflat"].fits(1) == (1,)
+    assert VARIANTS["hnsw"].fits(None) == VARIANTS["hnsw"].steps

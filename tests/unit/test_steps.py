@@ -37,7 +37,8 @@ def benchmark(monkeypatch):
 
 
 def measured(variant, latency=0.001, **facts):
-    record = Record(**{"benchmark": "hybrid_ann", "variant": variant, "device": "cpu", "status": "measured", **facts})
+    given = {"benchmark": "hybrid_ann", "device": "cpu", "status": "measured", "settings": {"variants": ["hybrid"]}}
+    record = Record(**{**given, "variant": variant, **facts})
     if record.status == "measured":
         record.add("latency_p95", latency, 1000, (latency * 0.9, latency * 1.1))
         record.add("recall_at_100", 0.96, 200, (0.95, 0.97))
@@ -68,6 +69,17 @@ def test_a_breach_is_recorded_before_it_fails(plan, benchmark):
     with pytest.raises(ObjectiveBreached, match=r"hybrid on cpu: latency_p95 is 0.5, the objective is < 0.02: breach"):
         walk(plan)
     assert steps.report(plan, None).state == "breach"
+
+
+def test_a_variant_that_stands_in_for_a_gated_one_gates(plan, benchmark):
+    instead = {"settings": {"variants": ["faiss_hnsw"]}}
+    benchmark.measure = lambda *_: [
+        measured("faiss_hnsw", latency=0.5, **instead), measured("hybrid", status="skipped", reason="not here", **instead),
+    ]  # fmt: skip
+    with pytest.raises(ObjectiveBreached, match="faiss_hnsw on cpu: latency_p95 is 0.5"):
+        walk(plan)
+    summary = steps.report(plan, None)
+    assert [(r.variant, len(r.objectives)) for r in summary.results] == [("hybrid", 0), ("faiss_hnsw", 2)]
 
 
 def test_a_slow_control_fails_nobody(plan, benchmark):

@@ -10,10 +10,9 @@ from nightgate.errors import NightgateError
 from nightgate.measure import estimates
 from nightgate.record import Record, utc_now
 from nightgate.vectors.hardness import BUCKETS, buckets
+from nightgate.vectors.latency import add_latencies, add_open_loop, share
 
 log = logging.getLogger(__name__)
-
-_LATENCIES = (("p50", 0.50), ("p95", 0.95), ("p99", 0.99))
 
 
 class Evidence:
@@ -60,13 +59,8 @@ class Evidence:
 
     def add_open_loop(self, answer: dict[str, Any], latencies: Any, *, rate: float, seconds: float) -> None:
         """Args: latencies: int64 ns, one per query served. Of a strategy that could not keep up none are reported."""
-        self.record.detail["open_loop"] = {"rate": rate, "seconds": seconds, **answer}
         self._raw["open_loop_ns"] = latencies
-        if answer["saturated"]:
-            log.warning("%s cannot serve %g queries per second, so no open-loop latency is stated", self.variant, rate)
-            return
-        for name, q in _LATENCIES:
-            self.record.add(f"open_loop_{name}", *estimates.quantile(latencies / 1e9, q))
+        add_open_loop(self.record, answer, latencies, rate=rate, seconds=seconds)
 
     def finish(self, hardness: Any) -> dict[str, Any]:
         """Fill the record; returns the raw samples by name. ``hardness``: of each query, float64 (queries,)."""
@@ -78,13 +72,12 @@ class Evidence:
             record.samples = None
             return {}
         durations, recall, first = np.concatenate(self._durations), self._recall, self._answers[0]
-        record.add("recall_at_100", *_share(recall))
+        record.add("recall_at_100", *share(recall))
         record.add("recall_p5", float(np.quantile(recall, 0.05)), n=len(recall))
         bucket = buckets(hardness)
         for number, name in enumerate(BUCKETS):
-            record.add(f"recall_{name}", *_share(recall[bucket == number]))
-        for name, q in _LATENCIES:
-            record.add(f"latency_{name}", *estimates.quantile(durations / 1e9, q, independent=durations.shape[1]))
+            record.add(f"recall_{name}", *share(recall[bucket == number]))
+        add_latencies(record, durations)
         record.add("qps", 1e9 / float(durations.mean()), n=durations.size)
         record.add("first_touch", first["first_touch_ns"] / 1e9)
         for name, value in first["stages"].items():
@@ -96,9 +89,3 @@ class Evidence:
             "versions": first["versions"],
         }  # fmt: skip
         return {"durations_ns": durations, "recall": recall, **self._raw}
-
-
-def _share(values: Any) -> estimates.Estimate:
-    """The mean of shares, whose interval ends where shares do."""
-    value, n, bounds = estimates.mean(values)
-    return value, n, bounds and (max(0.0, bounds[0]), min(1.0, bounds[1]))

@@ -14,6 +14,7 @@ from nightgate.measure.clock import time_calls
 from nightgate.measure.load import closed_loop, open_loop
 from nightgate.vectors import recall, tuning
 from nightgate.vectors.dataset import Dataset, open_dataset
+from nightgate.vectors.latency import open_loop_answer
 from nightgate.vectors.truth import open_truth
 
 log = logging.getLogger(__name__)
@@ -95,8 +96,7 @@ def open_loop_latency(request: dict[str, Any]) -> dict[str, Any]:
         lambda query: strategy.search(query, K), np.array(data.queries), request["rate"], request["seconds"], seed=1
     )
     np.save(Path(request["folder"], "latencies.npy"), load.latencies_ns)
-    lateness = float(np.median(load.lateness_ns)) / 1e9 if len(load.lateness_ns) else None
-    return {"utilisation": load.utilisation, "saturated": load.saturated, "lateness_p50_seconds": lateness}
+    return open_loop_answer(load)
 
 
 def throughput(request: dict[str, Any]) -> dict[str, Any]:

@@ -117,7 +117,7 @@ def _step(plan: dict[str, Any], benchmark: str, device: str) -> Iterator[tuple[A
 
     if benchmark not in plan["settings"] or (benchmark, device) not in [tuple(pair) for pair in plan["work"]]:
         raise AirflowSkipException(f"{benchmark} on {device} is not part of this run")
-    if "PGVECTOR_URL" not in os.environ and (url := _connection_url("pgvector_default")):
+    if not os.environ.get("PGVECTOR_URL") and (url := _connection_url("pgvector_default")):
         os.environ["PGVECTOR_URL"] = url
     with translated():
         yield steps, steps.Plan.model_validate(plan)

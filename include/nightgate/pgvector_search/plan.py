@@ -32,6 +32,13 @@ def require_index(connection: Connection[Any], statement: str, vector: Any, inde
     return False
 
 
+def blocks(connection: Connection[Any], statement: str, vector: Any) -> tuple[int, int]:
+    """How many blocks ``statement`` with ``vector`` found in the server's memory, and how many it had to read."""
+    explain = f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) {statement}"
+    plan = connection.execute(explain, [vector]).fetchone()[0][0]["Plan"]  # type: ignore[index]
+    return plan["Shared Hit Blocks"], plan["Shared Read Blocks"]
+
+
 def evidence(connection: Connection[Any], statement: str, vector: Any, index: str) -> list[str]:
     """The plan of the prepared statement itself, run once more with its buffers counted, as PostgreSQL prints it.
 

@@ -1,57 +1,108 @@
-"""The PostgreSQL server under test: a session on it, what it is, and errors that never show a password."""
+"""The PostgreSQL server under test: a session on it, what it can do, and what it is."""
 
 from __future__ import annotations
 
-import os
-import re
+import logging
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from nightgate.errors import InputError, NightgateError, NotMeasured, ServiceUnavailable, Unavailable
+from nightgate.errors import ServiceUnavailable, Unavailable
+from nightgate.pgvector_search import address, faults
+from nightgate.pgvector_search.variants import SINCE, Variant
 
 if TYPE_CHECKING:
-    from psycopg import Connection, Error
+    from psycopg import Connection
 
-URL_VARIABLE = "PGVECTOR_URL"
+log = logging.getLogger(__name__)
 
 _PATIENCE = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+_COMES_BACK = 60.0  # seconds
+_OURS = {  # limits that a role or database may bring along would end a load or an index build half way
+    "statement_timeout": "0",
+    "transaction_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "lock_timeout": "30min",
+}
 _SETTINGS = (
     "shared_buffers", "effective_cache_size", "effective_io_concurrency", "work_mem", "maintenance_work_mem",
     "max_parallel_maintenance_workers", "max_parallel_workers_per_gather", "enable_seqscan", "jit", "wal_level",
-    "fsync", "synchronous_commit", "huge_pages_status", "ivfflat.probes", "ivfflat.iterative_scan",
+    "fsync", "synchronous_commit", "huge_pages_status", "ivfflat.probes", "ivfflat.iterative_scan", "hnsw.ef_search",
+    "hnsw.iterative_scan",
 )  # fmt: skip
+_DECIDES_SPEED = r"^(Query Tuning|Resource Usage|Write-Ahead Log|Autovacuum|Vacuuming|Statistics|Client Connection Defaults / Statement)"
+_MAY_HOLD_SECRETS = r"conninfo|command|passphrase|password"
 
 
 @contextmanager
 def session(doing: str, *, required: bool = True) -> Iterator[Connection[Any]]:
-    """An autocommit connection to ``PGVECTOR_URL``; whatever PostgreSQL reports inside becomes one of our errors.
+    """An autocommit connection to the server (`address.url`); what PostgreSQL reports inside becomes one of our errors.
+
+    Time limits of the role are lifted, and pgvector's names can be used wherever it is installed. The embedded server
+    is waited for, since its stack brings it back when it ended.
 
     Args:
         doing: completes "the server was lost while it should …" ("load the table").
         required: raise ServiceUnavailable, not Unavailable, when there is no server to begin with.
 
     Raises:
-        Unavailable: the variable is not set, or nobody answers there. InputError: it is no connection string.
-        ServiceUnavailable: the server went away later, or lacks room or memory. NotMeasured: it refused a statement.
+        Unavailable: no server is named, or nobody answers there. InputError: it is no connection string.
+        ServiceUnavailable: the server refuses, went away later, or lacks room or memory.
+        NotMeasured: it refused a statement.
     """
     import psycopg
 
-    absent = ServiceUnavailable if required else Unavailable
-    url = os.environ.get(URL_VARIABLE, "").strip()
+    url = address.url()
     if not url:
-        raise absent(f"{URL_VARIABLE} is not set", f"set {URL_VARIABLE} to a PostgreSQL server with pgvector")
-    name = _name(url)
-    try:
-        connection = psycopg.connect(url, autocommit=True, **_PATIENCE)
-    except psycopg.Error as error:
-        step = f"start it, or point {URL_VARIABLE} at a PostgreSQL server with pgvector"
-        raise absent(f"the PostgreSQL server at {name} cannot be reached ({_reason(error)})", step) from error
-    with closing(connection):
+        absent = ServiceUnavailable if required else Unavailable
+        raise absent(
+            f"{address.URL_VARIABLE} is not set", f"set {address.URL_VARIABLE} to a PostgreSQL server with pgvector"
+        )
+    name = address.name(url)
+    with closing(_connect(url, name, required=required)) as connection:
         try:
+            change(connection, _OURS)
+            _find_pgvector(connection)
             yield connection
         except psycopg.Error as error:
-            raise _translated(error, connection, name, doing) from error
+            raise faults.translated(error, connection, name, doing) from error
+
+
+def _connect(url: str, name: str, *, required: bool) -> Connection[Any]:
+    """The embedded server comes back by itself when it ended, so for that one is waited."""
+    import psycopg
+
+    ours = address.embedded()
+    give_up = time.monotonic() + _COMES_BACK * ours
+    while True:
+        try:
+            return psycopg.connect(url, autocommit=True, application_name="nightgate", **_PATIENCE)
+        except psycopg.Error as error:
+            if time.monotonic() >= give_up:
+                raise faults.not_connected(error, url, name, required=required or ours) from error
+            time.sleep(0.2)
+
+
+def change(connection: Connection[Any], settings: dict[str, str]) -> dict[str, str]:
+    """Change settings of this session; returns what was changed. One that the server refuses or lacks keeps its value."""
+    from psycopg import DataError, ProgrammingError
+
+    changed = {}
+    for name, value in settings.items():
+        try:
+            connection.execute("SELECT set_config(%s, %s, false)", [name, value])
+        except (DataError, ProgrammingError) as error:
+            log.debug("the server refuses %s=%s (%s)", name, value, error.diag.message_primary)
+        else:
+            changed[name] = value
+    return changed
+
+
+def raise_to(connection: Connection[Any], name: str, size: str) -> dict[str, str]:
+    """Raise an amount of memory to ``size`` for this session, or leave it if it is more already; as `change`."""
+    less = "SELECT pg_size_bytes(current_setting(%s)) < pg_size_bytes(%s)"
+    return change(connection, {name: size}) if _value(connection, less, name, size) else {}
 
 
 def ensure_extension(connection: Connection[Any]) -> str:
@@ -62,7 +113,7 @@ def ensure_extension(connection: Connection[Any]) -> str:
     """
     from psycopg import errors
 
-    if version := _extension_version(connection):
+    if version := extension_version(connection):
         return version
     try:
         connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
@@ -72,25 +123,44 @@ def ensure_extension(connection: Connection[Any]) -> str:
     except errors.InsufficientPrivilege as error:
         step = f"let an administrator run CREATE EXTENSION vector in the database {connection.info.dbname}"
         raise ServiceUnavailable(f"{connection.info.user} may not create the extension vector", step) from error
-    version = _extension_version(connection)
+    _find_pgvector(connection)
+    version = extension_version(connection)
     assert version
     return version
 
 
-def has_halfvec(connection: Connection[Any]) -> bool:
-    """Whether pgvector has the type ``halfvec`` (since 0.7)."""
-    return _value(connection, "SELECT to_regtype('halfvec') IS NOT NULL")
+def lacks(connection: Connection[Any], variant: Variant) -> str | None:
+    """What the server's pgvector does not have of ``variant``, as a clause for a message; None when it has all."""
+    if not _value(connection, "SELECT to_regtype(%s) IS NOT NULL", variant.column):
+        missing = variant.column
+    elif not _value(connection, "SELECT count(*) FROM pg_am WHERE amname = %s", variant.method):
+        missing = variant.method
+    else:
+        return None
+    since = f", which came with {SINCE[missing]}" if missing in SINCE else ""
+    return f"pgvector {extension_version(connection)} has no {missing}{since}"
 
 
-def versions(connection: Connection[Any]) -> dict[str, str | None]:
-    """``postgresql`` and ``pgvector`` as they run there."""
-    return {"postgresql": _value(connection, "SHOW server_version"), "pgvector": _extension_version(connection)}
+def facts(connection: Connection[Any]) -> dict[str, Any]:
+    """``versions`` of server and extension, ``settings`` that decide speed, and ``differences``: what else
+    may decide it and is not at its default there. All as they hold in this session."""
+    from psycopg.rows import tuple_row
 
+    def pairs(query: str, *values: Any) -> dict[str, str]:
+        return dict(connection.cursor(row_factory=tuple_row).execute(query, values).fetchall())
 
-def settings(connection: Connection[Any]) -> dict[str, str]:
-    """The server settings that decide speed, as they hold in this session."""
-    asked = "SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY(%s) ORDER BY name"
-    return dict(connection.execute(asked, [list(_SETTINGS)]).fetchall())
+    shown = "SELECT name, current_setting(name) FROM pg_settings WHERE"
+    return {
+        "versions": {
+            "postgresql": _value(connection, "SHOW server_version"),
+            "pgvector": extension_version(connection),
+        },
+        "settings": pairs(f"{shown} name = ANY(%s) ORDER BY name", list(_SETTINGS)),
+        "differences": pairs(
+            f"{shown} source NOT IN ('default', 'override', 'client') AND category ~ %s AND name <> ALL(%s) "
+            "AND name !~ %s ORDER BY name", _DECIDES_SPEED, list(_SETTINGS), _MAY_HOLD_SECRETS,
+        ),
+    }  # fmt: skip
 
 
 def collect_notices(connection: Connection[Any]) -> list[str]:
@@ -100,50 +170,25 @@ def collect_notices(connection: Connection[Any]) -> list[str]:
     return notices
 
 
-def _extension_version(connection: Connection[Any]) -> str | None:
+def extension_version(connection: Connection[Any]) -> str | None:
     return _value(connection, "SELECT max(extversion) FROM pg_extension WHERE extname = 'vector'")
 
 
-def _value(connection: Connection[Any], query: str) -> Any:
-    row = connection.execute(query).fetchone()
+def has_extension(connection: Connection[Any], name: str) -> bool:
+    """Whether the extension is there in this database; none but ``vector`` is ever created."""
+    return _value(connection, "SELECT count(*) FROM pg_extension WHERE extname = %s", name) > 0
+
+
+def _find_pgvector(connection: Connection[Any]) -> None:
+    """Look up names where the extension is: managed servers often have a schema for extensions, off the search path."""
+    schema = _value(
+        connection, "SELECT nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace "
+        "WHERE extname = 'vector'",
+    )  # fmt: skip
+    if schema:
+        connection.execute("SELECT set_config('search_path', quote_ident(%s), false)", [schema])
+
+
+def _value(connection: Connection[Any], query: str, *values: Any) -> Any:
+    row = connection.execute(query, values or None).fetchone()
     return row[0] if row else None
-
-
-def _name(url: str) -> str:
-    """``host:port/database`` for messages.
-
-    An unescaped @ or / in a password moves parts of it into the host, port or database, which libpq then shows in
-    its messages, and its messages about a broken string quote it. So neither is ever let through.
-    """
-    import psycopg
-    from psycopg.conninfo import conninfo_to_dict
-
-    try:
-        parts = {key: str(value) for key, value in conninfo_to_dict(url).items()}
-    except psycopg.ProgrammingError:
-        parts = {"port": "none"}
-    host, port, database = parts.get("host", "localhost"), parts.get("port", ""), parts.get("dbname", "")
-    if not re.fullmatch(r"[\d,]*", port) or "@" in host[1:] + database:
-        step = "write postgresql://user:password@host:5432/database, special characters in it percent-encoded"
-        raise InputError(f"{URL_VARIABLE} is not a PostgreSQL connection string", step)
-    return f"{host}{port and ':'}{port}/{database}"
-
-
-def _translated(error: Error, connection: Connection[Any], name: str, doing: str) -> NightgateError:
-    from psycopg import OperationalError, errors
-
-    reason = _reason(error)
-    if connection.closed:
-        what = f"the PostgreSQL server at {name} was lost while it should {doing} ({reason})"
-        return ServiceUnavailable(what, "see its log, start it, and try again")
-    what = f"the PostgreSQL server at {name} could not {doing}: {reason}"
-    if isinstance(error, errors.InsufficientPrivilege):
-        database, user = connection.info.dbname, connection.info.user
-        return ServiceUnavailable(what, f'let an administrator run GRANT CREATE ON DATABASE "{database}" TO "{user}"')
-    if isinstance(error, OperationalError):  # no room, no memory, too many connections, cancelled
-        return ServiceUnavailable(what, "give the server what it lacks, or lower rows or lists")
-    return NotMeasured(what)
-
-
-def _reason(error: Error) -> str:
-    return error.diag.message_primary or " ".join(str(error).split())

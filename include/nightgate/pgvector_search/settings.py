@@ -6,16 +6,21 @@ from typing import ClassVar
 
 from pydantic import Field, model_validator
 
+from nightgate.pgvector_search import address
+from nightgate.pgvector_search.variants import VARIANTS
 from nightgate.suite import BenchmarkSettings, Needs
 
 K = 5
 """Neighbours asked for per query; the objective is recall@5 and the timed statement says ``LIMIT 5``."""
 
+_GRAPH = 300  # bytes per row that hnsw's links take, estimated from above
+
 
 class Settings(BenchmarkSettings):
-    """``ivfflat`` keeps float32 vectors (type ``vector``), ``ivfflat_halfvec`` float16 ones (type ``halfvec``)."""
+    """``ivfflat`` and ``hnsw`` are indexes over float32 vectors (type ``vector``), with ``_halfvec`` over float16 ones;
+    ``_lists1000`` has a thousand lists whatever ``lists`` says."""
 
-    known_variants: ClassVar[tuple[str, ...]] = ("ivfflat", "ivfflat_halfvec")
+    known_variants: ClassVar[tuple[str, ...]] = tuple(VARIANTS)
 
     rows: int = Field(
         default=50_000, ge=1_000, le=5_000_000, title="Rows", description="Rows of the table that is searched."
@@ -28,6 +33,9 @@ class Settings(BenchmarkSettings):
         description="Distinct measured queries; probes are tuned on others.",
     )  # fmt: skip
     passes: int = Field(default=3, ge=1, le=20, title="Passes", description="Timed passes over the queries.")
+    control_passes: int = Field(
+        default=1, ge=1, le=20, title="Passes of the controls", description="They only stand beside the gated variants."
+    )
     lists: int = Field(
         default=100, ge=1, le=32_768, title="Lists",
         description="Lists of the ivfflat index, at most one per row. pgvector advises rows / 1000.",
@@ -37,20 +45,70 @@ class Settings(BenchmarkSettings):
         default=0.90, ge=0.5, le=1, title="Recall target",
         description="The fewest probes that reach it on the tuning queries, with room for chance, are measured.",
     )  # fmt: skip
+    latency_target: float = Field(
+        default=0.030, gt=0, le=60, title="Latency target",
+        description="P95 in seconds that should hold with the recall; the verdict says what comes closest if it does not.",
+    )  # fmt: skip
+    load_seconds: float = Field(
+        default=2, ge=0, le=600, title="Seconds under load",
+        description="Of the open loop, and of each number of clients in the closed loop; 0 leaves both out.",
+    )  # fmt: skip
+    arrival_rate: float = Field(
+        default=20, gt=0, le=1e6, title="Arrival rate",
+        description="Queries per second in the open loop, where latency counts from the scheduled moment.",
+    )  # fmt: skip
+    clients: tuple[int, ...] = Field(
+        default=(1, 2, 4, 8), min_length=1, title="Clients", description="How many at once in the closed loop, in turn."
+    )
+    keep: bool | None = Field(
+        default=None, title="Keep the tables",
+        description="For the next night. Empty: kept on the embedded server, removed from one of yours.",
+    )  # fmt: skip
     require_service: bool = Field(
         default=False, title="Require the server",
         description="An absent server fails the benchmark instead of skipping it.",
     )  # fmt: skip
 
+    @property
+    def recall_margin(self) -> float:
+        """How far above the target the tuning must be for the whole 95 % interval of the measured recall to clear it.
+
+        Recall@5 spreads by about 0.18 between queries near 0.9, which makes the half-width 1.96 x 0.18 / sqrt(queries);
+        twice that, because the measured mean itself scatters. Never more than half of what is left to 1.
+        """
+        return min(0.7 / self.queries**0.5, (1 - self.recall_target) / 2)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the tables stay, ``keep`` and the server considered."""
+        return address.embedded() if self.keep is None else self.keep
+
     def needs(self) -> Needs:
+        """As of every benchmark; here the address of the server is looked at as well, which must be one.
+
+        Raises:
+            InputError: it is no connection string.
+        """
+        if url := address.url():
+            address.name(url)
         vectors = self.rows * self.dim * 4
-        wanted = {*self.variants, *self.controls}
-        # heap and index of each variant on a server that may stand on this host, pages filled to three quarters
-        tables = sum(2.7 * vectors / (2 if variant == "ivfflat_halfvec" else 1) for variant in wanted)
+        tables = 0.0
+        for variant in {*self.variants, *self.controls}:
+            kind = VARIANTS[variant]
+            # heap and index on a server that may stand on this host, pages filled to three quarters
+            tables += 2.7 * vectors / (2 if kind.column == "halfvec" else 1)
+            tables += self.rows * _GRAPH if kind.method == "hnsw" else 0
         return Needs(disk=int(vectors + tables) + 2**28, memory=2**30 + int(1.5 * vectors))
 
     @model_validator(mode="after")
     def _lists_have_rows(self) -> Settings:
-        if self.lists > self.rows:
-            raise ValueError(f"lists={self.lists} is more than rows={self.rows}; every list needs a row")
+        most = max((VARIANTS[v].lists or self.lists for v in (*self.variants, *self.controls)), default=self.lists)
+        if max(most, self.lists) > self.rows:
+            raise ValueError(f"lists={max(most, self.lists)} is more than rows={self.rows}; every list needs a row")
+        return self
+
+    @model_validator(mode="after")
+    def _clients_in_bounds(self) -> Settings:
+        if not all(1 <= clients <= 64 for clients in self.clients):
+            raise ValueError(f"clients={list(self.clients)}: each must be from 1 to 64")
         return self

@@ -1,149 +1,169 @@
-"""What runs in the child process: one session that tunes, proves its plan and times every query alone."""
+"""What runs in the child processes: tune and time one variant, put it under load, meet it cold."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nightgate.errors import NotMeasured
+from nightgate.measure.clients import Crowd, closed_loop_clients
 from nightgate.measure.clock import time_calls
-from nightgate.pgvector_search import loading, plan, server
+from nightgate.measure.load import open_loop
+from nightgate.pgvector_search import plan, server
+from nightgate.pgvector_search.asking import Asker, asker, one_client, parameters, rectangle
 from nightgate.pgvector_search.settings import K
-from nightgate.vectors import recall, truth, tuning
-from nightgate.vectors.dataset import open_dataset
+from nightgate.pgvector_search.tables import Table, require_rows
+from nightgate.pgvector_search.warming import warm
+from nightgate.vectors import recall, tuning
+from nightgate.vectors.dataset import Dataset, open_dataset
+from nightgate.vectors.latency import open_loop_answer
+from nightgate.vectors.truth import Truth, open_truth
 
 if TYPE_CHECKING:
-    import numpy as np
-    from psycopg import Connection
+    pass
 
 log = logging.getLogger(__name__)
 
-_PROBES = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20)
-_SESSION = {
-    "max_parallel_workers_per_gather": "0",  # otherwise a parallel scan of the whole table looks cheaper than the index
-    "jit": "off",
-}
+_TUNING_WARMUP = 20
+_AT_ONCE = 100
+_SURE = 3.3  # standard errors: so far off the mark is one such set of queries in two thousand
+_COLD = 20
+_LOAD_WARMUP = 20
 
 
 def search(request: dict[str, Any]) -> dict[str, Any]:
-    """Find the probes, check the plan, then time each query alone, ``passes`` times over.
+    """Tune (unless ``setting`` is given), warm up, check the plan, then time each query alone, ``passes`` times over.
 
     Saves ``durations`` (int64 ns, (passes, queries)), ``ids`` (int64, (queries, 5), -1 where an answer is missing)
-    and ``recall`` (float64, (queries,)) as ``.npy`` in ``request["folder"]``. The server comes from ``PGVECTOR_URL``.
+    and ``recall`` (float64, (queries,)) as ``.npy`` in ``request["folder"]``.
 
     Returns:
-        ``probes``, ``tuning_reached_target``, ``tuning`` (the curve), ``statement``, ``plan``, ``planner_chose_index``
-        (else sequential scans were forbidden), ``session`` (what was set), ``settings`` and ``versions`` of the server,
-        ``notices``.
+        ``setting``; where it was looked for ``tuned``: ``reached`` (the target with its margin) and the ``curve``;
+        ``warmed`` (see `warming.warm`), ``statement``, ``plan``, ``planner_chose_index`` (else sequential scans were
+        forbidden), ``session`` (what was set), ``notices``, and `server.facts`.
 
     Raises:
         NotMeasured: the table is not what it should be, or the plan is not an index scan.
         ServiceUnavailable: the server is gone.
     """
-    data = open_dataset(Path(request["vectors"]))
-    tuning_truth, exact = (truth.open_truth(Path(request["truth"]), name) for name in ("tuning", "queries"))
-    table = loading.Table(request["variant"], request["digest"], request["lists"])
-    with server.session("answer the queries") as connection:
-        notices = server.collect_notices(connection)
-        loading.lock(connection, shared=True)
-        changed = _set_up(connection)
-        _read(connection, table, len(data.base))
-        queries, tuned_on, warmup = _parameters(connection, table, data.queries, data.tuning, data.warmup)
-        statement = f"SELECT id FROM {table.identifier().as_string(connection)} ORDER BY vec <=> %b LIMIT {K}"
-        ask = _asker(connection, statement)
-        chosen = {}
+    import numpy as np
 
-        def use(probes: int) -> None:
-            connection.execute("SELECT set_config('ivfflat.probes', %s, false)", [str(probes)])
-            chosen[probes] = plan.require_index(connection, statement, warmup[0], table.index)
-
-        def recall_at(probes: int) -> dict[str, float]:
-            use(probes)
-            found = [ask(vector) for vector in tuned_on]
-            reached = recall.per_query(found, tuning_truth, data.base, data.tuning, K, data.metric)
-            return {"recall": float(reached.mean())}
-
-        candidates = sorted({min(probes, table.lists) for probes in _PROBES})
-        target = request["recall_target"]
-        tuned = tuning.cheapest(candidates, recall_at, target, _margin(target, len(queries)))
-        use(tuned.setting)
+    data, table = _data_and_table(request)
+    with asker(table) as session:
+        require_rows(session.connection, table, len(data.base))
+        queries, warmup = parameters(table, data.queries), parameters(table, data.warmup)
+        setting, tuned = request["setting"], None
+        if setting is None:
+            tuned = _tune(session, data, open_truth(Path(request["truth"]), "tuning"), request)
+            setting = tuned.setting
+        session.use(setting, warmup[0])
+        warmed = warm(session, data.base)
         log.info("%s: timing %d queries, %d passes", table.variant, len(queries), request["passes"])
-        durations, found = time_calls(ask, queries, passes=request["passes"], warmup=warmup)
-        prepared = statement.replace("%b", "$1")
-        proof = plan.evidence(connection, prepared, queries[0], table.index)
-        versions, settings = server.versions(connection), server.settings(connection)
+        durations, found = time_calls(session.ask, queries, passes=request["passes"], warmup=warmup)
+        proof = plan.evidence(session.connection, session.prepared, queries[0], table.index)
+        facts = server.facts(session.connection)
+    exact = open_truth(Path(request["truth"]), "queries")
     reached = recall.per_query(found, exact, data.base, data.queries, K, data.metric)
-    _save(Path(request["folder"]), durations=durations, ids=_rectangle(found), recall=reached)
+    for name, array in {"durations": durations, "ids": rectangle(found), "recall": reached}.items():
+        np.save(Path(request["folder"], f"{name}.npy"), array)
     return {
-        "probes": tuned.setting, "tuning_reached_target": tuned.reached, "tuning": tuned.curve,
-        "statement": prepared, "plan": proof, "planner_chose_index": all(chosen.values()),
-        "session": changed, "settings": settings, "versions": versions, "notices": notices,
+        "setting": setting, "tuned": tuned and {"reached": tuned.reached, "curve": tuned.curve}, "warmed": warmed,
+        "statement": session.prepared, "plan": proof, "planner_chose_index": session.planner_chose_index,
+        "session": session.changed, "notices": session.notices, **facts,
     }  # fmt: skip
 
 
-def _margin(target: float, queries: int) -> float:
-    """How far above ``target`` the tuning must be for the whole 95 % interval of the measured recall to clear it.
+def open_loop_latency(request: dict[str, Any]) -> dict[str, Any]:
+    """Serve queries at ``request["rate"]`` per second for ``request["seconds"]``, over one connection.
 
-    Recall@5 spreads by about 0.18 between queries near 0.9, which makes the half-width 1.96 x 0.18 / sqrt(queries);
-    twice that, because the measured mean itself scatters. Never more than half of what is left to 1.
+    Saves ``latencies`` (int64 ns, one per query served) as ``.npy``.
     """
-    return min(0.7 / queries**0.5, (1 - target) / 2)
-
-
-def _set_up(connection: Connection[Any]) -> dict[str, str]:
-    """Change the session as declared; returns what was changed. A server that refuses a setting keeps its own value."""
-    from psycopg import DataError, ProgrammingError
-
-    changed = {}
-    for name, value in _SESSION.items():
-        try:
-            connection.execute("SELECT set_config(%s, %s, false)", [name, value])
-        except (DataError, ProgrammingError) as error:
-            log.info("the server refuses %s=%s (%s)", name, value, error.diag.message_primary)
-        else:
-            changed[name] = value
-    return changed
-
-
-def _read(connection: Connection[Any], table: loading.Table, rows: int) -> None:
-    """Read the whole table once: it is in memory then, and known to hold every row."""
-    from psycopg.sql import SQL
-
-    row = connection.execute(SQL("SELECT count(*) FROM {}").format(table.identifier())).fetchone()
-    if row is None or row[0] != rows:
-        raise NotMeasured(
-            f"the table {table.name} holds {row and row[0]} rows, not {rows}", "prepare the benchmark again"
-        )
-
-
-def _parameters(connection: Connection[Any], table: loading.Table, *query_sets: np.ndarray) -> list[list[Any]]:
-    """The query sets as the parameters psycopg sends in binary; converting an array is not part of a query's time."""
-    from pgvector import HalfVector, Vector
-    from pgvector.psycopg import register_vector
-
-    register_vector(connection)
-    wrap = HalfVector if table.vector_type == "halfvec" else Vector
-    return [[wrap(query) for query in queries] for queries in query_sets]
-
-
-def _asker(connection: Connection[Any], statement: str) -> Callable[[Any], list[int]]:
-    """One query: its parameter goes out and its ids come back, both binary, through a prepared statement."""
-    from psycopg.rows import scalar_row
-
-    cursor = connection.cursor(binary=True, row_factory=scalar_row)
-    return lambda vector: cursor.execute(statement, (vector,), prepare=True).fetchall()
-
-
-def _rectangle(found: list[list[int]]) -> np.ndarray:
     import numpy as np
 
-    return np.array([[*ids, *[-1] * (K - len(ids))] for ids in found], dtype=np.int64)
+    data, table = _data_and_table(request)
+    with asker(table) as session:
+        warmup = parameters(table, data.warmup[:_LOAD_WARMUP])
+        session.use(request["setting"], warmup[0])
+        for query in warmup:
+            session.ask(query)
+        load = open_loop(session.ask, parameters(table, data.queries), request["rate"], request["seconds"], seed=1)
+    np.save(Path(request["folder"], "latencies.npy"), load.latencies_ns)
+    return open_loop_answer(load)
 
 
-def _save(folder: Path, **arrays: np.ndarray) -> None:
+def many_clients(request: dict[str, Any]) -> dict[str, Any]:
+    """A closed loop of each of ``request["clients"]`` many connections, ``request["seconds"]`` long each.
+
+    Returns:
+        ``sweep``: per number of clients ``queries_per_second`` with its ``ci95`` and ``n``, ``latency_p50``, ``latency_p95``.
+    """
+    data, table = _data_and_table(request)
+    queries, warmup = parameters(table, data.queries), parameters(table, data.warmup[:_LOAD_WARMUP])
+    connect = partial(one_client, table, request["setting"], data.warmup[0])
+    sweep = []
+    for clients in request["clients"]:
+        crowd = closed_loop_clients(connect, queries, clients, request["seconds"], warmup=warmup)
+        sweep.append(_said(crowd))
+        log.info("%s: %d clients get %.0f answers per second", table.variant, clients, sweep[-1]["queries_per_second"])
+    return {"sweep": sweep}
+
+
+def cold_start(request: dict[str, Any]) -> dict[str, Any]:
+    """The first queries of the first session on a server that has just started: ``durations_ns``, one per query."""
+    data, table = _data_and_table(request)
+    with asker(table) as session:
+        queries = parameters(table, data.queries[:_COLD])
+        session.put(request["setting"])
+        durations, _ = time_calls(session.ask, queries, passes=1)
+        plan.evidence(session.connection, session.prepared, queries[0], table.index)
+    return {"durations_ns": durations[0].tolist()}
+
+
+def _data_and_table(request: dict[str, Any]) -> tuple[Dataset, Table]:
+    return open_dataset(Path(request["vectors"])), Table(request["variant"], request["digest"], request["lists"])
+
+
+def _tune(session: Asker, data: Dataset, truth: Truth, request: dict[str, Any]) -> tuning.Tuned:
+    """The cheapest setting that reaches the recall target, and what every setting up to it gives and takes."""
+    table, (target, margin) = session.table, (request["recall_target"], request["recall_margin"])
+    queries, warmup = parameters(table, data.tuning), parameters(table, data.warmup[:_TUNING_WARMUP])
+    name = table.kind.knob.split(".")[-1]
+
+    def measure(setting: dict[str, int]) -> dict[str, Any]:
+        session.use(setting, warmup[0])
+        for query in warmup:
+            session.ask(query)
+        return _point(session.ask, queries, data, truth, target + margin)
+
+    settings = [{name: step} for step in table.kind.fits(table.lists_of_index)]
+    return tuning.cheapest(settings, measure, target, margin)
+
+
+def _point(ask: Any, queries: list[Any], data: Dataset, truth: Truth, wanted: float) -> dict[str, Any]:
+    """Recall and latency of one setting: on all tuning queries, or on fewer when those show that it falls short."""
     import numpy as np
 
-    for name, array in arrays.items():
-        np.save(folder / f"{name}.npy", array)
+    durations, reached = [], []
+    for start in range(0, len(queries), _AT_ONCE):
+        some = slice(start, start + _AT_ONCE)
+        spent, found = time_calls(ask, queries[some], passes=1)
+        durations.append(spent[0])
+        part = Truth(truth.ids[some], truth.score[some])
+        reached.append(recall.per_query(found, part, data.base, data.tuning[some], K, data.metric))
+        so_far = np.concatenate(reached)
+        if so_far.mean() + _SURE * so_far.std(ddof=1) / len(so_far) ** 0.5 < wanted:
+            break
+    seconds = np.concatenate(durations) / 1e9
+    p50, p95 = (float(np.quantile(seconds, q, method="higher")) for q in (0.50, 0.95))
+    return {"recall": float(so_far.mean()), "latency_p50": p50, "latency_p95": p95, "queries": len(so_far)}
+
+
+def _said(crowd: Crowd) -> dict[str, Any]:
+    import numpy as np
+
+    rate, n, ci95 = crowd.per_second()
+    p50, p95 = (float(np.quantile(crowd.latencies_ns, q, method="higher")) / 1e9 for q in (0.50, 0.95))
+    return {
+        "clients": crowd.clients, "queries_per_second": rate, "ci95": ci95, "n": n, "latency_p50": p50, "latency_p95": p95,
+    }  # fmt: skip

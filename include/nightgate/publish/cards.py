@@ -28,6 +28,7 @@ SECTIONS: dict[str, tuple[str | tuple[str, str], ...]] = {
     ),
     "Open loop": ("open_loop_p50", "open_loop_p95", "open_loop_p99"),
     "Batches": ("throughput_qps",),
+    "Cold, after a restart of the server": ("cold_start_first", "cold_start_p50"),
     "Cost": (
         "build_seconds", "build_peak_rss_bytes", "load_seconds", "rows_per_second", "index_bytes", "peak_rss_bytes", "first_touch",
     ),
@@ -43,13 +44,13 @@ def cards(summary: Summary, folder: Path) -> list[dict[str, Any]]:
             groups.setdefault((record.benchmark, record.device), []).append(record)
     found = []
     for (benchmark, device), records in groups.items():
-        records.sort(key=lambda record: (not figures.gated(record), record.variant))
+        records.sort(key=lambda record: (not record.gated, record.variant))
         command = ["nightgate", "measure", benchmark, "--scale", summary.scale, "--device", device]
         found.append({
             "title": figures.benchmark_title(benchmark), "device": device, "records": records, "data": _data(records),
             "charts": [drawn for drawn in (_tradeoff(records), _spread(records, folder)) if drawn],
             "columns": [
-                (record.variant, "gated" if figures.gated(record) else "control", _setting(record)) for record in records
+                (record.variant, "gated" if record.gated else "control", _setting(record)) for record in records
             ],
             "sections": _sections(records), "command": shlex.join(command),
         })  # fmt: skip
@@ -88,6 +89,8 @@ def _explained(heading: str, records: list[Record]) -> str:
             return f"Open loop: {figures.human(rate, 'per_second')}, latency since the scheduled moment"
         if heading == "Batches" and threads:
             return f"Batches of {_fact(record, 'throughput', 'batch')} on {threads} thread{'s' * (threads != 1)}"
+        if heading == "Batches" and (clients := _fact(record, "throughput", "clients")):
+            return f"{clients} client{'s' * (clients != 1)} at once, the most that any number of them got"
     return heading
 
 
@@ -157,7 +160,7 @@ def _curve(record: Record, place: int) -> charts.Curve:
     chosen = [p for p in tried if p.get("setting") == record.detail.get("setting")]
     points = [(p["recall"], p["latency_p95"]) for p in tried]
     at = (chosen[0]["recall"], chosen[0]["latency_p95"]) if chosen else None
-    return charts.Curve(record.variant, points, at, figures.gated(record), place)
+    return charts.Curve(record.variant, points, at, record.gated, place)
 
 
 def _spread(records: list[Record], folder: Path) -> tuple[str, str] | None:
@@ -170,7 +173,7 @@ def _spread(records: list[Record], folder: Path) -> tuple[str, str] | None:
         return None
 
     def series(place: int, record: Record, values: np.ndarray) -> charts.Series:
-        return charts.Series(record.variant, values, figures.gated(record), place)
+        return charts.Series(record.variant, values, record.gated, place)
 
     if all("latency_p95" in record.metrics for _, record, _ in drawn):
         lines = [series(place, record, seconds.ravel()) for place, record, seconds in drawn]

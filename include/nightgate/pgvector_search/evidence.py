@@ -1,0 +1,134 @@
+"""What is gathered of one variant on the way, and the record that comes of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from nightgate.errors import NightgateError
+from nightgate.measure import estimates
+from nightgate.record import Record, utc_now
+from nightgate.vectors.latency import add_latencies, add_open_loop, share
+
+if TYPE_CHECKING:
+    import numpy as np
+
+log = logging.getLogger(__name__)
+
+_BUILD = ("load_seconds", "rows_per_second", "build_seconds", "index_bytes")
+
+
+class Evidence:
+    """One variant's record and raw samples. When one step fails, the record says so and no other is made."""
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+        self.samples: dict[str, np.ndarray] = {}
+        self.build: dict[str, Any] = {}
+
+    @property
+    def variant(self) -> str:
+        return self.record.variant
+
+    @property
+    def gated(self) -> bool:
+        return self.record.gated
+
+    def attempt(self, step: Callable[[Evidence], None]) -> None:
+        if self.record.status != "measured":
+            return
+        try:
+            step(self)
+        except NightgateError as error:
+            log.error("%s: %s", self.variant, error)
+            self.fail(str(error))
+
+    def fail(self, reason: str) -> None:
+        self.record.status, self.record.reason = "failed", reason
+        self.record.metrics, self.record.samples, self.samples = {}, None, {}
+
+    def add_one_by_one(
+        self, answer: dict[str, Any], durations: np.ndarray, recall: np.ndarray, ids: np.ndarray
+    ) -> None:
+        """Args: answer: of `timed.search`. durations: int64 ns, (passes, queries). recall: float64, (queries,).
+        ids: int64, (queries, 5)."""
+        record = self.record
+        record.add("recall_at_5", *share(recall))
+        record.add("recall_p5", *estimates.quantile(recall, 0.05))
+        add_latencies(record, durations)
+        # closed loop, one connection: the next query starts when the last one is answered
+        mean, _, bounds = estimates.mean(durations.mean(axis=0) / 1e9)
+        record.add(
+            "qps", 1 / mean, durations.size, (1 / bounds[1], 1 / bounds[0]) if bounds and bounds[0] > 0 else None
+        )
+        for name in _BUILD:
+            record.add(name, self.build[name])
+        tuned = answer.pop("tuned") or {key: self.build["tuning"][key] for key in ("reached", "curve")}
+        answer["versions"] |= {"pgvector-python": version("pgvector"), "psycopg": version("psycopg")}
+        record.detail |= answer | {"tuning_reached_target": tuned["reached"], "curve": tuned["curve"]}
+        self.samples |= {"durations_ns": durations, "recall": recall, "ids": ids}
+
+    def add_open_loop(self, answer: dict[str, Any], latencies: np.ndarray, *, rate: float, seconds: float) -> None:
+        self.samples["open_loop_ns"] = latencies
+        add_open_loop(self.record, answer, latencies, rate=rate, seconds=seconds)
+
+    def add_clients(self, sweep: list[dict[str, Any]]) -> None:
+        """The closed loop of several clients, see `timed.many_clients`."""
+        best = max(sweep, key=lambda level: level["queries_per_second"])
+        self.record.add("throughput_qps", best["queries_per_second"], best["n"], best["ci95"])
+        self.record.detail["throughput"] = {"clients": best["clients"]}
+        self.record.detail["clients"] = [{key: level[key] for key in level if key != "n"} for level in sweep]
+
+    def add_cold_start(self, durations_ns: Sequence[int]) -> None:
+        import numpy as np
+
+        seconds = np.array(durations_ns) / 1e9
+        self.record.add("cold_start_first", float(seconds[0]))
+        self.record.add("cold_start_p50", *estimates.quantile(seconds, 0.5))
+
+    def finish(self) -> None:
+        self.record.finished_at = utc_now()
+
+
+def shortfall(record: Record, beside: Sequence[Record]) -> str | None:
+    """Why the objectives cannot hold together at this number of lists, with what comes closest, or None.
+
+    Args:
+        beside: the other records of the run, among which an index with more lists may hold both.
+    """
+    settings, curve = record.settings, record.detail.get("curve") or []
+    if not curve or "latency_p95" not in record.metrics:
+        return None
+    wanted, limit = settings["recall_target"], settings["latency_target"]
+    where = f"at lists={record.detail['build']['lists']}" if "probes" in curve[0]["setting"] else ""
+    if not record.detail["tuning_reached_target"]:
+        best = max(curve, key=lambda point: point["recall"])
+        what = f"recall {wanted:g} with its margin is out of reach {where}".rstrip() + f": {_said(best)} comes closest"
+    elif record.metrics["latency_p95"].value >= limit:
+        chosen = next((p for p in curve if p["setting"] == record.detail["setting"]), curve[-1])
+        nearest = [p for p in curve if p["latency_p95"] < limit and p is not chosen]
+        less = f", {_said(max(nearest, key=lambda p: p['recall']))}" if nearest else ""
+        both = f"recall {wanted:g} and P95 {limit * 1e3:g} ms do not hold together {where}".rstrip()
+        what = f"{both}: {_said(chosen)}{less}"
+    else:
+        return None
+    return f"{what}; {_better(record, beside)}"
+
+
+def _better(record: Record, beside: Sequence[Record]) -> str:
+    """Another index that was measured in this run and holds both, or pgvector's own advice."""
+    wanted, limit = record.settings["recall_target"], record.settings["latency_target"]
+    for other in beside:
+        points = [p for p in other.detail.get("curve") or () if p["recall"] >= wanted and p["latency_p95"] < limit]
+        if other.status == "measured" and other.variant != record.variant and points:
+            return f"{other.variant} holds both: {_said(min(points, key=lambda p: p['latency_p95']))}"
+    rows = record.settings["rows"]
+    advised = max(1, round(rows / 1000) if rows <= 1_000_000 else round(rows**0.5))
+    return f"pgvector advises lists={advised} for {rows:,} rows"
+
+
+def _said(point: dict[str, Any]) -> str:
+    ((name, value),) = point["setting"].items()
+    return f"{name}={value} gives recall {point['recall']:.3f} in P95 {point['latency_p95'] * 1e3:.1f} ms"

@@ -1,0 +1,82 @@
+"""Build the index of a table, and say how far it is."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from nightgate.errors import NightgateError
+from nightgate.pgvector_search import server
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+    from psycopg.sql import Composable, Identifier
+
+log = logging.getLogger(__name__)
+
+_LOG_EVERY = 5.0
+_PROGRESS = "SELECT phase, tuples_done, tuples_total FROM pg_stat_progress_create_index WHERE pid = %s"
+
+
+def build_index(
+    connection: Connection[Any], target: Identifier, index: str, method: str, column: str, lists: int | None, name: str
+) -> float:
+    """Create ``index`` over ``target``.vec for the cosine; returns the seconds it took.
+
+    Args:
+        method: an access method of pgvector; ``lists`` is None for hnsw, which is built by its own defaults.
+        column: the type of the column, which decides the operator class.
+        name: what the log calls it.
+    """
+    from psycopg.sql import SQL, Identifier, Literal
+
+    options: Composable = SQL(" WITH (lists = {})").format(Literal(lists)) if lists else SQL("")
+    statement = SQL("CREATE INDEX {} ON {} USING {} (vec {})").format(
+        Identifier(index), target, Identifier(method), Identifier(f"{column}_cosine_ops")
+    )
+    log.info("%s: building the index", name)
+    start = time.perf_counter()
+    with _watched(connection.info.backend_pid, name):
+        connection.execute(statement + options)
+    seconds = time.perf_counter() - start
+    log.info("%s: the index took %.1f s", name, seconds)
+    return seconds
+
+
+@contextmanager
+def _watched(pid: int, name: str) -> Iterator[None]:
+    """Log the phase and the share of the tuples that the backend ``pid`` has done, every few seconds."""
+    over = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(pid, name, over), daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
+def _watch(pid: int, name: str, over: threading.Event) -> None:
+    phase_began, last_phase = time.monotonic(), ""
+    if over.wait(_LOG_EVERY):  # a short build needs no second connection
+        return
+    try:
+        with server.session("tell how far the index is") as connection:
+            while not over.is_set():
+                row = connection.execute(_PROGRESS, [pid]).fetchone()
+                phase, done, total = row or ("", 0, 0)
+                if phase != last_phase:
+                    phase_began, last_phase = time.monotonic(), phase
+                spent = time.monotonic() - phase_began
+                if done and total and spent > 1:
+                    left = max(0.0, spent * total / done - spent)
+                    log.info("%s: %s, %.0f of %.0f rows, %.0f s of it left", name, phase, done, total, left)
+                elif phase:
+                    log.info("%s: %s", name, phase)
+                over.wait(_LOG_EVERY)
+    except NightgateError as error:
+        log.info("%s: how far the index is cannot be told (%s)", name, error)

@@ -1,0 +1,287 @@
+"""Tables of the benchmark: one per variant and data set, whole or not there, in a schema of our own.
+
+A table is loaded under a temporary name; it gets its own name, and with it a comment with the facts of its build, in
+one transaction at the very end. So whatever carries the comment is complete, and whatever an interrupted load left
+behind is dropped by the next one. Tables are unlogged: nothing of a million vectors goes to the write-ahead log or to
+replicas, and a server that crashes amid a load leaves no file behind. A crash empties them, which is looked for.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nightgate.errors import NotMeasured
+from nightgate.pgvector_search.copying import copy_rows, element
+from nightgate.pgvector_search.indexing import build_index
+from nightgate.pgvector_search.server import collect_notices, extension_version
+from nightgate.pgvector_search.variants import VARIANTS, Variant
+from nightgate.record import utc_now
+
+if TYPE_CHECKING:
+    import numpy as np
+    from psycopg import Connection
+    from psycopg.sql import Identifier
+
+log = logging.getLogger(__name__)
+
+SCHEMA = "nightgate_bench"
+FORMAT = 2  # raise it when the same name would stand for another table
+
+_LOCK = 0x6E67_7462  # an arbitrary constant: the advisory lock of our schema
+_DRAFT = "_loading"
+_OURS = re.compile(r"(ivfflat|hnsw)[a-z0-9_]*_[0-9a-f]{20}_\d+(_loading)?")  # also those of versions to come or gone
+_SAMPLE = 100
+
+
+@dataclass(frozen=True)
+class Table:
+    """The table of one variant over one data set (``digest``, hexadecimal); ``lists`` where the variant names none."""
+
+    variant: str
+    digest: str
+    lists: int
+
+    @property
+    def kind(self) -> Variant:
+        return VARIANTS[self.variant]
+
+    @property
+    def lists_of_index(self) -> int | None:
+        """None where the index has no lists."""
+        return (self.kind.lists or self.lists) if self.kind.method == "ivfflat" else None
+
+    @property
+    def name(self) -> str:
+        return f"{self.variant}_{self.digest}_{self.lists_of_index or 0}"
+
+    @property
+    def draft(self) -> str:
+        return f"{self.name}{_DRAFT}"
+
+    @property
+    def index(self) -> str:
+        return f"{self.name}_vec"
+
+    def identifier(self) -> Identifier:
+        return _identifier(self.name)
+
+    def index_identifier(self) -> Identifier:
+        return _identifier(self.index)
+
+
+def lock(connection: Connection[Any], *, shared: bool) -> None:
+    """Wait for our schema until this session ends: one loads at a time (not ``shared``), and nobody while one is timed."""
+    suffix = "_shared" if shared else ""
+    if not connection.execute(f"SELECT pg_try_advisory_lock{suffix}({_LOCK})").fetchone()[0]:  # type: ignore[index]
+        log.info("another run uses the tables in %s; waiting for it to end", SCHEMA)
+        connection.execute(f"SELECT pg_advisory_lock{suffix}({_LOCK})")
+
+
+def try_lock(connection: Connection[Any]) -> bool:
+    """Take the exclusive `lock` if nobody holds it."""
+    return connection.execute(f"SELECT pg_try_advisory_lock({_LOCK})").fetchone()[0]  # type: ignore[index]
+
+
+def share_lock(connection: Connection[Any]) -> None:
+    """Turn the exclusive `lock` of this session into a shared one, without a moment in which it holds none."""
+    lock(connection, shared=True)
+    connection.execute(f"SELECT pg_advisory_unlock({_LOCK})")
+
+
+def ensure(connection: Connection[Any], table: Table, base: np.ndarray) -> dict[str, Any]:
+    """Load and index ``base`` (rows, dim), float32, as ``table``, unless it is there already and holds just that.
+
+    The caller holds the exclusive `lock`. Tables of other data sets or numbers of lists are dropped.
+
+    Returns:
+        the facts of the build: ``load_seconds`` (COPY and its commit), ``rows_per_second``, ``build_seconds`` (the
+        index), ``index_bytes``, ``table_bytes``, ``lists``, ``notices``, ``built_at``, ``pgvector``, ``reused``; and
+        what `remember` added.
+    """
+    made_for = {
+        "format": FORMAT, "rows": len(base), "dim": base.shape[1], "pgvector": extension_version(connection),
+        "lists": table.lists_of_index,
+    }  # fmt: skip
+    kept = _clear(connection, table, made_for)
+    if kept and holds(connection, table, base):
+        log.info("%s: its table of %s stands", table.variant, kept["built_at"])
+        return kept | {"reused": True}
+    _drop(connection, table.name)
+    notices = collect_notices(connection)
+    start = time.perf_counter()
+    _load(connection, table, base)
+    load_seconds = time.perf_counter() - start
+    draft, kind = _identifier(table.draft), table.kind
+    build_seconds = build_index(
+        connection, draft, table.index, kind.method, kind.column, table.lists_of_index, table.variant
+    )
+    facts = made_for | {
+        "load_seconds": load_seconds,
+        "rows_per_second": len(base) / load_seconds,
+        "build_seconds": build_seconds,
+        "index_bytes": _size(connection, "pg_relation_size", table.index),
+        "table_bytes": _size(connection, "pg_table_size", table.draft),
+        "notices": list(notices),
+        "built_at": utc_now(),
+    }
+    _finish(connection, table, facts)
+    return facts | {"reused": False}
+
+
+def remember(connection: Connection[Any], table: Table, facts: dict[str, Any]) -> None:
+    """Keep ``facts`` with the table, for whoever uses it next."""
+    from psycopg.sql import SQL, Literal
+
+    connection.execute(SQL("COMMENT ON TABLE {} IS {}").format(table.identifier(), Literal(json.dumps(facts))))
+
+
+def holds(connection: Connection[Any], table: Table, base: np.ndarray) -> bool:
+    """Whether rows from all over the table are those of ``base``, bit for bit."""
+    import numpy as np
+    from pgvector.psycopg import register_vector
+    from psycopg.sql import SQL
+
+    register_vector(connection)
+    pages = _size(connection, "pg_relation_size", table.name) // 8192
+    places = [f"({page},1)" for page in np.unique(np.linspace(0, max(0, pages - 1), _SAMPLE, dtype=int))]
+    query = SQL("SELECT id, vec FROM {} WHERE ctid = ANY(%s::tid[])").format(table.identifier())
+    rows = connection.cursor(binary=True).execute(query, [places]).fetchall()
+    exact = np.dtype(element(table.kind.column))
+    return bool(rows) and all(
+        0 <= number < len(base) and np.array_equal(_numbers(vector), base[number].astype(exact))
+        for number, vector in rows
+    )
+
+
+def require_rows(connection: Connection[Any], table: Table, rows: int) -> None:
+    """Read the whole table once: it is in memory then, and known to hold every row.
+
+    Raises:
+        NotMeasured: it does not hold ``rows`` rows.
+    """
+    from psycopg.sql import SQL
+
+    row = connection.execute(SQL("SELECT count(*) FROM {}").format(table.identifier())).fetchone()
+    if row is None or row[0] != rows:
+        what = f"the table {table.name} holds {row and row[0]} rows, not {rows}"
+        raise NotMeasured(what, "prepare the benchmark again")
+
+
+def drop_drafts(connection: Connection[Any]) -> None:
+    """Drop what an interrupted load left. The caller holds the exclusive `lock`."""
+    for name, *_ in _found(connection):
+        if name.endswith(_DRAFT):
+            _drop(connection, name)
+
+
+def remove(connection: Connection[Any]) -> None:
+    """Drop every table of ours, and the schema if nothing else is in it. The caller holds the exclusive `lock`."""
+    from psycopg import errors
+    from psycopg.sql import SQL, Identifier
+
+    for name, *_ in _found(connection):
+        _drop(connection, name)
+    try:
+        connection.execute(SQL("DROP SCHEMA IF EXISTS {}").format(Identifier(SCHEMA)))
+    except (errors.DependentObjectsStillExist, errors.InsufficientPrivilege) as error:
+        log.info("the schema %s stays (%s)", SCHEMA, error.diag.message_primary)
+
+
+def _clear(connection: Connection[Any], wanted: Table, made_for: dict[str, Any]) -> dict[str, Any] | None:
+    """Drop what is incomplete or of other contents. Returns the facts of ``wanted`` if it stands, index and all."""
+    from psycopg.sql import SQL, Identifier
+
+    if not connection.execute("SELECT to_regnamespace(%s)", [SCHEMA]).fetchone()[0]:  # type: ignore[index]
+        connection.execute(SQL("CREATE SCHEMA {}").format(Identifier(SCHEMA)))
+    kept = None
+    others = made_for.keys() - {"lists"}  # the tables of the other variants may have other lists
+    for name, comment, whole in _found(connection):
+        facts = _read_facts(comment) if whole else {}
+        same_variant = name.startswith(f"{wanted.variant}_{wanted.digest}_")
+        stale = any(facts.get(key) != made_for[key] for key in others) or f"_{wanted.digest}_" not in name
+        if stale or (same_variant and name != wanted.name):
+            log.info("dropping %s.%s: it is of another run or incomplete", SCHEMA, name)
+            _drop(connection, name)
+        elif name == wanted.name:
+            kept = facts
+    return kept
+
+
+def _found(connection: Connection[Any]) -> list[tuple[str, str | None, bool]]:
+    """Name, comment, and whether rows and a valid index are there, of each table of ours. Any other is left alone."""
+    from psycopg.rows import tuple_row
+
+    query = """
+        SELECT c.relname, obj_description(c.oid, 'pg_class'), pg_relation_size(c.oid) > 0 AND EXISTS (
+            SELECT FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
+            WHERE i.indrelid = c.oid AND i.indisvalid AND x.relname = c.relname || '_vec')
+        FROM pg_class c WHERE c.relnamespace = to_regnamespace(%s) AND c.relkind = 'r'
+        """
+    found = connection.cursor(row_factory=tuple_row).execute(query, [SCHEMA]).fetchall()
+    return [row for row in found if _OURS.fullmatch(row[0])]
+
+
+def _read_facts(comment: str | None) -> dict[str, Any]:
+    try:
+        facts = json.loads(comment or "{}")
+    except ValueError:
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def _load(connection: Connection[Any], table: Table, base: np.ndarray) -> None:
+    """Make the draft and copy ``base`` into it, in one transaction.
+
+    Autovacuum stays away from a table that never changes, so that it cannot disturb a measurement.
+    """
+    from psycopg.sql import SQL, Literal
+
+    create = SQL("CREATE UNLOGGED TABLE {} (id int4 NOT NULL, vec {}({})) WITH (autovacuum_enabled = false)")
+    draft = _identifier(table.draft)
+    with connection.transaction():
+        connection.execute(create.format(draft, SQL(table.kind.column), Literal(base.shape[1])))
+        copy_rows(connection, draft, base, table.kind.column, table.variant)
+
+
+def _finish(connection: Connection[Any], table: Table, facts: dict[str, Any]) -> None:
+    from psycopg import Error
+    from psycopg.sql import SQL, Identifier
+
+    draft = _identifier(table.draft)
+    connection.execute(SQL("ANALYZE {}").format(draft))
+    with connection.transaction():
+        connection.execute(SQL("ALTER TABLE {} RENAME TO {}").format(draft, Identifier(table.name)))
+        remember(connection, table, facts)
+    try:
+        connection.execute("CHECKPOINT")  # now, so that none falls into the measurement
+    except Error as error:  # managed servers allow it to administrators only
+        log.info("no checkpoint after the load (%s)", error.diag.message_primary)
+
+
+def _drop(connection: Connection[Any], name: str) -> None:
+    from psycopg.sql import SQL
+
+    connection.execute(SQL("DROP TABLE IF EXISTS {}").format(_identifier(name)))
+
+
+def _identifier(name: str) -> Identifier:
+    from psycopg.sql import Identifier
+
+    return Identifier(SCHEMA, name)
+
+
+def _size(connection: Connection[Any], function: str, name: str) -> int:
+    from psycopg.sql import SQL
+
+    query = SQL("SELECT coalesce({}(to_regclass(%s)), 0)").format(SQL(function))
+    return connection.execute(query, [_identifier(name).as_string(connection)]).fetchone()[0]  # type: ignore[index]
+
+
+def _numbers(vector: Any) -> np.ndarray:
+    """The elements of what pgvector-python makes of a column: an array of vector, a HalfVector of halfvec."""
+    return vector.to_numpy() if hasattr(vector, "to_numpy") else vector

@@ -1,0 +1,52 @@
+"""The variants: which index over which column type, and the setting that trades its recall for time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SINCE = {"hnsw": "0.5", "halfvec": "0.7"}
+"""The pgvector that brought an access method or a type."""
+
+_PROBES_OF_FEW_LISTS = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20)
+_PROBES_OF_MANY_LISTS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96)
+_EF_SEARCH = (10, 20, 40, 60, 80, 120, 200, 400)
+_MANY = 1000  # what pgvector's rule (rows / 1000) advises for a million rows
+
+
+@dataclass(frozen=True)
+class Variant:
+    """An index (``method``: an access method of pgvector) over a column (``column``: a type of pgvector).
+
+    ``lists``: of ivfflat; None takes the number that the settings name. ``knob`` is the server setting that is tuned,
+    over ``steps`` from the cheapest up.
+    """
+
+    method: str
+    column: str
+    knob: str
+    steps: tuple[int, ...]
+    lists: int | None = None
+
+    def fits(self, lists: int | None) -> tuple[int, ...]:
+        """The steps that mean something for an index of so many lists."""
+        return tuple(sorted({min(step, lists) for step in self.steps})) if lists else self.steps
+
+
+def _ivfflat(column: str, lists: int | None = None) -> Variant:
+    steps = _PROBES_OF_FEW_LISTS if lists is None else _PROBES_OF_MANY_LISTS
+    return Variant("ivfflat", column, "ivfflat.probes", steps, lists)
+
+
+VARIANTS = {
+    "ivfflat": _ivfflat("vector"),
+    "ivfflat_halfvec": _ivfflat("halfvec"),
+    "ivfflat_lists1000": _ivfflat("vector", _MANY),
+    "ivfflat_halfvec_lists1000": _ivfflat("halfvec", _MANY),
+    "hnsw": Variant("hnsw", "vector", "hnsw.ef_search", _EF_SEARCH),
+    "hnsw_halfvec": Variant("hnsw", "halfvec", "hnsw.ef_search", _EF_SEARCH),
+}
+
+
+def over_float32(name: str) -> str:
+    """The same index over the type ``vector``, which every pgvector has."""
+    return name.replace("_halfvec", "")

@@ -1,0 +1,70 @@
+"""Bring table and index into the server's memory, and say how much of what a query reads is still not there."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from nightgate.pgvector_search import plan, server
+from nightgate.pgvector_search.asking import Asker, parameters
+
+if TYPE_CHECKING:
+    import numpy as np
+
+log = logging.getLogger(__name__)
+
+_PATIENCE = 60.0
+_AT_ONCE = 100  # fresh queries whose blocks are counted together
+_WARM = 0.001  # of the blocks may still come from outside
+_MOST = 20_000  # fresh queries
+_TREND = 5  # hundreds of queries
+
+
+def warm(asker: Asker, base: np.ndarray) -> dict[str, Any]:
+    """Ask for vectors of ``base`` (rows, dim), each once, until hardly a block comes from outside the server's memory,
+    or as many as before.
+
+    A query that was asked before finds what it read then, so only fresh ones tell how warm the rest of the index is.
+    And many are needed where an index was not just built: pgvector reads a list through a small ring of buffers
+    (``BAS_BULKREAD``), so that a scan leaves only part of it in memory. Where the extension pg_prewarm is there
+    already, it reads the index first.
+
+    Returns:
+        ``by``: "pg_prewarm" or "queries"; ``queries``: how many were asked; ``blocks_hit`` and ``blocks_read`` per query
+        of the last hundred, found in the server's memory and not.
+    """
+    by = _prewarm(asker) if server.has_extension(asker.connection, "pg_prewarm") else "queries"
+    step = max(1, len(base) // _MOST)
+    give_up = time.monotonic() + _PATIENCE
+    reads: list[int] = []
+    while True:
+        start = len(reads) * _AT_ONCE * step
+        some = parameters(asker.table, base[start : start + _AT_ONCE * step : step])
+        counted = [plan.blocks(asker.connection, asker.statement, query) for query in some]
+        hit, read = (sum(blocks) for blocks in zip(*counted, strict=True))
+        reads.append(read)
+        stays = len(reads) >= 2 * _TREND and sum(reads[-_TREND:]) > 0.9 * sum(reads[-2 * _TREND : -_TREND])
+        if read <= _WARM * (hit + read) or stays or time.monotonic() > give_up or start + _AT_ONCE * step >= len(base):
+            break
+    if read > _WARM * (hit + read):
+        log.warning("%s: %.1f %% of the blocks that a query reads come from outside shared_buffers",
+                    asker.table.variant, 100 * read / (hit + read))  # fmt: skip
+    return {"by": by, "queries": len(reads) * _AT_ONCE, "blocks_hit": hit / len(some), "blocks_read": read / len(some)}
+
+
+def _prewarm(asker: Asker) -> str:
+    from psycopg import Error
+    from psycopg.sql import SQL, Identifier
+
+    schema = (
+        "SELECT nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = 'pg_prewarm'"
+    )
+    (name,) = asker.connection.execute(schema).fetchone() or ("",)
+    index = asker.table.index_identifier().as_string(asker.connection)
+    try:
+        asker.connection.execute(SQL("SELECT {}(to_regclass(%s))").format(Identifier(name, "pg_prewarm")), [index])
+    except Error as error:
+        log.info("pg_prewarm is refused (%s); warming by queries", error.diag.message_primary)
+        return "queries"
+    return "pg_prewarm"
