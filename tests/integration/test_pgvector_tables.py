@@ -92,6 +92,18 @@ def test_a_notice_about_a_poor_index_is_kept(pgvector_url, base):
     assert any("little data" in notice for notice in facts["notices"])
 
 
+@pytest.mark.parametrize("streams", [1, 3, 4])
+def test_every_row_is_loaded_once_whatever_the_number_of_streams(pgvector_url, base, streams, monkeypatch):
+    monkeypatch.setattr(copying, "_BLOCK", 70)  # no edge falls on a block
+    monkeypatch.setattr(copying.os, "cpu_count", lambda: streams)
+    table = Table("ivfflat", "a5" * 10, 10)
+    ensure(table, base)
+    with psycopg.connect(pgvector_url) as connection:
+        rows = connection.execute(f"SELECT id FROM {tables.SCHEMA}.{table.name} ORDER BY id").fetchall()
+        connection.execute(f"DROP TABLE {tables.SCHEMA}.{table.name}")
+    assert [number for (number,) in rows] == list(range(1200))
+
+
 def test_nothing_of_a_load_goes_to_the_write_ahead_log(pgvector_url, base):
     table = Table("ivfflat", "a4" * 10, 10)
     ensure(table, base)

@@ -15,14 +15,14 @@ from nightgate.errors import NightgateError, ServiceUnavailable, Unavailable
 from nightgate.measure import host
 from nightgate.measure.child import run_child
 from nightgate.measure.samples import save
-from nightgate.pgvector_search import address, server, tables
+from nightgate.pgvector_search import address, baseline, server, tables
 from nightgate.pgvector_search.evidence import Evidence, shortfall
 from nightgate.pgvector_search.restart import restart
 from nightgate.pgvector_search.settings import Settings
 from nightgate.pgvector_search.variants import VARIANTS, over_float32
 from nightgate.record import Device, Record, utc_now
 from nightgate.vectors import data
-from nightgate.vectors.dataset import open_dataset
+from nightgate.vectors.dataset import MOST_TUNING, open_dataset
 from nightgate.vectors.source import Synthetic
 
 if TYPE_CHECKING:
@@ -32,11 +32,12 @@ log = logging.getLogger(__name__)
 
 NAME = "pgvector_search"
 _SLOWEST_QUERY = 0.5  # seconds; a child slower than this on average is given up
+_TUNING_OF_CONTROLS = 200
 _TRIES = 5_000  # queries that tuning and warming ask at most
 
 
 def prepare(settings: Settings, device: Device, cache: Cache) -> dict[str, Any]:
-    """The data set, its ground truth, and a loaded and indexed table per variant; what stands is reused.
+    """The data set, its exact neighbours, and a loaded and indexed table per variant; what stands is reused.
 
     Returns:
         ``vectors`` and ``truth`` (folders), ``data`` (facts), ``gated``: the variants that are, where one that the
@@ -53,7 +54,10 @@ def prepare(settings: Settings, device: Device, cache: Cache) -> dict[str, Any]:
         server.ensure_extension(connection)
         gated, absent = _stand_ins(settings, connection)
     source = Synthetic(settings.rows, settings.dim, settings.queries, settings.seed)
-    prepared = data.prepare(cache, source=source, threads=os.cpu_count() or 1) | {"gated": gated, "absent": absent}
+    threads = os.cpu_count() or 1
+    found = data.prepare(cache, source=source, threads=threads)
+    truth = baseline.prepare(cache, found["vectors"], found["data"]["digest"], threads)
+    prepared = {**found, "truth": truth, "gated": gated, "absent": absent}
     base = open_dataset(Path(prepared["vectors"])).base
     try:
         with server.session("load and index the table") as connection:
@@ -172,7 +176,10 @@ def _one_by_one(settings: Settings, prepared: dict[str, Any], one: Evidence, req
 
     passes = settings.passes if one.gated else settings.control_passes
     with tempfile.TemporaryDirectory(prefix="nightgate-pgvector-") as folder:
-        request = request | {"folder": folder, "truth": prepared["truth"], "passes": passes}
+        request = request | {
+            "folder": folder, "truth": prepared["truth"], "passes": passes,
+            "tuning_queries": MOST_TUNING if one.gated else _TUNING_OF_CONTROLS,
+        }  # fmt: skip
         timeout = 600 + _SLOWEST_QUERY * (settings.queries * passes + _TRIES)
         answer = _child("search", settings, prepared, one, request, timeout)
         durations, recall, ids = (np.load(Path(folder, f"{name}.npy")) for name in ("durations", "recall", "ids"))

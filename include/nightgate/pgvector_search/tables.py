@@ -3,7 +3,7 @@
 A table is loaded under a temporary name; it gets its own name, and with it a comment with the facts of its build, in
 one transaction at the very end. So whatever carries the comment is complete, and whatever an interrupted load left
 behind is dropped by the next one. Tables are unlogged: nothing of a million vectors goes to the write-ahead log or to
-replicas, and a server that crashes amid a load leaves no file behind. A crash empties them, which is looked for.
+replicas, and a server that crashes amid a load leaves nothing big behind. A crash empties them, which is looked for.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import logging
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -99,7 +100,7 @@ def ensure(connection: Connection[Any], table: Table, base: np.ndarray) -> dict[
     The caller holds the exclusive `lock`. Tables of other data sets or numbers of lists are dropped.
 
     Returns:
-        the facts of the build: ``load_seconds`` (COPY and its commit), ``rows_per_second``, ``build_seconds`` (the
+        the facts of the build: ``load_seconds`` (COPY and its commits), ``rows_per_second``, ``build_seconds`` (the
         index), ``index_bytes``, ``table_bytes``, ``lists``, ``notices``, ``built_at``, ``pgvector``, ``reused``; and
         what `remember` added.
     """
@@ -113,13 +114,18 @@ def ensure(connection: Connection[Any], table: Table, base: np.ndarray) -> dict[
         return kept | {"reused": True}
     _drop(connection, table.name)
     notices = collect_notices(connection)
-    start = time.perf_counter()
-    _load(connection, table, base)
-    load_seconds = time.perf_counter() - start
     draft, kind = _identifier(table.draft), table.kind
-    build_seconds = build_index(
-        connection, draft, table.index, kind.method, kind.column, table.lists_of_index, table.variant
-    )
+    try:
+        start = time.perf_counter()
+        load(connection, table, base)
+        load_seconds = time.perf_counter() - start
+        build_seconds = build_index(
+            connection, draft, table.index, kind.method, kind.column, table.lists_of_index, table.variant
+        )
+    except BaseException:
+        with suppress(Exception):  # the server may be gone; whatever is left then, the next load drops
+            _drop(connection, table.draft)
+        raise
     facts = made_for | {
         "load_seconds": load_seconds,
         "rows_per_second": len(base) / load_seconds,
@@ -131,6 +137,19 @@ def ensure(connection: Connection[Any], table: Table, base: np.ndarray) -> dict[
     }
     _finish(connection, table, facts)
     return facts | {"reused": False}
+
+
+def load(connection: Connection[Any], table: Table, base: np.ndarray) -> None:
+    """Make the draft of ``table`` and copy ``base`` into it.
+
+    Autovacuum stays away from a table that never changes, so that it cannot disturb a measurement.
+    """
+    from psycopg.sql import SQL, Literal
+
+    create = SQL("CREATE UNLOGGED TABLE {} (id int4 NOT NULL, vec {}({})) WITH (autovacuum_enabled = false)")
+    draft = _identifier(table.draft)
+    connection.execute(create.format(draft, SQL(table.kind.column), Literal(base.shape[1])))
+    copy_rows(draft, base, table.kind.column, table.variant)
 
 
 def remember(connection: Connection[Any], table: Table, facts: dict[str, Any]) -> None:
@@ -232,20 +251,6 @@ def _read_facts(comment: str | None) -> dict[str, Any]:
     except ValueError:
         return {}
     return facts if isinstance(facts, dict) else {}
-
-
-def _load(connection: Connection[Any], table: Table, base: np.ndarray) -> None:
-    """Make the draft and copy ``base`` into it, in one transaction.
-
-    Autovacuum stays away from a table that never changes, so that it cannot disturb a measurement.
-    """
-    from psycopg.sql import SQL, Literal
-
-    create = SQL("CREATE UNLOGGED TABLE {} (id int4 NOT NULL, vec {}({})) WITH (autovacuum_enabled = false)")
-    draft = _identifier(table.draft)
-    with connection.transaction():
-        connection.execute(create.format(draft, SQL(table.kind.column), Literal(base.shape[1])))
-        copy_rows(connection, draft, base, table.kind.column, table.variant)
 
 
 def _finish(connection: Connection[Any], table: Table, facts: dict[str, Any]) -> None:

@@ -127,7 +127,8 @@ def _data_and_table(request: dict[str, Any]) -> tuple[Dataset, Table]:
 def _tune(session: Asker, data: Dataset, truth: Truth, request: dict[str, Any]) -> tuning.Tuned:
     """The cheapest setting that reaches the recall target, and what every setting up to it gives and takes."""
     table, (target, margin) = session.table, (request["recall_target"], request["recall_margin"])
-    queries, warmup = parameters(table, data.tuning), parameters(table, data.warmup[:_TUNING_WARMUP])
+    queries = parameters(table, data.tuning[: request["tuning_queries"]])
+    warmup = parameters(table, data.warmup[:_TUNING_WARMUP])
     name = table.kind.knob.split(".")[-1]
 
     def measure(setting: dict[str, int]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ _PATIENCE = 60.0
 _AT_ONCE = 100  # fresh queries whose blocks are counted together
 _WARM = 0.001  # of the blocks may still come from outside
 _MOST = 20_000  # fresh queries
+_LARGE_RING = "1000"  # from PostgreSQL 18 on the ring grows with it, so that a scan leaves more behind
 _TREND = 5  # hundreds of queries
 
 
@@ -34,6 +35,7 @@ def warm(asker: Asker, base: np.ndarray) -> dict[str, Any]:
         ``by``: "pg_prewarm" or "queries"; ``queries``: how many were asked; ``blocks_hit`` and ``blocks_read`` per query
         of the last hundred, found in the server's memory and not.
     """
+    server.change(asker.connection, {"effective_io_concurrency": _LARGE_RING})
     by = _prewarm(asker) if server.has_extension(asker.connection, "pg_prewarm") else "queries"
     step = max(1, len(base) // _MOST)
     give_up = time.monotonic() + _PATIENCE
@@ -47,6 +49,7 @@ def warm(asker: Asker, base: np.ndarray) -> dict[str, Any]:
         stays = len(reads) >= 2 * _TREND and sum(reads[-_TREND:]) > 0.9 * sum(reads[-2 * _TREND : -_TREND])
         if read <= _WARM * (hit + read) or stays or time.monotonic() > give_up or start + _AT_ONCE * step >= len(base):
             break
+    asker.connection.execute("RESET effective_io_concurrency")
     if read > _WARM * (hit + read):
         log.warning("%s: %.1f %% of the blocks that a query reads come from outside shared_buffers",
                     asker.table.variant, 100 * read / (hit + read))  # fmt: skip

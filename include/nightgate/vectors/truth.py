@@ -101,19 +101,24 @@ def _array_module() -> Any:
 
 
 def write(folder: Path, dataset: Dataset, k: int) -> dict[str, Truth]:
-    """Save the truth of the measured queries and of those to tune on as ``<name>-ids.npy`` and ``<name>-score.npy``."""
-    import numpy as np
-
+    """Find and `save` the truth of the measured queries and of those to tune on."""
     found = {}
     for name in ("queries", "tuning"):
         found[name] = exact(dataset.base, getattr(dataset, name), k, dataset.metric)
-        np.save(folder / f"{name}-ids.npy", found[name].ids)
-        np.save(folder / f"{name}-score.npy", found[name].score)
+        save(folder, name, found[name])
     return found
 
 
+def save(folder: Path, name: str, found: Truth) -> None:
+    """Write the truth of the queries ``name`` for `open_truth`."""
+    import numpy as np
+
+    np.save(folder / f"{name}-ids.npy", found.ids)
+    np.save(folder / f"{name}-score.npy", found.score)
+
+
 def open_truth(folder: Path, name: str) -> Truth:
-    """Load what `write` saved.
+    """Load what `save` wrote.
 
     Raises:
         NotMeasured: there is none. Recall without a ground truth is an error, never 1.0.
