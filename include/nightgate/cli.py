@@ -7,9 +7,9 @@ import os
 import shutil
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -17,7 +17,7 @@ from rich.logging import RichHandler
 
 from nightgate import benchmarks, paths, steps, terminal
 from nightgate.artifacts import Cache
-from nightgate.errors import EXIT_NOT_MEASURED, InputError, NightgateError
+from nightgate.errors import EXIT_NOT_MEASURED, InputError, NightgateError, Unavailable
 from nightgate.judge import night
 from nightgate.publish.figures import human
 from nightgate.record import Record
@@ -86,7 +86,7 @@ def measure(
         overrides |= {f"{benchmark}.variants": [variant], f"{benchmark}.controls": []}
     run_id = steps.new_run_id(f"measure-{benchmark}")
     plan = steps.preflight(
-        run_id, dag_id="nightgate measure", scale=scale, only=[benchmark], devices=[device], overrides=overrides
+        run_id, dag_id=steps.BY_HAND, scale=scale, only=[benchmark], devices=[device], overrides=overrides
     )
     with _servers(benchmark):
         try:
@@ -176,7 +176,7 @@ def results_compare(
 
 @dashboards_app.command("check")
 def dashboards_check() -> None:
-    """Validate every dashboard file."""
+    """Validate every dashboard file and, with GRAFANA_URL and GRAFANA_TOKEN, say what an upload would do."""
     from nightgate.publish import lint
 
     problems = [
@@ -185,6 +185,12 @@ def dashboards_check() -> None:
     if problems:
         raise InputError("; ".join(problems), "mend the dashboard file")
     out.print("every dashboard is valid")
+    try:
+        findings = steps.rehearse_upload()
+    except Unavailable as error:
+        out.print(str(error), highlight=False)
+        return
+    _findings(findings)
 
 
 @dashboards_app.command("upload")
@@ -223,11 +229,7 @@ def doctor() -> None:
     """Check whether this host can run a night."""
     from nightgate.terminal.doctor import findings
 
-    good = True
-    for fine, line in findings():
-        good &= fine
-        out.print(f"{'✔' if fine else '✘'} {line}", style=None if fine else "red", highlight=False)
-    raise typer.Exit(0 if good else EXIT_NOT_MEASURED)
+    _findings(findings())
 
 
 def main() -> None:
@@ -249,6 +251,15 @@ def main() -> None:
     except Exception:  # unforeseen, and no breach, which is what Python's own exit code 1 would say
         traceback.print_exc()
         _leave(EXIT_NOT_MEASURED)
+
+
+def _findings(found: Iterable[tuple[bool, str]]) -> NoReturn:
+    """Print a line for each and end: with 0 when all are fine."""
+    good = True
+    for fine, line in found:
+        good &= fine
+        out.print(f"{'✔' if fine else '✘'} {line}", style=None if fine else "red", highlight=False)
+    raise typer.Exit(0 if good else EXIT_NOT_MEASURED)
 
 
 def _leave(code: int) -> None:

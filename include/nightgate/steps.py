@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from nightgate import benchmarks, paths
 from nightgate.artifacts import Cache
-from nightgate.errors import InputError, NotMeasured, ObjectiveBreached, Unavailable
+from nightgate.errors import ArtifactError, InputError, NotMeasured, ObjectiveBreached, Unavailable
 from nightgate.judge import judge, night, unmet
 from nightgate.measure import host
 from nightgate.publish import figures, grafana, statsd
@@ -28,6 +28,12 @@ from nightgate.results.store import Store
 from nightgate.suite import DEVICES, BenchmarkSettings, Objectives, load_suite
 
 log = logging.getLogger(__name__)
+
+BY_HAND = "nightgate measure"
+"""The ``dag_id`` of what the terminal measures without Airflow: it is no night."""
+
+_CATCH_UP = timedelta(days=14)
+_CATCH_UP_RUNS = 100
 
 
 class Plan(BaseModel):
@@ -185,25 +191,65 @@ def report(plan: Plan, store_url: str | None) -> Summary:
 
 
 def upload(run_id: str) -> list[str]:
-    """Upload every dashboard to Grafana; returns what was done, one line per dashboard.
+    """Publish to Grafana: every dashboard, and the breaches of this run and of earlier ones that missed it.
+
+    Returns what was done, a line each.
 
     Raises:
         Unavailable: ``GRAFANA_URL`` or ``GRAFANA_TOKEN`` is not set.
+        GrafanaError: something could not be published; the next upload catches up.
     """
-    url, token = os.environ.get("GRAFANA_URL"), os.environ.get("GRAFANA_TOKEN")
-    missing = [name for name, value in (("GRAFANA_URL", url), ("GRAFANA_TOKEN", token)) if not value]
-    if missing or not url or not token:
-        raise Unavailable(f"{' and '.join(missing)} not set, so no dashboard is uploaded")
-    done = []
-    for file in sorted(paths.dashboards_dir().glob("*.json")):
-        answer = grafana.upload_dashboard(file, url, token, message=f"run {run_id}")
-        done.append(f"{file.name}: version {answer.get('version')} at {answer.get('url')}")
-    return done
+    url, token = _grafana()
+    with grafana.Client(url, token) as client:
+        return grafana.publish(
+            client, _dashboards(), _recent_nights(), folder=_grafana_folder(), message=f"run {run_id}"
+        )
+
+
+def rehearse_upload() -> list[tuple[bool, str]]:
+    """What `upload` would do now, found out by reading only: whether each finding is fine, and its sentence.
+
+    Raises:
+        Unavailable: ``GRAFANA_URL`` or ``GRAFANA_TOKEN`` is not set. GrafanaError: Grafana cannot be read.
+    """
+    url, token = _grafana()
+    with grafana.Client(url, token) as client:
+        return list(grafana.dry_run(client, _dashboards(), folder=_grafana_folder()))
 
 
 def new_run_id(prefix: str) -> str:
     """A run id that sorts by time: ``smoke-20261122T021500.123Z``."""
     return f"{prefix}-{datetime.now(UTC):%Y%m%dT%H%M%S}.{datetime.now(UTC).microsecond // 1000:03d}Z"
+
+
+def _grafana() -> tuple[str, str]:
+    url, token = os.environ.get("GRAFANA_URL"), os.environ.get("GRAFANA_TOKEN")
+    missing = [name for name, value in (("GRAFANA_URL", url), ("GRAFANA_TOKEN", token)) if not value]
+    if missing or not url or not token:
+        raise Unavailable(f"{' and '.join(missing)} not set, so no dashboard is uploaded")
+    return url, token
+
+
+def _grafana_folder() -> str:
+    return os.environ.get("GRAFANA_FOLDER") or "Nightgate"
+
+
+def _dashboards() -> list[Path]:
+    return sorted(paths.dashboards_dir().glob("*.json"))
+
+
+def _recent_nights() -> list[Summary]:
+    """The runs whose breaches belong on the dashboard: those of the last weeks that the DAG made, oldest first."""
+    since = datetime.now(UTC) - _CATCH_UP
+    found = []
+    for run_id in files.newest_runs(_CATCH_UP_RUNS):
+        try:
+            summary = files.read_summary(run_id)
+        except (ArtifactError, InputError):
+            continue  # still running, ended early, or torn: `results show` says which
+        if summary.dag_id != BY_HAND and datetime.fromisoformat(summary.finished_at) >= since:
+            found.append(summary)
+    return sorted(found, key=lambda summary: summary.finished_at)
 
 
 def _records(plan: Plan, benchmark: str, device: Device) -> list[Record]:

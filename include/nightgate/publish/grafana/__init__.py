@@ -1,0 +1,18 @@
+"""Put the dashboards of a project and the breaches of its runs into Grafana.
+
+client.py       one connection: the token, retries, one deadline for everything
+legacy.py       folders and dashboards through /api
+apps.py         the same through /apis, for a Grafana that no longer has /api/dashboards/db
+content.py      what is sent, and how it differs from what is stored
+upload.py       read, compare, write, read back
+annotations.py  each breach on the dashboard, once
+night.py        all of it after a run, or as a dry run
+"""
+
+from nightgate.publish.grafana.client import Client
+from nightgate.publish.grafana.errors import GrafanaError
+from nightgate.publish.grafana.night import dry_run, publish
+from nightgate.publish.grafana.upload import Uploaded, upload_dashboard
+from nightgate.publish.lint import check
+
+__all__ = ["Client", "GrafanaError", "Uploaded", "check", "dry_run", "publish", "upload_dashboard"]

@@ -1,0 +1,104 @@
+"""Each breach of an objective as an annotation on the dashboard, once.
+
+Grafana adds an annotation every time it is asked to, so what is there is read first and found by its tags. Grafana cuts
+the value of a tag at its second ":" and refuses more than 100 bytes, so a run id is written into one without either.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from nightgate.publish import figures
+from nightgate.publish.grafana.client import Client
+from nightgate.publish.grafana.errors import GrafanaError
+from nightgate.record import UNITS, Summary
+
+log = logging.getLogger(__name__)
+
+_KIND = ("nightgate", "breach")
+_TAG_LIMIT = 100
+_TRIES = 3
+_PAGE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """One breach: when the run was, in milliseconds since 1970, what to read, and the tags it is found by."""
+
+    time: int
+    time_end: int
+    text: str
+    tags: tuple[str, ...]
+
+
+def of_run(summary: Summary) -> list[Annotation]:
+    """An annotation for each breached objective of a run."""
+    start, end = (round(figures.epoch(moment) * 1000) for moment in (summary.started_at, summary.finished_at))
+    found = []
+    for record in summary.results:
+        for objective in record.objectives:
+            if objective.verdict != "breach":
+                continue
+            value = "–" if objective.value is None else figures.human(objective.value, UNITS.get(objective.metric, ""))
+            text = (
+                f"{figures.benchmark_title(record.benchmark)}, {record.variant} on {record.device}: "
+                f"{figures.metric_title(objective.metric)} is {value}, the limit {figures.limit_text(objective)} "
+                f"(run {summary.run_id})"
+            )
+            test = f"{record.benchmark}.{record.variant}.{record.device}"
+            named = (("run", summary.run_id), ("test", test), ("metric", objective.metric))
+            found.append(Annotation(start, end, text, (*_KIND, *(_tag(key, value) for key, value in named))))
+    return found
+
+
+def annotate(client: Client, uid: str, wanted: Iterable[Annotation]) -> int:
+    """Put those annotations on the dashboard ``uid`` that are not there yet; returns how many were missing.
+
+    Raises:
+        GrafanaError: not all of them could be put there; the next call goes on.
+    """
+    wanted = list(wanted)
+    if not wanted:
+        return 0
+    span = (min(each.time for each in wanted), max(each.time_end for each in wanted))
+    there = _there(client, uid, *span)
+    missing = [each for each in wanted if frozenset(each.tags) not in there]
+    for each in missing:
+        _post(client, uid, each)
+    return len(missing)
+
+
+def _there(client: Client, uid: str, start: int, end: int) -> set[frozenset[str]]:
+    """The tags of our annotations on a dashboard between two times, in milliseconds."""
+    answer = client.get(
+        "/api/annotations", "annotations:read", tags=list(_KIND), dashboardUID=uid, limit=_PAGE,
+        **{"from": start, "to": end},
+    )  # fmt: skip
+    return {frozenset(each.get("tags") or ()) for each in answer or []}
+
+
+def _post(client: Client, uid: str, each: Annotation) -> None:
+    body: dict[str, Any] = {
+        "dashboardUID": uid, "time": each.time, "timeEnd": each.time_end, "tags": list(each.tags), "text": each.text,
+    }  # fmt: skip
+    for number in range(1, _TRIES + 1):
+        try:
+            client.write("POST", "/api/annotations", body, "annotations:create")
+            return
+        except GrafanaError as error:
+            if not error.unsure or number == _TRIES:
+                raise
+        client.pause(number)
+        if frozenset(each.tags) in _there(client, uid, each.time, each.time_end):
+            return
+
+
+def _tag(key: str, value: str) -> str:
+    value = value.replace(":", "-")
+    if len(value.encode()) > _TAG_LIMIT:
+        value = f"{value[:80]}-{hashlib.sha256(value.encode()).hexdigest()[:12]}"
+    return f"{key}:{value}"

@@ -1,0 +1,216 @@
+"""One connection to Grafana: what may be repeated is repeated, and one deadline bounds all of it.
+
+A read is repeated after any failure of the network. A write is repeated here only when it cannot have happened:
+no connection, 429 or 503. After anything else the error is marked ``unsure``, and the caller looks before it
+writes again. Waits are the server's Retry-After, else full jitter (M. Brooker, "Exponential Backoff And Jitter", 2015).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+from nightgate.publish.grafana.access import Bearer, checked_url, without_secrets
+from nightgate.publish.grafana.errors import GrafanaError, next_step
+
+if TYPE_CHECKING:
+    import requests
+
+log = logging.getLogger(__name__)
+
+_TIMEOUT = (3.0, 10.0)  # seconds: connect, and between two packets
+_ANSWER = 30.0  # seconds for one whole answer: a server that sends a byte now and then must not hold a night
+_TRIES = 5
+_BACKOFF = (0.5, 8.0)  # seconds: first, longest
+_PASSING = (429, 502, 503, 504)
+_NOT_DONE = (429, 503)  # the server says that it did not do it
+
+
+class Client:
+    """Speaks JSON with the Grafana at ``url``; use it as a context manager.
+
+    Args:
+        url: Grafana's address, with its sub-path if it has one.
+        token: a service account token. It is sent to this address only and appears in no message and no result.
+        deadline: seconds for everything this client does, waits included.
+        session: a prepared ``requests.Session``, which stays open.
+        sleep: how to wait.
+
+    Raises:
+        InputError: the address or the token cannot be right.
+    """
+
+    def __init__(
+        self, url: str, token: str, *, deadline: float = 120.0, session: requests.Session | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:  # fmt: skip
+        import requests
+
+        self.base, self._auth = checked_url(url), Bearer(token)
+        self.host = urlsplit(self.base).netloc
+        self._session, self._owned = session or requests.Session(), session is None
+        self._end, self._sleep = time.monotonic() + deadline, sleep
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._owned:
+            self._session.close()
+
+    def link(self, path: str) -> str:
+        """The whole address of a path that Grafana gave; its sub-path is already in it."""
+        return urlunsplit((*urlsplit(self.base)[:2], "", "", "")) + path
+
+    def get(self, path: str, needs: str = "", absent: tuple[int, ...] = (), **params: Any) -> Any:
+        """The JSON at a path; None when the status is one of ``absent``. ``needs`` is the permission it takes.
+
+        Raises:
+            GrafanaError: refused, not reached in time, or not Grafana.
+        """
+        try:
+            return self._request("GET", path, needs, None, params)
+        except GrafanaError as error:
+            if error.status in absent:
+                return None
+            raise
+
+    def write(self, method: str, path: str, body: dict[str, Any], needs: str = "") -> dict[str, Any]:
+        """Send one write; returns the answer.
+
+        Raises:
+            GrafanaError: as for `get`; ``unsure`` when the write may have happened.
+        """
+        answer = self._request(method, path, needs, body, {})
+        return answer if isinstance(answer, dict) else {}
+
+    def healthy(self) -> dict[str, Any] | None:
+        """What ``/api/health`` says (``version``, ``database``); None when it is not there."""
+        answer = self.get("/api/health", absent=(404, 410))
+        return answer if isinstance(answer, dict) else None
+
+    def pause(self, number: int) -> None:
+        """Wait before try ``number`` + 1, with full jitter."""
+        self._sleep(_jitter(number))
+
+    def _request(self, method: str, path: str, needs: str, body: Any, params: dict[str, Any]) -> Any:
+        read = method == "GET"
+        for number in range(1, _TRIES + 1):
+            failure, again, wait = None, False, None
+            answer = self._answer(method, path, body, params)
+            if isinstance(answer, Exception):
+                failure, again = self._lost(answer, read)
+            elif answer.ok and not answer.is_redirect:
+                return self._json(answer)
+            else:
+                failure = self._refusal(answer, needs, read)
+                again = answer.status_code in (_PASSING if read else _NOT_DONE)
+                wait = _retry_after(answer)
+            wait = _jitter(number) if wait is None else wait
+            if not again or number == _TRIES or time.monotonic() + wait > self._end:
+                raise failure
+            log.warning("%s; trying again in %.1f s", failure.what, wait)
+            self._sleep(wait)
+        raise AssertionError("unreachable")
+
+    def _answer(self, method: str, path: str, body: Any, params: dict[str, Any]) -> requests.Response | Exception:
+        """One try. Errors come back as values: raised further, they would carry the request with its token."""
+        left = min(self._end - time.monotonic(), _ANSWER)
+        if left <= 0:
+            return TimeoutError()
+        return _within(
+            left,
+            lambda: self._session.request(
+                method, self.base + path, json=body, params=params, auth=self._auth, allow_redirects=False,
+                timeout=tuple(min(left, limit) for limit in _TIMEOUT),
+            ),
+        )  # fmt: skip
+
+    def _lost(self, error: Exception, read: bool) -> tuple[GrafanaError, bool]:
+        """The error for a try without an answer, and whether to try again."""
+        import requests
+
+        if isinstance(error, requests.exceptions.SSLError):
+            step = "set REQUESTS_CA_BUNDLE to the file of its certificate authority"
+            return GrafanaError(f"the certificate of {self.host} is not trusted", step), False
+        if _never_sent(error):
+            step = "check GRAFANA_URL and that it runs"
+            return GrafanaError(f"Grafana at {self.host} cannot be reached", step), True
+        what = f"Grafana at {self.host} did not answer properly ({type(error).__name__})"
+        return GrafanaError(what, "look at its log, then upload again", unsure=not read), read
+
+    def _refusal(self, answer: requests.Response, needs: str, read: bool) -> GrafanaError:
+        status = answer.status_code
+        if 300 <= status < 400:
+            place = self._auth.hide(without_secrets(answer.headers.get("Location", "")))
+            what = f"{self.host} redirects to {place}, and the token is not sent there"
+            return GrafanaError(what, "set GRAFANA_URL to the final address", status)
+        try:
+            body = json.loads(self._auth.hide(answer.text))
+        except ValueError:
+            body = None
+        body = body if isinstance(body, dict) else {}
+        said, reason = str(body.get("message") or "")[:300], str(body.get("status") or body.get("reason") or "")
+        what = f"Grafana at {self.host} answered {status}" + (f": {said}" if said else "")
+        unsure = not read and status in _PASSING and status not in _NOT_DONE
+        return GrafanaError(what, next_step(status, needs), status, reason, unsure)
+
+    def _json(self, answer: requests.Response) -> Any:
+        try:
+            return json.loads(self._auth.hide(answer.text))
+        except ValueError:
+            pass
+        raise GrafanaError(f"what answers at {self.base} is not Grafana's API", "check GRAFANA_URL")
+
+
+def _within(seconds: float, call: Callable[[], Any]) -> Any:
+    """What ``call`` returns or raises, or a TimeoutError: the timeouts of a socket bound no name look-up and no trickle."""
+    box: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            box.put(call())
+        except Exception as error:
+            box.put(error)
+
+    threading.Thread(target=work, daemon=True, name="grafana").start()
+    try:
+        return box.get(timeout=seconds)
+    except queue.Empty:
+        return TimeoutError()
+
+
+def _never_sent(error: Exception) -> bool:
+    """Whether no connection was made, so that the server cannot have done anything."""
+    import requests
+    from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
+
+    if isinstance(error, (requests.exceptions.ConnectTimeout, requests.exceptions.ProxyError)):
+        return True
+    cause = error.args[0] if isinstance(error, requests.exceptions.ConnectionError) and error.args else None
+    reason = cause.reason if isinstance(cause, MaxRetryError) else cause
+    return isinstance(reason, (NewConnectionError, ConnectTimeoutError))
+
+
+def _jitter(number: int) -> float:
+    first, longest = _BACKOFF
+    return random.uniform(0, min(longest, first * 2**number))
+
+
+def _retry_after(answer: requests.Response) -> float | None:
+    """Seconds from the header, which holds a number or a date."""
+    text = answer.headers.get("Retry-After", "")
+    if text.isdigit():
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except ValueError:
+        return None

@@ -1,0 +1,66 @@
+"""Folders and dashboards through ``/api``, which every Grafana until now has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nightgate.publish.grafana.client import Client
+from nightgate.publish.grafana.errors import GrafanaError
+from nightgate.publish.grafana.stored import Stored, folder_uid
+
+_ABSENT = (404,)
+
+
+class Legacy:
+    """``POST /api/dashboards/db``: ``id: null``, a fixed uid and ``overwrite`` make an upsert that can be repeated."""
+
+    verbatim = True
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def find_folder(self, title: str) -> str | None:
+        uid = folder_uid(title)
+        found = self._client.get(f"/api/folders/{uid}", "folders:read", _ABSENT)
+        if found:
+            return uid
+        # one that somebody made by hand has the title and another uid
+        listed = self._client.get("/api/folders", "folders:read", _ABSENT, limit=1000) or []
+        return next((str(folder["uid"]) for folder in listed if folder.get("title") == title), None)
+
+    def make_folder(self, title: str) -> str:
+        try:
+            made = self._client.write(
+                "POST", "/api/folders", {"uid": folder_uid(title), "title": title}, "folders:create"
+            )
+        except GrafanaError as error:
+            if not (error.unsure or error.status in (400, 409, 412)):
+                raise
+            if found := self.find_folder(title):  # another upload made it at the same moment, or this one did
+                return found
+            raise
+        return str(made.get("uid") or folder_uid(title))
+
+    def read(self, uid: str) -> Stored | None:
+        answer = self._client.get(f"/api/dashboards/uid/{uid}", "dashboards:read", _ABSENT)
+        if answer is None:
+            return None
+        if not isinstance(answer, dict) or not isinstance(answer.get("dashboard"), dict):
+            raise GrafanaError(f"what answers at {self._client.base} is not Grafana's API", "check GRAFANA_URL")
+        board, meta = answer["dashboard"], answer.get("meta") or {}
+        return Stored(
+            board=board, folder=str(meta.get("folderUid") or ""), version=int(board.get("version") or 0),
+            url=self._client.link(str(meta.get("url") or f"/d/{uid}")), provisioned=bool(meta.get("provisioned")),
+        )  # fmt: skip
+
+    def write(self, board: dict[str, Any], folder: str, message: str, over: Stored | None) -> None:
+        # the stored version is named as well: Grafana 12.0 does not heed `overwrite`
+        body = {
+            "dashboard": board | {"id": None, "version": over.version if over else 0},
+            "folderUid": folder, "message": message, "overwrite": True,
+        }  # fmt: skip
+        answer = self._client.write(
+            "POST", "/api/dashboards/db", body, "dashboards:write" if over else "dashboards:create"
+        )
+        if "uid" not in answer:
+            raise GrafanaError(f"what answers at {self._client.base} is not Grafana's API", "check GRAFANA_URL")

@@ -1,0 +1,243 @@
+"""After a run: all dashboards, each breach once, what earlier runs missed, and the dry run."""
+
+import json
+import os
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from contract.boards import board
+from contract.grafana_server import TOKEN, Board, Fault
+from typer.testing import CliRunner
+
+from nightgate import cli, paths, steps
+from nightgate.errors import InputError, Unavailable
+from nightgate.publish.grafana import Client, GrafanaError, dry_run, publish
+from nightgate.publish.grafana.annotations import annotate, of_run
+from nightgate.record import Host, Objective, Record, Summary
+from nightgate.results import files
+
+
+def night(run_id="night-1", *, days=0, verdict="breach", dag_id="nightly_benchmarks", metrics=("latency_p95", "wer")):
+    end = datetime.now(UTC) - timedelta(days=days)
+    objectives = [Objective(metric=metric, op="<", limit=0.02, value=0.03, verdict=verdict) for metric in metrics]
+    record = Record(benchmark="hybrid_ann", variant="hybrid", device="cpu", status="measured", objectives=objectives)
+    return Summary(
+        run_id=run_id, dag_id=dag_id, scale="smoke", state=verdict, started_at=stamp(end - timedelta(minutes=3)),
+        finished_at=stamp(end), host=Host(fingerprint="f", cpu="c", cores=2, memory_bytes=1), results=[record],
+    )  # fmt: skip
+
+
+def stamp(moment):
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@pytest.fixture
+def client(server):
+    with Client(server.url, TOKEN, sleep=lambda _: None) as made:
+        yield made
+
+
+@pytest.fixture
+def slo(server):
+    """The dashboard that the breaches belong to."""
+    server.boards["nightly-slo"] = Board(spec=board(title="Nightly-SLO"), folder="", versions=["one"])
+
+
+@pytest.fixture
+def project(server, tmp_path, monkeypatch):
+    """The environment and the folders of a project that publishes to ``server``."""
+    monkeypatch.setenv("GRAFANA_URL", server.url)
+    monkeypatch.setenv("GRAFANA_TOKEN", TOKEN)
+    monkeypatch.delenv("GRAFANA_FOLDER", raising=False)
+    monkeypatch.setenv("NIGHTGATE_RUNS", str(tmp_path / "runs"))
+
+
+def test_each_breach_is_an_annotation_with_the_time_and_the_tags_of_its_run(client, server, slo):
+    summary = night()
+    assert annotate(client, "nightly-slo", of_run(summary)) == 2
+    first = server.annotations[0]
+    assert first["dashboardUID"] == "nightly-slo"
+    assert first["time"] == round(datetime.fromisoformat(summary.started_at).timestamp() * 1000)
+    assert first["timeEnd"] == round(datetime.fromisoformat(summary.finished_at).timestamp() * 1000)
+    assert first["tags"] == [
+        "nightgate", "breach", "run:night-1", "test:hybrid_ann.hybrid.cpu", "metric:latency_p95",
+    ]  # fmt: skip
+    assert "P95 latency is 30.0 ms, the limit < 20 ms" in first["text"]
+    assert "run night-1" in first["text"]
+
+
+@pytest.mark.parametrize("verdict", ["pass", "inconclusive", "invalid"])
+def test_what_is_no_breach_is_no_annotation(verdict):
+    assert of_run(night(verdict=verdict)) == []
+
+
+def test_an_annotation_is_posted_once_whatever_happens(client, server, slo):
+    runs = [
+        night(run_id) for run_id in ("scheduled__2026-11-22T02:00:00+00:00", "scheduled__2026-11-22T02:30:00+00:00")
+    ]
+    wanted = [each for run in runs for each in of_run(run)]
+    assert annotate(client, "nightly-slo", wanted) == 4
+    assert annotate(client, "nightly-slo", wanted) == 0
+    assert len(server.annotations) == 4
+
+
+def test_a_long_run_id_fits_into_a_tag(client, server, slo):
+    runs = [night("x" * 180 + end) for end in "ab"]
+    wanted = [each for run in runs for each in of_run(run)]
+    assert annotate(client, "nightly-slo", wanted) == 4
+    assert annotate(client, "nightly-slo", wanted) == 0
+
+
+@pytest.mark.parametrize("done", [True, False])
+@pytest.mark.parametrize("how", ["drop", "half"])
+def test_an_annotation_whose_answer_was_lost_is_posted_once(client, server, slo, how, done):
+    server.faults.append(Fault(how, done=done, matches=lambda request: request.writes))
+    annotate(client, "nightly-slo", of_run(night()))
+    assert len(server.annotations) == 2
+
+
+def test_what_was_not_posted_is_posted_by_the_next_call(client, server, slo):
+    server.faults += [Fault(status=500, matches=lambda request: request.writes)]
+    with pytest.raises(GrafanaError):
+        annotate(client, "nightly-slo", of_run(night()))
+    annotate(client, "nightly-slo", of_run(night()))
+    assert len(server.annotations) == 2
+
+
+def test_annotations_need_permissions_that_are_named(client, server, slo):
+    server.permissions.remove("annotations:create")
+    with pytest.raises(GrafanaError, match="the permission annotations:create"):
+        annotate(client, "nightly-slo", of_run(night()))
+
+
+def boards(tmp_path, *uids):
+    made = []
+    for uid in uids:
+        file = tmp_path / f"{uid}.json"
+        file.write_text(json.dumps(board(uid=uid, title=uid)))
+        made.append(file)
+    return made
+
+
+def test_what_is_refused_does_not_hold_back_the_rest(client, server, tmp_path):
+    server.boards["one"] = Board(spec={"title": "one"}, folder="", versions=["v"], provisioned=True)
+    with pytest.raises(GrafanaError, match=r"one\.json: .*400: Cannot save provisioned"):
+        publish(client, boards(tmp_path, "one", "nightly-slo"), [night()], folder="F")
+    assert server.boards["nightly-slo"].version == 1
+    assert len(server.annotations) == 2
+
+
+def test_a_file_that_is_not_fit_stops_all_before_anything_is_sent(client, server, tmp_path):
+    good, bad = boards(tmp_path, "good", "worse")
+    bad.write_text("{}")
+    with pytest.raises(InputError, match=r"worse\.json is not fit"):
+        publish(client, [good, bad], [], folder="F")
+    assert server.requests == []
+
+
+def test_a_run_publishes_every_dashboard_into_the_folder(project, server, monkeypatch):
+    monkeypatch.setenv("GRAFANA_FOLDER", "Ours")
+    files.write_summary(night())
+    done = steps.upload("night-1")
+    assert set(server.boards) == {"cache-backpressure", "nightly-slo"}
+    assert server.folders == {"ours": "Ours"}
+    assert len(server.annotations) == 2
+    assert done[0].startswith("cache-backpressure.json: version 1 (v2")
+    assert done[-1] == "2 new annotations of breaches"
+    assert "unchanged, version 1" in steps.upload("night-1")[0]
+    assert TOKEN not in " ".join(done)
+
+
+def test_a_night_without_grafana_is_caught_up_by_the_next(project, server, monkeypatch):
+    files.write_summary(night("night-1", days=1))
+    monkeypatch.setattr(Client, "pause", lambda *_: None)
+    monkeypatch.setattr("nightgate.publish.grafana.client._jitter", lambda _: 0.0)
+    monkeypatch.setenv("GRAFANA_URL", "http://127.0.0.1:9")
+    with pytest.raises(GrafanaError, match="cannot be reached"):
+        steps.upload("night-1")
+    assert files.read_summary("night-1").state == "breach"
+
+    monkeypatch.setenv("GRAFANA_URL", server.url)
+    files.write_summary(night("night-2", metrics=["wer"]))
+    steps.upload("night-2")
+    tags = [each["tags"][2] for each in server.annotations]
+    assert tags == ["run:night-1", "run:night-1", "run:night-2"]
+    steps.upload("night-3")
+    assert len(server.annotations) == 3
+
+
+def test_neither_old_runs_nor_those_by_hand_nor_torn_ones_are_annotated(project, server):
+    files.write_summary(night("old", days=40))
+    files.write_summary(night("by-hand", dag_id=steps.BY_HAND))
+    for name in ("torn", "running"):
+        (paths.runs_dir() / name).mkdir(parents=True)
+    (paths.runs_dir() / "torn" / "summary.json").write_text("{")
+    steps.upload("night-1")
+    assert server.annotations == []
+
+
+def test_the_dry_run_only_reads_and_tells_what_would_change(client, server, tmp_path):
+    one, two, three = boards(tmp_path, "one", "two", "three")
+    assert all(fine for fine, _ in dry_run(client, [one], folder="F"))
+    publish(client, [one, two], [], folder="F")
+    server.boards["two"].spec["title"] = "Edited"
+    written = len(server.writes)
+    lines = [line for _, line in dry_run(client, [one, two, three], folder="F")]
+    assert len(server.writes) == written
+    assert lines == [
+        f"Grafana 12.4.0 answers at 127.0.0.1:{server.server_port}",
+        "folder 'F' is there",
+        "one.json is unchanged, version 1",
+        "two.json would replace version 1: title",
+        "three.json would be created",
+        "the token has every permission it needs",
+    ]
+
+
+def test_the_dry_run_reads_the_newer_api_where_there_is_no_older(client, server, tmp_path):
+    server.legacy = False
+    (one,) = boards(tmp_path, "one")
+    publish(client, [one], [], folder="F")
+    assert (True, "one.json is unchanged, version 1") in list(dry_run(client, [one], folder="F"))
+
+
+def test_the_dry_run_finds_what_an_upload_would_fail_at(client, server, tmp_path):
+    one, two = boards(tmp_path, "one", "two")
+    server.permissions -= {"dashboards:create", "annotations:create"}
+    server.boards["two"] = Board(spec={"title": "two"}, folder="", versions=["v"], provisioned=True)
+    bad = [line for fine, line in dry_run(client, [one, two], folder="F") if not fine]
+    assert bad[0].startswith("two.json is provisioned from a file")
+    assert bad[1].startswith("the token lacks annotations:create, dashboards:create: give")
+    server.readable_permissions = False
+    assert list(dry_run(client, [one], folder="F"))[-1] == (True, "the permissions of the token cannot be read")
+
+
+def command(*words):
+    return CliRunner().invoke(cli.app, ["dashboards", *words])
+
+
+def test_the_command_checks_the_files_and_then_the_server(project, server):
+    result = command("check")
+    assert result.exit_code == 0
+    assert "every dashboard is valid" in result.output
+    assert "cache-backpressure.json would be created" in result.output
+    assert server.writes == []
+    server.permissions.remove("dashboards:write")
+    assert command("check").exit_code == 3
+    os.environ.pop("GRAFANA_TOKEN")
+    result = command("check")
+    assert result.exit_code == 0
+    assert "GRAFANA_TOKEN not set" in result.output
+
+
+def test_the_command_uploads(project, server):
+    result = command("upload")
+    assert result.exit_code == 0
+    assert "nightly-slo.json: version 1" in result.output
+    assert server.boards["nightly-slo"].versions[0].endswith("run manual")
+
+
+def test_without_grafana_nothing_is_rehearsed(monkeypatch):
+    monkeypatch.delenv("GRAFANA_URL", raising=False)
+    with pytest.raises(Unavailable):
+        steps.rehearse_upload()
