@@ -31,7 +31,7 @@ down: setup ## stop what `make up` started
 lint: setup-ci ## check style, DAG rules and dashboards
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/nightgate dashboards check
+	GRAFANA_URL= $(BIN)/nightgate dashboards check
 
 format: setup-ci ## put the code into the project's style
 	$(BIN)/ruff format .

@@ -108,6 +108,7 @@ class GrafanaServer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: GrafanaServer
 
     def _serve(self) -> None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import subprocess
 import sys
-import threading
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
 import pytest
+from contract import grafana_server
 
 SMALL = {
     # one engine, and the five clips that an interval of the word error rate takes
@@ -79,29 +77,10 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def grafana(home):
-    """A server that takes dashboards and remembers them."""
-    seen: list[tuple[str, str | None, dict]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            seen.append((self.path, self.headers.get("Authorization"), body))
-            answer = json.dumps(
-                {"id": 1, "uid": body["dashboard"]["uid"], "url": "/d/x", "status": "success", "version": 1}
-            ).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    home.env |= {"GRAFANA_URL": f"http://127.0.0.1:{server.server_port}", "GRAFANA_TOKEN": "a-token-for-the-test"}
-    yield seen
-    server.shutdown()
+    """An empty Grafana."""
+    with grafana_server.running() as server:
+        home.env |= {"GRAFANA_URL": server.url, "GRAFANA_TOKEN": grafana_server.TOKEN}
+        yield server
 
 
 @pytest.fixture(scope="module")

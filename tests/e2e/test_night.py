@@ -75,12 +75,14 @@ def test_skipped_gpu_work_is_in_the_summary_with_its_reason(breach):
     assert all(r["status"] == "skipped" and r["reason"] for r in gpu)
 
 
-def test_the_dashboards_reach_grafana_with_the_token(breach, grafana):
-    boards = {body["dashboard"]["title"]: (path, token, body) for path, token, body in grafana}
-    path, token, body = boards["Cache-Backpressure"]
-    assert (path, token) == ("/api/dashboards/db", "Bearer a-token-for-the-test")
-    assert body["dashboard"]["id"] is None
-    assert body["overwrite"] is True
+def test_dashboards_and_breach_reach_grafana(breach, grafana):
+    _, summary = breach
+    assert {board.spec["title"] for board in grafana.boards.values()} == {"Cache-Backpressure", "Nightly-SLO"}
+    assert {board.folder for board in grafana.boards.values()} == {"nightgate"}
+    assert grafana.boards["cache-backpressure"].versions[0].endswith(f"run {summary['run_id']}")
+    (annotation,) = grafana.annotations
+    assert f"run:{summary['run_id']}" in annotation["tags"]
+    assert "metric:latency_p95" in annotation["tags"]
 
 
 def test_the_gauge_reaches_statsd(breach, statsd):

@@ -46,7 +46,7 @@ def test_a_refusal_says_what_to_do_and_is_not_repeated(server, status):
 def test_a_read_that_passing_trouble_met_is_repeated(server, status):
     server.faults += [Fault(status=status, body="busy"), Fault(status=status)]
     client = connect(server)
-    assert client.get(FOLDERS) == []
+    assert client.listed(FOLDERS) == []
     assert len(client._sleep) == 2
     assert all(0 <= wait <= 8 for wait in client._sleep)
 
@@ -54,7 +54,7 @@ def test_a_read_that_passing_trouble_met_is_repeated(server, status):
 @pytest.mark.parametrize("how", ["drop", "half"])
 def test_a_read_whose_answer_was_lost_is_repeated(server, how):
     server.faults += [Fault(how), Fault(how)]
-    assert connect(server).get(FOLDERS) == []
+    assert connect(server).listed(FOLDERS) == []
     assert len(server.requests) == 3
 
 
@@ -81,7 +81,7 @@ def test_retry_after_is_honoured(server):
     date = later.strftime("%a, %d %b %Y %H:%M:%S GMT")
     server.faults += [Fault(status=429, headers={"Retry-After": "7"}), Fault(status=503, headers={"Retry-After": date})]
     client = connect(server)
-    client.get(FOLDERS)
+    client.listed(FOLDERS)
     assert client._sleep[0] == 7.0
     assert 20 < client._sleep[1] <= 30
 
@@ -90,7 +90,7 @@ def test_a_wait_past_the_deadline_is_not_begun(server):
     server.faults.append(Fault(status=429, headers={"Retry-After": "3600"}))
     client = connect(server)
     with pytest.raises(GrafanaError) as caught:
-        client.get(FOLDERS)
+        client.listed(FOLDERS)
     assert caught.value.status == 429
     assert client._sleep == []
     assert len(server.requests) == 1
@@ -99,7 +99,7 @@ def test_a_wait_past_the_deadline_is_not_begun(server):
 def test_tries_end(server):
     server.faults += [Fault(status=503)] * 9
     with pytest.raises(GrafanaError, match="503"):
-        connect(server).get(FOLDERS)
+        connect(server).listed(FOLDERS)
     assert len(server.requests) == 5
 
 
@@ -118,17 +118,17 @@ def test_nobody_there_is_tried_again_then_named(server):
 def test_one_deadline_bounds_a_server_that_never_ends_its_answer(server, how):
     server.faults.append(Fault(how, seconds=8))
     began = time.monotonic()
-    with pytest.raises(GrafanaError, match="did not answer properly"):
-        connect(server, deadline=0.5).get(FOLDERS)
+    with pytest.raises(GrafanaError, match="did not answer in time"):
+        connect(server, deadline=0.5).listed(FOLDERS)
     assert time.monotonic() - began < 8, "it waited for the server, not for its deadline"
 
 
 def test_the_deadline_is_one_for_all_requests(server):
     client = connect(server, deadline=0.2)
-    client.get(FOLDERS)
+    client.listed(FOLDERS)
     time.sleep(0.3)
     with pytest.raises(GrafanaError):
-        client.get(FOLDERS)
+        client.listed(FOLDERS)
     assert len(server.requests) == 1
 
 
@@ -142,17 +142,17 @@ def test_a_redirect_does_not_take_the_token_along(server, status):
     assert TOKEN not in str(caught.value)
 
 
-@pytest.mark.parametrize("page", ["<html>a login page</html>", ""])
+@pytest.mark.parametrize("page", ["<html>a login page</html>", "", "null", "3", {}, [3]])
 def test_something_else_that_answers_200_is_no_success(server, page):
     server.faults.append(Fault(status=200, body=page))
     with pytest.raises(GrafanaError, match="is not Grafana"):
-        connect(server).get(FOLDERS)
+        connect(server).listed(FOLDERS)
 
 
 def test_a_netrc_does_not_replace_the_token(server, tmp_path, monkeypatch):
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login someone password else\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    connect(server).get(FOLDERS)
+    connect(server).listed(FOLDERS)
     assert server.requests[0].headers["Authorization"] == f"Bearer {TOKEN}"
 
 
@@ -165,7 +165,7 @@ def test_an_address_that_is_none_is_refused(url):
 def test_a_password_in_the_address_reaches_no_message(server):
     client = connect(server, url=server.url.replace("//", "//admin:hunter2@"), token="another")
     with pytest.raises(GrafanaError, match="401") as caught:
-        client.get(FOLDERS)
+        client.listed(FOLDERS)
     assert "hunter2" not in str(caught.value)
 
 
@@ -184,7 +184,7 @@ def test_the_token_is_in_no_log_no_repr_no_result_and_no_chained_error(server, c
         Fault(status=200, body=[{"title": f"echo {TOKEN}"}]),
     ]
     client = connect(server)
-    assert client.get(FOLDERS) == [{"title": "echo ***"}]
+    assert client.listed(FOLDERS) == [{"title": "echo ***"}]
     server.faults.append(Fault("drop"))
     with pytest.raises(GrafanaError) as caught:
         make_folder(client)

@@ -201,8 +201,9 @@ def test_what_was_kept_is_compared_with_what_was_sent(board_file, server):
         upload(board_file, server)
 
 
-def test_a_page_that_is_not_grafana_is_no_success(board_file, server):
-    server.faults += [Fault(status=200, body={"fine": True})] * 9
+@pytest.mark.parametrize("page", [{"fine": True}, {"uid": 3, "dashboard": 4}, [], [{}], "null", '"text"'])
+def test_a_page_that_is_not_grafana_is_no_success(board_file, server, page):
+    server.faults += [Fault(status=200, body=page)] * 9
     with pytest.raises(GrafanaError, match="is not Grafana"):
         upload(board_file, server)
 

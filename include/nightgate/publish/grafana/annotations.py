@@ -74,7 +74,7 @@ def annotate(client: Client, uid: str, wanted: Iterable[Annotation]) -> int:
 
 def _there(client: Client, uid: str, start: int, end: int) -> set[frozenset[str]]:
     """The tags of our annotations on a dashboard between two times, in milliseconds."""
-    answer = client.get(
+    answer = client.listed(
         "/api/annotations", "annotations:read", tags=list(_KIND), dashboardUID=uid, limit=_PAGE,
         **{"from": start, "to": end},
     )  # fmt: skip

@@ -32,10 +32,8 @@ class Apps:
         if self._client.get(f"{folders}/{uid}", "folders:read", _ABSENT):
             return uid
         listed = self._client.get(folders, "folders:read", _ABSENT, limit=1000) or {}
-        for folder in listed.get("items") or []:
-            if (folder.get("spec") or {}).get("title") == title:
-                return str(folder["metadata"]["name"])
-        return None
+        same = [folder for folder in listed.get("items") or [] if _part(folder, "spec").get("title") == title]
+        return str(_part(same[0], "metadata").get("name")) if same else None
 
     def make_folder(self, title: str) -> str:
         uid = folder_uid(title)
@@ -54,10 +52,10 @@ class Apps:
         answer = self._client.get(f"{self._path('dashboard', 'dashboards')}/{uid}", "dashboards:read", _ABSENT)
         if answer is None:
             return None
-        meta = answer.get("metadata") or {}
-        notes = meta.get("annotations") or {}
+        meta = _part(answer, "metadata")
+        notes = _part(meta, "annotations")
         return Stored(
-            board=answer.get("spec") or {}, folder=str(notes.get(_FOLDER) or ""), version=int(meta.get("generation") or 0),
+            board=_part(answer, "spec"), folder=str(notes.get(_FOLDER) or ""), version=int(meta.get("generation") or 0),
             url=f"{self._client.base}/d/{uid}", revision=str(meta.get("resourceVersion") or ""),
             provisioned=bool(notes.get("grafana.app/managedBy")),
         )  # fmt: skip
@@ -86,3 +84,8 @@ class Apps:
                 )
             self._known[kind] = f"/apis/{name}/{version}/namespaces/{_NAMESPACE}/{kind}"
         return self._known[kind]
+
+
+def _part(whole: dict[str, Any], key: str) -> dict[str, Any]:
+    found = whole.get(key)
+    return found if isinstance(found, dict) else {}

@@ -2,24 +2,21 @@
 
 A read is repeated after any failure of the network. A write is repeated here only when it cannot have happened:
 no connection, 429 or 503. After anything else the error is marked ``unsure``, and the caller looks before it
-writes again. Waits are the server's Retry-After, else full jitter (M. Brooker, "Exponential Backoff And Jitter", 2015).
+writes again.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import queue
-import random
-import threading
 import time
 from collections.abc import Callable
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from nightgate.publish.grafana.access import Bearer, checked_url, without_secrets
 from nightgate.publish.grafana.errors import GrafanaError, next_step
+from nightgate.publish.grafana.tries import jitter, never_sent, retry_after, within
 
 if TYPE_CHECKING:
     import requests
@@ -29,7 +26,6 @@ log = logging.getLogger(__name__)
 _TIMEOUT = (3.0, 10.0)  # seconds: connect, and between two packets
 _ANSWER = 30.0  # seconds for one whole answer: a server that sends a byte now and then must not hold a night
 _TRIES = 5
-_BACKOFF = (0.5, 8.0)  # seconds: first, longest
 _PASSING = (429, 502, 503, 504)
 _NOT_DONE = (429, 503)  # the server says that it did not do it
 
@@ -70,18 +66,25 @@ class Client:
         """The whole address of a path that Grafana gave; its sub-path is already in it."""
         return urlunsplit((*urlsplit(self.base)[:2], "", "", "")) + path
 
-    def get(self, path: str, needs: str = "", absent: tuple[int, ...] = (), **params: Any) -> Any:
-        """The JSON at a path; None when the status is one of ``absent``. ``needs`` is the permission it takes.
+    def get(self, path: str, needs: str = "", absent: tuple[int, ...] = (), **params: Any) -> dict[str, Any] | None:
+        """The JSON object at a path; None when the status is one of ``absent``. ``needs`` is the permission it takes.
 
         Raises:
             GrafanaError: refused, not reached in time, or not Grafana.
         """
-        try:
-            return self._request("GET", path, needs, None, params)
-        except GrafanaError as error:
-            if error.status in absent:
-                return None
-            raise
+        answer = self._read(path, needs, absent, params)
+        if answer is None or isinstance(answer, dict):
+            return answer
+        raise self.foreign()
+
+    def listed(
+        self, path: str, needs: str = "", absent: tuple[int, ...] = (), **params: Any
+    ) -> list[dict[str, Any]] | None:
+        """As `get`, where an array of objects is answered."""
+        answer = self._read(path, needs, absent, params)
+        if answer is None or (isinstance(answer, list) and all(isinstance(each, dict) for each in answer)):
+            return answer
+        raise self.foreign()
 
     def write(self, method: str, path: str, body: dict[str, Any], needs: str = "") -> dict[str, Any]:
         """Send one write; returns the answer.
@@ -90,16 +93,32 @@ class Client:
             GrafanaError: as for `get`; ``unsure`` when the write may have happened.
         """
         answer = self._request(method, path, needs, body, {})
-        return answer if isinstance(answer, dict) else {}
+        if not isinstance(answer, dict):
+            raise self.foreign()
+        return answer
 
     def healthy(self) -> dict[str, Any] | None:
         """What ``/api/health`` says (``version``, ``database``); None when it is not there."""
-        answer = self.get("/api/health", absent=(404, 410))
-        return answer if isinstance(answer, dict) else None
+        return self.get("/api/health", absent=(404, 410))
 
     def pause(self, number: int) -> None:
         """Wait before try ``number`` + 1, with full jitter."""
-        self._sleep(_jitter(number))
+        self._sleep(jitter(number))
+
+    def foreign(self) -> GrafanaError:
+        """The error for an answer that Grafana does not give."""
+        return GrafanaError(f"what answers at {self.base} is not Grafana's API", "check GRAFANA_URL")
+
+    def _read(self, path: str, needs: str, absent: tuple[int, ...], params: dict[str, Any]) -> Any:
+        try:
+            answer = self._request("GET", path, needs, None, params)
+        except GrafanaError as error:
+            if error.status in absent:
+                return None
+            raise
+        if answer is None:  # a JSON null is not what `absent` means
+            raise self.foreign()
+        return answer
 
     def _request(self, method: str, path: str, needs: str, body: Any, params: dict[str, Any]) -> Any:
         read = method == "GET"
@@ -113,8 +132,8 @@ class Client:
             else:
                 failure = self._refusal(answer, needs, read)
                 again = answer.status_code in (_PASSING if read else _NOT_DONE)
-                wait = _retry_after(answer)
-            wait = _jitter(number) if wait is None else wait
+                wait = retry_after(answer)
+            wait = jitter(number) if wait is None else wait
             if not again or number == _TRIES or time.monotonic() + wait > self._end:
                 raise failure
             log.warning("%s; trying again in %.1f s", failure.what, wait)
@@ -126,7 +145,7 @@ class Client:
         left = min(self._end - time.monotonic(), _ANSWER)
         if left <= 0:
             return TimeoutError()
-        return _within(
+        return within(
             left,
             lambda: self._session.request(
                 method, self.base + path, json=body, params=params, auth=self._auth, allow_redirects=False,
@@ -141,10 +160,12 @@ class Client:
         if isinstance(error, requests.exceptions.SSLError):
             step = "set REQUESTS_CA_BUNDLE to the file of its certificate authority"
             return GrafanaError(f"the certificate of {self.host} is not trusted", step), False
-        if _never_sent(error):
+        if never_sent(error):
             step = "check GRAFANA_URL and that it runs"
             return GrafanaError(f"Grafana at {self.host} cannot be reached", step), True
-        what = f"Grafana at {self.host} did not answer properly ({type(error).__name__})"
+        late = isinstance(error, (TimeoutError, requests.exceptions.ReadTimeout))
+        how = "in time" if late else f"properly ({type(error).__name__})"
+        what = f"Grafana at {self.host} did not answer {how}"
         return GrafanaError(what, "look at its log, then upload again", unsure=not read), read
 
     def _refusal(self, answer: requests.Response, needs: str, read: bool) -> GrafanaError:
@@ -168,49 +189,4 @@ class Client:
             return json.loads(self._auth.hide(answer.text))
         except ValueError:
             pass
-        raise GrafanaError(f"what answers at {self.base} is not Grafana's API", "check GRAFANA_URL")
-
-
-def _within(seconds: float, call: Callable[[], Any]) -> Any:
-    """What ``call`` returns or raises, or a TimeoutError: the timeouts of a socket bound no name look-up and no trickle."""
-    box: queue.SimpleQueue[Any] = queue.SimpleQueue()
-
-    def work() -> None:
-        try:
-            box.put(call())
-        except Exception as error:
-            box.put(error)
-
-    threading.Thread(target=work, daemon=True, name="grafana").start()
-    try:
-        return box.get(timeout=seconds)
-    except queue.Empty:
-        return TimeoutError()
-
-
-def _never_sent(error: Exception) -> bool:
-    """Whether no connection was made, so that the server cannot have done anything."""
-    import requests
-    from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
-
-    if isinstance(error, (requests.exceptions.ConnectTimeout, requests.exceptions.ProxyError)):
-        return True
-    cause = error.args[0] if isinstance(error, requests.exceptions.ConnectionError) and error.args else None
-    reason = cause.reason if isinstance(cause, MaxRetryError) else cause
-    return isinstance(reason, (NewConnectionError, ConnectTimeoutError))
-
-
-def _jitter(number: int) -> float:
-    first, longest = _BACKOFF
-    return random.uniform(0, min(longest, first * 2**number))
-
-
-def _retry_after(answer: requests.Response) -> float | None:
-    """Seconds from the header, which holds a number or a date."""
-    text = answer.headers.get("Retry-After", "")
-    if text.isdigit():
-        return float(text)
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except ValueError:
-        return None
+        raise self.foreign()

@@ -22,11 +22,11 @@ class Legacy:
     def find_folder(self, title: str) -> str | None:
         uid = folder_uid(title)
         found = self._client.get(f"/api/folders/{uid}", "folders:read", _ABSENT)
-        if found:
+        if found and found.get("uid") == uid:
             return uid
         # one that somebody made by hand has the title and another uid
-        listed = self._client.get("/api/folders", "folders:read", _ABSENT, limit=1000) or []
-        return next((str(folder["uid"]) for folder in listed if folder.get("title") == title), None)
+        listed = self._client.listed("/api/folders", "folders:read", _ABSENT, limit=1000) or []
+        return next((str(folder.get("uid")) for folder in listed if folder.get("title") == title), None)
 
     def make_folder(self, title: str) -> str:
         try:
@@ -45,9 +45,9 @@ class Legacy:
         answer = self._client.get(f"/api/dashboards/uid/{uid}", "dashboards:read", _ABSENT)
         if answer is None:
             return None
-        if not isinstance(answer, dict) or not isinstance(answer.get("dashboard"), dict):
-            raise GrafanaError(f"what answers at {self._client.base} is not Grafana's API", "check GRAFANA_URL")
-        board, meta = answer["dashboard"], answer.get("meta") or {}
+        board, meta = answer.get("dashboard"), answer.get("meta")
+        if not isinstance(board, dict) or not isinstance(meta, dict):
+            raise self._client.foreign()
         return Stored(
             board=board, folder=str(meta.get("folderUid") or ""), version=int(board.get("version") or 0),
             url=self._client.link(str(meta.get("url") or f"/d/{uid}")), provisioned=bool(meta.get("provisioned")),
@@ -63,4 +63,4 @@ class Legacy:
             "POST", "/api/dashboards/db", body, "dashboards:write" if over else "dashboards:create"
         )
         if "uid" not in answer:
-            raise GrafanaError(f"what answers at {self._client.base} is not Grafana's API", "check GRAFANA_URL")
+            raise self._client.foreign()

@@ -63,7 +63,7 @@ def dry_run(client: Client, files: Sequence[Path], *, folder: str) -> Iterator[t
     health = client.healthy() or {}
     yield bool(health), f"Grafana {health.get('version', 'of an unknown version')} answers at {client.host}"
     # a search is a read that the older API has and nothing else does
-    api: Api = Apps(client) if client.get("/api/search", absent=(404, 410), limit=1) is None else Legacy(client)
+    api: Api = Apps(client) if client.listed("/api/search", absent=(404, 410), limit=1) is None else Legacy(client)
     uid = api.find_folder(folder)
     yield True, f"folder {folder!r} is there" if uid else f"folder {folder!r} would be made"
     needed = set(_NEEDED) if uid else {*_NEEDED, "folders:create"}
@@ -85,7 +85,7 @@ def dry_run(client: Client, files: Sequence[Path], *, folder: str) -> Iterator[t
 
 def _permissions(client: Client, needed: set[str]) -> tuple[bool, str]:
     held = client.get("/api/access-control/user/permissions", absent=(403, 404, 410))
-    if not isinstance(held, dict):
+    if held is None:
         return True, "the permissions of the token cannot be read"
     lacking = sorted(needed - held.keys())
     if lacking:
