@@ -110,6 +110,20 @@ def test_annotations_need_permissions_that_are_named(client, server, slo):
         annotate(client, "nightly-slo", of_run(night()))
 
 
+def test_an_annotation_needs_its_dashboard_and_the_path(client, server):
+    with pytest.raises(GrafanaError, match="404: Dashboard not found.*whether the dashboard nightly-slo is there"):
+        annotate(client, "nightly-slo", of_run(night()))
+    server.annotations_api = False
+    with pytest.raises(GrafanaError, match="still has /api/annotations"):
+        annotate(client, "nightly-slo", of_run(night()))
+
+
+def test_breaches_are_annotated_where_the_older_dashboard_path_is_gone(client, server, tmp_path):
+    server.legacy = False
+    publish(client, boards(tmp_path, "nightly-slo"), [night()], folder="F")
+    assert len(server.annotations) == 2
+
+
 def boards(tmp_path, *uids):
     made = []
     for uid in uids:

@@ -2,6 +2,8 @@
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import pytest
 from contract.boards import board, panel
@@ -52,9 +54,10 @@ def test_the_message_names_the_revision_and_stays_short(board_file, server, monk
 
 
 @APIS
-def test_nothing_changed_means_no_new_version(board_file, server, legacy):
+def test_nothing_changed_means_no_new_version(board_file, server, legacy, monkeypatch):
     server.legacy = legacy
     first = upload(board_file, server)
+    monkeypatch.setattr(content, "now", lambda: datetime(2040, 1, 1, tzinfo=UTC))  # another night, another tag
     second = upload(board_file, server)
     assert (first.changed, second.changed) == (True, False)
     assert (first.version, second.version, first.tag) == (1, 1, second.tag)
@@ -170,6 +173,17 @@ def test_a_conflict_with_the_same_content_is_no_conflict(board_file, server, leg
     upload(board_file, server)
     assert server.boards["board"].version == 1
     assert len(saves(server)) == 1
+
+
+@APIS
+def test_uploads_at_the_same_moment_all_succeed(board_file, server, legacy):
+    server.legacy = legacy
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: upload(board_file, server), range(4)))
+    assert len({answer.url for answer in answers}) == 1
+    assert server.folders == {"nightgate": "Nightgate"}
+    assert server.boards["board"].folder == "nightgate"
+    assert legacy or server.boards["board"].version == 1, "a resource is created by one of them only"
 
 
 def test_a_server_that_does_not_heed_overwrite_is_served_by_the_version(board_file, server):

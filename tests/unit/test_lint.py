@@ -22,6 +22,7 @@ def test_a_good_dashboard_has_no_problems(file):
     [
         (board(title=""), "no title"),
         (board(uid="x" * 41), "uid"),
+        (board(uid="a/b"), "uid"),
         (board(uid=None), "uid"),
         (board(id=3), "id must be null"),
         (board(panels=[]), "no panels"),

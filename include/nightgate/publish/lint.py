@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-_UID_LIMIT = 40
+_UID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
 def check(file: Path) -> list[str]:
@@ -24,8 +25,8 @@ def check(file: Path) -> list[str]:
     problems = []
     if not board.get("title"):
         problems.append("it has no title")
-    if not 0 < len(board.get("uid") or "") <= _UID_LIMIT:
-        problems.append(f"its uid must have 1 to {_UID_LIMIT} characters")
+    if not _UID.fullmatch(str(board.get("uid") or "")):
+        problems.append("its uid must be 1 to 40 letters, digits, - or _")
     if board.get("id", "") is not None:
         problems.append("its id must be null")
     variables = (board.get("templating") or {}).get("list") or []

@@ -64,11 +64,16 @@ def annotate(client: Client, uid: str, wanted: Iterable[Annotation]) -> int:
     wanted = list(wanted)
     if not wanted:
         return 0
-    span = (min(each.time for each in wanted), max(each.time_end for each in wanted))
-    there = _there(client, uid, *span)
-    missing = [each for each in wanted if frozenset(each.tags) not in there]
-    for each in missing:
-        _post(client, uid, each)
+    try:
+        there = _there(client, uid, min(each.time for each in wanted), max(each.time_end for each in wanted))
+        missing = [each for each in wanted if frozenset(each.tags) not in there]
+        for each in missing:
+            _post(client, uid, each)
+    except GrafanaError as error:
+        if not error.gone:
+            raise
+        step = f"look whether the dashboard {uid} is there, and whether this Grafana still has /api/annotations"
+        raise GrafanaError(error.what, step, error.status) from None
     return len(missing)
 
 
