@@ -46,6 +46,8 @@ class Fault:
     seconds: float = 0.0
     done: bool = False
     matches: Callable[[Request], bool] = lambda request: True
+    over: threading.Event = field(default_factory=threading.Event)
+    """Set when the server is through with it."""
 
 
 class GrafanaServer(ThreadingHTTPServer):
@@ -131,6 +133,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._reply(fault.status, fault.headers, fault.body)
         else:
             self._break(fault)
+        if fault:
+            fault.over.set()
 
     do_GET = do_POST = do_PUT = _serve
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import pytest
 import requests
+from contract.grafana_server import Fault
 
 from nightgate.results.store import Store
 from nightgate.stack import airflow
@@ -113,12 +114,16 @@ def test_the_board_wants_a_login(breach, stack, client):
     assert breach[1]["run_id"] in page.text
 
 
-def test_a_good_night_exits_with_0(home, stack, client, small):
+def test_a_good_night_exits_with_0_even_when_grafana_is_broken(home, stack, client, grafana, small):
+    grafana.faults.extend([Fault(status=500, body={"message": "no disk"})] * 99)
     done = home.nightgate("run", "--benchmarks", "hybrid_ann", *small())
+    grafana.faults.clear()
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.strip().splitlines()[-1] == "nightgate: exit code 0: all objectives hold"
     run_id = max(path.name for path in home.runs.iterdir())
     assert client.run_state(run_id) == "success"
+    states = {task["task_id"]: task["state"] for task in client.tasks(run_id)}
+    assert states["upload_dashboards"] == "failed", "the verdict stands, and the missing upload shows"
 
 
 def test_a_truncated_model_exits_with_3(home, stack, small, tmp_path):

@@ -116,18 +116,19 @@ def test_nobody_there_is_tried_again_then_named(server):
 
 @pytest.mark.parametrize("how", ["stall", "trickle"])
 def test_one_deadline_bounds_a_server_that_never_ends_its_answer(server, how):
-    server.faults.append(Fault(how, seconds=8))
-    began = time.monotonic()
+    fault = Fault(how, seconds=20)
+    server.faults.append(fault)
     with pytest.raises(GrafanaError, match="did not answer in time"):
         connect(server, deadline=0.5).listed(FOLDERS)
-    assert time.monotonic() - began < 8, "it waited for the server, not for its deadline"
+    assert not fault.over.is_set(), "it waited for the server, not for its deadline"
 
 
-def test_the_deadline_is_one_for_all_requests(server):
-    client = connect(server, deadline=0.2)
+def test_the_deadline_is_one_for_all_requests(server, monkeypatch):
+    client = connect(server, deadline=60)
     client.listed(FOLDERS)
-    time.sleep(0.3)
-    with pytest.raises(GrafanaError):
+    later = time.monotonic() + 61
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    with pytest.raises(GrafanaError, match="in time"):
         client.listed(FOLDERS)
     assert len(server.requests) == 1
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+_UID_LIMIT = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +46,7 @@ def folder_uid(title: str) -> str:
 
     A title that does not fit, or has none, is told from others by a hash.
     """
-    import hashlib
-    import re
-
     slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
-    if slug and len(slug) <= 40 and title.isascii():
+    if slug and len(slug) <= _UID_LIMIT and title.isascii():
         return slug
-    return f"{slug[:27]}-{hashlib.sha256(title.encode()).hexdigest()[:12]}".lstrip("-")
+    return f"{slug[: _UID_LIMIT - 13]}-{hashlib.sha256(title.encode()).hexdigest()[:12]}".lstrip("-")
