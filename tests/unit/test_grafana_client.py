@@ -143,6 +143,13 @@ def test_a_redirect_does_not_take_the_token_along(server, status):
     assert TOKEN not in str(caught.value)
 
 
+@pytest.mark.parametrize("page", ["<html>a login page</html>", "", "null", "[]"])
+def test_something_else_that_takes_a_write_is_no_success(server, page):
+    server.faults.append(Fault(status=200, body=page))
+    with pytest.raises(GrafanaError, match="is not Grafana"):
+        make_folder(connect(server))
+
+
 @pytest.mark.parametrize("page", ["<html>a login page</html>", "", "null", "3", {}, [3]])
 def test_something_else_that_answers_200_is_no_success(server, page):
     server.faults.append(Fault(status=200, body=page))

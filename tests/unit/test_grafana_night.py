@@ -141,6 +141,18 @@ def test_what_is_refused_does_not_hold_back_the_rest(client, server, tmp_path):
     assert len(server.annotations) == 2
 
 
+def test_when_nobody_answers_it_ends_with_the_first_dashboard(server, tmp_path):
+    server.shutdown()
+    server.server_close()
+    waits = []
+    with (
+        Client(server.url, TOKEN, sleep=waits.append) as client,
+        pytest.raises(GrafanaError, match="cannot be reached"),
+    ):
+        publish(client, boards(tmp_path, "one", "two"), [night()], folder="F")
+    assert len(waits) == 4
+
+
 def test_a_file_that_is_not_fit_stops_all_before_anything_is_sent(client, server, tmp_path):
     good, bad = boards(tmp_path, "good", "worse")
     bad.write_text("{}")
@@ -221,6 +233,8 @@ def test_the_dry_run_finds_what_an_upload_would_fail_at(client, server, tmp_path
     bad = [line for fine, line in dry_run(client, [one, two], folder="F") if not fine]
     assert bad[0].startswith("two.json is provisioned from a file")
     assert bad[1].startswith("the token lacks annotations:create, dashboards:create: give")
+    server.permissions.remove("folders:create")
+    assert "folders:create" in list(dry_run(client, [two], folder="F"))[-1][1]
     server.readable_permissions = False
     assert list(dry_run(client, [one], folder="F"))[-1] == (True, "the permissions of the token cannot be read")
 

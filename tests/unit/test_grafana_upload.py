@@ -102,9 +102,9 @@ def test_the_folder_is_made_once_and_kept(board_file, server, legacy):
 
 @APIS
 def test_a_folder_made_by_hand_is_used(board_file, server, legacy):
-    server.legacy, server.folders = legacy, {"by-hand": "Nightgate"}
+    server.legacy, server.folders = legacy, {"other": "Other", "by-hand": "Nightgate"}
     upload(board_file, server)
-    assert server.folders == {"by-hand": "Nightgate"}
+    assert server.folders == {"other": "Other", "by-hand": "Nightgate"}
     assert server.boards["board"].folder == "by-hand"
 
 

@@ -21,8 +21,7 @@ class Legacy:
 
     def find_folder(self, title: str) -> str | None:
         uid = folder_uid(title)
-        found = self._client.get(f"/api/folders/{uid}", "folders:read", _ABSENT)
-        if found and found.get("uid") == uid:
+        if self._client.get(f"/api/folders/{uid}", "folders:read", _ABSENT):
             return uid
         # one that somebody made by hand has the title and another uid
         listed = self._client.listed("/api/folders", "folders:read", _ABSENT, limit=1000) or []
