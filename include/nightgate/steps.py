@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from nightgate.results.store import Store
 from nightgate.suite import DEVICES, BenchmarkSettings, Objectives, load_suite
 
 log = logging.getLogger(__name__)
+
+_PREPARE_SECONDS = "prepare_seconds"
 
 
 class Plan(BaseModel):
@@ -92,8 +95,10 @@ def prepare(plan: Plan, benchmark: str, device: Device) -> dict[str, Any]:
         NightgateError: it failed; a failed record with the reason is left behind.
     """
     settings = plan.settings_of(benchmark)
+    start = time.monotonic()
     try:
-        return benchmarks.implementation(benchmark).prepare(settings, device, Cache(paths.cache_dir()))
+        prepared = benchmarks.implementation(benchmark).prepare(settings, device, Cache(paths.cache_dir()))
+        return {**prepared, _PREPARE_SECONDS: time.monotonic() - start}
     except Unavailable as error:
         if device == "gpu" and plan.require_gpu:
             _leave(plan, benchmark, device, "failed", f"a GPU is required: {error}")
@@ -114,14 +119,19 @@ def measure(plan: Plan, benchmark: str, device: Device, prepared: dict[str, Any]
     settings = plan.settings_of(benchmark)
     samples = files.samples_path(plan.run_id, benchmark, device)
     samples.parent.mkdir(parents=True, exist_ok=True)
+    start = time.monotonic()
     try:
         with host.quiet(paths.home()) as noise:
             records = benchmarks.implementation(benchmark).measure(settings, device, prepared, samples)
     except Exception as error:
         _leave(plan, benchmark, device, "failed", f"measure failed: {error}")
         raise
+    seconds = time.monotonic() - start
     for record in records:
         record.detail["noise"] = noise
+        if record.status == "measured":
+            record.add("prepare_seconds", prepared[_PREPARE_SECONDS])
+            record.add("measure_seconds", seconds)
     file = files.write_records(plan.run_id, benchmark, device, records)
     missing = [r for r in records if r.status != "measured" and r.gated]
     if missing:

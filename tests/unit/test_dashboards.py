@@ -58,7 +58,7 @@ def exported():
     judged = Record(benchmark="b", variant="v", device="cpu", status="measured")
     judged.objectives = [Objective(metric="xrt", op="<", limit=1, value=1, verdict="pass")]
     last = Run("n", "d", "smoke", "pass", "2026-11-22T02:00:00Z", "2026-11-22T02:00:00Z")
-    page = render(Snapshot([("n", record)], [judged], last, "2026-11-22T02:00:00Z")).decode()
+    page = render(Snapshot([("n", record)], [judged], last, "2026-11-22T02:00:00Z"))[0].decode()
     return set(re.findall(r"^([a-z_]+)", page, flags=re.MULTILINE)) | {"whisper_xrt"} | {s[0] for s in samples(record)}
 
 

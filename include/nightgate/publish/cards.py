@@ -30,7 +30,8 @@ SECTIONS: dict[str, tuple[str | tuple[str, str], ...]] = {
     "Batches": ("throughput_qps",),
     "Cold, after a restart of the server": ("cold_start_first", "cold_start_p50"),
     "Cost": (
-        "build_seconds", "build_peak_rss_bytes", "load_seconds", "rows_per_second", "index_bytes", "peak_rss_bytes", "first_touch",
+        "build_seconds", "build_peak_rss_bytes", "load_seconds", "rows_per_second", "index_bytes", "peak_rss_bytes", "first_touch", "prepare_seconds",
+        "measure_seconds",
     ),
 }  # fmt: skip
 """The figures of a card in the order they are read, with headings; a pair shares a row."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ from nightgate import __version__, paths
 from nightgate.errors import InputError, NightgateError
 from nightgate.publish import figures, report
 from nightgate.results.store import Run, Store
+
+Pools = Mapping[str, Mapping[str, int]]
+"""Pool → state → slots."""
 
 _SHOWN = 30
 _HERE = Path(__file__).parent
@@ -32,11 +35,14 @@ _HEADERS = {
 }
 
 
-def create_app(store_url: Callable[[], str], dependencies: Sequence[Any] = ()) -> FastAPI:
+def create_app(
+    store_url: Callable[[], str], dependencies: Sequence[Any] = (), pools: Callable[[], Pools] = dict
+) -> FastAPI:
     """The app.
 
     Args:
         store_url: asked at each request, so that a changed connection needs no restart.
+        pools: asked at each scrape: the slots of Airflow's pools.
         dependencies: FastAPI ``Depends`` of the board's routes. /metrics is outside of them: Prometheus cannot log
             in, so it is open to this host and needs ``Authorization: Bearer $NIGHTGATE_METRICS_TOKEN`` from others.
     """
@@ -47,15 +53,14 @@ def create_app(store_url: Callable[[], str], dependencies: Sequence[Any] = ()) -
     def metrics(request: Request) -> Response:
         if not _may_scrape(request):
             raise HTTPException(401, f"send the token of {_TOKEN}", {"WWW-Authenticate": "Bearer"})
-        from prometheus_client import CONTENT_TYPE_LATEST
-
         from nightgate.publish import prometheus
 
         try:
-            page = prometheus.render(Store(store_url()).snapshot())
+            snapshot = Store(store_url()).snapshot()
         except NightgateError as error:
             return Response(f"{error}\n", 503, media_type="text/plain")
-        return Response(page, media_type=CONTENT_TYPE_LATEST)
+        page, content_type = prometheus.render(snapshot, pools(), request.headers.get("accept", ""))
+        return Response(page, headers={"Content-Type": content_type})
 
     @board.get("/")
     def index() -> HTMLResponse:
