@@ -93,7 +93,10 @@ def prepare(plan: Plan, benchmark: str, device: Device) -> dict[str, Any]:
     """
     settings = plan.settings_of(benchmark)
     try:
-        return benchmarks.implementation(benchmark).prepare(settings, device, Cache(paths.cache_dir()))
+        cache = Cache(paths.cache_dir())
+        prepared = benchmarks.implementation(benchmark).prepare(settings, device, cache)
+        cache.reserve(prepared)  # the measurement may run in another process, and later
+        return prepared
     except Unavailable as error:
         if device == "gpu" and plan.require_gpu:
             _leave(plan, benchmark, device, "failed", f"a GPU is required: {error}")
@@ -115,7 +118,7 @@ def measure(plan: Plan, benchmark: str, device: Device, prepared: dict[str, Any]
     samples = files.samples_path(plan.run_id, benchmark, device)
     samples.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with host.quiet(paths.home()) as noise:
+        with Cache(paths.cache_dir()).using(prepared), host.quiet(paths.home()) as noise:
             records = benchmarks.implementation(benchmark).measure(settings, device, prepared, samples)
     except Exception as error:
         _leave(plan, benchmark, device, "failed", f"measure failed: {error}")
