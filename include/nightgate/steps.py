@@ -95,7 +95,9 @@ def prepare(plan: Plan, benchmark: str, device: Device) -> dict[str, Any]:
     try:
         cache = Cache(paths.cache_dir())
         prepared = benchmarks.implementation(benchmark).prepare(settings, device, cache)
-        cache.reserve(prepared)  # the measurement may run in another process, and later
+        cache.reserve(
+            prepared, _owner(plan, benchmark, device)
+        )  # the measurement may run in another process, and later
         return prepared
     except Unavailable as error:
         if device == "gpu" and plan.require_gpu:
@@ -118,7 +120,10 @@ def measure(plan: Plan, benchmark: str, device: Device, prepared: dict[str, Any]
     samples = files.samples_path(plan.run_id, benchmark, device)
     samples.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with Cache(paths.cache_dir()).using(prepared), host.quiet(paths.home()) as noise:
+        with (
+            Cache(paths.cache_dir()).using(prepared, _owner(plan, benchmark, device)),
+            host.quiet(paths.home()) as noise,
+        ):
             records = benchmarks.implementation(benchmark).measure(settings, device, prepared, samples)
     except Exception as error:
         _leave(plan, benchmark, device, "failed", f"measure failed: {error}")
@@ -242,6 +247,11 @@ def _leave(plan: Plan, benchmark: str, device: Device, status: Any, reason: str)
     ]  # fmt: skip
     files.write_records(plan.run_id, benchmark, device, records)
     return records
+
+
+def _owner(plan: Plan, benchmark: str, device: Device) -> str:
+    """Whose reservation it is that keeps what was prepared until it is measured."""
+    return f"{plan.run_id}-{benchmark}-{device}"
 
 
 def _known(kind: str, names: list[str] | None, valid: tuple[str, ...]) -> None:

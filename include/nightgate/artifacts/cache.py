@@ -123,29 +123,33 @@ class Cache:
         """How many builders wait for room right now."""
         return sum(claim["waits"] for _, claim in limit.claims(self.root))
 
-    def reserve(self, prepared: Any) -> None:
-        """Keep the artefacts whose paths are inside ``prepared`` for another process (`leases.RESERVED_SECONDS`)."""
+    def reserve(self, prepared: Any, owner: str) -> None:
+        """Keep the artefacts whose paths are inside ``prepared`` for ``owner``, which may be a later process.
+
+        It lasts until `using` was left without an error, or for `leases.RESERVED_SECONDS`.
+        """
         for folder in leases.folders_in(self.root, prepared):
-            leases.reserve(self.root, folder, self.settings.clock())
+            leases.reserve(self.root, folder, owner, self.settings.clock())
 
     @contextmanager
-    def using(self, prepared: Any) -> Iterator[None]:
-        """Lease the artefacts whose paths are inside ``prepared`` while the block runs; their reservation ends.
+    def using(self, prepared: Any, owner: str) -> Iterator[None]:
+        """Lease the artefacts whose paths are inside ``prepared`` while the block runs.
 
         Raises:
             ArtifactError: one is gone.
         """
-        taken = []
+        folders, taken = sorted(leases.folders_in(self.root, prepared)), []
         try:
-            for folder in sorted(leases.folders_in(self.root, prepared)):
+            for folder in folders:
                 lease = leases.take(folder)
+                taken += [lease] if lease else []
                 if lease is None or store.read(folder) is None:
                     raise ArtifactError(f"{_name(folder)} is gone from the cache or torn", "prepare again")
-                taken.append((folder, lease))
             yield
+            for folder in folders:
+                leases.unreserve(self.root, folder, owner)
         finally:
-            for folder, lease in taken:
-                leases.unreserve(self.root, folder)
+            for lease in taken:
                 lease.release()
 
     @cached_property

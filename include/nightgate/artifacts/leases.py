@@ -8,6 +8,7 @@ A reservation spans the time between two processes, as from the task that prepar
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import threading
 from dataclasses import dataclass
@@ -91,31 +92,41 @@ def holders(root: Path, folder: Path, now: float) -> list[str]:
     return found
 
 
-def reserve(root: Path, folder: Path, now: float) -> None:
+def reserve(root: Path, folder: Path, owner: str, now: float) -> None:
     """Keep an artefact from eviction for `RESERVED_SECONDS`, whichever process lives."""
-    file = _reservation(root, folder)
+    file = _reservation(root, folder, owner)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.touch()
     os.utime(file, (now, now + RESERVED_SECONDS))
 
 
-def unreserve(root: Path, folder: Path) -> None:
-    _reservation(root, folder).unlink(missing_ok=True)
+def unreserve(root: Path, folder: Path, owner: str) -> None:
+    _reservation(root, folder, owner).unlink(missing_ok=True)
 
 
 def reserved(root: Path, folder: Path, now: float) -> bool:
+    return any(
+        _lasts(file, now) for file in (state_dir(root) / "reserved").glob(f"{folder.parent.name}.{folder.name}.*")
+    )
+
+
+def expired(root: Path, now: float) -> list[Path]:
+    """Files of reservations that have ended."""
+    return [file for file in (state_dir(root) / "reserved").glob("*") if not _lasts(file, now)]
+
+
+def _lasts(file: Path, now: float) -> bool:
     try:
-        end = _reservation(root, folder).stat().st_mtime
+        end = file.stat().st_mtime
     except FileNotFoundError:
         return False
     # an end further away than any reservation reaches was written by a clock that ran ahead
     return now < end <= now + RESERVED_SECONDS
 
 
-def expired(root: Path, now: float) -> list[Path]:
-    """Files of reservations that have ended."""
-    files = (state_dir(root) / "reserved").glob("*")
-    return [file for file in files if not now < file.stat().st_mtime <= now + RESERVED_SECONDS]
+def _reservation(root: Path, folder: Path, owner: str) -> Path:
+    short = hashlib.sha256(owner.encode()).hexdigest()[:16]
+    return state_dir(root) / "reserved" / f"{folder.parent.name}.{folder.name}.{short}"
 
 
 def folders_in(root: Path, value: Any) -> set[Path]:
@@ -128,7 +139,3 @@ def folders_in(root: Path, value: Any) -> set[Path]:
         return set()
     parts = Path(value).relative_to(root).parts
     return {root / parts[0] / parts[1]} if len(parts) > 1 else set()
-
-
-def _reservation(root: Path, folder: Path) -> Path:
-    return state_dir(root) / "reserved" / f"{folder.parent.name}.{folder.name}"
