@@ -97,7 +97,10 @@ def prepare(plan: Plan, benchmark: str, device: Device) -> dict[str, Any]:
     settings = plan.settings_of(benchmark)
     start = time.monotonic()
     try:
-        prepared = benchmarks.implementation(benchmark).prepare(settings, device, Cache(paths.cache_dir()))
+        cache = Cache(paths.cache_dir())
+        prepared = benchmarks.implementation(benchmark).prepare(settings, device, cache)
+        # the measurement may run in another process, and later
+        cache.reserve(prepared, _owner(plan, benchmark, device))
         return {**prepared, _PREPARE_SECONDS: time.monotonic() - start}
     except Unavailable as error:
         if device == "gpu" and plan.require_gpu:
@@ -119,14 +122,17 @@ def measure(plan: Plan, benchmark: str, device: Device, prepared: dict[str, Any]
     settings = plan.settings_of(benchmark)
     samples = files.samples_path(plan.run_id, benchmark, device)
     samples.parent.mkdir(parents=True, exist_ok=True)
-    start = time.monotonic()
     try:
-        with host.quiet(paths.home()) as noise:
+        with (
+            Cache(paths.cache_dir()).using(prepared, _owner(plan, benchmark, device)),
+            host.quiet(paths.home()) as noise,
+        ):
+            start = time.monotonic()
             records = benchmarks.implementation(benchmark).measure(settings, device, prepared, samples)
+            seconds = time.monotonic() - start
     except Exception as error:
         _leave(plan, benchmark, device, "failed", f"measure failed: {error}")
         raise
-    seconds = time.monotonic() - start
     for record in records:
         record.detail["noise"] = noise
         if record.status == "measured":
@@ -249,6 +255,11 @@ def _leave(plan: Plan, benchmark: str, device: Device, status: Any, reason: str)
     ]  # fmt: skip
     files.write_records(plan.run_id, benchmark, device, records)
     return records
+
+
+def _owner(plan: Plan, benchmark: str, device: Device) -> str:
+    """Whose reservation it is that keeps what was prepared until it is measured."""
+    return f"{plan.run_id}-{benchmark}-{device}"
 
 
 def _known(kind: str, names: list[str] | None, valid: tuple[str, ...]) -> None:

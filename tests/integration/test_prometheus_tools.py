@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from nightgate.artifacts import Cache, Settings
 from nightgate.publish.prometheus import render
 from nightgate.record import UNITS, Objective, Record
 from nightgate.results.store import Run, Snapshot
@@ -25,7 +26,8 @@ def promtool():
     (pytest.fail if os.environ.get("CI") else pytest.skip)("promtool is missing: `make setup-servers` installs it")
 
 
-def page():
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
     """A page with every metric that there is."""
     record = Record(benchmark="b", variant="v", device="cpu", status="measured")
     for name in UNITS:
@@ -36,12 +38,13 @@ def page():
     )  # fmt: skip
     engine.add("xrt", 0.1, 5)
     last = Run("n", "d", "smoke", "pass", "2026-11-22T02:00:00Z", "2026-11-22T02:01:00Z")
+    cache = Cache(tmp_path_factory.mktemp("cache"), Settings(limit=10**9))
     pools = {"cpu": {"open": 4, "running": 0}}
-    return render(Snapshot([("n", record), ("n", engine)], [engine], last, "2026-11-22T02:01:00Z"), pools)[0]
+    return render(Snapshot([("n", record), ("n", engine)], [engine], last, "2026-11-22T02:01:00Z"), pools, cache)[0]
 
 
-def test_the_metrics_are_as_prometheus_wants_them(promtool):
-    done = subprocess.run([promtool, "check", "metrics"], input=page(), capture_output=True, timeout=60, check=False)
+def test_the_metrics_are_as_prometheus_wants_them(promtool, page):
+    done = subprocess.run([promtool, "check", "metrics"], input=page, capture_output=True, timeout=60, check=False)
     assert (done.returncode, done.stdout.decode(), done.stderr.decode()) == (0, "", "")
 
 
@@ -66,9 +69,9 @@ def test_every_rule_is_tested():
     assert names and all(name in tests for name in names)
 
 
-def test_the_rules_ask_for_metrics_that_exist():
+def test_the_rules_ask_for_metrics_that_exist(page):
     rules = yaml.safe_load((ROOT / "dashboards/rules/nightgate.yml").read_text())
     expressions = [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
-    known = {name.decode() for name in re.findall(rb"^([a-z_]+)", page(), flags=re.MULTILINE)}
+    known = {name.decode() for name in re.findall(rb"^([a-z_]+)", page, flags=re.MULTILINE)}
     asked = {name for text in expressions for name in re.findall(r"\b(?:nightgate|whisper)_[a-z_]+", text)}
     assert asked and asked <= known

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from nightgate.artifacts import Cache, limit
 from nightgate.artifacts.events import REASONS, RESULTS, WAIT_BUCKETS, WAITS
-
-if TYPE_CHECKING:
-    from nightgate.artifacts import CacheState
 
 
 class CacheCollector:
     """For a registry of prometheus_client. What was never counted is shown as 0: a missing series alerts nobody."""
 
-    def __init__(self, state: CacheState) -> None:
-        self._state = state
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
 
     def collect(self) -> Iterator[Any]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
-        state, counts = self._state, self._state.counts
-        yield GaugeMetricFamily("nightgate_cache_bytes", "Size of all artefacts in the cache.", state.size)
-        yield GaugeMetricFamily("nightgate_cache_entries", "Artefacts in the cache.", state.entries)
-        if state.limit is not None:
-            yield GaugeMetricFamily("nightgate_cache_limit_bytes", "What the cache may hold.", state.limit)
-        yield GaugeMetricFamily("nightgate_cache_waiters", "Builders that wait for room right now.", state.waiters)
+        counts, entries, most = self._cache.events.totals(), limit.entries(self._cache.root), self._cache.settings.limit
+        size = sum(entry.size for entry in entries)
+        yield GaugeMetricFamily("nightgate_cache_bytes", "Size of all artefacts in the cache.", size)
+        yield GaugeMetricFamily("nightgate_cache_entries", "Artefacts in the cache.", len(entries))
+        if most is not None:
+            yield GaugeMetricFamily("nightgate_cache_limit_bytes", "What the cache may hold.", most)
+        waiters = self._cache.waiters()
+        yield GaugeMetricFamily("nightgate_cache_waiters", "Builders that wait for room right now.", waiters)
         requests = CounterMetricFamily("nightgate_cache_requests", "Artefacts asked for, by result.", labels=["result"])
         for result in RESULTS:
             requests.add_metric([result], counts.get(f"requests.{result}", 0))

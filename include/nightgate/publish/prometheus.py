@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import get_args
 
 from nightgate import __version__
+from nightgate.artifacts import Cache
+from nightgate.publish.cache import CacheCollector
 from nightgate.publish.figures import epoch, slowest_xrt
 from nightgate.record import Record, Verdict
 from nightgate.results.store import Snapshot
@@ -52,12 +54,17 @@ def bounds(record: Record) -> Iterator[tuple[str, dict[str, str], float]]:
 
 
 def render(
-    snapshot: Snapshot, pools: Mapping[str, Mapping[str, int]] | None = None, accept: str = ""
+    snapshot: Snapshot,
+    pools: Mapping[str, Mapping[str, int]] | None = None,
+    cache: Cache | None = None,
+    *,
+    accept: str = "",
 ) -> tuple[bytes, str]:
     """The whole page, UTF-8, and its content type.
 
     Args:
         pools: Airflow's pools: name → state → slots.
+        cache: the artefact cache of this host.
         accept: the scraper's ``Accept`` header; who takes OpenMetrics gets it, everybody else the text format.
     """
     from prometheus_client import CollectorRegistry
@@ -90,6 +97,8 @@ def render(
         for state in _POOL_STATES:
             labels = {"pool": pool, "state": state}
             page.put("nightgate_pool_slots", "Slots of Airflow's pools by state.", labels, slots.get(state, 0))
+    if cache:
+        page.registry.register(CacheCollector(cache))
     encode, content_type = choose_encoder(accept)
     return encode(page.registry), content_type
 

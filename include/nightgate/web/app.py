@@ -17,6 +17,7 @@ from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse
 
 from nightgate import __version__, paths
+from nightgate.artifacts import Cache
 from nightgate.errors import InputError, NightgateError
 from nightgate.publish import figures, report
 from nightgate.results.store import Run, Store
@@ -59,7 +60,8 @@ def create_app(
             snapshot = Store(store_url()).snapshot()
         except NightgateError as error:
             return Response(f"{error}\n", 503, media_type="text/plain")
-        page, content_type = prometheus.render(snapshot, pools(), request.headers.get("accept", ""))
+        cache = Cache(paths.cache_dir())
+        page, content_type = prometheus.render(snapshot, pools(), cache, accept=request.headers.get("accept", ""))
         return Response(page, headers={"Content-Type": content_type})
 
     @board.get("/")
