@@ -32,7 +32,7 @@ def scraping(address: str, folder: Path) -> Iterator[str]:
         )
     parts = urlsplit(address)
     config = {
-        "global": {"scrape_interval": "1s"},
+        "global": {"scrape_interval": "1s", "evaluation_interval": "5s"},
         "rule_files": [str(paths.dashboards_dir() / "rules" / "*.yml")],
         "scrape_configs": [
             {"job_name": "nightgate", "metrics_path": parts.path, "static_configs": [{"targets": [parts.netloc]}]}
