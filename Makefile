@@ -11,13 +11,20 @@ PYTEST := $(BIN)/python -m pytest
 export CMAKE_POLICY_VERSION_MINIMUM := 3.5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-ci setup-gpu run up down lint format test test-unit test-dags test-integration test-e2e test-heavy ratios ratios-hybrid ratios-pgvector lock clean
+.PHONY: help setup setup-ci setup-servers setup-gpu run up down lint format test test-unit test-dags test-integration test-e2e test-heavy ratios ratios-hybrid ratios-pgvector ratios-metrics lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.run ## make .venv with the pinned packages
 setup-ci: $(VENV)/.ci ## the same, and what the tests need
+
+setup-servers: ## Redis and Prometheus, for the tests that want real ones (Debian and Ubuntu; needs root or sudo)
+	@if ! command -v redis-server >/dev/null || ! command -v promtool >/dev/null; then \
+	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$sudo apt-get update --quiet=2 && \
+	  RUNLEVEL=1 $$sudo -E apt-get install --yes --quiet=2 --no-install-recommends redis-server prometheus; \
+	fi
 
 run: setup ## run the nightly once and judge it; SCALE=smoke|full, ARGS="--set PATH=VALUE …"
 	@$(BIN)/nightgate run --scale $(SCALE) $(ARGS)
@@ -62,6 +69,9 @@ ratios-hybrid: setup-ci ## the hybrid beside its controls and peers at full scal
 
 ratios-pgvector: setup-ci ## loading and client of the pgvector benchmark beside others, full scale (about ten minutes)
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/pgvector_ratios.py
+
+ratios-metrics: setup-ci ## what a scrape costs after a week and after a year of nights (about a minute)
+	PYTHONPATH=benchmarks $(BIN)/python benchmarks/metrics_ratios.py
 
 setup-gpu: setup ## faiss-gpu in place of faiss-cpu, cupy, and pywhispercpp for CUDA (needs nvcc)
 	# faiss-cpu and faiss-gpu own the same import name: both go before the one comes

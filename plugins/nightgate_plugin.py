@@ -28,6 +28,15 @@ def store_url() -> str:
     return url_from_airflow(connection.get_uri())
 
 
+def pool_slots() -> dict[str, Any]:
+    """The slots of every pool by state, from Airflow's own database."""
+    from airflow.models.pool import Pool
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        return Pool.slots_stats(session=session)
+
+
 @cache
 def board() -> Any:
     from airflow.api_fastapi.auth.managers.models.resource_details import AccessView
@@ -37,7 +46,7 @@ def board() -> Any:
     from nightgate.web.app import create_app
 
     # a mounted app inherits no authentication from Airflow: without this line everybody could read the board
-    return create_app(store_url, dependencies=[Depends(requires_access_view(AccessView.PLUGINS))])
+    return create_app(store_url, dependencies=[Depends(requires_access_view(AccessView.PLUGINS))], pools=pool_slots)
 
 
 class LazyBoard:

@@ -14,7 +14,7 @@ os.environ["AIRFLOW_HOME"] = f"{_SCRATCH}/airflow"
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["NIGHTGATE_HOME"] = f"{_SCRATCH}/home"
 os.environ["NIGHTGATE_RUNS"] = f"{_SCRATCH}/runs"
-for name in ("GRAFANA_URL", "GRAFANA_TOKEN"):
+for name in ("GRAFANA_URL", "GRAFANA_TOKEN", "NIGHTGATE_REDIS_URL", "NIGHTGATE_CACHE_URL", "NIGHTGATE_CACHE_BYTES"):
     os.environ.pop(name, None)
 
 

@@ -202,26 +202,36 @@ def dashboards_upload() -> None:
 
 @cache_app.command("list")
 def cache_list() -> None:
-    """What is cached, least recently used first."""
-    for artifact in Cache(paths.cache_dir()).entries():
-        built = f"built in {human(artifact.build_seconds, 'seconds')}"
-        out.print(f"{artifact.kind}/{artifact.digest}  {human(artifact.size, 'bytes')}  {built}", highlight=False)
+    """What is cached, least recently used first, who uses it, and what was counted."""
+    from nightgate.terminal.cached import lines
+
+    for line in lines(Cache(paths.cache_dir())):
+        out.print(line, highlight=False)
 
 
 @cache_app.command("gc")
 def cache_gc(max_bytes: Annotated[int, typer.Option(min=0, help="What may stay.")] = 0) -> None:
-    """Remove the least recently used artefacts until the rest fits."""
-    for artifact in Cache(paths.cache_dir()).collect(max_bytes):
+    """Remove what killed builders left, and the least recently used artefacts until the rest fits. What is in use stays."""
+    cache = Cache(paths.cache_dir())
+    for path in cache.sweep():
+        out.print(f"removed {path}, left by a process that is gone", highlight=False)
+    for artifact in cache.collect(max_bytes):
         out.print(f"removed {artifact.kind}/{artifact.digest}  {human(artifact.size, 'bytes')}", highlight=False)
+    left = cache.entries()
+    if (size := sum(entry.size for entry in left)) > max_bytes:
+        out.print(f"{human(size, 'bytes')} stay: in use", highlight=False)
 
 
 @cache_app.command("verify")
 def cache_verify() -> None:
     """Read every cached file and compare it with its checksum."""
-    bad = Cache(paths.cache_dir()).damaged()
+    cache = Cache(paths.cache_dir())
+    bad = cache.damaged()
     if bad:
-        raise NightgateError(f"damaged: {', '.join(map(str, bad))}", "remove these folders; they are built again")
-    out.print("every artefact is whole")
+        raise NightgateError(
+            f"damaged: {', '.join(map(str, bad))}", "nothing: whoever needs them next builds them again"
+        )
+    out.print(f"every artefact is whole ({len(cache.entries())})")
 
 
 @app.command()

@@ -7,6 +7,8 @@
     ├── Unavailable               no exit code: this host cannot measure it, so it is skipped with the reason
     └── NotMeasured               exit 3: there is no number to judge
         ├── ArtifactError         a prepared file is missing, torn or foreign
+        │   ├── CacheFull         the byte limit of the cache is reached and all of it is in use
+        │   └── LockLost          another builder may have taken over: what was built is not published
         ├── ChildError            the timed process crashed or ran out of time
         ├── ServiceUnavailable    a database or another server did not answer
         └── StackError            the embedded stack did not start
@@ -60,6 +62,14 @@ class NotMeasured(NightgateError):
 
 
 class ArtifactError(NotMeasured):
+    pass
+
+
+class CacheFull(ArtifactError):
+    pass
+
+
+class LockLost(ArtifactError):
     pass
 
 

@@ -43,6 +43,8 @@ UNITS: dict[str, str] = {
     "route_seconds": "seconds",
     "scan_seconds": "seconds",
     "rerank_seconds": "seconds",
+    "prepare_seconds": "seconds",
+    "measure_seconds": "seconds",
     "build_seconds": "seconds",
     "load_seconds": "seconds",
     "index_bytes": "bytes",

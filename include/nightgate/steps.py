@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ BY_HAND = "nightgate measure"
 
 _CATCH_UP = timedelta(days=14)
 _CATCH_UP_RUNS = 100
+_PREPARE_SECONDS = "prepare_seconds"
 
 
 class Plan(BaseModel):
@@ -98,8 +100,13 @@ def prepare(plan: Plan, benchmark: str, device: Device) -> dict[str, Any]:
         NightgateError: it failed; a failed record with the reason is left behind.
     """
     settings = plan.settings_of(benchmark)
+    start = time.monotonic()
     try:
-        return benchmarks.implementation(benchmark).prepare(settings, device, Cache(paths.cache_dir()))
+        cache = Cache(paths.cache_dir())
+        prepared = benchmarks.implementation(benchmark).prepare(settings, device, cache)
+        # the measurement may run in another process, and later
+        cache.reserve(prepared, _owner(plan, benchmark, device))
+        return {**prepared, _PREPARE_SECONDS: time.monotonic() - start}
     except Unavailable as error:
         if device == "gpu" and plan.require_gpu:
             _leave(plan, benchmark, device, "failed", f"a GPU is required: {error}")
@@ -121,13 +128,21 @@ def measure(plan: Plan, benchmark: str, device: Device, prepared: dict[str, Any]
     samples = files.samples_path(plan.run_id, benchmark, device)
     samples.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with host.quiet(paths.home()) as noise:
+        with (
+            Cache(paths.cache_dir()).using(prepared, _owner(plan, benchmark, device)),
+            host.quiet(paths.home()) as noise,
+        ):
+            start = time.monotonic()
             records = benchmarks.implementation(benchmark).measure(settings, device, prepared, samples)
+            seconds = time.monotonic() - start
     except Exception as error:
         _leave(plan, benchmark, device, "failed", f"measure failed: {error}")
         raise
     for record in records:
         record.detail["noise"] = noise
+        if record.status == "measured":
+            record.add("prepare_seconds", prepared[_PREPARE_SECONDS])
+            record.add("measure_seconds", seconds)
     file = files.write_records(plan.run_id, benchmark, device, records)
     missing = [r for r in records if r.status != "measured" and r.gated]
     if missing:
@@ -285,6 +300,11 @@ def _leave(plan: Plan, benchmark: str, device: Device, status: Any, reason: str)
     ]  # fmt: skip
     files.write_records(plan.run_id, benchmark, device, records)
     return records
+
+
+def _owner(plan: Plan, benchmark: str, device: Device) -> str:
+    """Whose reservation it is that keeps what was prepared until it is measured."""
+    return f"{plan.run_id}-{benchmark}-{device}"
 
 
 def _known(kind: str, names: list[str] | None, valid: tuple[str, ...]) -> None:

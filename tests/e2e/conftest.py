@@ -29,7 +29,7 @@ class Home:
     """A NIGHTGATE_HOME with its results folder, and the command in it."""
 
     path: Path
-    env: dict[str, str] = field(default_factory=dict)
+    env: dict[str, str] = field(default_factory=lambda: {"NIGHTGATE_CACHE_BYTES": "20GB"})
 
     @property
     def runs(self) -> Path:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import suppress
 
 import pytest
 import requests
 from contract.grafana_server import Fault
+from support.real_prometheus import panels, query, scraping
 
 from nightgate.results.store import Store
 from nightgate.stack import airflow
@@ -32,7 +34,14 @@ def client(home, stack):
 
 
 @pytest.fixture(scope="module")
-def breach(home, stack, small):
+def prometheus(stack, tmp_path_factory):
+    """A real one, which sees the nights from before they begin."""
+    with scraping(f"{stack['url']}/nightgate/metrics", tmp_path_factory.mktemp("prometheus")) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def breach(home, stack, prometheus, small):
     done = home.nightgate("run", "--json", *small({"objectives.hybrid_ann.latency_p95": "1e-6"}))
     assert done.stdout, done.stderr
     return done, json.loads(done.stdout)
@@ -124,6 +133,33 @@ def test_a_good_night_exits_with_0_even_when_grafana_is_broken(home, stack, clie
     assert client.run_state(run_id) == "success"
     states = {task["task_id"]: task["state"] for task in client.tasks(run_id)}
     assert states["upload_dashboards"] == "failed", "the verdict stands, and the missing upload shows"
+
+
+# panels that show nothing after a night on one host without a GPU, and why
+WITHOUT_DATA = {
+    "Whisper xRT, gpu": "no GPU",
+    "Redis memory": "redis_exporter runs in the Compose stack",
+    "Evicted keys and refused connections": "redis_exporter runs in the Compose stack",
+    "Queue length": "redis_exporter runs in the Compose stack",
+    "Clients": "redis_exporter runs in the Compose stack",
+}
+
+
+def test_every_panel_of_the_dashboards_gets_data_from_a_real_prometheus(breach, prometheus):
+    """After `test_a_good_night…`, so that a success is known. `pytest -s` prints the table of the panels."""
+    time.sleep(3)  # a scrape that sees the end of the last night
+    found = [(board, row, panel, query(prometheus, expression)) for board, row, panel, expression in panels()]
+    for board, row, panel, series in found:
+        values = ", ".join(f"{float(one['value'][1]):.4g}" for one in series[:4])
+        print(f"| {board} | {row} | {panel} | {len(series)} | {values or WITHOUT_DATA.get(panel)} |")
+    assert {panel for *_, panel, series in found if not series} == set(WITHOUT_DATA)
+    assert not any(one["value"][1] == "NaN" for *_, series in found for one in series)
+
+
+def test_the_rules_hold_in_a_real_prometheus(breach, prometheus):
+    assert query(prometheus, "device:whisper_xrt:max26h")
+    firing = {one["metric"]["alertname"] for one in query(prometheus, 'ALERTS{alertstate="firing"}')}
+    assert "NightgateNoSuccess" not in firing and "NightgatePoolStarved" not in firing
 
 
 def test_a_truncated_model_exits_with_3(home, stack, small, tmp_path):

@@ -164,18 +164,23 @@ def test_a_connection_cut_before_the_end_leaves_no_complete_table(pgvector_url, 
     assert ensure(table, base)["reused"] is False
 
 
-def test_an_index_build_that_is_cancelled_leaves_no_table(pgvector_url, cache, tmp_path):
+@pytest.mark.parametrize(
+    ("function", "said"), [("pg_cancel_backend", "somebody there cancelled it"), ("pg_terminate_backend", "was lost")]
+)
+def test_an_index_build_that_is_ended_leaves_no_table(pgvector_url, cache, tmp_path, function, said):
     execute(pgvector_url, f"DROP SCHEMA IF EXISTS {tables.SCHEMA} CASCADE")
 
-    def cancel():
+    def end():
         with psycopg.connect(pgvector_url, autocommit=True) as other:
-            query = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'CREATE INDEX%'"
+            query = (
+                f"SELECT {function}(pid) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'CREATE INDEX%'"
+            )
             while not other.execute(query).fetchall():
                 time.sleep(0.002)
 
-    thread = threading.Thread(target=cancel, daemon=True)
+    thread = threading.Thread(target=end, daemon=True)
     thread.start()
-    with pytest.raises(ServiceUnavailable, match="somebody there cancelled it"):
+    with pytest.raises(ServiceUnavailable, match=said):
         benchmark.prepare(LONG, "cpu", cache)
     thread.join(10)
     assert left(pgvector_url) == set()

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from nightgate.artifacts import Cache
-from nightgate.errors import Unavailable
-from nightgate.pgvector_search import benchmark, server, tables
+from nightgate.errors import NotMeasured, Unavailable
+from nightgate.pgvector_search import asking, benchmark, plan, server, tables
 from nightgate.pgvector_search.settings import Settings
 
 SMALL = {"rows": 5000, "dim": 32, "queries": 100, "lists": 20, "passes": 2, "load_seconds": 0.3, "clients": (1, 2)}
@@ -122,7 +122,9 @@ def test_what_is_not_ours_in_our_schema_stays(pgvector_url, cache, tmp_path):
     theirs = f"{tables.SCHEMA}.ivfflat_notes"
     execute(pgvector_url, f"CREATE SCHEMA IF NOT EXISTS {tables.SCHEMA}", f"CREATE TABLE {theirs} (id int)")
     measure(ONE.model_copy(update={"keep": False}), cache, tmp_path)
-    execute(pgvector_url, f"SELECT FROM {theirs}", f"DROP SCHEMA {tables.SCHEMA} CASCADE")
+    with psycopg.connect(pgvector_url) as connection:
+        assert connection.execute("SELECT to_regclass(%s) IS NOT NULL", [theirs]).fetchone() == (True,)
+    execute(pgvector_url, f"DROP SCHEMA {tables.SCHEMA} CASCADE")
 
 
 def test_an_old_pgvector_gates_float32_instead(old_cluster, cache, tmp_path, monkeypatch):
@@ -175,6 +177,29 @@ def test_a_plan_without_the_index_is_no_measurement(pgvector_url, cache, tmp_pat
     assert "does not use the index" in record.reason and "Seq Scan" in record.reason
     assert record.metrics == {} and record.samples is None
     assert not (tmp_path / "s.npz").exists()
+
+
+def test_the_plan_of_the_prepared_statement_itself_is_checked(pgvector_url, cache):
+    prepared = benchmark.prepare(ONE, "cpu", cache)
+    table = benchmark._table(ONE, prepared, "ivfflat")
+    query = asking.parameters(table, np.eye(1, 32, dtype=np.float32))[0]
+    with asking.asker(table) as session:
+        session.use({"probes": 3}, query)
+        with pytest.raises(NotMeasured, match="was not prepared"):
+            plan.evidence(session.connection, session.prepared, query, table.index)
+        session.ask(query)
+        assert "Index Scan" in " ".join(plan.evidence(session.connection, session.prepared, query, table.index))
+        execute(pgvector_url, f"DROP INDEX {tables.SCHEMA}.{table.index}")
+        session.ask(query)
+        with pytest.raises(NotMeasured, match="does not use the index"):
+            plan.evidence(session.connection, session.prepared, query, table.index)
+
+
+def test_a_planner_that_would_rather_not_use_the_index_is_said(pgvector_url, cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("PGVECTOR_URL", f"{pgvector_url}&options=-c%20random_page_cost%3D1e6")
+    _, [record] = measure(ONE, cache, tmp_path)
+    assert record.status == "measured" and record.detail["planner_chose_index"] is False
+    assert record.detail["settings"]["enable_seqscan"] == "off"
 
 
 def test_a_table_that_lost_rows_is_no_measurement(pgvector_url, cache, tmp_path):

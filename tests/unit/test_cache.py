@@ -66,6 +66,7 @@ def test_collect_removes_the_least_recently_used_first(tmp_path):
     cache = Cache(tmp_path)
     old, new = cache.get("kind", {"n": 1}, write), cache.get("kind", {"n": 2}, write)
     os.utime(old.path / "manifest.json", (1, 1))
+    old.release()
     assert [artifact.digest for artifact in cache.collect(1000)] == [old.digest]
     assert [artifact.digest for artifact in cache.entries()] == [new.digest]
 

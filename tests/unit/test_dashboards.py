@@ -5,6 +5,7 @@ import pytest
 import yaml
 
 from nightgate import paths
+from nightgate.artifacts import Cache, Settings
 from nightgate.publish.grafana import check
 from nightgate.publish.prometheus import render, samples
 from nightgate.record import UNITS, Objective, Record
@@ -21,9 +22,11 @@ SLO_PANELS = {
     "pgvector P95 latency": ("pgvector_search", "latency_p95", "cpu"),
     "pgvector recall@5": ("pgvector_search", "recall_at_5", "cpu"),
 }
-AIRFLOW = {f"airflow_pool_{kind}_slots" for kind in ("open", "queued", "running", "scheduled", "deferred")} | {
-    f"airflow_{part}_dag_bag_cache_{kind}" for part in ("api_server", "scheduler") for kind in ("hit", "miss")
-}
+REDIS = {
+    "redis_memory_used_bytes", "redis_memory_max_bytes", "redis_evicted_keys_total", "redis_rejected_connections_total",
+    "redis_key_size", "redis_connected_clients", "redis_blocked_clients",
+}  # fmt: skip
+"""Of redis_exporter, which the Compose stack runs."""
 
 
 def test_both_dashboards_are_there():
@@ -50,23 +53,23 @@ def test_thresholds_are_the_limits_of_the_suite(file):
         assert (low["color"], high["color"]) == (("green", "red") if op.startswith("<") else ("red", "green")), title
 
 
-def exported():
+def exported(cache):
     """Every metric name that /metrics can show."""
     record = Record(benchmark="b", variant="v", device="cpu", status="measured")
     for name in UNITS:
-        record.add(name, 1.0)
+        record.add(name, 1.0, 100, (0.5, 1.5))
     judged = Record(benchmark="b", variant="v", device="cpu", status="measured")
     judged.objectives = [Objective(metric="xrt", op="<", limit=1, value=1, verdict="pass")]
     last = Run("n", "d", "smoke", "pass", "2026-11-22T02:00:00Z", "2026-11-22T02:00:00Z")
-    page = render(Snapshot([("n", record)], [judged], last, "2026-11-22T02:00:00Z")).decode()
+    page = render(Snapshot([("n", record)], [judged], last, "2026-11-22T02:00:00Z"), {"cpu": {}}, cache)[0].decode()
     return set(re.findall(r"^([a-z_]+)", page, flags=re.MULTILINE)) | {"whisper_xrt"} | {s[0] for s in samples(record)}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_every_panel_asks_for_metrics_that_exist(file):
-    known = exported() | AIRFLOW
+def test_every_panel_asks_for_metrics_that_exist(file, tmp_path):
+    known = exported(Cache(tmp_path, Settings(limit=1))) | REDIS
     for panel in json.loads(file.read_text())["panels"]:
         for target in panel.get("targets", []):
-            asked = set(re.findall(r"\b(?:whisper|nightgate|airflow)_[a-z0-9_]+", target["expr"]))
+            asked = set(re.findall(r"\b(?:whisper|nightgate|airflow|redis)_[a-z0-9_]+", target["expr"]))
             assert asked, panel["title"]
             assert asked <= known, (panel["title"], asked - known)

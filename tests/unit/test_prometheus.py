@@ -16,7 +16,7 @@ def engine(variant, xrt=None, device="cpu", gated=("a", "b"), at="2026-11-22T02:
 
 
 def lines(snapshot):
-    return [line for line in render(snapshot).decode().splitlines() if not line.startswith("#")]
+    return [line for line in render(snapshot)[0].decode().splitlines() if not line.startswith("#")]
 
 
 def test_whisper_xrt_is_exactly_so():
@@ -42,14 +42,14 @@ def test_every_metric_has_a_name_in_base_units():
     for number, name in enumerate(UNITS, start=1):
         record.add(name, number)
     families = {
-        family.name for family in text_string_to_metric_families(render(Snapshot(measured=[("n", record)])).decode())
+        family.name for family in text_string_to_metric_families(render(Snapshot(measured=[("n", record)]))[0].decode())
     }
     suffixes = ("_seconds", "_bytes", "_ratio", "_per_second", "_info")
     assert all(name.startswith("nightgate_") and name.endswith(suffixes) for name in families)
     page = lines(Snapshot(measured=[("n", record)]))
     labels = 'benchmark="hybrid_ann",device="cpu"'
     assert (
-        f'nightgate_latency_seconds{{{labels},quantile="0.95",variant="hybrid"}} {float(list(UNITS).index("latency_p95") + 1)}'
+        f'nightgate_latency_seconds{{{labels},percentile="95",variant="hybrid"}} {float(list(UNITS).index("latency_p95") + 1)}'
         in page
     )
     assert (
@@ -68,9 +68,47 @@ def test_objectives_and_a_one_hot_verdict():
     assert f"nightgate_objective_limit{{{labels}}} 2.0" in page
     assert not any(line.startswith("nightgate_objective_value") for line in page)
     verdicts = {
-        line.split('verdict="')[1].split('"')[0]: line[-3:] for line in page if line.startswith("nightgate_verdict")
+        line.split('verdict="')[1].split('"')[0]: line[-3:]
+        for line in page
+        if line.startswith("nightgate_objective_verdict")
     }
     assert verdicts == {"pass": "0.0", "breach": "0.0", "inconclusive": "0.0", "invalid": "1.0"}
+
+
+def test_bounds_stand_beside_what_has_an_interval():
+    record = Record(benchmark="hybrid_ann", variant="hybrid", device="cpu", status="measured")
+    record.add("latency_p95", 0.002, 1000, (0.001, 0.003))
+    record.add("recall_at_100", 0.95, 200, (0.94, 0.96))
+    record.add("qps", 500, 1000, (450, 550))
+    record.add("build_seconds", 20)
+    page = lines(Snapshot(measured=[("n", record)]))
+    labels = 'benchmark="hybrid_ann",device="cpu"'
+    assert f'nightgate_latency_lower_bound_seconds{{{labels},percentile="95",variant="hybrid"}} 0.001' in page
+    assert f'nightgate_latency_upper_bound_seconds{{{labels},percentile="95",variant="hybrid"}} 0.003' in page
+    assert f'nightgate_recall_lower_bound_ratio{{at="100",{labels},variant="hybrid"}} 0.94' in page
+    assert f'nightgate_queries_upper_bound_per_second{{{labels},variant="hybrid"}} 550.0' in page
+    assert not any("build" in line and "bound" in line for line in page)
+
+
+def test_pools_are_shown_by_state():
+    page, _ = render(Snapshot(), {"gpu": {"open": 0, "running": 1, "queued": 2, "scheduled": 3, "total": 1}})
+    shown = [line for line in page.decode().splitlines() if line.startswith("nightgate_pool_slots{")]
+    assert shown == [
+        f'nightgate_pool_slots{{pool="gpu",state="{state}"}} {value}'
+        for state, value in (("open", 0.0), ("running", 1.0), ("queued", 2.0), ("scheduled", 3.0), ("deferred", 0.0))
+    ]
+
+
+def test_who_takes_openmetrics_gets_it():
+    page, content_type = render(Snapshot(), accept="application/openmetrics-text; version=1.0.0")
+    assert content_type.startswith("application/openmetrics-text") and page.endswith(b"# EOF\n")
+    page, content_type = render(Snapshot(), accept="text/html")
+    assert content_type.startswith("text/plain") and not page.endswith(b"# EOF\n")
+
+
+def test_a_run_has_a_duration():
+    last = Run("night-2", "d", "smoke", "breach", "2026-11-22T02:00:00Z", "2026-11-22T02:01:40Z")
+    assert "nightgate_run_duration_seconds 100.0" in lines(Snapshot(last=last))
 
 
 def test_completion_and_success_are_told_apart():

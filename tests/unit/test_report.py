@@ -266,6 +266,19 @@ def test_the_figures_stand_in_sections_with_their_conditions(folder):
     assert "Speech" not in text
 
 
+def test_each_number_of_clients_has_a_row(folder):
+    one, other = tuned("hybrid", throughput={"clients": 8}), tuned("hnsw", throughput={})
+    one.detail["clients"] = [
+        {"clients": n, "queries_per_second": rate, "ci95": None, "latency_p50": 0.01, "latency_p95": p95}
+        for n, rate, p95 in ((1, 52.0, 0.0266), (8, 101.0, 0.109))
+    ]
+    text = text_of(render_report(summary(one, other), folder))
+    assert (
+        "Several clients at once, each asks again when it is answered: answers per second · P95 latency "
+        "1 client 52.0 /s · 26.6 ms – 8 clients 101 /s · 109 ms –"
+    ) in text
+
+
 def test_every_metric_has_a_title_and_one_place_in_the_report():
     lines = [(line,) if isinstance(line, str) else line for lines in SECTIONS.values() for line in lines]
     first = [names[0] for names in lines]

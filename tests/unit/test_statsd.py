@@ -48,7 +48,7 @@ def test_a_measurement_arrives_with_its_tags(server):
     assert sorted(received(server, 4)) == sorted([
         "whisper_xrt,device=cpu:0.12|g",
         "nightgate_xrt_ratio,benchmark=transcription,variant=pywhispercpp,device=cpu:0.12|g",
-        f"nightgate_latency_seconds,{series},quantile=0.95:0.0012|g",
+        f"nightgate_latency_seconds,{series},percentile=95:0.0012|g",
         f"nightgate_recall_ratio,{series},at=100:0.951|g",
     ])  # fmt: skip
 

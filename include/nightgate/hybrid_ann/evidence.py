@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
-from nightgate.errors import NightgateError
 from nightgate.measure import estimates
+from nightgate.measure.attempts import Attempts
 from nightgate.record import Record, utc_now
 from nightgate.vectors.hardness import BUCKETS, buckets
 from nightgate.vectors.latency import add_latencies, add_open_loop, share
@@ -15,30 +14,17 @@ from nightgate.vectors.latency import add_latencies, add_open_loop, share
 log = logging.getLogger(__name__)
 
 
-class Evidence:
+class Evidence(Attempts):
     """One strategy's record and raw samples. When one attempt fails, the record says so and no other is made."""
 
     def __init__(self, record: Record) -> None:
-        self.record = record
+        super().__init__(record)
         self.setting: dict[str, int] | None = None
         self._answers: list[dict[str, Any]] = []
         self._durations: list[Any] = []
         self._recall: Any = None
         self._raw: dict[str, Any] = {}
         self._peak_rss = 0
-
-    @property
-    def variant(self) -> str:
-        return self.record.variant
-
-    def attempt(self, step: Callable[[Evidence], None]) -> None:
-        if self.record.status != "measured":
-            return
-        try:
-            step(self)
-        except NightgateError as error:
-            log.error("%s: %s", self.variant, error)
-            self.record.status, self.record.reason = "failed", str(error)
 
     def add_process(self, answer: dict[str, Any], durations: Any, recall: Any, peak_rss_bytes: int) -> None:
         """Args: durations: int64 ns, (passes, queries). recall: float64, (queries,)."""

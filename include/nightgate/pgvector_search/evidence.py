@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from nightgate.errors import NightgateError
 from nightgate.measure import estimates
+from nightgate.measure.attempts import Attempts
 from nightgate.record import Record, utc_now
 from nightgate.vectors.latency import add_latencies, add_open_loop, share
 
@@ -20,33 +20,20 @@ log = logging.getLogger(__name__)
 _BUILD = ("load_seconds", "rows_per_second", "build_seconds", "index_bytes")
 
 
-class Evidence:
+class Evidence(Attempts):
     """One variant's record and raw samples. When one step fails, the record says so and no other is made."""
 
     def __init__(self, record: Record) -> None:
-        self.record = record
+        super().__init__(record)
         self.samples: dict[str, np.ndarray] = {}
         self.build: dict[str, Any] = {}
-
-    @property
-    def variant(self) -> str:
-        return self.record.variant
 
     @property
     def gated(self) -> bool:
         return self.record.gated
 
-    def attempt(self, step: Callable[[Evidence], None]) -> None:
-        if self.record.status != "measured":
-            return
-        try:
-            step(self)
-        except NightgateError as error:
-            log.error("%s: %s", self.variant, error)
-            self.fail(str(error))
-
     def fail(self, reason: str) -> None:
-        self.record.status, self.record.reason = "failed", reason
+        super().fail(reason)
         self.record.metrics, self.record.samples, self.samples = {}, None, {}
 
     def add_one_by_one(

@@ -160,7 +160,7 @@ def remember(connection: Connection[Any], table: Table, facts: dict[str, Any]) -
 
 
 def holds(connection: Connection[Any], table: Table, base: np.ndarray) -> bool:
-    """Whether rows from all over the table are those of ``base``, bit for bit."""
+    """Whether rows from all over the table are those of ``base``, bit for bit. A crash leaves none."""
     import numpy as np
     from pgvector.psycopg import register_vector
     from psycopg.sql import SQL
@@ -219,8 +219,8 @@ def _clear(connection: Connection[Any], wanted: Table, made_for: dict[str, Any])
         connection.execute(SQL("CREATE SCHEMA {}").format(Identifier(SCHEMA)))
     kept = None
     others = made_for.keys() - {"lists"}  # the tables of the other variants may have other lists
-    for name, comment, whole in _found(connection):
-        facts = _read_facts(comment) if whole else {}
+    for name, comment, indexed in _found(connection):
+        facts = _read_facts(comment) if indexed else {}
         same_variant = name.startswith(f"{wanted.variant}_{wanted.digest}_")
         stale = any(facts.get(key) != made_for[key] for key in others) or f"_{wanted.digest}_" not in name
         if stale or (same_variant and name != wanted.name):
@@ -232,11 +232,11 @@ def _clear(connection: Connection[Any], wanted: Table, made_for: dict[str, Any])
 
 
 def _found(connection: Connection[Any]) -> list[tuple[str, str | None, bool]]:
-    """Name, comment, and whether rows and a valid index are there, of each table of ours. Any other is left alone."""
+    """Name, comment, and whether a valid index is there, of each table of ours. Any other is left alone."""
     from psycopg.rows import tuple_row
 
     query = """
-        SELECT c.relname, obj_description(c.oid, 'pg_class'), pg_relation_size(c.oid) > 0 AND EXISTS (
+        SELECT c.relname, obj_description(c.oid, 'pg_class'), EXISTS (
             SELECT FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
             WHERE i.indrelid = c.oid AND i.indisvalid AND x.relname = c.relname || '_vec')
         FROM pg_class c WHERE c.relnamespace = to_regnamespace(%s) AND c.relkind = 'r'

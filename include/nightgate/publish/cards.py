@@ -30,7 +30,8 @@ SECTIONS: dict[str, tuple[str | tuple[str, str], ...]] = {
     "Batches": ("throughput_qps",),
     "Cold, after a restart of the server": ("cold_start_first", "cold_start_p50"),
     "Cost": (
-        "build_seconds", "build_peak_rss_bytes", "load_seconds", "rows_per_second", "index_bytes", "peak_rss_bytes", "first_touch",
+        "build_seconds", "build_peak_rss_bytes", "load_seconds", "rows_per_second", "index_bytes", "peak_rss_bytes", "first_touch", "prepare_seconds",
+        "measure_seconds",
     ),
 }  # fmt: skip
 """The figures of a card in the order they are read, with headings; a pair shares a row."""
@@ -70,9 +71,25 @@ def _sections(records: list[Record]) -> list[dict[str, Any]]:
         if rows and heading == "Open loop":
             shares = [_fact(record, "open_loop", "utilisation") for record in records]
             rows.append(("Utilisation", ["–" if share is None else f"{share * 100:.0f} %" for share in shares]))
+        if rows and heading == "Batches":
+            rows = _crowds(records) or rows
         if rows:
             found.append({"heading": _explained(heading, records), "rows": rows})
     return found
+
+
+def _crowds(records: list[Record]) -> list[tuple[str, list[str]]]:
+    """A row for each number of clients that was tried."""
+    tried = [{level["clients"]: level for level in record.detail.get("clients") or ()} for record in records]
+    rows = []
+    for clients in sorted(set().union(*tried)):
+        levels = [levels.get(clients) for levels in tried]
+        cells = [
+            f"{figures.human(one['queries_per_second'], 'per_second')} · {figures.human(one['latency_p95'], 'seconds')}"
+            if one else "–" for one in levels
+        ]  # fmt: skip
+        rows.append((f"{clients} client{'s' * (clients != 1)}", cells))
+    return rows
 
 
 def _cell(record: Record, names: tuple[str, ...]) -> str:
@@ -89,8 +106,8 @@ def _explained(heading: str, records: list[Record]) -> str:
             return f"Open loop: {figures.human(rate, 'per_second')}, latency since the scheduled moment"
         if heading == "Batches" and threads:
             return f"Batches of {_fact(record, 'throughput', 'batch')} on {threads} thread{'s' * (threads != 1)}"
-        if heading == "Batches" and (clients := _fact(record, "throughput", "clients")):
-            return f"{clients} client{'s' * (clients != 1)} at once, the most that any number of them got"
+        if heading == "Batches" and record.detail.get("clients"):
+            return "Several clients at once, each asks again when it is answered: answers per second · P95 latency"
     return heading
 
 

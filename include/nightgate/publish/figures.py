@@ -42,6 +42,8 @@ METRICS = {
     "open_loop_p95": "P95, open loop",
     "open_loop_p99": "P99, open loop",
     "throughput_qps": "Throughput",
+    "prepare_seconds": "Preparing, all variants",
+    "measure_seconds": "Measuring, all variants",
     "build_seconds": "Build",
     "build_peak_rss_bytes": "Peak memory of the build",
     "load_seconds": "Load",

@@ -6,10 +6,12 @@ a series that is gone is not shown again. Names follow https://prometheus.io/doc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import get_args
 
 from nightgate import __version__
+from nightgate.artifacts import Cache
+from nightgate.publish.cache import CacheCollector
 from nightgate.publish.figures import epoch, slowest_xrt
 from nightgate.record import Record, Verdict
 from nightgate.results.store import Snapshot
@@ -22,11 +24,14 @@ _NAMES: dict[str, tuple[str, tuple[str, str] | None]] = {
     "recall_at_100": ("nightgate_recall_ratio", ("at", "100")),
     "recall_at_5": ("nightgate_recall_ratio", ("at", "5")),
     "recall_p5": ("nightgate_recall_worst_ratio", None),
-    "latency_p50": ("nightgate_latency_seconds", ("quantile", "0.5")),
-    "latency_p95": ("nightgate_latency_seconds", ("quantile", "0.95")),
-    "latency_p99": ("nightgate_latency_seconds", ("quantile", "0.99")),
+    "latency_p50": ("nightgate_latency_seconds", ("percentile", "50")),
+    "latency_p95": ("nightgate_latency_seconds", ("percentile", "95")),
+    "latency_p99": ("nightgate_latency_seconds", ("percentile", "99")),
     "qps": ("nightgate_queries_per_second", None),
+    "prepare_seconds": ("nightgate_stage_duration_seconds", ("stage", "prepare")),
+    "measure_seconds": ("nightgate_stage_duration_seconds", ("stage", "measure")),
 }
+_POOL_STATES = ("open", "running", "queued", "scheduled", "deferred")
 
 
 def samples(record: Record) -> Iterator[tuple[str, dict[str, str], float]]:
@@ -37,9 +42,33 @@ def samples(record: Record) -> Iterator[tuple[str, dict[str, str], float]]:
         yield name, identity | (dict([extra]) if extra else {}), found.value
 
 
-def render(snapshot: Snapshot) -> bytes:
-    """The whole page, UTF-8."""
-    from prometheus_client import CollectorRegistry, generate_latest
+def bounds(record: Record) -> Iterator[tuple[str, dict[str, str], float]]:
+    """As `samples`, the ends of the 95 % interval of each metric that has one: ``nightgate_latency_upper_bound_seconds``."""
+    identity = {key: getattr(record, key) for key in SERIES}
+    for metric, found in record.metrics.items():
+        name, extra = _NAMES.get(metric) or (_plain_name(metric, found.unit), None)
+        stem, _, unit = name.rpartition("_per_second" if name.endswith("_per_second") else "_")
+        for side, value in zip(("lower", "upper"), found.ci95 or (), strict=False):
+            end = f"{stem}_{side}_bound" + (f"_{unit}" if unit else "_per_second")
+            yield end, identity | (dict([extra]) if extra else {}), value
+
+
+def render(
+    snapshot: Snapshot,
+    pools: Mapping[str, Mapping[str, int]] | None = None,
+    cache: Cache | None = None,
+    *,
+    accept: str = "",
+) -> tuple[bytes, str]:
+    """The whole page, UTF-8, and its content type.
+
+    Args:
+        pools: Airflow's pools: name → state → slots.
+        cache: the artefact cache of this host.
+        accept: the scraper's ``Accept`` header; who takes OpenMetrics gets it, everybody else the text format.
+    """
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.exposition import choose_encoder
 
     page = _Page(CollectorRegistry())
     page.put("nightgate_build_info", "The version that computed this page.", {"version": __version__}, 1)
@@ -48,6 +77,8 @@ def render(snapshot: Snapshot) -> bytes:
     for _, record in snapshot.measured:
         for name, labels, value in samples(record):
             page.put(name, _HELP.get(name, "Of the newest measurement."), labels, value)
+        for name, labels, value in bounds(record):
+            page.put(name, "An end of the 95 % interval of the newest measurement.", labels, value)
     for record in snapshot.judged:
         _put_objectives(page, record)
     if last := snapshot.last:
@@ -56,10 +87,20 @@ def render(snapshot: Snapshot) -> bytes:
         if last.finished_at:
             name = "nightgate_last_completion_timestamp_seconds"
             page.put(name, "When the last run was judged, whatever its state.", {}, epoch(last.finished_at))
+        if last.finished_at and last.started_at:
+            seconds = epoch(last.finished_at) - epoch(last.started_at)
+            page.put("nightgate_run_duration_seconds", "From the start of the last run to its verdict.", {}, seconds)
     if snapshot.succeeded_at:
         name = "nightgate_last_success_timestamp_seconds"
         page.put(name, "When the last run passed.", {}, epoch(snapshot.succeeded_at))
-    return generate_latest(page.registry)
+    for pool, slots in (pools or {}).items():
+        for state in _POOL_STATES:
+            labels = {"pool": pool, "state": state}
+            page.put("nightgate_pool_slots", "Slots of Airflow's pools by state.", labels, slots.get(state, 0))
+    if cache:
+        page.registry.register(CacheCollector(cache))
+    encode, content_type = choose_encoder(accept)
+    return encode(page.registry), content_type
 
 
 _HELP = {
@@ -69,6 +110,7 @@ _HELP = {
     "nightgate_recall_ratio": "Mean share of the true nearest neighbours found.",
     "nightgate_recall_worst_ratio": "The 5th percentile of recall over the queries.",
     "nightgate_latency_seconds": "Time of one query at a quantile.",
+    "nightgate_stage_duration_seconds": "How long a stage of the newest measurement took, for all its variants together.",
 }
 
 
@@ -98,7 +140,10 @@ def _put_objectives(page: _Page, record: Record) -> None:
         for verdict in _VERDICTS:
             held = float(objective.verdict == verdict)
             page.put(
-                "nightgate_verdict", "1 for the verdict of the newest judgement.", labels | {"verdict": verdict}, held
+                "nightgate_objective_verdict",
+                "1 for the verdict of the newest judgement.",
+                labels | {"verdict": verdict},
+                held,
             )
 
 

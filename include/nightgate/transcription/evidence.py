@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nightgate.errors import NightgateError
 from nightgate.measure import estimates
+from nightgate.measure.attempts import Attempts
 from nightgate.measure.child import ChildResult
 from nightgate.record import Record, utc_now
 from nightgate.transcription import scoring
@@ -20,28 +19,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Evidence:
+class Evidence(Attempts):
     """One engine: its record, and the raw figures as they come in."""
 
     def __init__(self, record: Record, clips: list[dict[str, Any]]) -> None:
-        self.record, self.clips = record, clips
+        super().__init__(record)
+        self.clips = clips
         self.audio_seconds = sum(clip["seconds"] for clip in clips)
         self._processes: list[ChildResult] = []
         self._spent: list[np.ndarray] = []
         self._raw: dict[str, np.ndarray] = {}
-
-    @property
-    def variant(self) -> str:
-        return self.record.variant
-
-    def attempt(self, step: Callable[[Evidence], None]) -> None:
-        """Take one step further, unless an earlier one failed; its error becomes the record's reason."""
-        if self.record.status != "measured":
-            return
-        try:
-            step(self)
-        except NightgateError as error:
-            self._fail(str(error))
 
     def add_process(self, child: ChildResult, spent: np.ndarray) -> None:
         """One process of `timed.one_by_one`; ``spent`` is int64 nanoseconds, shape (2, repeats, clips)."""
@@ -123,11 +110,7 @@ class Evidence:
     def _must_have_text(self, clips: list[dict[str, Any]], texts: list[str]) -> None:
         silent = [clip["id"] for clip, text in zip(clips, texts, strict=True) if not scoring.says_something(text)]
         if silent:
-            self._fail(f"{self.variant} returned no text for {', '.join(silent)}")
-
-    def _fail(self, reason: str) -> None:
-        self.record.status, self.record.reason = "failed", reason
-        log.warning("%s: %s", self.variant, reason)
+            self.fail(f"{self.variant} returned no text for {', '.join(silent)}")
 
     def _durations(self) -> np.ndarray:
         import numpy as np

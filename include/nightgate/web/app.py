@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,13 @@ from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse
 
 from nightgate import __version__, paths
+from nightgate.artifacts import Cache
 from nightgate.errors import InputError, NightgateError
 from nightgate.publish import figures, report
 from nightgate.results.store import Run, Store
+
+Pools = Mapping[str, Mapping[str, int]]
+"""Pool → state → slots."""
 
 _SHOWN = 30
 _HERE = Path(__file__).parent
@@ -32,11 +36,14 @@ _HEADERS = {
 }
 
 
-def create_app(store_url: Callable[[], str], dependencies: Sequence[Any] = ()) -> FastAPI:
+def create_app(
+    store_url: Callable[[], str], dependencies: Sequence[Any] = (), pools: Callable[[], Pools] = dict
+) -> FastAPI:
     """The app.
 
     Args:
         store_url: asked at each request, so that a changed connection needs no restart.
+        pools: asked at each scrape: the slots of Airflow's pools.
         dependencies: FastAPI ``Depends`` of the board's routes. /metrics is outside of them: Prometheus cannot log
             in, so it is open to this host and needs ``Authorization: Bearer $NIGHTGATE_METRICS_TOKEN`` from others.
     """
@@ -47,15 +54,15 @@ def create_app(store_url: Callable[[], str], dependencies: Sequence[Any] = ()) -
     def metrics(request: Request) -> Response:
         if not _may_scrape(request):
             raise HTTPException(401, f"send the token of {_TOKEN}", {"WWW-Authenticate": "Bearer"})
-        from prometheus_client import CONTENT_TYPE_LATEST
-
         from nightgate.publish import prometheus
 
         try:
-            page = prometheus.render(Store(store_url()).snapshot())
+            snapshot = Store(store_url()).snapshot()
         except NightgateError as error:
             return Response(f"{error}\n", 503, media_type="text/plain")
-        return Response(page, media_type=CONTENT_TYPE_LATEST)
+        cache = Cache(paths.cache_dir())
+        page, content_type = prometheus.render(snapshot, pools(), cache, accept=request.headers.get("accept", ""))
+        return Response(page, headers={"Content-Type": content_type})
 
     @board.get("/")
     def index() -> HTMLResponse:

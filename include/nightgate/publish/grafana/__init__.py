@@ -1,6 +1,10 @@
 """Put the dashboards of a project and the breaches of its runs into Grafana.
 
 client.py       one connection: the token, retries, one deadline for everything
+tries.py        trying again, and for how long
+access.py       the address and the token, and where neither must appear
+errors.py       what Grafana refuses, and what to do about it
+stored.py       what both of its APIs say about a dashboard
 legacy.py       folders and dashboards through /api
 apps.py         the same through /apis, for a Grafana that no longer has /api/dashboards/db
 content.py      what is sent, and how it differs from what is stored

@@ -1,0 +1,179 @@
+"""The byte limit: least recently used artefacts go, and a builder waits while all of them are in use.
+
+Decided when something is built or fetched, never on a hit. Whoever fits goes first: a strict queue would let one
+builder that waits for much hold up another that holds leases and would soon return them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nightgate.artifacts import leases, locks, store
+from nightgate.artifacts.events import Events
+from nightgate.artifacts.settings import Settings, state_dir
+from nightgate.errors import CacheFull, InputError
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A finished artefact as eviction sees it; ``used`` orders uses (nanoseconds)."""
+
+    folder: Path
+    size: int
+    used: int
+
+
+def entries(root: Path) -> list[Entry]:
+    """Every whole artefact, least recently used first."""
+    found = []
+    for folder in store.walk(root):
+        if manifest := store.read(folder):
+            try:
+                used = (folder / store.MANIFEST).stat().st_mtime_ns
+            except FileNotFoundError:
+                continue
+            found.append(Entry(folder, store.size_of(manifest), used))
+    return sorted(found, key=lambda entry: entry.used)
+
+
+def evict(root: Path, folder: Path, reason: str, settings: Settings) -> bool:
+    """Remove an artefact unless it is leased or reserved."""
+    if leases.reserved(root, folder, settings.clock()) or (file := leases.exclusive(folder)) is None:
+        return False
+    try:
+        gone = store.discard(folder)
+    finally:
+        os.close(file)
+    if gone:
+        log.info("evicted %s/%s (%s)", folder.parent.name, folder.name, reason)
+        Events(root).eviction(reason)
+    return gone
+
+
+class Room:
+    """What one builder has been granted: a file with its bytes, locked while it works."""
+
+    def __init__(self, root: Path, name: str, settings: Settings) -> None:
+        self.root, self.name, self.settings = root, name, settings
+        self.file = _claims(root) / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+    def need(self, size: int) -> None:
+        """Wait until ``size`` bytes fit, the artefact itself included.
+
+        Raises:
+            InputError: it can never fit. CacheFull: it did not fit in time.
+        """
+        limit = self.settings.limit
+        if limit is None:
+            return
+        if size > limit:
+            raise InputError(
+                f"{self.name} takes {_gb(size)} and the cache may hold {_gb(limit)}",
+                "raise NIGHTGATE_CACHE_BYTES or lower the scale",
+            )
+        start = time.monotonic()
+        waited = False
+        try:
+            while not self._fits(size, limit):
+                if not waited:
+                    log.info("%s waits for room: all of the cache is in use", self.name)
+                waited = True
+                if time.monotonic() - start >= self.settings.patience:
+                    Events(self.root).add({"builds_refused": 1})
+                    raise self._full(size, limit)
+                time.sleep(min(POLL_SECONDS, self.settings.patience))
+        finally:
+            if waited:
+                Events(self.root).wait("room", time.monotonic() - start)
+
+    def _fits(self, size: int, limit: int) -> bool:
+        """Evict what must go and note the claim; or note that we wait. One builder decides at a time."""
+        gate = state_dir(self.root) / "admission.lock"
+        while (lock := locks.try_lock(gate)) is None:
+            time.sleep(0.005)
+        try:
+            found = entries(self.root)
+            over = sum(entry.size for entry in found) + self._claimed_by_others() + size - limit
+            for entry in found:
+                if over <= 0:
+                    break
+                if evict(self.root, entry.folder, "limit", self.settings):
+                    over -= entry.size
+            self._note(size if over <= 0 else 0, waits=over > 0)
+            return over <= 0
+        finally:
+            locks.unlock(lock, gate)
+
+    def _claimed_by_others(self) -> int:
+        return sum(claim["bytes"] for file, claim in claims(self.root) if file != self.file)
+
+    def _note(self, size: int, *, waits: bool) -> None:
+        draft = self.file.with_suffix(".new")
+        draft.write_text(json.dumps({"name": self.name, "pid": os.getpid(), "bytes": size, "waits": waits}))
+        draft.rename(self.file.with_suffix(".json"))
+
+    def _full(self, size: int, limit: int) -> CacheFull:
+        now, found = self.settings.clock(), entries(self.root)
+        held = [
+            f"{entry.folder.parent.name}/{entry.folder.name} ({_gb(entry.size)}: {', '.join(who)})"
+            for entry in found if (who := leases.holders(self.root, entry.folder, now))
+        ]  # fmt: skip
+        held += [
+            f"{claim['name']} ({_gb(claim['bytes'])}: built by pid {claim['pid']})"
+            for file, claim in claims(self.root) if file != self.file and claim["bytes"]
+        ]  # fmt: skip
+        return CacheFull(
+            f"no room for {self.name} after {self.settings.patience:.0f} s: it takes {_gb(size)}, the cache holds "
+            f"{_gb(sum(entry.size for entry in found))} of {_gb(limit)}, and in use are {'; '.join(held) or 'none'}",
+            "wait for those processes, or raise NIGHTGATE_CACHE_BYTES or NIGHTGATE_CACHE_PATIENCE",
+        )
+
+
+@contextmanager
+def room(root: Path, name: str, settings: Settings) -> Iterator[Room]:
+    """A claim on the cache's bytes that ends with the block, or with the process."""
+    made = Room(root, name, settings)
+    lock = locks.try_lock(made.file)
+    assert lock is not None, "the name is new"
+    try:
+        yield made
+    finally:
+        made.file.with_suffix(".json").unlink(missing_ok=True)
+        locks.unlock(lock, made.file)
+
+
+def claims(root: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """The claims of living builders, by their file. Those of dead ones are removed."""
+    living = []
+    for file in _claims(root).glob("*.json"):
+        lock_file = file.with_suffix("")
+        if (lock := locks.try_lock(lock_file)) is not None:
+            file.unlink(missing_ok=True)
+            locks.unlock(lock, lock_file)
+            continue
+        try:
+            living.append((lock_file, json.loads(file.read_text())))
+        except (OSError, ValueError):
+            continue
+    return living
+
+
+def _claims(root: Path) -> Path:
+    return state_dir(root) / "claims"
+
+
+def _gb(size: int) -> str:
+    return f"{size / 1e9:.3g} GB"

@@ -1,0 +1,150 @@
+"""Artefacts on disk: ``<root>/<kind>/<hash>/`` holds what the builder wrote and ``manifest.json``.
+
+A folder appears under its name only when it is complete: written under a temporary name, hashed, synced, renamed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from nightgate.errors import ArtifactError
+from nightgate.record import utc_now
+
+MANIFEST = "manifest.json"
+DRAFT, TRASH = ".building", ".trash"
+
+
+def digest_of(key: Mapping[str, Any]) -> str:
+    """The name of an artefact: a hash of all that decides its content."""
+    return hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()[:20]
+
+
+def walk(root: Path) -> Iterator[Path]:
+    """Every finished folder."""
+    for kind in sorted(root.glob("[!.]*")):
+        for folder in sorted(kind.glob("*")):
+            if not folder.suffix and folder.is_dir():
+                yield folder
+
+
+def read(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a folder whose files are all there in their sizes; None otherwise.
+
+    The manifest carries a checksum of itself, so that a changed fact is found as well.
+    """
+    try:
+        manifest = loads((folder / MANIFEST).read_bytes())
+        whole = all((folder / name).stat().st_size == facts["size"] for name, facts in manifest["files"].items())
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return manifest if whole else None
+
+
+def loads(text: bytes) -> dict[str, Any]:
+    """Parse a manifest. Raises ValueError or KeyError when it is not what was written."""
+    manifest = json.loads(text)
+    if not isinstance(manifest, dict) or manifest.pop("seal", None) not in (None, _seal(manifest)):
+        raise ValueError("the manifest was changed")
+    manifest.setdefault("id", manifest["built_at"])  # caches of older versions have neither id nor seal
+    return manifest
+
+
+def dumps(manifest: Mapping[str, Any]) -> bytes:
+    plain = json.loads(json.dumps(manifest, default=str))
+    return json.dumps(plain | {"seal": _seal(plain)}, indent=1).encode()
+
+
+def size_of(manifest: Mapping[str, Any]) -> int:
+    return sum(facts["size"] for facts in manifest["files"].values())
+
+
+def matches(folder: Path, manifest: Mapping[str, Any], *, sync: bool = False) -> bool:
+    """Whether every byte is as recorded. Reads all files; with ``sync`` they are on disk afterwards."""
+    try:
+        return all(_checksum(folder / name, sync=sync) == facts["sha256"] for name, facts in manifest["files"].items())
+    except OSError:
+        return False
+
+
+def new_draft(folder: Path) -> Path:
+    """An empty folder beside ``folder``; whoever holds the lock of its key also removes what dead builders left."""
+    for old in folder.parent.glob(f"{folder.name}.*"):
+        if old.suffix in (DRAFT, TRASH):
+            shutil.rmtree(old, ignore_errors=True)
+    draft = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:12]}{DRAFT}")
+    draft.mkdir(parents=True)
+    return draft
+
+
+def seal(
+    draft: Path, kind: str, key: Mapping[str, Any], facts: Mapping[str, Any], seconds: float, fence: int = 0
+) -> dict[str, Any]:
+    """Hash and sync what the builder wrote, and write the manifest. ``fence`` is the builder's number among hosts.
+
+    Raises:
+        ArtifactError: it wrote nothing.
+    """
+    paths = [path for path in sorted(draft.rglob("*")) if path.is_file()]
+    if not paths:
+        raise ArtifactError(f"the builder of {kind} wrote no file")
+    files = {
+        path.relative_to(draft).as_posix(): {"size": path.stat().st_size, "sha256": _checksum(path, sync=True)}
+        for path in paths
+    }
+    manifest = {"kind": kind, "key": dict(key), "facts": dict(facts), "files": files, "build_seconds": seconds,
+                "built_at": utc_now(), "id": uuid.uuid4().hex, "fence": fence}  # fmt: skip
+    write_manifest(draft, manifest)
+    return loads((draft / MANIFEST).read_bytes())
+
+
+def write_manifest(draft: Path, manifest: Mapping[str, Any]) -> None:
+    with open(draft / MANIFEST, "wb") as file:
+        file.write(dumps(manifest))
+        file.flush()
+        os.fsync(file.fileno())
+    for folder in (draft, *(path for path in draft.rglob("*") if path.is_dir())):
+        _sync_folder(folder)
+
+
+def publish(draft: Path, folder: Path) -> None:
+    """Give the finished draft its name. What was there goes; who has its files open keeps them."""
+    discard(folder)
+    draft.rename(folder)
+    _sync_folder(folder.parent)
+
+
+def discard(folder: Path) -> bool:
+    """Take a folder out of sight at once, then remove its files. False when there is none."""
+    trash = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:12]}{TRASH}")
+    try:
+        folder.rename(trash)
+    except FileNotFoundError:
+        return False
+    shutil.rmtree(trash, ignore_errors=True)
+    return True
+
+
+def _seal(manifest: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def _checksum(path: Path, *, sync: bool = False) -> str:
+    with open(path, "rb") as file:
+        if sync:  # on disk before it is trusted
+            os.fsync(file.fileno())
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
