@@ -11,7 +11,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from nightgate.errors import ArtifactError
@@ -52,6 +52,8 @@ def loads(text: bytes) -> dict[str, Any]:
     manifest = json.loads(text)
     if not isinstance(manifest, dict) or manifest.pop("seal", None) not in (None, _seal(manifest)):
         raise ValueError("the manifest was changed")
+    if any(PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts for name in manifest["files"]):
+        raise ValueError("the manifest names files outside its folder")
     manifest.setdefault("id", manifest["built_at"])  # caches of older versions have neither id nor seal
     return manifest
 
