@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest
 export CMAKE_POLICY_VERSION_MINIMUM := 3.5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-ci setup-gpu run up down lint format test test-unit test-dags test-integration test-e2e test-heavy ratios ratios-hybrid ratios-pgvector lock clean
+.PHONY: help setup setup-ci setup-gpu run up down lint format test test-unit test-dags test-integration test-e2e test-heavy ratios ratios-hybrid ratios-pgvector ratios-cache lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ ratios-hybrid: setup-ci ## the hybrid beside its controls and peers at full scal
 
 ratios-pgvector: setup-ci ## loading and client of the pgvector benchmark beside others, full scale (about ten minutes)
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/pgvector_ratios.py
+
+ratios-cache: setup-ci ## the artefact cache: hits, many processes at once, bookkeeping (about a minute)
+	PYTHONPATH=benchmarks $(BIN)/python benchmarks/cache_ratios.py
 
 setup-gpu: setup ## faiss-gpu in place of faiss-cpu, cupy, and pywhispercpp for CUDA (needs nvcc)
 	# faiss-cpu and faiss-gpu own the same import name: both go before the one comes

@@ -57,7 +57,8 @@ class Making:
 
     def _build(self, key: Mapping[str, Any], build: Build, needs: int, held: redis_flight.Held | None) -> Artifact:
         with limit.room(self.root, self.name, self.settings) as room, self._draft() as draft:
-            room.need(needs)
+            if needs:
+                room.need(needs)
             self._check_disk(needs)
             log.info("building %s", self.name)
             start = time.monotonic()

@@ -27,11 +27,17 @@ def digest_of(key: Mapping[str, Any]) -> str:
 
 
 def walk(root: Path) -> Iterator[Path]:
-    """Every finished folder."""
-    for kind in sorted(root.glob("[!.]*")):
-        for folder in sorted(kind.glob("*")):
-            if not folder.suffix and folder.is_dir():
-                yield folder
+    """Every folder under its final name."""
+    for kind in _folders(root):
+        yield from _folders(kind)
+
+
+def _folders(parent: Path) -> list[Path]:
+    try:
+        with os.scandir(parent) as found:
+            return sorted(parent / entry.name for entry in found if "." not in entry.name and entry.is_dir())
+    except FileNotFoundError:
+        return []
 
 
 def read(folder: Path) -> dict[str, Any] | None:
