@@ -47,7 +47,7 @@ class Cache:
         """The artefact of ``key``, built by ``build(folder)`` when it is not there; leased to this process.
 
         Args:
-            kind: the family, which is also the folder name ("ground-truth").
+            kind: the family, which is also the folder name ("ground-truth"); without dots.
             key: JSON-able; everything that decides the content, a format version included.
             build: writes files into the folder it is given and may return JSON-able facts.
             needs: bytes the build writes, checked against the free disk and the byte limit before it starts.
@@ -57,6 +57,8 @@ class Cache:
             use and nobody let go in time. ArtifactError: the builder wrote nothing. LockLost: another host may have
             taken over. ServiceUnavailable: Redis does not answer.
         """
+        if "." in kind:  # dots mark what is not finished
+            raise ValueError(f"the kind {kind!r} holds a dot")
         folder = self.root / kind / store.digest_of(key)
         lock = folder.with_name(f"{folder.name}.lock")
         found = self._shelf.find(folder)
