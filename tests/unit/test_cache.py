@@ -93,16 +93,17 @@ def test_artefacts_of_older_versions_are_kept(tmp_path):
 def test_who_waits_for_a_builder_that_hangs_learns_its_pid(tmp_path):
     lock = tmp_path / "kind" / "digest.lock"
     held = locks.try_lock(lock)
-    waits = []
     with (
         pytest.raises(NotMeasured, match=rf"kind/digest is being built by pid {os.getpid()} for over"),
-        flight.turn(lock, lambda: None, waits.append, patience=0.05),
+        flight.turn(lock, lambda: None, patience=0.05),
     ):
         pytest.fail("somebody has it")
+    with flight.turn(lock, iter([None, "ready"]).__next__) as (found, waited):
+        assert found == "ready" and waited >= 2 * flight.POLL_SECONDS
     locks.unlock(held, lock)
-    with flight.turn(lock, lambda: None, waits.append) as found:
-        assert found is None
-    assert (waits, list(lock.parent.iterdir())) == ([], [])
+    with flight.turn(lock, lambda: None) as (found, waited):
+        assert (found, waited) == (None, None)
+    assert list(lock.parent.iterdir()) == []
 
 
 def test_no_room_is_said_before_anything_is_built(tmp_path):

@@ -61,12 +61,13 @@ class Cache:
             raise ValueError(f"the kind {kind!r} holds a dot")
         folder = self.root / kind / store.digest_of(key)
         lock = folder.with_name(f"{folder.name}.lock")
-        found = self._shelf.find(folder)
+        found, waited = self._shelf.find(folder), None
         if found is None:
-            with flight.turn(lock, partial(self._shelf.find, folder), partial(self.events.wait, "flight")) as found:
+            with flight.turn(lock, partial(self._shelf.find, folder)) as (found, waited):
                 if found is None:
-                    return Making(self._shelf, self.events, self._remote, self._redis, folder).make(key, build, needs)
-        self.events.request("hit", saved=found.build_seconds)
+                    making = Making(self._shelf, self.events, self._remote, self._redis, folder, waited)
+                    return making.make(key, build, needs)
+        self.events.request("hit", saved=found.build_seconds, waited=waited)
         return found
 
     def entries(self) -> list[Artifact]:

@@ -31,12 +31,16 @@ Build = Callable[[Path], Mapping[str, Any] | None]
 
 
 class Making:
-    """One missing artefact. ``remote`` and ``redis`` are None where this host shares neither store nor lock."""
+    """One missing artefact. ``remote`` and ``redis`` are None where this host shares neither store nor lock; ``waited``
+    are the seconds that another builder on this host kept us, None when nobody did."""
 
-    def __init__(self, shelf: Shelf, events: Events, remote: Remote | None, redis: Any, folder: Path) -> None:
+    def __init__(
+        self, shelf: Shelf, events: Events, remote: Remote | None, redis: Any, folder: Path, waited: float | None
+    ) -> None:
         self.shelf, self.events, self.remote, self.redis, self.folder = shelf, events, remote, redis, folder
         self.root, self.settings = shelf.root, shelf.settings
         self.name = f"{folder.parent.name}/{folder.name}"
+        self.waited = waited
         self.damaged = False
 
     def make(self, key: Mapping[str, Any], build: Build, needs: int) -> Artifact:
@@ -51,7 +55,7 @@ class Making:
             waited, life = partial(self.events.wait, "flight"), self.settings.lock_life
             with redis_flight.turn(self.redis, self.name, waited, life=life) as held:
                 if found := self.shelf.find(self.folder):  # another host built it on this very volume
-                    self.events.request("hit", saved=found.build_seconds)
+                    self.events.request("hit", saved=found.build_seconds, waited=self.waited)
                     return found
                 return self._fetch() or self._build(key, build, needs, held)
 
@@ -69,7 +73,7 @@ class Making:
             self._share(manifest, draft, held)
             made = self.shelf.put(draft, self.folder, manifest)
         log.info("built %s in %.1f s", self.name, seconds)
-        self.events.request("rebuilt" if self.damaged else "miss")
+        self.events.request("rebuilt" if self.damaged else "miss", waited=self.waited)
         return made
 
     def _fetch(self) -> Artifact | None:
@@ -92,7 +96,7 @@ class Making:
                 raise
             log.warning("the shared store could not be read (%s)", error)
             return None
-        self.events.request("fetched", saved=found.build_seconds)
+        self.events.request("fetched", saved=found.build_seconds, waited=self.waited)
         return found
 
     def _share(self, manifest: dict[str, Any], draft: Path, held: redis_flight.Held | None) -> None:
