@@ -172,9 +172,11 @@ def test_a_late_manifest_does_not_replace_a_newer_one(tmp_path):
     made = cache.get("kind", {}, write)
     name = f"kind/{made.digest}"
     newer = cache._remote.manifest(name) | {"fence": 2, "id": "newer"}
+    cache._remote.upload(name, newer | {"id": "late"}, made.path)
     cache._remote.point(name, newer)
     cache._remote.point(name, newer | {"fence": 1, "id": "late"})
     assert cache._remote.manifest(name)["id"] == "newer"
+    assert not [path for path in cache._remote.fs.find("/hosts") if "/late/" in path], "its files are gone"
 
 
 def test_a_wrong_address_is_refused_and_its_password_not_shown(tmp_path):

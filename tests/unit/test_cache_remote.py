@@ -8,7 +8,7 @@ import fsspec
 import pytest
 
 from nightgate.artifacts import Cache, Settings, store
-from nightgate.errors import InputError
+from nightgate.errors import InputError, ServiceUnavailable
 
 BUCKET = "memory://bucket/cache"
 
@@ -78,6 +78,18 @@ def test_a_store_that_fails_costs_a_build_not_the_night(tmp_path, caplog):
     assert cache.get("kind", {}, write).hit
 
 
+@pytest.mark.parametrize("part", ["cat_file", "get_file", "put_file", "mv"])
+def test_a_driver_may_raise_what_it_likes(tmp_path, empty, monkeypatch, part):
+    home(tmp_path, "one").get("kind", {}, write)
+
+    def fails(*_, **__):
+        raise RuntimeError("no credentials")
+
+    monkeypatch.setattr(type(empty), part, fails)
+    assert home(tmp_path, "two").get("kind", {}, write).facts == {"rows": 3}
+    assert home(tmp_path, "two").get("kind", {"n": 2}, write).facts == {"rows": 3}
+
+
 def test_a_store_without_its_driver_is_named(tmp_path):
     with pytest.raises(InputError, match=r"NIGHTGATE_CACHE_URL cannot be used.*nosuch"):
         home(tmp_path, "one", "nosuch://bucket").get("kind", {}, write)
@@ -96,3 +108,10 @@ def test_the_limit_holds_for_what_is_fetched(tmp_path):
 def test_a_manifest_that_names_files_outside_is_refused(name):
     with pytest.raises(ValueError, match="outside"):
         store.loads(store.dumps({"files": {name: {}}, "built_at": ""}))
+
+
+def test_a_store_that_cannot_be_written_is_named_before_the_night(tmp_path, url):
+    home(tmp_path, "one", url).check_servers()
+    (tmp_path / "file").touch()
+    with pytest.raises(ServiceUnavailable, match="shared store of NIGHTGATE_CACHE_URL cannot be written"):
+        home(tmp_path, "one", f"file://{tmp_path}/file").check_servers()

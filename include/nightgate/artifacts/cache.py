@@ -105,6 +105,18 @@ class Cache:
         """Who keeps an artefact from being evicted, in words; empty when nobody does."""
         return leases.holders(self.root, artifact.path, self.settings.clock())
 
+    def check_servers(self) -> None:
+        """Look whether the shared store and Redis answer, where the settings name them.
+
+        Raises:
+            InputError: an address is wrong. ServiceUnavailable: one does not answer.
+        """
+        if self._remote:
+            self._remote.check()
+        if self._redis is not None:
+            with redis_flight.answering(self._redis):
+                self._redis.ping()
+
     def waiters(self) -> int:
         """How many builders wait for room right now."""
         return sum(claim["waits"] for _, claim in limit.claims(self.root))
