@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest
 export CMAKE_POLICY_VERSION_MINIMUM := 3.5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-ci setup-servers setup-gpu run up down lint format test test-unit test-dags test-integration test-e2e test-heavy ratios ratios-hybrid ratios-pgvector ratios-metrics lock clean
+.PHONY: help setup setup-ci setup-servers setup-gpu run up down lint format test test-unit test-dags test-integration test-e2e test-heavy ratios ratios-hybrid ratios-pgvector ratios-metrics ratios-cache lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ ratios-pgvector: setup-ci ## loading and client of the pgvector benchmark beside
 
 ratios-metrics: setup-ci ## what a scrape costs after a week and after a year of nights (about a minute)
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/metrics_ratios.py
+
+ratios-cache: setup-ci ## the artefact cache: hits, many processes at once, bookkeeping (about a minute)
+	PYTHONPATH=benchmarks $(BIN)/python benchmarks/cache_ratios.py
 
 setup-gpu: setup ## faiss-gpu in place of faiss-cpu, cupy, and pywhispercpp for CUDA (needs nvcc)
 	# faiss-cpu and faiss-gpu own the same import name: both go before the one comes

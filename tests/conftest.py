@@ -14,7 +14,8 @@ os.environ["AIRFLOW_HOME"] = f"{_SCRATCH}/airflow"
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["NIGHTGATE_HOME"] = f"{_SCRATCH}/home"
 os.environ["NIGHTGATE_RUNS"] = f"{_SCRATCH}/runs"
-for name in ("GRAFANA_URL", "GRAFANA_TOKEN", "NIGHTGATE_REDIS_URL", "NIGHTGATE_CACHE_URL", "NIGHTGATE_CACHE_BYTES"):
+_SERVERS = ("GRAFANA_", "NIGHTGATE_CACHE_", "NIGHTGATE_REDIS_")
+for name in [name for name in os.environ if name.startswith(_SERVERS)]:
     os.environ.pop(name, None)
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import time
 
 import pytest
 
-from nightgate.artifacts import Cache
-from nightgate.errors import ArtifactError, InputError
+from nightgate.artifacts import Cache, flight, locks, shelf
+from nightgate.errors import ArtifactError, InputError, NotMeasured
 
 
 def write(folder):
@@ -55,6 +56,54 @@ def test_a_flipped_byte_is_found_by_verify(tmp_path):
     assert cache.damaged() == []
     (made.path / "a").write_bytes(b"y" + b"x" * 999)
     assert cache.damaged() == [made.path]
+
+
+def test_every_byte_is_read_once_per_process(tmp_path, monkeypatch):
+    cache = Cache(tmp_path)
+    made = cache.get("kind", {}, write)
+    (made.path / "a").write_bytes(b"y" + b"x" * 999)
+    assert cache.get("kind", {}, write).hit, "this process knows the artefact"
+    monkeypatch.setattr(shelf, "_verdicts", {})  # as in a process that has just started
+    mended = cache.get("kind", {}, write)
+    assert not mended.hit
+    assert (mended.path / "a").read_bytes() == b"x" * 1000
+    monkeypatch.setattr(shelf, "_verdicts", {})
+    assert cache.get("kind", {}, write).hit
+
+
+def test_a_changed_fact_is_found_each_time(tmp_path):
+    cache = Cache(tmp_path)
+    manifest = cache.get("kind", {}, write).path / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"rows": 3', '"rows": 4'))
+    assert cache.damaged() == [manifest.parent]
+    again = cache.get("kind", {}, write)
+    assert (again.hit, again.facts) == (False, {"rows": 3})
+
+
+def test_artefacts_of_older_versions_are_kept(tmp_path):
+    cache = Cache(tmp_path)
+    made = cache.get("kind", {}, write)
+    manifest = json.loads((made.path / "manifest.json").read_text())
+    for name in ("id", "seal", "fence"):
+        del manifest[name]
+    (made.path / "manifest.json").write_text(json.dumps(manifest))
+    assert cache.get("kind", {}, write).hit
+
+
+def test_who_waits_for_a_builder_that_hangs_learns_its_pid(tmp_path):
+    lock = tmp_path / "kind" / "digest.lock"
+    held = locks.try_lock(lock)
+    with (
+        pytest.raises(NotMeasured, match=rf"kind/digest is being built by pid {os.getpid()} for over"),
+        flight.turn(lock, lambda: None, patience=0.05),
+    ):
+        pytest.fail("somebody has it")
+    with flight.turn(lock, iter([None, "ready"]).__next__) as (found, waited):
+        assert found == "ready" and waited >= 2 * flight.POLL_SECONDS
+    locks.unlock(held, lock)
+    with flight.turn(lock, lambda: None) as (found, waited):
+        assert (found, waited) == (None, None)
+    assert list(lock.parent.iterdir()) == []
 
 
 def test_no_room_is_said_before_anything_is_built(tmp_path):

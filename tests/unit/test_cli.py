@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from typer.testing import CliRunner
 
-from nightgate import cli
+from nightgate import cli, paths
+from nightgate.artifacts import Cache
+from nightgate.errors import NightgateError
 
 
 def test_an_unforeseen_error_is_not_taken_for_a_breach(monkeypatch, capsys):
@@ -16,3 +19,40 @@ def test_an_unforeseen_error_is_not_taken_for_a_breach(monkeypatch, capsys):
         cli.main()
     assert ended.value.code == 3, "1 would say that an objective is breached"
     assert "RuntimeError: a bug" in capsys.readouterr().err
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("NIGHTGATE_HOME", str(tmp_path))
+    return Cache(paths.cache_dir())
+
+
+def write(folder):
+    (folder / "a").write_bytes(b"x" * 1000)
+
+
+def nightgate(*words):
+    done = CliRunner().invoke(cli.app, words)
+    if isinstance(done.exception, NightgateError):
+        raise done.exception
+    return " ".join(done.output.split())
+
+
+def test_gc_removes_what_nobody_uses_and_says_what_stays(cache):
+    used, free = cache.get("kind", {"n": 1}, write), cache.get("kind", {"n": 2}, write)
+    free.release()
+    (used.path.parent / "dead.1.building").mkdir()
+    said = nightgate("cache", "gc")
+    assert "dead.1.building, left by a process that is gone" in said
+    assert f"removed kind/{free.digest} 1.00 kB" in said
+    assert "1.00 kB stay: in use" in said
+    assert [path.name for path in used.path.parent.iterdir()] == [used.digest]
+    assert f"kind/{used.digest}" in nightgate("cache", "list")
+
+
+def test_verify_names_what_is_damaged(cache):
+    made = cache.get("kind", {}, write)
+    assert nightgate("cache", "verify") == "every artefact is whole (1)"
+    (made.path / "a").write_bytes(b"y" * 1000)
+    with pytest.raises(NightgateError, match=rf"damaged: {made.path}"):
+        nightgate("cache", "verify")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from nightgate import benchmarks, paths, steps
+from nightgate.artifacts import Cache
 from nightgate.errors import ArtifactError, InputError, NotMeasured, ObjectiveBreached, Unavailable
 from nightgate.record import Record
 from nightgate.results import files
@@ -48,6 +49,30 @@ def measured(variant, latency=0.001, **facts):
 def walk(plan):
     steps.measure(plan, "hybrid_ann", "cpu", steps.prepare(plan, "hybrid_ann", "cpu"))
     steps.gate(plan, "hybrid_ann", "cpu", None)
+
+
+def test_what_was_prepared_stays_until_it_is_measured(plan, benchmark):
+    """The two steps are processes of their own under Airflow, and others may need room in between."""
+    cache, seen = Cache(paths.cache_dir()), []
+
+    def prepare(settings, device, cache):
+        made = cache.get("kind", {}, lambda folder: (folder / "a").write_bytes(b"x") and None)
+        made.release()  # as if the process had ended
+        return {"vectors": {"folder": str(made.path)}}
+
+    def measure(settings, device, prepared, samples):
+        seen.append(cache.collect(0))
+        np.savez(samples, x=np.zeros(3))
+        return [measured("hybrid")]
+
+    benchmark.prepare, benchmark.measure = prepare, measure
+    prepared = steps.prepare(plan, "hybrid_ann", "cpu")
+    assert cache.collect(0) == []
+    steps.measure(plan, "hybrid_ann", "cpu", prepared)
+    assert seen == [[]]
+    assert len(cache.collect(0)) == 1, "and no longer"
+    with pytest.raises(ArtifactError, match=r"gone from the cache.*Next step: prepare again"):
+        steps.measure(plan, "hybrid_ann", "cpu", prepared)
 
 
 def test_a_good_night(plan, benchmark):

@@ -7,31 +7,21 @@ manifest's own checksum each time) and built again.
 
 from __future__ import annotations
 
-import errno
-import logging
-import shutil
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from nightgate.artifacts import flight, leases, limit, redis_flight, settings, store, sweep
 from nightgate.artifacts.artifact import Artifact, from_manifest
-from nightgate.artifacts.events import Events, touch
+from nightgate.artifacts.events import Events
+from nightgate.artifacts.making import Build, Making
 from nightgate.artifacts.remote import Remote
-from nightgate.errors import ArtifactError, InputError
+from nightgate.artifacts.shelf import Shelf
+from nightgate.errors import ArtifactError
 
-log = logging.getLogger(__name__)
-
-_verdicts: dict[tuple[Path, str], bool] = {}
-"""What this process found when it hashed an artefact, by folder and the id in its manifest."""
-
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-_MAKE_ROOM = "free some space (`nightgate cache gc`), move NIGHTGATE_HOME, or lower the scale"
-
-Build = Callable[[Path], Mapping[str, Any] | None]
+__all__ = ["Artifact", "Cache"]
 
 
 class Cache:
@@ -50,13 +40,14 @@ class Cache:
         self.root = root
         self.settings = settings_ or settings.from_environment()
         self.events = Events(root)
+        self._shelf = Shelf(root, self.settings)
         self._given_redis = redis
 
     def get(self, kind: str, key: Mapping[str, Any], build: Build, *, needs: int = 0) -> Artifact:
         """The artefact of ``key``, built by ``build(folder)`` when it is not there; leased to this process.
 
         Args:
-            kind: the family, which is also the folder name ("ground-truth").
+            kind: the family, which is also the folder name ("ground-truth"); without dots.
             key: JSON-able; everything that decides the content, a format version included.
             build: writes files into the folder it is given and may return JSON-able facts.
             needs: bytes the build writes, checked against the free disk and the byte limit before it starts.
@@ -66,23 +57,18 @@ class Cache:
             use and nobody let go in time. ArtifactError: the builder wrote nothing. LockLost: another host may have
             taken over. ServiceUnavailable: Redis does not answer.
         """
+        if "." in kind:  # dots mark what is not finished
+            raise ValueError(f"the kind {kind!r} holds a dot")
         folder = self.root / kind / store.digest_of(key)
-        if found := self._ready(folder):
-            return self._hit(found)
         lock = folder.with_name(f"{folder.name}.lock")
-        with _disk_errors(folder), flight.turn(lock, lambda: self._ready(folder), self._waited) as found:
-            if found:
-                return self._hit(found)
-            if damaged := folder.exists() and not self._whole(folder):
-                store.discard(folder)
-                log.warning("%s is torn or damaged and will be built again", _name(folder))
-                self.events.eviction("damaged")
-            if fetched := self._fetch(folder):
-                return fetched
-            with self._turn_among_hosts(folder) as held:
-                if held and (fetched := self._ready(folder) or self._fetch(folder)):
-                    return fetched
-                return self._build(folder, dict(key), build, needs, held, "rebuilt" if damaged else "miss")
+        found, waited = self._shelf.find(folder), None
+        if found is None:
+            with flight.turn(lock, partial(self._shelf.find, folder)) as (found, waited):
+                if found is None:
+                    making = Making(self._shelf, self.events, self._remote, self._redis, folder, waited)
+                    return making.make(key, build, needs)
+        self.events.request("hit", saved=found.build_seconds, waited=waited)
+        return found
 
     def entries(self) -> list[Artifact]:
         """Every finished artefact, least recently used first; not leased."""
@@ -119,6 +105,18 @@ class Cache:
         """Who keeps an artefact from being evicted, in words; empty when nobody does."""
         return leases.holders(self.root, artifact.path, self.settings.clock())
 
+    def check_servers(self) -> None:
+        """Look whether the shared store and Redis answer, where the settings name them.
+
+        Raises:
+            InputError: an address is wrong. ServiceUnavailable: one does not answer.
+        """
+        if self._remote:
+            self._remote.check()
+        if self._redis is not None:
+            with redis_flight.answering(self._redis):
+                self._redis.ping()
+
     def waiters(self) -> int:
         """How many builders wait for room right now."""
         return sum(claim["waits"] for _, claim in limit.claims(self.root))
@@ -144,7 +142,9 @@ class Cache:
                 lease = leases.take(folder)
                 taken += [lease] if lease else []
                 if lease is None or store.read(folder) is None:
-                    raise ArtifactError(f"{_name(folder)} is gone from the cache or torn", "prepare again")
+                    raise ArtifactError(
+                        f"{folder.parent.name}/{folder.name} is gone from the cache or torn", "prepare again"
+                    )
             yield
             for folder in folders:
                 leases.unreserve(self.root, folder, owner)
@@ -161,140 +161,3 @@ class Cache:
         if self._given_redis is None and self.settings.redis_url:
             return redis_flight.connect(self.settings.redis_url)
         return self._given_redis
-
-    def _ready(self, folder: Path) -> Artifact | None:
-        """The artefact when it is here and whole, with a lease."""
-        if (lease := leases.take(folder)) is None:
-            return None
-        manifest = store.read(folder)
-        if manifest:
-            known = (folder, manifest["id"])
-            if known not in _verdicts:
-                _verdicts[known] = store.matches(folder, manifest)
-            if _verdicts[known]:
-                touch(self.root, folder / store.MANIFEST, self.settings.clock())
-                return from_manifest(folder, manifest, lease)
-        lease.release()
-        return None
-
-    def _whole(self, folder: Path) -> bool:
-        manifest = store.read(folder)
-        return bool(manifest) and _verdicts.get((folder, manifest["id"]), True)
-
-    def _hit(self, found: Artifact) -> Artifact:
-        self.events.request("hit", saved=found.build_seconds)
-        return found
-
-    def _waited(self, seconds: float) -> None:
-        self.events.wait("flight", seconds)
-
-    @contextmanager
-    def _turn_among_hosts(self, folder: Path) -> Iterator[redis_flight.Held | None]:
-        if self._redis is None:
-            yield None
-            return
-        with redis_flight.turn(self._redis, _name(folder), self._waited) as held:
-            yield held
-
-    def _fetch(self, folder: Path) -> Artifact | None:
-        """From the shared store, when it has the artefact. A store that fails costs a build, not the night."""
-        if self._remote is None:
-            return None
-        draft = None
-        try:
-            manifest = self._remote.manifest(_name(folder))
-            if manifest is None:
-                return None
-            with limit.room(self.root, _name(folder), self.settings) as room:
-                room.need(store.size_of(manifest))
-                draft = store.new_draft(folder)
-                if not self._remote.fetch(_name(folder), manifest, draft):
-                    log.warning("%s in the shared store is damaged and will be built again", _name(folder))
-                    self.events.eviction("damaged")
-                    return None
-                store.write_manifest(draft, manifest)
-                found = self._publish(draft, folder, manifest)
-        except OSError as error:
-            if error.errno in _DISK_FULL:
-                raise
-            log.warning("the shared store could not be read (%s)", error)
-            return None
-        finally:
-            if draft:
-                shutil.rmtree(draft, ignore_errors=True)
-        self.events.request("fetched", saved=found.build_seconds)
-        return found
-
-    def _build(
-        self, folder: Path, key: dict[str, Any], build: Build, needs: int, held: redis_flight.Held | None, result: str
-    ) -> Artifact:
-        name = _name(folder)
-        with limit.room(self.root, name, self.settings) as room:
-            room.need(needs)
-            self._check_disk(folder.parent.name, needs)
-            draft = store.new_draft(folder)
-            log.info("building %s", name)
-            start, uploaded = time.monotonic(), None
-            try:
-                facts = dict(build(draft) or {})
-                seconds = time.monotonic() - start
-                manifest = store.seal(draft, folder.parent.name, key, facts, seconds, held.fence if held else 0)
-                room.need(store.size_of(manifest))
-                uploaded = self._share(lambda remote: remote.upload(name, manifest, draft))
-                if held:
-                    held.commit()
-                if uploaded:
-                    uploaded = not self._share(lambda remote: remote.point(name, manifest))
-                made = self._publish(draft, folder, manifest)
-            except BaseException:
-                shutil.rmtree(draft, ignore_errors=True)
-                if uploaded:
-                    self._share(lambda remote: remote.drop(name, manifest))
-                raise
-        log.info("built %s in %.1f s", name, seconds)
-        self.events.request(result)
-        return made
-
-    def _publish(self, draft: Path, folder: Path, manifest: dict[str, Any]) -> Artifact:
-        """Lease the draft, then give it its name: between the two nobody can evict it."""
-        lease = leases.take(draft, folder)
-        assert lease is not None, "a draft has one owner"
-        touch(self.root, draft / store.MANIFEST, self.settings.clock())
-        store.publish(draft, folder)
-        _verdicts[(folder, manifest["id"])] = True  # hashed a moment ago
-        return from_manifest(folder, manifest, lease, hit=False)
-
-    def _share(self, action: Callable[[Remote], None]) -> bool:
-        """Do something in the shared store. False when there is none, or when it fails: the artefact is good here."""
-        if self._remote is None:
-            return False
-        try:
-            action(self._remote)
-        except OSError as error:
-            log.warning("the shared store could not be written (%s)", error)
-            return False
-        return True
-
-    def _check_disk(self, kind: str, needs: int) -> None:
-        free = shutil.disk_usage(self.root).free
-        if free < needs:
-            raise InputError(
-                f"no disk space for {kind}: it needs {needs / 1e9:.1f} GB and {self.root} has {free / 1e9:.1f} GB free",
-                _MAKE_ROOM,
-            )
-
-
-@contextmanager
-def _disk_errors(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _DISK_FULL:
-            raise
-        raise InputError(
-            f"the disk of {folder.parent} was full before {_name(folder)} was written", _MAKE_ROOM
-        ) from error
-
-
-def _name(folder: Path) -> str:
-    return f"{folder.parent.name}/{folder.name}"

@@ -20,11 +20,11 @@ POLL_SECONDS = 0.02
 
 @contextmanager
 def turn(
-    lock: Path, ready: Callable[[], T | None], waited: Callable[[float], None], patience: float = PATIENCE_SECONDS
-) -> Iterator[T | None]:
+    lock: Path, ready: Callable[[], T | None], patience: float = PATIENCE_SECONDS
+) -> Iterator[tuple[T | None, float | None]]:
     """What ``ready`` finds while another process has the lock, or None: then it is ours to build.
 
-    Those who wait look for the result themselves, so that all of them have it as soon as it is there.
+    Beside it the seconds waited, None when nobody was in the way. Those who wait look for the result themselves, so that all of them have it as soon as it is there.
 
     Raises:
         NotMeasured: the builder neither finished nor died.
@@ -43,10 +43,9 @@ def turn(
         found = ready()
         if found is None:
             file = locks.try_lock(lock)
-    if blocked:
-        waited(time.monotonic() - start)
+    waited = time.monotonic() - start if blocked else None
     try:
-        yield found if found is not None else ready()
+        yield found if found is not None else ready(), waited
     finally:
         if file is not None:
             locks.unlock(file, lock)

@@ -86,7 +86,8 @@ def exclusive(folder: Path) -> int | None:
 
 def holders(root: Path, folder: Path, now: float) -> list[str]:
     """Who keeps this artefact from being evicted, in words."""
-    found = [f"pid {pid}" for pid in locks.holders(folder / MANIFEST)]
+    pids = locks.holders(folder / MANIFEST)
+    found = [f"pid {pid}, this process" if pid == os.getpid() else f"pid {pid}" for pid in pids]
     if reserved(root, folder, now):
         found.append("reserved for a measurement")
     return found

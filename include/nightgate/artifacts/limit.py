@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +38,24 @@ class Entry:
 
 
 def entries(root: Path) -> list[Entry]:
-    """Every whole artefact, least recently used first."""
+    """Every artefact, least recently used first. A manifest is read once per process."""
     found = []
     for folder in store.walk(root):
-        if manifest := store.read(folder):
-            try:
-                used = (folder / store.MANIFEST).stat().st_mtime_ns
-            except FileNotFoundError:
-                continue
-            found.append(Entry(folder, store.size_of(manifest), used))
+        try:
+            facts = (folder / store.MANIFEST).stat()
+            found.append(Entry(folder, _size(folder, facts.st_ino), facts.st_mtime_ns))
+        except FileNotFoundError:
+            continue
     return sorted(found, key=lambda entry: entry.used)
+
+
+@lru_cache(maxsize=100_000)
+def _size(folder: Path, inode: int) -> int:
+    """Bytes of an artefact; the inode tells one that was built again."""
+    try:
+        return store.size_of(store.loads((folder / store.MANIFEST).read_bytes()))
+    except (ValueError, KeyError, TypeError):  # damaged: what it takes on the disk
+        return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def evict(root: Path, folder: Path, reason: str, settings: Settings) -> bool:

@@ -23,8 +23,6 @@ from nightgate.errors import InputError, LockLost, NotMeasured, ServiceUnavailab
 
 log = logging.getLogger(__name__)
 
-LIFE_SECONDS = 30.0
-"""How long a lock outlives its holder. It is renewed three times as often."""
 POLL_SECONDS = 0.05
 _FENCE_SECONDS = 7 * 24 * 3600
 
@@ -122,10 +120,12 @@ class Held:
 
 @contextmanager
 def turn(
-    client: Any, name: str, waited: Callable[[float], None], *, life: float = LIFE_SECONDS,
+    client: Any, name: str, waited: Callable[[float], None], *, life: float,
     patience: float = PATIENCE_SECONDS,
 ) -> Iterator[Held]:  # fmt: skip
     """Hold the lock of ``name`` and keep it alive. A builder calls `Held.commit` before it publishes.
+
+    The lock outlives its holder by ``life`` seconds and is renewed three times as often.
 
     There is no way round a Redis that is down: two hosts that fell back to their own files would both publish.
 

@@ -30,6 +30,7 @@ class Settings:
         patience: seconds a builder waits for room under the limit.
         url: an fsspec address (``file:///mnt/shared``, ``s3://bucket/path``) where finished artefacts are shared.
         redis_url: where builders on several hosts take turns; None: on this host's files only.
+        lock_life: seconds after which the Redis lock of a holder that died or stood still is another's.
         clock: seconds since 1970. It orders uses and ends reservations; a wrong one harms neither.
     """
 
@@ -37,6 +38,7 @@ class Settings:
     patience: float = 600.0
     url: str | None = None
     redis_url: str | None = None
+    lock_life: float = 30.0
     clock: Callable[[], float] = time.time
 
 

@@ -11,7 +11,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from nightgate.errors import ArtifactError
@@ -27,11 +27,17 @@ def digest_of(key: Mapping[str, Any]) -> str:
 
 
 def walk(root: Path) -> Iterator[Path]:
-    """Every finished folder."""
-    for kind in sorted(root.glob("[!.]*")):
-        for folder in sorted(kind.glob("*")):
-            if not folder.suffix and folder.is_dir():
-                yield folder
+    """Every folder under its final name."""
+    for kind in _folders(root):
+        yield from _folders(kind)
+
+
+def _folders(parent: Path) -> list[Path]:
+    try:
+        with os.scandir(parent) as found:
+            return sorted(parent / entry.name for entry in found if "." not in entry.name and entry.is_dir())
+    except FileNotFoundError:
+        return []
 
 
 def read(folder: Path) -> dict[str, Any] | None:
@@ -52,6 +58,8 @@ def loads(text: bytes) -> dict[str, Any]:
     manifest = json.loads(text)
     if not isinstance(manifest, dict) or manifest.pop("seal", None) not in (None, _seal(manifest)):
         raise ValueError("the manifest was changed")
+    if any(PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts for name in manifest["files"]):
+        raise ValueError("the manifest names files outside its folder")
     manifest.setdefault("id", manifest["built_at"])  # caches of older versions have neither id nor seal
     return manifest
 

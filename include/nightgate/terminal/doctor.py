@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 
 from nightgate import benchmarks, paths
+from nightgate.artifacts import Cache
 from nightgate.errors import NightgateError
 from nightgate.measure import host
 from nightgate.pgvector_search import address, server
@@ -36,6 +37,7 @@ def findings() -> Iterator[tuple[bool, str]]:
     setpriv = shutil.which("setpriv")
     yield bool(setpriv), f"setpriv: {setpriv or 'missing; install util-linux'}"
     yield _database()
+    yield _cache()
     try:
         free = shutil.disk_usage(paths.home()).free
         yield True, f"NIGHTGATE_HOME {paths.home()}, {free / 1e9:.0f} GB free"
@@ -59,3 +61,17 @@ def _database() -> tuple[bool, str]:
         return False, f"PostgreSQL: {error}"
     pgvector = versions["pgvector"] or "not created in this database yet"
     return True, f"PostgreSQL: {versions['postgresql']} of {address.URL_VARIABLE}, pgvector {pgvector}"
+
+
+def _cache() -> tuple[bool, str]:
+    """Its limit, and whether what several hosts share answers."""
+    try:
+        cache = Cache(paths.cache_dir())
+        cache.check_servers()
+    except NightgateError as error:
+        return False, f"cache: {error}"
+    limit, url, redis = cache.settings.limit, cache.settings.url, cache.settings.redis_url
+    return True, (
+        f"cache: {f'up to {limit / 1e9:.1f} GB' if limit else 'no limit'}, "
+        f"{'a shared store' if url else 'not shared'}, builders take turns over {'Redis' if redis else 'files of this host'}"
+    )
