@@ -11,7 +11,7 @@ import time
 import pytest
 
 from nightgate.artifacts import Cache, Settings
-from nightgate.errors import InputError
+from nightgate.errors import ArtifactError
 
 ASK = """
 import os, sys, time
@@ -120,7 +120,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(tiny_disk):
         for number in range(10):
             (folder / str(number)).write_bytes(b"x" * 1_000_000)
 
-    with pytest.raises(InputError, match=r"the disk of .* was full before kind/.*Next step: free some space"):
+    with pytest.raises(ArtifactError, match=r"the disk of .* was full before kind/.*Next step: free some space"):
         cache.get("kind", {}, too_much)
     assert cache.entries() == []
     assert list((tiny_disk / "cache" / "kind").iterdir()) == []
@@ -134,5 +134,5 @@ def test_a_disk_that_is_full_already_serves_what_is_there(tiny_disk):
         while True:
             filler.write(b"x" * 4096)
     assert cache.get("kind", {}, lambda folder: pytest.fail("built")).hit
-    with pytest.raises(InputError, match="was full"):
+    with pytest.raises(ArtifactError, match="was full"):
         cache.get("kind", {"n": 2}, lambda folder: (folder / "a").write_bytes(b"x" * 8192) and None)

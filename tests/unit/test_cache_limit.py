@@ -96,9 +96,9 @@ def test_two_builders_do_not_get_the_same_room(tmp_path):
 
 def test_more_than_the_limit_is_refused_at_once(tmp_path):
     cache = Cache(tmp_path, Settings(limit=3000))
-    with pytest.raises(InputError, match=r"takes 4e-06 GB and the cache may hold 3e-06 GB.*NIGHTGATE_CACHE_BYTES"):
+    with pytest.raises(CacheFull, match=r"takes 4e-06 GB and the cache may hold 3e-06 GB.*NIGHTGATE_CACHE_BYTES"):
         cache.get("kind", {}, lambda folder: pytest.fail("started"), needs=4000)
-    with pytest.raises(InputError):
+    with pytest.raises(CacheFull):
         put(cache, 1, size=4000)
     assert digests(cache) == []
 

@@ -13,11 +13,13 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from nightgate.artifacts import flight, leases, limit, redis_flight, settings, store, sweep
+from nightgate.artifacts import flight, leases, redis_flight, store, sweep
+from nightgate.artifacts import limit as limits
 from nightgate.artifacts.artifact import Artifact, from_manifest
 from nightgate.artifacts.events import Events
 from nightgate.artifacts.making import Build, Making
 from nightgate.artifacts.remote import Remote
+from nightgate.artifacts.settings import Settings, from_environment
 from nightgate.artifacts.shelf import Shelf
 from nightgate.errors import ArtifactError
 
@@ -36,9 +38,9 @@ class Cache:
         InputError: the environment holds a value that cannot be read.
     """
 
-    def __init__(self, root: Path, settings_: settings.Settings | None = None, *, redis: Any = None) -> None:
+    def __init__(self, root: Path, settings: Settings | None = None, *, redis: Any = None) -> None:
         self.root = root
-        self.settings = settings_ or settings.from_environment()
+        self.settings = settings or from_environment()
         self.events = Events(root)
         self._shelf = Shelf(root, self.settings)
         self._given_redis = redis
@@ -53,9 +55,10 @@ class Cache:
             needs: bytes the build writes, checked against the free disk and the byte limit before it starts.
 
         Raises:
-            InputError: no disk has room for it, or it is larger than the byte limit. CacheFull: all of the cache is in
-            use and nobody let go in time. ArtifactError: the builder wrote nothing. LockLost: another host may have
-            taken over. ServiceUnavailable: Redis does not answer.
+            InputError: the disk has no room for it. CacheFull: it is larger than the byte limit, or all of the cache is
+            in use and nobody let go in time. ArtifactError: the builder wrote nothing, or the disk ran full. LockLost:
+            another host may have taken over. ServiceUnavailable: Redis does not answer. NotMeasured: another builder of
+            the same key hangs.
         """
         if "." in kind:  # dots mark what is not finished
             raise ValueError(f"the kind {kind!r} holds a dot")
@@ -72,7 +75,7 @@ class Cache:
 
     def entries(self) -> list[Artifact]:
         """Every finished artefact, least recently used first; not leased."""
-        found = ((entry.folder, store.read(entry.folder)) for entry in limit.entries(self.root))
+        found = ((entry.folder, store.read(entry.folder)) for entry in limits.entries(self.root))
         return [from_manifest(folder, manifest) for folder, manifest in found if manifest]
 
     def damaged(self) -> list[Path]:
@@ -82,17 +85,17 @@ class Cache:
             if not ((manifest := store.read(folder)) and store.matches(folder, manifest))
         ]  # fmt: skip
 
-    def collect(self, limit_: int) -> list[Artifact]:
-        """Remove the least recently used artefacts until the rest fits into ``limit_`` bytes; returns what went.
+    def collect(self, limit: int) -> list[Artifact]:
+        """Remove the least recently used artefacts until the rest fits into ``limit`` bytes; returns what went.
 
         What is in use stays.
         """
         entries, removed = self.entries(), []
         total = sum(entry.size for entry in entries)
         for entry in entries:
-            if total <= limit_:
+            if total <= limit:
                 break
-            if limit.evict(self.root, entry.path, "gc", self.settings):
+            if limits.evict(self.root, entry.path, "gc", self.settings):
                 total -= entry.size
                 removed.append(entry)
         return removed
@@ -119,7 +122,7 @@ class Cache:
 
     def waiters(self) -> int:
         """How many builders wait for room right now."""
-        return sum(claim["waits"] for _, claim in limit.claims(self.root))
+        return sum(claim["waits"] for _, claim in limits.claims(self.root))
 
     def reserve(self, prepared: Any, owner: str) -> None:
         """Keep the artefacts whose paths are inside ``prepared`` for ``owner``, which may be a later process.

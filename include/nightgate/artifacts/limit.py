@@ -21,11 +21,12 @@ from typing import Any
 from nightgate.artifacts import leases, locks, store
 from nightgate.artifacts.events import Events
 from nightgate.artifacts.settings import Settings, state_dir
-from nightgate.errors import CacheFull, InputError
+from nightgate.errors import CacheFull
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.1
+_GATE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,13 @@ class Room:
         """Wait until ``size`` bytes fit, the artefact itself included.
 
         Raises:
-            InputError: it can never fit. CacheFull: it did not fit in time.
+            CacheFull: it can never fit, or did not in time.
         """
         limit = self.settings.limit
         if limit is None:
             return
         if size > limit:
-            raise InputError(
+            raise CacheFull(
                 f"{self.name} takes {_gb(size)} and the cache may hold {_gb(limit)}",
                 "raise NIGHTGATE_CACHE_BYTES or lower the scale",
             )
@@ -110,8 +111,10 @@ class Room:
 
     def _fits(self, size: int, limit: int) -> bool:
         """Evict what must go and note the claim; or note that we wait. One builder decides at a time."""
-        gate = state_dir(self.root) / "admission.lock"
+        gate, end = state_dir(self.root) / "admission.lock", time.monotonic() + _GATE_SECONDS
         while (lock := locks.try_lock(gate)) is None:
+            if time.monotonic() > end:
+                return False
             time.sleep(0.005)
         try:
             found = entries(self.root)
@@ -121,6 +124,7 @@ class Room:
                     break
                 if evict(self.root, entry.folder, "limit", self.settings):
                     over -= entry.size
+            # who waits lets go of what it was granted before: two that keep it would wait for each other
             self._note(size if over <= 0 else 0, waits=over > 0)
             return over <= 0
         finally:

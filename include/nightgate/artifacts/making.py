@@ -20,7 +20,7 @@ from nightgate.artifacts.artifact import Artifact
 from nightgate.artifacts.events import Events
 from nightgate.artifacts.remote import Remote
 from nightgate.artifacts.shelf import Shelf
-from nightgate.errors import InputError
+from nightgate.errors import ArtifactError, InputError
 
 log = logging.getLogger(__name__)
 
@@ -154,4 +154,6 @@ class Making:
         except OSError as error:
             if error.errno not in _DISK_FULL:
                 raise
-            raise InputError(f"the disk of {self.root} was full before {self.name} was written", _MAKE_ROOM) from error
+            raise ArtifactError(
+                f"the disk of {self.root} was full before {self.name} was written", _MAKE_ROOM
+            ) from error

@@ -45,8 +45,8 @@ def connect(url: str) -> Any:
 class Held:
     """A lock that is ours until it is lost."""
 
-    def __init__(self, client: Any, name: str, life: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self.client, self.name, self.life, self.clock = client, name, life, clock
+    def __init__(self, client: Any, name: str, life: float) -> None:
+        self.client, self.name, self.life = client, name, life
         self.key = f"nightgate:cache:{name}"
         self.fence = 0
         self.token = ""
