@@ -20,10 +20,14 @@ setup: $(VENV)/.run ## make .venv with the pinned packages
 setup-ci: $(VENV)/.ci ## the same, and what the tests need
 
 setup-servers: ## Redis and Prometheus, for the tests that want real ones (Debian and Ubuntu; needs root or sudo)
-	@if ! command -v redis-server >/dev/null || ! command -v promtool >/dev/null; then \
+	@for program in redis-server promtool prometheus-redis-exporter; do \
+	  command -v $$program >/dev/null || missing=1; \
+	done; \
+	if [ "$$missing" ]; then \
 	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
 	  $$sudo apt-get update --quiet=2 && \
-	  RUNLEVEL=1 $$sudo -E apt-get install --yes --quiet=2 --no-install-recommends redis-server prometheus; \
+	  RUNLEVEL=1 $$sudo -E apt-get install --yes --quiet=2 --no-install-recommends redis-server prometheus \
+	    prometheus-redis-exporter; \
 	fi
 
 run: setup ## run the nightly once and judge it; SCALE=smoke|full, ARGS="--set PATH=VALUE …"

@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 from contract import grafana_server
+from redis import Redis
+from support.redis_server import RedisServer
 
 SMALL = {
     # one engine, and the five clips that an interval of the word error rate takes
@@ -92,3 +94,15 @@ def statsd(home):
     home.env |= {"STATSD_HOST": "127.0.0.1", "STATSD_PORT": str(receiver.getsockname()[1])}
     yield receiver
     receiver.close()
+
+
+@pytest.fixture(scope="module")
+def redis(home, tmp_path_factory):
+    """A broker with one task in a queue that no worker takes; builders of the nights take turns over it."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    with Redis.from_url(server.url) as client:
+        client.lpush("default", "a task")
+    home.env["NIGHTGATE_REDIS_URL"] = server.url
+    yield server
+    server.stop()

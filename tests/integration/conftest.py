@@ -5,13 +5,11 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
-import shutil
-import socket
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
+from support.redis_server import RedisServer
 
 from nightgate.measure import host
 from nightgate.paths import EMBEDDED_PGVECTOR
@@ -77,42 +75,6 @@ def old_cluster(tmp_path_factory):
     cluster.start()
     yield cluster
     cluster.stop()
-
-
-class RedisServer:
-    """A Redis of Debian's package on a free port of 127.0.0.1 that keeps nothing on disk."""
-
-    def __init__(self, folder: Path) -> None:
-        program = shutil.which("redis-server")
-        if program is None:
-            (pytest.fail if os.environ.get("CI") else pytest.skip)(
-                "redis-server is not installed (Debian: apt-get install redis-server)"
-            )
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.command = [program, "--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--appendonly", "no",
-                        "--dir", str(folder), "--logfile", str(folder / "redis.log")]  # fmt: skip
-        self.process: subprocess.Popen | None = None
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(self.command)
-        end = time.monotonic() + 10
-        while time.monotonic() < end:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-                return
-            except ConnectionRefusedError:
-                time.sleep(0.02)
-        pytest.fail("redis-server did not answer within 10 s")
-
-    def stop(self) -> None:
-        """Gone at once, as in a crash: what it knew is lost."""
-        if self.process:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import numpy as np
 import psycopg
 import pytest
+from support.programs import free_port
 
 from nightgate.artifacts import Cache
 from nightgate.errors import InputError, NotMeasured, ServiceUnavailable, Unavailable
@@ -52,14 +53,6 @@ def tcp(tmp_path, monkeypatch):
     monkeypatch.setenv(URL_VARIABLE, f"postgresql://keeper:geheim@127.0.0.1:{cluster.settings['port']}/postgres")
     yield cluster
     cluster.stop()
-
-
-def free_port():
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def execute(url, *statements):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
+from support.programs import program
 
 from nightgate.artifacts import Cache, Settings
 from nightgate.publish.prometheus import render
@@ -21,9 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def promtool():
-    if found := shutil.which("promtool"):
-        return found
-    (pytest.fail if os.environ.get("CI") else pytest.skip)("promtool is missing: `make setup-servers` installs it")
+    return program("promtool")
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,8 @@
-"""A real Prometheus that scrapes one address, and what the panels of the dashboards get from it."""
+"""A real Prometheus that scrapes what it is told, and what the panels of the dashboards get from it."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import pytest
 import requests
+from support.programs import free_port
 
 from nightgate import paths
 
@@ -23,27 +20,20 @@ _PATIENCE = 60.0
 
 
 @contextmanager
-def scraping(address: str, folder: Path) -> Iterator[str]:
-    """Start Prometheus, let it scrape ``address`` a few times; gives its own address."""
-    program = shutil.which("prometheus")
-    if not program:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(
-            "prometheus is missing: `make setup-servers` installs it"
-        )
-    parts = urlsplit(address)
+def scraping(addresses: dict[str, str], folder: Path) -> Iterator[str]:
+    """Start Prometheus, let it scrape ``addresses`` (job → address) a few times; gives its own address."""
     config = {
         "global": {"scrape_interval": "1s", "evaluation_interval": "5s"},
         "rule_files": [str(paths.dashboards_dir() / "rules" / "*.yml")],
         "scrape_configs": [
-            {"job_name": "nightgate", "metrics_path": parts.path, "static_configs": [{"targets": [parts.netloc]}]}
+            {"job_name": job, "metrics_path": urlsplit(to).path, "static_configs": [{"targets": [urlsplit(to).netloc]}]}
+            for job, to in addresses.items()
         ],
     }
     (folder / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [
-        program, f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}",
+        program("prometheus"), f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}",
     ]  # fmt: skip
     with open(folder / "log", "wb") as log:
@@ -51,7 +41,7 @@ def scraping(address: str, folder: Path) -> Iterator[str]:
     try:
         url = f"http://127.0.0.1:{port}"
         deadline = time.monotonic() + _PATIENCE
-        while not _scraped(url):
+        while not _scraped(url, len(addresses)):
             assert server.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()
             time.sleep(0.2)
         yield url
@@ -78,9 +68,9 @@ def panels() -> Iterator[tuple[str, str, str, str]]:
                 yield board["title"], row, panel["title"], target["expr"]
 
 
-def _scraped(url: str) -> bool:
+def _scraped(url: str, jobs: int) -> bool:
     try:
         up = query(url, "sum_over_time(up[1m])")
     except (requests.RequestException, ValueError):
         return False
-    return bool(up) and float(up[0]["value"][1]) >= _SCRAPES
+    return len(up) == jobs and all(float(one["value"][1]) >= _SCRAPES for one in up)
