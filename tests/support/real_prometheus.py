@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
-from support.programs import free_port
+from support.programs import free_port, program
 
 from nightgate import paths
 
