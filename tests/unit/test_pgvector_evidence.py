@@ -60,8 +60,9 @@ def test_the_advice_is_pgvectors_rule(rows, advised):
 
 def test_an_index_that_misses_one_of_both_is_no_advice():
     slow = record("ivfflat", {4: (0.93, 33)}, chosen=4)
-    poor = record("ivfflat_lists1000", {8: (0.89, 4), 12: (0.96, 31)}, chosen=8, lists=1000)
-    assert "holds both" not in shortfall(slow, [slow, poor])
+    late = record("ivfflat_lists1000", {8: (0.89, 4), 12: (0.96, 31)}, chosen=12, lists=1000)
+    poor = record("hnsw", {8: (0.89, 4)}, chosen=8, reached=False)
+    assert "holds both" not in shortfall(slow, [slow, late, poor])
 
 
 def test_a_failed_step_leaves_no_numbers():

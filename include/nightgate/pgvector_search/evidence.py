@@ -94,7 +94,7 @@ def shortfall(record: Record, beside: Sequence[Record]) -> str | None:
         best = max(curve, key=lambda point: point["recall"])
         what = f"recall {wanted:g} with its margin is out of reach {where}".rstrip() + f": {_said(best)} comes closest"
     elif record.metrics["latency_p95"].value >= limit:
-        chosen = next((p for p in curve if p["setting"] == record.detail["setting"]), curve[-1])
+        chosen = _chosen(record)
         nearest = [p for p in curve if p["latency_p95"] < limit and p is not chosen]
         less = f", {_said(max(nearest, key=lambda p: p['recall']))}" if nearest else ""
         both = f"recall {wanted:g} and P95 {limit * 1e3:g} ms do not hold together {where}".rstrip()
@@ -106,14 +106,18 @@ def shortfall(record: Record, beside: Sequence[Record]) -> str | None:
 
 def _better(record: Record, beside: Sequence[Record]) -> str:
     """Another index that was measured in this run and holds both, or pgvector's own advice."""
-    wanted, limit = record.settings["recall_target"], record.settings["latency_target"]
     for other in beside:
-        points = [p for p in other.detail.get("curve") or () if p["recall"] >= wanted and p["latency_p95"] < limit]
-        if other.status == "measured" and other.variant != record.variant and points:
-            return f"{other.variant} holds both: {_said(min(points, key=lambda p: p['latency_p95']))}"
+        if other.status == "measured" and other.variant != record.variant and other.detail["tuning_reached_target"]:
+            chosen = _chosen(other)
+            if chosen["latency_p95"] < record.settings["latency_target"]:
+                return f"{other.variant} holds both: {_said(chosen)}"
     rows = record.settings["rows"]
     advised = max(1, round(rows / 1000) if rows <= 1_000_000 else round(rows**0.5))
     return f"pgvector advises lists={advised} for {rows:,} rows"
+
+
+def _chosen(record: Record) -> dict[str, Any]:
+    return next(point for point in record.detail["curve"] if point["setting"] == record.detail["setting"])
 
 
 def _said(point: dict[str, Any]) -> str:

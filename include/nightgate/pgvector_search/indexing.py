@@ -69,14 +69,13 @@ def _watch(pid: int, name: str, over: threading.Event) -> None:
             while not over.is_set():
                 row = connection.execute(_PROGRESS, [pid]).fetchone()
                 phase, done, total = row or ("", 0, 0)
+                spent = time.monotonic() - phase_began
                 if phase != last_phase:
                     phase_began, last_phase = time.monotonic(), phase
-                spent = time.monotonic() - phase_began
-                if done and total and spent > 1:
+                    log.info("%s: %s", name, phase)
+                elif done and total:  # not every build counts
                     left = max(0.0, spent * total / done - spent)
                     log.info("%s: %s, %.0f of %.0f rows, %.0f s of it left", name, phase, done, total, left)
-                elif phase:
-                    log.info("%s: %s", name, phase)
                 over.wait(_LOG_EVERY)
     except NightgateError as error:
         log.info("%s: how far the index is cannot be told (%s)", name, error)
