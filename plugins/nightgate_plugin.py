@@ -5,6 +5,7 @@ Every component loads this file, task processes too, so it imports nothing heavy
 
 from __future__ import annotations
 
+import logging
 from functools import cache
 from typing import Any
 
@@ -29,12 +30,20 @@ def store_url() -> str:
 
 
 def pool_slots() -> dict[str, Any]:
-    """The slots of every pool by state, from Airflow's own database."""
+    """The slots of every pool by state, from Airflow's own database; none when it does not answer.
+
+    The results are in another database, and a scrape shows them all the same.
+    """
     from airflow.models.pool import Pool
     from airflow.utils.session import create_session
+    from sqlalchemy.exc import SQLAlchemyError
 
-    with create_session() as session:
-        return Pool.slots_stats(session=session)
+    try:
+        with create_session() as session:
+            return Pool.slots_stats(session=session)
+    except SQLAlchemyError as error:
+        logging.getLogger(__name__).warning("the pools cannot be read (%s)", type(error).__name__)
+        return {}
 
 
 @cache

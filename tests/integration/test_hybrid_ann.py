@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from nightgate.artifacts import Cache
+from nightgate.artifacts.making import Making
 from nightgate.errors import Unavailable
 from nightgate.hybrid_ann import benchmark, strategies
 from nightgate.hybrid_ann.indexes import build_index
@@ -129,7 +130,7 @@ def test_every_metric_is_found_by_every_strategy(metric, dim, tmp_path):
 
 
 def test_a_second_prepare_builds_nothing(settings, cache, prepared, monkeypatch):
-    monkeypatch.setattr(Cache, "_build", lambda *_: pytest.fail("built again"))
+    monkeypatch.setattr(Making, "make", lambda *_: pytest.fail("built again"))
     assert set(benchmark.prepare(settings, "cpu", cache)["indexes"]) == {"hnsw", "ivfpq"}
 
 

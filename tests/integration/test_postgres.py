@@ -88,4 +88,4 @@ c = Cluster(Path({str(tmp_path)!r}), {{}}); c.start(); print(c._server.pid, flus
 
 def test_the_vector_cluster_fits_small_hosts():
     assert tuned_for_vectors(4 * 2**30)["shared_buffers"] == "1024MB"
-    assert tuned_for_vectors(64 * 2**30)["shared_buffers"] == "2048MB"
+    assert tuned_for_vectors(64 * 2**30)["shared_buffers"] == "4096MB"
