@@ -26,7 +26,7 @@ setup-servers: ## Redis and Prometheus, for the tests that want real ones (Debia
 	if [ "$$missing" ]; then \
 	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
 	  $$sudo apt-get update --quiet=2 && \
-	  RUNLEVEL=1 $$sudo -E apt-get install --yes --quiet=2 --no-install-recommends redis-server prometheus \
+	  $$sudo env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet=2 --no-install-recommends redis-server prometheus \
 	    prometheus-redis-exporter; \
 	fi
 
