@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import platform
-import subprocess
 from pathlib import Path
 
 import pytest
+from support.disks import small_disk
 from support.redis_server import RedisServer
 
 from nightgate.measure import host
@@ -88,12 +87,5 @@ def redis_server(tmp_path_factory):
 
 @pytest.fixture
 def tiny_disk(tmp_path):
-    """A folder with 4 MB of room, on a file system of its own. Mounting needs root, or sudo as CI runners have it."""
-    folder = tmp_path / "tiny"
-    folder.mkdir()
-    sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    mount = [*sudo, "mount", "-t", "tmpfs", "-o", "size=4m,mode=0777", "tmpfs", str(folder)]
-    if subprocess.run(mount, check=False).returncode:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("no file system can be mounted here")
-    yield folder
-    subprocess.run([*sudo, "umount", "--lazy", str(folder)], check=True)
+    with small_disk(tmp_path / "tiny", "4m") as folder:
+        yield folder

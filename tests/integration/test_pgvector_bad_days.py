@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import threading
 import time
 import traceback
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 import numpy as np
 import psycopg
 import pytest
+from support.disks import small_disk
 from support.programs import free_port
 
 from nightgate.artifacts import Cache
@@ -185,20 +185,13 @@ def test_an_index_build_that_is_ended_leaves_no_table(pgvector_url, cache, tmp_p
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """A folder with 100 MB of room, on a file system of its own. Mounting needs root, or sudo as CI runners have it."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    mount = [*sudo, "mount", "-t", "tmpfs", "-o", "size=100m,mode=0777", "tmpfs", str(folder)]
-    if subprocess.run(mount, check=False).returncode:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("no file system can be mounted here")
-    yield folder
-    subprocess.run([*sudo, "umount", "--lazy", str(folder)], check=True)
+def disk_of_100_mb(tmp_path):
+    with small_disk(tmp_path / "small", "100m") as folder:
+        yield folder
 
 
-def test_a_full_disk_is_said_and_leaves_a_clean_database(small_disk, cache, tmp_path, monkeypatch):
-    cluster = Cluster(small_disk / "pg", {})
+def test_a_full_disk_is_said_and_leaves_a_clean_database(disk_of_100_mb, cache, tmp_path, monkeypatch):
+    cluster = Cluster(disk_of_100_mb / "pg", {})
     cluster.start()
     try:
         monkeypatch.setenv(URL_VARIABLE, cluster.url())
