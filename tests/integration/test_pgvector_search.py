@@ -230,6 +230,16 @@ def test_a_cold_server_is_warmed_before_the_clock(embedded, cache, tmp_path):
     assert again.detail["warmed"]["blocks_read"] <= 0.001 * again.detail["warmed"]["blocks_hit"]
 
 
+def test_a_cold_server_is_warmed_before_it_is_tuned(embedded, cache, tmp_path, monkeypatch):
+    settings = ONE.model_copy(update={"rows": 20_000, "lists": 500})
+    prepared, [first] = measure(settings, cache, tmp_path)
+    again = settings.model_copy(update={"recall_target": 0.8})  # so that the kept setting does not serve
+    [record] = benchmark.measure(again, "cpu", prepared, tmp_path / "s.npz")
+    assert record.detail["curve"] != first.detail["curve"], "it was tuned anew, after the restart of the cold start"
+    assert first.detail["warmed_for_tuning"]["queries"] == 100, "a fresh index lies in memory"
+    assert record.detail["warmed_for_tuning"]["queries"] > 100
+
+
 def test_the_cold_start_leaves_the_server_to_another_run(embedded, cache, tmp_path):
     prepared = benchmark.prepare(ONE, "cpu", cache)
     with server.session("use the tables") as other:

@@ -57,6 +57,11 @@ class Table:
         return (self.kind.lists or self.lists) if self.kind.method == "ivfflat" else None
 
     @property
+    def knob_name(self) -> str:
+        """The name of the tuned setting without that of the extension: ``probes``."""
+        return self.kind.knob.split(".")[-1]
+
+    @property
     def name(self) -> str:
         return f"{self.variant}_{self.digest}_{self.lists_of_index or 0}"
 
