@@ -73,7 +73,10 @@ def time_strategy(request: dict[str, Any]) -> dict[str, Any]:
 
     truth = open_truth(Path(request["truth"]), "queries")
     np.save(Path(request["folder"], "durations.npy"), durations)
-    np.save(Path(request["folder"], "recall.npy"), recall.per_query(found, truth, data.base, queries, K, data.metric))
+    np.save(
+        Path(request["folder"], "recall.npy"),
+        recall.per_query(found, truth, data.exact("base"), data.exact("queries"), K, data.metric),
+    )
     versions = {"faiss": faiss.__version__, "nmslib": version("nmslib"), "numpy": np.__version__}
     gpu = getattr(strategy, "gpu", None)
     return answer | {"stages": _stages(strategy, queries, truth.ids[:, :K]), "versions": versions, "gpu": gpu}
@@ -132,7 +135,7 @@ def _tune(strategy: Any, data: Dataset, truth: Any, request: dict[str, Any]) -> 
     def measure(setting: dict[str, int]) -> dict[str, Any]:
         strategy.tune(setting)
         durations, found = time_calls(lambda query: strategy.search(query, K), queries, passes=1, warmup=warmup)
-        reached = recall.per_query(found, truth, data.base, queries, K, data.metric)
+        reached = recall.per_query(found, truth, data.exact("base"), data.exact("tuning"), K, data.metric)
         seconds = durations[0] / 1e9
         return {
             "recall": float(reached.mean()),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightgate.errors import InputError
 from nightgate.vectors import files
-from nightgate.vectors.dataset import describe, query_counts
+from nightgate.vectors.copying import BLOCK_BYTES, Copy, Part, frame_of
+from nightgate.vectors.dataset import describe, original_file, query_counts
 from nightgate.vectors.files.rows import Rows
 from nightgate.vectors.metric import METRICS
 from nightgate.vectors.source import Own
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1  # part of the cache key: raise it when the same file would give other vectors
-_BLOCK_BYTES = 2**25
-_LARGEST_SQUARE = 1e37  # of a vector's length: float32 ends at 3.4e38, and a squared distance is up to four times this
+FORMAT = 2  # part of the cache key: raise it when the same file would give other vectors
 
 
 @dataclass(frozen=True)
@@ -75,12 +73,15 @@ def inspect(source: Own) -> Inspected:
 def write(folder: Path, source: Own) -> dict[str, Any]:
     """Write a data set (`dataset.open_dataset`) into ``folder``: float32, unit-length for "cosine", block by block.
 
+    Numbers far from the middle of float32's range are measured in a `frame.Frame` of their own. Whatever is rounded on
+    the way is kept as the file has it beside the copy.
+
     Queries are drawn by the seed, first those to measure, then those to tune on, then those to warm up with: from the
     user's queries as far as they go, then from the base, which loses them.
 
     Returns:
         ``rows``, ``dim``, ``metric``, ``held_out`` and ``queries_in_base``: how many of the measured queries also stand
-        in the base, as exact copies.
+        in the base, as exact copies; and the frame, where it is another.
 
     Raises:
         InputError: as `inspect`, and for the first row that is ragged, not finite, too large for float32, or zero under
@@ -92,31 +93,37 @@ def write(folder: Path, source: Own) -> dict[str, Any]:
     base, asked = _open(source)
     rng = np.random.default_rng(source.seed)
     counts, missing = query_counts(source.queries), sum(plan.held_out.values())
-    total, dim = sum(counts.values()), plan.dim
-    queries = np.empty((total, dim), np.float32)
+    total, stop = sum(counts.values()), plan.rows + missing
+    parts = [Part(base, Path(source.path), stop)]
+    if asked is not None:
+        parts.append(Part(asked, Path(source.queries_path or source.path), asked.shape[0]))
+    frame = frame_of(parts, plan.metric)
+    queries = Copy(frame, parts, (total, plan.dim))
     if asked is not None:
         chosen = rng.permutation(asked.shape[0])[: total - missing]
-        path = Path(source.queries_path or source.path)
-        for start, vectors in _blocks(asked, path, asked.shape[0], plan.metric):
-            _pick(vectors, start, chosen, queries)
-    chosen = rng.permutation(plan.rows + missing)[:missing]
-    kept = np.ones(plan.rows + missing, bool)
+        for start, block in parts[1].blocks():
+            queries.pick(block, start, chosen, into=0)
+    chosen = rng.permutation(stop)[:missing]
+    kept = np.ones(stop, bool)
     kept[chosen] = False
-    copy, filled = np.lib.format.open_memmap(folder / "base.npy", "w+", np.float32, (plan.rows, dim)), 0
-    for start, vectors in _blocks(base, Path(source.path), plan.rows + missing, plan.metric):
-        _pick(vectors, start, chosen, queries[total - missing :])
-        rest = vectors[kept[start : start + len(vectors)]]
-        copy[filled : filled + len(rest)] = rest
+    copy, filled = Copy(frame, parts, (plan.rows, plan.dim), folder / "base.npy", original_file(folder, "base")), 0
+    for start, block in parts[0].blocks():
+        queries.pick(block, start, chosen, into=total - missing)
+        rest = block[kept[start : start + len(block)]]
+        copy.put(slice(filled, filled + len(rest)), rest)
         filled += len(rest)
     copy.flush()
-    for name, part in zip(counts, np.split(queries, np.cumsum(list(counts.values()))[:-1]), strict=True):
-        np.save(folder / f"{name}.npy", part)
+    first = 0
+    for name, count in counts.items():
+        queries.save(folder, name, slice(first, first + count))
+        first += count
     describe(folder, plan.metric)
-    repeated = _repeated(queries[: source.queries], copy)
+    repeated = _repeated(queries.ready[: source.queries], copy.ready)
     if repeated:
         log.warning("vectors: %d of the measured queries also stand in the base", repeated)
     return {
-        "rows": plan.rows, "dim": dim, "metric": plan.metric, "held_out": plan.held_out, "queries_in_base": repeated,
+        "rows": plan.rows, "dim": plan.dim, "metric": plan.metric, "held_out": plan.held_out, "queries_in_base": repeated,
+        **frame.facts(),
     }  # fmt: skip
 
 
@@ -131,40 +138,6 @@ def _open(source: Own) -> tuple[Rows, Rows | None]:
     return base, files.open_vectors(path) if asked is None and source.queries_path else asked
 
 
-def _blocks(rows: Rows, path: Path, stop: int, metric: str) -> Iterator[tuple[int, np.ndarray]]:
-    """The first ``stop`` rows as float32 ready to be compared, a block at a time, each with its first row's number."""
-    length = max(1, _BLOCK_BYTES // (4 * rows.shape[1]))
-    for start in range(0, stop, length):
-        yield start, _ready(rows[start : min(start + length, stop)], start, path, metric)
-
-
-def _ready(block: np.ndarray, first: int, path: Path, metric: str) -> np.ndarray:
-    import numpy as np
-
-    with np.errstate(over="ignore", invalid="ignore"):  # what does not fit into float32 becomes infinite: refused below
-        vectors = block.astype(np.float32)
-        squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
-    bad = np.flatnonzero(~(squares < _LARGEST_SQUARE) | ((squares == 0) & (metric == "cosine")))
-    if len(bad):
-        row, square = first + int(bad[0]), squares[bad[0]]
-        reason = (
-            "is zero, which has no direction and so no cosine" if square == 0
-            else "holds NaN" if np.isnan(vectors[bad[0]]).any()
-            else "holds an infinity" if not np.isfinite(block[bad[0]]).all()
-            else "is too long to be compared in float32"
-        )  # fmt: skip
-        raise InputError(f"row {row} of {path} (the first is 0) {reason}", "mend or remove such rows")
-    if metric == "cosine":
-        vectors /= np.sqrt(squares)[:, None]
-    return vectors
-
-
-def _pick(vectors: np.ndarray, start: int, chosen: np.ndarray, out: np.ndarray) -> None:
-    """Copy those of the rows ``chosen`` that lie in ``vectors``, which begin with row ``start``, to their places."""
-    here = ((chosen >= start) & (chosen < start + len(vectors))).nonzero()[0]
-    out[here] = vectors[chosen[here] - start]
-
-
 def _repeated(queries: np.ndarray, base: np.ndarray) -> int:
     """How many ``queries`` equal a row of ``base``: by a 64-bit sum over the bits of each, and then value by value."""
     import numpy as np
@@ -176,7 +149,7 @@ def _repeated(queries: np.ndarray, base: np.ndarray) -> int:
         return np.einsum("ij,j->i", bits, weights, dtype=np.uint64, casting="unsafe")
 
     keys, found = key(queries), np.zeros(len(queries), bool)
-    length = max(1, _BLOCK_BYTES // (4 * base.shape[1]))
+    length = max(1, BLOCK_BYTES // (4 * base.shape[1]))
     for start in range(0, len(base), length):
         block = base[start : start + length]
         of_block = key(block)
