@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest
 export CMAKE_POLICY_VERSION_MINIMUM := 3.5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-ci setup-servers setup-gpu run up down lint format test test-unit test-dags test-integration test-e2e test-heavy ratios ratios-hybrid ratios-pgvector ratios-metrics ratios-cache lock clean
+.PHONY: help setup setup-ci setup-servers setup-gpu run up down lint format test test-unit test-dags test-integration test-e2e test-sweep test-heavy ratios ratios-hybrid ratios-pgvector ratios-metrics ratios-cache lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ test-integration: setup-ci ## real engines and servers, small sizes
 
 test-e2e: setup-ci ## runs through Airflow's scheduler
 	$(PYTEST) tests/e2e
+
+test-sweep: setup-ci ## three hundred generated inputs against brute force (about a minute)
+	$(PYTEST) tests/sweep
 
 test-heavy: setup-ci ## the benchmarks at full scale; fails when an objective does not hold
 	$(PYTEST) -m heavy tests/heavy
