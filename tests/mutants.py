@@ -29,7 +29,7 @@ SCRATCH = ROOT / ".mutants"
 PACKAGE = Path("include/nightgate")
 REVIEWED = ROOT / "tests" / "mutants-equivalent.txt"
 LEAST = 90.0
-SLOW = {"test_whisper_cpu.py"}  # seconds a test, by processes of their own
+SLOW = {"test_whisper_cpu.py", "test_child.py", "test_clients.py"}  # seconds a test, by processes of their own
 KILLED = ("killed", "timeout", "segfault")
 ROOMS = {
     "judge": ["judge"],
@@ -70,14 +70,14 @@ def files_of(rooms: list[str]) -> list[Path]:
 
 
 def tests_of(files: list[Path]) -> list[str]:
-    """The quick test files that import one of ``files``, or anything of its folder where the whole folder is a room."""
-    wanted = {".".join(["nightgate", *(file.parts[:1] if [file.parts[0]] in ROOMS.values() else file.with_suffix("").parts)])
-              for file in files}  # fmt: skip
+    """The quick test files that import one of ``files``, the benchmark it is a part of, or anything of a whole room."""
+    wanted = {f"nightgate.{'.'.join(file.with_suffix('').parts)}." for file in files}
+    wanted |= {f"nightgate.{file.parts[0]}.{'' if [file.parts[0]] in ROOMS.values() else 'benchmark.'}" for file in files}
     chosen = []
     for test in sorted([*(ROOT / "tests/unit").glob("test_*.py"), *(ROOT / "tests/dags").glob("test_*.py")]):
         froms = [node for node in ast.walk(ast.parse(test.read_text())) if isinstance(node, ast.ImportFrom)]
         named = {f"{node.module}.{alias.name}." for node in froms for alias in node.names}
-        if test.name not in SLOW and any(name.startswith(f"{want}.") for name in named for want in wanted):
+        if test.name not in SLOW and any(name.startswith(want) for name in named for want in wanted):
             chosen.append(str(test.relative_to(ROOT)))
     return chosen
 
