@@ -72,7 +72,9 @@ def files_of(rooms: list[str]) -> list[Path]:
 def tests_of(files: list[Path]) -> list[str]:
     """The quick test files that import one of ``files``, the benchmark it is a part of, or anything of a whole room."""
     wanted = {f"nightgate.{'.'.join(file.with_suffix('').parts)}." for file in files}
-    wanted |= {f"nightgate.{file.parts[0]}.{'' if [file.parts[0]] in ROOMS.values() else 'benchmark.'}" for file in files}
+    wanted |= {
+        f"nightgate.{file.parts[0]}.{'' if [file.parts[0]] in ROOMS.values() else 'benchmark.'}" for file in files
+    }
     chosen = []
     for test in sorted([*(ROOT / "tests/unit").glob("test_*.py"), *(ROOT / "tests/dags").glob("test_*.py")]):
         froms = [node for node in ast.walk(ast.parse(test.read_text())) if isinstance(node, ast.ImportFrom)]

@@ -89,7 +89,10 @@ def test_a_child_whose_parent_is_gone_does_nothing(main):
     ("target", "answer"),
     [
         ("refuse", {"error": "InputError", "what": "no such thing", "next_step": "look elsewhere"}),
-        ("run_out", {"error": "ChildError", "what": f"{TARGET}run_out ran out of memory", "next_step": "lower the scale"}),
+        (
+            "run_out",
+            {"error": "ChildError", "what": f"{TARGET}run_out ran out of memory", "next_step": "lower the scale"},
+        ),
         ("fail", {"error": "ChildError", "what": f"{TARGET}fail failed: KeyError: 'missing'", "next_step": None}),
     ],
 )

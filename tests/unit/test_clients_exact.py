@@ -113,7 +113,9 @@ class Context:
 
     def __init__(self, monkeypatch, answers):
         self.answers, self.made, self.pipes, self.barriers = list(answers), [], [], []
-        monkeypatch.setattr(clients.multiprocessing, "get_context", lambda how: self if how == "fork" else pytest.fail(how))
+        monkeypatch.setattr(
+            clients.multiprocessing, "get_context", lambda how: self if how == "fork" else pytest.fail(how)
+        )
 
     def Barrier(self, parties):
         self.barriers.append(parties)
@@ -192,5 +194,3 @@ def test_the_rate_is_a_mean_over_ten_stretches():
     # rates 1, 2 × 8, 3: s = 0.471405; t of 9 degrees of freedom = 2.262157; s·t/√10 = 0.337223
     assert (value, n) == (2.0, 10)
     assert (low, high) == (pytest.approx(2 - 0.337223, abs=1e-5), pytest.approx(2 + 0.337223, abs=1e-5))
-
-

@@ -50,7 +50,13 @@ def test_a_host_is_described_by_what_does_not_drift(machine):
 def test_the_fingerprint_moves_with_the_machine_and_not_with_the_kernel(machine):
     same = machine().fingerprint
     assert machine(memory=24 * 2**30 - 2**30).fingerprint == same
-    others = [machine(cpu="Xeon"), machine(cores=4), machine(memory=32 * 2**30), machine(gpu="L4"), machine(kind="arm64")]
+    others = [
+        machine(cpu="Xeon"),
+        machine(cores=4),
+        machine(memory=32 * 2**30),
+        machine(gpu="L4"),
+        machine(kind="arm64"),
+    ]
     assert len({same, *(other.fingerprint for other in others)}) == 6
     assert machine(cores=None).cores == 1
 

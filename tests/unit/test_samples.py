@@ -8,7 +8,11 @@ import pytest
 from nightgate.errors import ArtifactError
 from nightgate.measure import samples
 
-ARRAYS = {"hybrid/recall": np.array([0.5, 1.0]), "hybrid/ids": np.array([[3, 1]]), "hybrid_gpu/recall": np.array([0.25])}
+ARRAYS = {
+    "hybrid/recall": np.array([0.5, 1.0]),
+    "hybrid/ids": np.array([[3, 1]]),
+    "hybrid_gpu/recall": np.array([0.25]),
+}
 
 
 def test_each_variant_finds_its_own(tmp_path):
