@@ -9,20 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightgate.errors import InputError
-from nightgate.vectors import files
+from nightgate.vectors import files, places, usable
 from nightgate.vectors.dataset import describe, query_counts
 from nightgate.vectors.files.rows import Rows
 from nightgate.vectors.metric import METRICS
+from nightgate.vectors.places import BASE_FILE, QUERIES_FILE, Places
 from nightgate.vectors.source import Own
+from nightgate.vectors.usable import Usable
 
 if TYPE_CHECKING:
     import numpy as np
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1  # part of the cache key: raise it when the same file would give other vectors
+FORMAT = 2  # part of the cache key: raise it when the same file would give other vectors
 _BLOCK_BYTES = 2**25
-_LARGEST_SQUARE = 1e37  # of a vector's length: float32 ends at 3.4e38, and a squared distance is up to four times this
+_LARGEST_SQUARE = usable.LARGEST_SQUARE
 
 
 @dataclass(frozen=True)
@@ -56,20 +58,30 @@ def inspect(source: Own) -> Inspected:
             f"the queries of {source.queries_path or source.path} have {asked.shape[1]} dimensions and the vectors of "
             f"{source.path} have {base.shape[1]}", "name queries and vectors that one model has made",
         )  # fmt: skip
-    there, held_out = _length(asked), {}
+    if source.skip_zero and metric != "cosine":
+        raise InputError(
+            f"skip_zero_rows leaves out rows without a direction, and {source.path} is compared by {metric}, which needs none",
+            "leave skip_zero_rows out, or compare by cosine",
+        )
+    return _planned(source, metric, base.shape[0], base.shape[1], _length(asked))
+
+
+def _planned(source: Own, metric: str, there: int, dim: int, asked: int) -> Inspected:
+    """What ``there`` usable rows and ``asked`` usable queries give."""
+    held_out = {}
     for name, count in query_counts(source.queries).items():
-        held_out[name] = max(0, count - there)
-        there = max(0, there - count)
+        held_out[name] = max(0, count - asked)
+        asked = max(0, asked - count)
     missing = sum(held_out.values())
-    rows = min(base.shape[0] - missing, source.rows or base.shape[0])
+    rows = min(there - missing, source.rows or there)
     if rows < source.least_rows:
         taken = f", of which {missing} are needed as queries" if missing else ""
-        found = f"{rows} are to be used" if rows == source.rows else f"it holds {base.shape[0]}{taken}"
+        found = f"{rows} are to be used" if rows == source.rows else f"it holds {there}{taken}"
         raise InputError(
             f"{source.path} has too few vectors: {found}, and {source.least_rows} must be left to search",
             "use more of them, or fewer queries",
         )
-    return Inspected(rows, base.shape[1], metric, held_out)
+    return Inspected(rows, dim, metric, held_out)
 
 
 def write(folder: Path, source: Own) -> dict[str, Any]:
@@ -78,32 +90,36 @@ def write(folder: Path, source: Own) -> dict[str, Any]:
     Queries are drawn by the seed, first those to measure, then those to tune on, then those to warm up with: from the
     user's queries as far as they go, then from the base, which loses them.
 
+    Beside it stand the `places` of its rows and queries in the user's files.
+
     Returns:
         ``rows``, ``dim``, ``metric``, ``held_out`` and ``queries_in_base``: how many of the measured queries also stand
-        in the base, as exact copies.
+        in the base, as exact copies; where zero rows are left out also ``zero_rows``: how many of ``base`` and
+        ``queries`` were.
 
     Raises:
-        InputError: as `inspect`, and for the first row that is ragged, not finite, too large for float32, or zero under
-            cosine.
+        InputError: as `inspect` and `usable.look`, and for the first row that is ragged.
     """
     import numpy as np
 
-    plan = inspect(source)
     base, asked = _open(source)
+    plan, of_base, of_asked = _looked_at(source, base, asked)
     rng = np.random.default_rng(source.seed)
     counts, missing = query_counts(source.queries), sum(plan.held_out.values())
     total, dim = sum(counts.values()), plan.dim
-    queries = np.empty((total, dim), np.float32)
+    queries, stands = np.empty((total, dim), np.float32), np.full((total, 2), BASE_FILE, np.int64)
     if asked is not None:
-        chosen = rng.permutation(asked.shape[0])[: total - missing]
+        chosen = rng.permutation(of_asked.count)[: total - missing]
+        stands[: total - missing] = np.stack([np.full(len(chosen), QUERIES_FILE), of_asked.rows[chosen]], axis=1)
         path = Path(source.queries_path or source.path)
-        for start, vectors in _blocks(asked, path, asked.shape[0], plan.metric):
+        for start, vectors in _blocks(asked, path, of_asked, plan.metric):
             _pick(vectors, start, chosen, queries)
-    chosen = rng.permutation(plan.rows + missing)[:missing]
-    kept = np.ones(plan.rows + missing, bool)
+    chosen = rng.permutation(of_base.count)[:missing]
+    kept = np.ones(of_base.count, bool)
     kept[chosen] = False
+    stands[total - missing :, 1] = held_out = of_base.rows[chosen]
     copy, filled = np.lib.format.open_memmap(folder / "base.npy", "w+", np.float32, (plan.rows, dim)), 0
-    for start, vectors in _blocks(base, Path(source.path), plan.rows + missing, plan.metric):
+    for start, vectors in _blocks(base, Path(source.path), of_base, plan.metric):
         _pick(vectors, start, chosen, queries[total - missing :])
         rest = vectors[kept[start : start + len(vectors)]]
         copy[filled : filled + len(rest)] = rest
@@ -112,12 +128,33 @@ def write(folder: Path, source: Own) -> dict[str, Any]:
     for name, part in zip(counts, np.split(queries, np.cumsum(list(counts.values()))[:-1]), strict=True):
         np.save(folder / f"{name}.npy", part)
     describe(folder, plan.metric)
+    places.save(folder, Places(of_base.rows[kept], stands[: source.queries], held_out))
     repeated = _repeated(queries[: source.queries], copy)
     if repeated:
         log.warning("vectors: %d of the measured queries also stand in the base", repeated)
+    zero = {"base": len(of_base.left_out), "queries": len(of_asked.left_out)}
     return {
         "rows": plan.rows, "dim": dim, "metric": plan.metric, "held_out": plan.held_out, "queries_in_base": repeated,
-    }  # fmt: skip
+    } | ({"zero_rows": zero} if source.skip_zero else {})  # fmt: skip
+
+
+def _looked_at(source: Own, base: Rows, asked: Rows | None) -> tuple[Inspected, Usable, Usable]:
+    """The plan, now that every row is looked at, and the usable rows of the base and of the queries."""
+    import numpy as np
+
+    plan = inspect(source)
+
+    def look(rows: Rows, path: str, wanted: int) -> Usable:
+        return usable.look(
+            rows, Path(path), wanted, plan.metric, skip_zero=source.skip_zero, at_once=_block_length(rows.shape[1])
+        )
+
+    of_asked = Usable(0, np.empty(0, np.int64))
+    if asked is not None:
+        of_asked = look(asked, source.queries_path or source.path, asked.shape[0])
+    plan = _planned(source, plan.metric, base.shape[0], plan.dim, of_asked.count)
+    of_base = look(base, source.path, plan.rows + sum(plan.held_out.values()))
+    return _planned(source, plan.metric, of_base.count, plan.dim, of_asked.count), of_base, of_asked
 
 
 def _length(rows: Rows | None) -> int:
@@ -126,16 +163,26 @@ def _length(rows: Rows | None) -> int:
 
 def _open(source: Own) -> tuple[Rows, Rows | None]:
     """The base and the queries; a file of queries may be an HDF5 file of which only the ``test`` is meant."""
-    base, path = files.open_vectors(Path(source.path)), Path(source.queries_path or source.path)
+    base, path = files.open_vectors(Path(source.path), source.rows), Path(source.queries_path or source.path)
     asked = files.open_queries(path)
     return base, files.open_vectors(path) if asked is None and source.queries_path else asked
 
 
-def _blocks(rows: Rows, path: Path, stop: int, metric: str) -> Iterator[tuple[int, np.ndarray]]:
-    """The first ``stop`` rows as float32 ready to be compared, a block at a time, each with its first row's number."""
-    length = max(1, _BLOCK_BYTES // (4 * rows.shape[1]))
-    for start in range(0, stop, length):
-        yield start, _ready(rows[start : min(start + length, stop)], start, path, metric)
+def _block_length(dim: int) -> int:
+    return max(1, _BLOCK_BYTES // (4 * dim))
+
+
+def _blocks(rows: Rows, path: Path, of: Usable, metric: str) -> Iterator[tuple[int, np.ndarray]]:
+    """The usable rows as float32 ready to be compared, a block at a time, each with how many came before it."""
+    import numpy as np
+
+    length, before = _block_length(rows.shape[1]), 0
+    for start in range(0, of.stop, length):
+        stop = min(start + length, of.stop)
+        left_out = of.left_out[(of.left_out >= start) & (of.left_out < stop)]
+        block = np.delete(rows[start:stop], left_out - start, axis=0) if len(left_out) else rows[start:stop]
+        yield before, _ready(block, start, path, metric)
+        before += len(block)
 
 
 def _ready(block: np.ndarray, first: int, path: Path, metric: str) -> np.ndarray:
@@ -176,7 +223,7 @@ def _repeated(queries: np.ndarray, base: np.ndarray) -> int:
         return np.einsum("ij,j->i", bits, weights, dtype=np.uint64, casting="unsafe")
 
     keys, found = key(queries), np.zeros(len(queries), bool)
-    length = max(1, _BLOCK_BYTES // (4 * base.shape[1]))
+    length = _block_length(base.shape[1])
     for start in range(0, len(base), length):
         block = base[start : start + length]
         of_block = key(block)
