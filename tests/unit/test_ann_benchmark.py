@@ -49,7 +49,10 @@ def test_an_index_that_cannot_be_built_keeps_no_other_from_being_built(indexes):
         indexes.clear()
         indexes["hnsw"] = error
         found = benchmark.prepare(settings(), "cpu", None)
-        assert (set(found["indexes"]), found["failed"]) == ({"ivfpq"}, {"hnsw": f"the index hnsw was not built: {said}"})
+        assert (set(found["indexes"]), found["failed"]) == (
+            {"ivfpq"},
+            {"hnsw": f"the index hnsw was not built: {said}"},
+        )
 
 
 def test_a_person_stops_the_building(indexes):
@@ -131,7 +134,9 @@ CRASH = ChildError("it was ended by SIGSEGV")
 
 
 def test_every_step_asks_for_what_the_settings_say(children, prepared, tmp_path):
-    asked = settings(controls=(), passes=4, k=30, load_seconds=1.5, arrival_rate=70, threads=3, batch=17, recall_target=0.8)
+    asked = settings(
+        controls=(), passes=4, k=30, load_seconds=1.5, arrival_rate=70, threads=3, batch=17, recall_target=0.8
+    )
     measured(prepared, tmp_path, asked)
     calls = [(function, strategy, threads, device) for function, strategy, _, threads, device in children[0]]
     assert calls == [

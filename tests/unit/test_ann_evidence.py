@@ -55,7 +55,9 @@ def test_a_record_holds_what_was_measured(evidence):
     assert found["recall_middle"] == (pytest.approx(RECALL[30:60].mean()), 30)
     assert found["recall_hard"] == (pytest.approx(RECALL[:30].mean()), 30)
     low, high = record.metrics["recall_at_20"].ci95
-    assert low < RECALL.mean() < high and high - low == pytest.approx(2 * 1.98698 * RECALL.std(ddof=1) / 90**0.5, rel=1e-5)
+    assert low < RECALL.mean() < high and high - low == pytest.approx(
+        2 * 1.98698 * RECALL.std(ddof=1) / 90**0.5, rel=1e-5
+    )
     assert record.metrics["recall_hard"].ci95[1] < record.metrics["recall_easy"].ci95[0]
     together = np.concatenate([durations(1_000), durations(5_000), durations(1_000)])
     assert found["latency_p50"] == (np.quantile(together, 0.5, method="higher") / 1e9, 540)

@@ -148,7 +148,7 @@ def test_the_cheapest_setting_with_its_margin_is_tuned_on_queries_that_are_not_m
 
 
 def test_the_times_are_those_of_each_query_and_of_nothing_else(run, folder):
-    answer, strategy = search(run)
+    answer, _ = search(run)
     before = 1 + 4 * (50 + TUNING) + WARMUP
     calls = before + np.arange(3 * QUERIES)
     durations = saved(folder, "durations")

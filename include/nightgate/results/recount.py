@@ -7,7 +7,6 @@ as they are stored (float32), numpy and float64. A recall that this does not fin
 from __future__ import annotations
 
 import tempfile
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,33 +62,34 @@ def recount(run: Summary, dataset: Path | None = None, queries_file: Path | None
         ArtifactError: the samples are missing, torn, or hold no answers.
         NotMeasured: the answers are no answers, or the vectors cannot be made again by this version.
     """
-    records = [record for record in run.results if record.status == "measured" and _measured(record)]
+    records = [record for record in run.results if record.status == "measured" and _depths(record)]
     if not records:
         raise InputError(f"run {run.run_id} measured no recall", "name a run of hybrid_ann or pgvector_search")
     _needed(records, dataset, queries_file)
-    found: list[Recounted] = []
-    made: dict[str, Answered] = {}
-    with ExitStack() as kept:
-        for record in records:
-            raw = _answers(run, record)
-            key = repr([record.settings.get("dataset"), sorted(record.detail["data"].items(), key=str)])
-            if key not in made:  # the variants of a run share their vectors
-                made[key] = _vectors(record, raw, dataset, queries_file, kept)
-            names = _measured(record)
-            recalls = count(made[key], raw["ids"], {name: RECALLS[name] for name in names}, record.variant)
-            for name in names:
-                series = record.benchmark, record.variant, record.device
-                found.append(Recounted(*series, name, record.metrics[name].value, recalls[name]))
-    return found
+    groups: dict[str, list[tuple[Record, dict[str, Any]]]] = {}
+    for record in records:
+        groups.setdefault(_same_vectors(record), []).append((record, _answers(run, record)))
+    found: dict[int, list[Recounted]] = {}
+    for group in groups.values():  # one search for all who answered from the same vectors
+        with tempfile.TemporaryDirectory(prefix="nightgate-recount-") as folder:
+            first, raw = group[0]
+            if first.settings.get("dataset"):
+                vectors = own(first, raw, dataset, queries_file)
+            else:
+                vectors = synthetic(first, Path(folder))
+            recalls = count(vectors, [(r.variant, raw["ids"], _depths(r)) for r, raw in group])
+        for (record, _), counted in zip(group, recalls, strict=True):
+            series = record.benchmark, record.variant, record.device
+            found[id(record)] = [
+                Recounted(*series, name, record.metrics[name].value, value) for name, value in counted.items()
+            ]
+    return [one for record in records for one in found[id(record)]]
 
 
-def _vectors(
-    record: Record, raw: dict[str, Any], dataset: Path | None, queries_file: Path | None, kept: ExitStack
-) -> Answered:
-    if record.settings.get("dataset"):
-        return own(record, raw, dataset, queries_file)
-    folder = kept.enter_context(tempfile.TemporaryDirectory(prefix="nightgate-recount-"))
-    return synthetic(record, Path(folder))
+def _same_vectors(record: Record) -> str:
+    """The same text for all records whose queries and base are the same."""
+    facts, asked = record.detail["data"], record.settings
+    return repr([sorted(facts.items(), key=str), asked.get("dataset"), asked.get("queries"), asked.get("seed")])
 
 
 def _needed(records: list[Record], dataset: Path | None, queries_file: Path | None) -> None:
@@ -99,16 +99,44 @@ def _needed(records: list[Record], dataset: Path | None, queries_file: Path | No
             raise InputError(f"{option} {given}: this run was measured without such a file", f"leave {option} out")
 
 
-def count(vectors: Answered, ids: np.ndarray, depths: dict[str, int], variant: str) -> dict[str, float]:
-    """The mean recall at each of ``depths`` (name → k) of the answers ``ids``, int64 (queries, at least k).
+Answers = tuple[str, "np.ndarray", dict[str, int]]
+"""Whose they are; ids, int64, (queries, longest), -1 where one is missing; and the depths (name → k) to count at."""
+
+
+def count(vectors: Answered, answers: list[Answers]) -> list[dict[str, float]]:
+    """The mean recall of each of ``answers`` at each of its depths, by name.
 
     An answer counts among the first k when it is no farther than the true k-th neighbour, or by 1e-9 of that distance,
     which is then a tie. Distances are computed from differences in float64, of unit vectors under cosine; for "ip" it
     is the negative product.
 
     Raises:
-        NotMeasured: an id twice in one answer, or one that is no row of the base.
+        NotMeasured: an id twice in one answer, one that is no row of the base, or answers that are too few or too short.
     """
+    import numpy as np
+
+    for variant, ids, depths in answers:
+        _check(vectors, variant, ids, depths)
+    together = np.concatenate([ids for _, ids, _ in answers], axis=1)
+    edges = np.cumsum([ids.shape[1] for _, ids, _ in answers])[:-1]
+    deepest = max(depth for _, _, depths in answers for depth in depths.values())
+    hits = [{name: np.empty(len(together)) for name in depths} for _, _, depths in answers]
+    for start in range(0, len(together), _QUERIES):
+        some = slice(start, start + _QUERIES)
+        nearest, distance, same = _search(vectors, vectors.queries[some], together[some], deepest)
+        for (variant, ids, depths), of, into in zip(answers, np.split(distance, edges, axis=1), hits, strict=True):
+            strange = np.isnan(of) & (ids[some] >= 0)
+            if strange.any():
+                wrong = ids[some][strange][0]
+                raise NotMeasured(f"{variant}: a query was answered with {wrong}, which is no row that was searched")
+            for name, k in depths.items():
+                kth = nearest[:, k - 1 : k]
+                within = of[:, :k] <= kth + _TIE * np.abs(kth) + same[:, None]  # an empty place is NaN: never
+                into[name][some] = within.sum(axis=1) / k
+    return [{name: float(found.mean()) for name, found in into.items()} for into in hits]
+
+
+def _check(vectors: Answered, variant: str, ids: np.ndarray, depths: dict[str, int]) -> None:
     import numpy as np
 
     if len(ids) != len(vectors.queries):
@@ -119,18 +147,6 @@ def count(vectors: Answered, ids: np.ndarray, depths: dict[str, int], variant: s
     short = [name for name, depth in depths.items() if depth > ids.shape[1]]
     if short:
         raise NotMeasured(f"{variant}: the answers are {ids.shape[1]} long, too short for {', '.join(short)}")
-    hits = {name: np.empty(len(ids)) for name in depths}
-    for start in range(0, len(ids), _QUERIES):
-        some = slice(start, start + _QUERIES)
-        nearest, distance, same = _search(vectors, vectors.queries[some], ids[some], max(depths.values()))
-        if np.isnan(distance[ids[some] >= 0]).any():
-            wrong = ids[some][np.isnan(distance) & (ids[some] >= 0)][0]
-            raise NotMeasured(f"{variant}: a query was answered with {wrong}, which is no row that was searched")
-        for name, k in depths.items():
-            kth = nearest[:, k - 1 : k]
-            within = distance[:, :k] <= kth + _TIE * np.abs(kth) + same[:, None]  # an empty place is NaN: never
-            hits[name][some] = within.sum(axis=1) / k
-    return {name: float(found.mean()) for name, found in hits.items()}
 
 
 def _search(
@@ -201,8 +217,8 @@ def _exactly(query: np.ndarray, rows: np.ndarray, product: bool) -> np.ndarray:
     return np.einsum("ij,ij->i", difference, difference)
 
 
-def _measured(record: Record) -> list[str]:
-    return [name for name in record.metrics if name in RECALLS]
+def _depths(record: Record) -> dict[str, int]:
+    return {name: RECALLS[name] for name in record.metrics if name in RECALLS}
 
 
 def _answers(run: Summary, record: Record) -> dict[str, Any]:
