@@ -72,6 +72,10 @@ class Settings(BenchmarkSettings):
     )  # fmt: skip
 
     @property
+    def recall_depths(self) -> tuple[int, ...]:
+        return (K,)
+
+    @property
     def recall_margin(self) -> float:
         """How far above the target the tuning must be for the whole 95 % interval of the measured recall to clear it.
 

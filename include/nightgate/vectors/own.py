@@ -8,19 +8,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightgate.errors import InputError
-from nightgate.vectors import files
-from nightgate.vectors.copying import BLOCK_BYTES, Copy, Part, frame_of
+from nightgate.vectors import files, places, usable
+from nightgate.vectors.copying import Copy, Part
 from nightgate.vectors.dataset import describe, original_file, query_counts
 from nightgate.vectors.files.rows import Rows
+from nightgate.vectors.frame import choose
 from nightgate.vectors.metric import METRICS
+from nightgate.vectors.places import BASE_FILE, QUERIES_FILE, Places
 from nightgate.vectors.source import Own
+from nightgate.vectors.usable import block_length
 
 if TYPE_CHECKING:
     import numpy as np
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2  # part of the cache key: raise it when the same file would give other vectors
+FORMAT = 3  # part of the cache key: raise it when the same file would give other vectors
 
 
 @dataclass(frozen=True)
@@ -54,20 +57,30 @@ def inspect(source: Own) -> Inspected:
             f"the queries of {source.queries_path or source.path} have {asked.shape[1]} dimensions and the vectors of "
             f"{source.path} have {base.shape[1]}", "name queries and vectors that one model has made",
         )  # fmt: skip
-    there, held_out = _length(asked), {}
+    if source.skip_zero and metric != "cosine":
+        raise InputError(
+            f"skip_zero_rows leaves out rows without a direction, and {source.path} is compared by {metric}, which needs none",
+            "leave skip_zero_rows out, or compare by cosine",
+        )
+    return _planned(source, metric, base.shape[0], base.shape[1], _length(asked))
+
+
+def _planned(source: Own, metric: str, there: int, dim: int, asked: int) -> Inspected:
+    """What ``there`` usable rows and ``asked`` usable queries give."""
+    held_out = {}
     for name, count in query_counts(source.queries).items():
-        held_out[name] = max(0, count - there)
-        there = max(0, there - count)
+        held_out[name] = max(0, count - asked)
+        asked = max(0, asked - count)
     missing = sum(held_out.values())
-    rows = min(base.shape[0] - missing, source.rows or base.shape[0])
+    rows = min(there - missing, source.rows or there)
     if rows < source.least_rows:
         taken = f", of which {missing} are needed as queries" if missing else ""
-        found = f"{rows} are to be used" if rows == source.rows else f"it holds {base.shape[0]}{taken}"
+        found = f"{rows} are to be used" if rows == source.rows else f"it holds {there}{taken}"
         raise InputError(
             f"{source.path} has too few vectors: {found}, and {source.least_rows} must be left to search",
             "use more of them, or fewer queries",
         )
-    return Inspected(rows, base.shape[1], metric, held_out)
+    return Inspected(rows, dim, metric, held_out)
 
 
 def write(folder: Path, source: Own) -> dict[str, Any]:
@@ -79,37 +92,39 @@ def write(folder: Path, source: Own) -> dict[str, Any]:
     Queries are drawn by the seed, first those to measure, then those to tune on, then those to warm up with: from the
     user's queries as far as they go, then from the base, which loses them.
 
+    Beside it stand the `places` of its rows and queries in the user's files.
+
     Returns:
         ``rows``, ``dim``, ``metric``, ``held_out`` and ``queries_in_base``: how many of the measured queries also stand
-        in the base, as exact copies; and the frame, where it is another.
+        in the base, as exact copies; where zero rows are left out also ``zero_rows``: how many of ``base`` and
+        ``queries`` were; and the frame, where it is another.
 
     Raises:
-        InputError: as `inspect`, and for the first row that is ragged, not finite, too large for float32, or zero under
-            cosine.
+        InputError: as `inspect` and `usable.look`, and for the first row that is ragged.
     """
     import numpy as np
 
-    plan = inspect(source)
     base, asked = _open(source)
+    plan, parts = _looked_at(source, base, asked)
+    of_base, of_asked = parts[0].usable, parts[1].usable if asked is not None else None
     rng = np.random.default_rng(source.seed)
     counts, missing = query_counts(source.queries), sum(plan.held_out.values())
-    total, stop = sum(counts.values()), plan.rows + missing
-    parts = [Part(base, Path(source.path), stop)]
-    if asked is not None:
-        parts.append(Part(asked, Path(source.queries_path or source.path), asked.shape[0]))
-    frame = frame_of(parts, plan.metric)
-    queries = Copy(frame, parts, (total, plan.dim))
-    if asked is not None:
-        chosen = rng.permutation(asked.shape[0])[: total - missing]
-        for start, block in parts[1].blocks():
-            queries.pick(block, start, chosen, into=0)
-    chosen = rng.permutation(stop)[:missing]
-    kept = np.ones(stop, bool)
+    total = sum(counts.values())
+    frame = choose([part.usable for part in parts], plan.metric)
+    queries, stands = Copy(frame, parts, (total, plan.dim)), np.full((total, 2), BASE_FILE, np.int64)
+    if of_asked is not None:
+        chosen = rng.permutation(of_asked.count)[: total - missing]
+        stands[: total - missing] = np.stack([np.full(len(chosen), QUERIES_FILE), of_asked.rows[chosen]], axis=1)
+        for before, block in parts[1].blocks():
+            queries.pick(block, before, chosen, into=0)
+    chosen = rng.permutation(of_base.count)[:missing]
+    kept = np.ones(of_base.count, bool)
     kept[chosen] = False
+    stands[total - missing :, 1] = held_out = of_base.rows[chosen]
     copy, filled = Copy(frame, parts, (plan.rows, plan.dim), folder / "base.npy", original_file(folder, "base")), 0
-    for start, block in parts[0].blocks():
-        queries.pick(block, start, chosen, into=total - missing)
-        rest = block[kept[start : start + len(block)]]
+    for before, block in parts[0].blocks():
+        queries.pick(block, before, chosen, into=total - missing)
+        rest = block[kept[before : before + len(block)]]
         copy.put(slice(filled, filled + len(rest)), rest)
         filled += len(rest)
     copy.flush()
@@ -118,13 +133,30 @@ def write(folder: Path, source: Own) -> dict[str, Any]:
         queries.save(folder, name, slice(first, first + count))
         first += count
     describe(folder, plan.metric)
+    places.save(folder, Places(of_base.rows[kept], stands[: source.queries], held_out))
     repeated = _repeated(queries.ready[: source.queries], copy.ready)
     if repeated:
         log.warning("vectors: %d of the measured queries also stand in the base", repeated)
+    zero = {"base": len(of_base.left_out), "queries": len(of_asked.left_out) if of_asked else 0}
     return {
         "rows": plan.rows, "dim": plan.dim, "metric": plan.metric, "held_out": plan.held_out, "queries_in_base": repeated,
         **frame.facts(),
-    }  # fmt: skip
+    } | ({"zero_rows": zero} if source.skip_zero else {})  # fmt: skip
+
+
+def _looked_at(source: Own, base: Rows, asked: Rows | None) -> tuple[Inspected, list[Part]]:
+    """The plan, now that every row is looked at, and the usable rows of the base and, if there are any, of the queries."""
+    plan = inspect(source)
+
+    def look(rows: Rows, path: str, wanted: int) -> Part:
+        found = usable.look(rows, Path(path), wanted, plan.metric, skip_zero=source.skip_zero)
+        return Part(rows, found)
+
+    queries = [] if asked is None else [look(asked, source.queries_path or source.path, asked.shape[0])]
+    count = sum(part.usable.count for part in queries)
+    plan = _planned(source, plan.metric, base.shape[0], plan.dim, count)
+    of_base = look(base, source.path, plan.rows + sum(plan.held_out.values()))
+    return _planned(source, plan.metric, of_base.usable.count, plan.dim, count), [of_base, *queries]
 
 
 def _length(rows: Rows | None) -> int:
@@ -133,7 +165,7 @@ def _length(rows: Rows | None) -> int:
 
 def _open(source: Own) -> tuple[Rows, Rows | None]:
     """The base and the queries; a file of queries may be an HDF5 file of which only the ``test`` is meant."""
-    base, path = files.open_vectors(Path(source.path)), Path(source.queries_path or source.path)
+    base, path = files.open_vectors(Path(source.path), source.rows), Path(source.queries_path or source.path)
     asked = files.open_queries(path)
     return base, files.open_vectors(path) if asked is None and source.queries_path else asked
 
@@ -149,7 +181,7 @@ def _repeated(queries: np.ndarray, base: np.ndarray) -> int:
         return np.einsum("ij,j->i", bits, weights, dtype=np.uint64, casting="unsafe")
 
     keys, found = key(queries), np.zeros(len(queries), bool)
-    length = max(1, BLOCK_BYTES // (4 * base.shape[1]))
+    length = block_length(base.shape[1])
     for start in range(0, len(base), length):
         block = base[start : start + length]
         of_block = key(block)
