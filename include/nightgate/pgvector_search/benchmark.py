@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightgate.artifacts import Cache
-from nightgate.errors import NightgateError, ServiceUnavailable, Unavailable
+from nightgate.errors import NightgateError, NotMeasured, ServiceUnavailable, Unavailable
 from nightgate.measure import host
 from nightgate.measure.child import run_child
 from nightgate.measure.samples import save
-from nightgate.pgvector_search import address, baseline, server, tables
+from nightgate.pgvector_search import address, baseline, ending, server, tables
 from nightgate.pgvector_search.evidence import Evidence, shortfall
 from nightgate.pgvector_search.restart import restart
 from nightgate.pgvector_search.settings import Settings
-from nightgate.pgvector_search.variants import VARIANTS, over_float32
+from nightgate.pgvector_search.variants import VARIANTS, over_float32, too_long
 from nightgate.record import Device, Record, utc_now
 from nightgate.vectors import data
 from nightgate.vectors.dataset import MOST_TUNING, open_dataset
@@ -57,17 +57,41 @@ def prepare(settings: Settings, device: Device, cache: Cache) -> dict[str, Any]:
     threads = os.cpu_count() or 1
     found = data.prepare(cache, source=source, threads=threads)
     truth = baseline.prepare(cache, found["vectors"], found["data"]["digest"], threads)
-    prepared = {**found, "truth": truth, "gated": gated, "absent": absent}
-    base = open_dataset(Path(prepared["vectors"])).base
-    try:
-        with server.session("load and index the table") as connection:
-            tables.lock(connection, shared=False)
-            for variant in _measured(settings, prepared):
-                tables.ensure(connection, _table(settings, prepared, variant), base)
-    except BaseException:
-        _tidy_up(tables.drop_drafts)
-        raise
+    prepared = {**found, "truth": truth, "gated": gated, "absent": absent, "failed": {}}
+    with ending.like_ctrl_c():
+        try:
+            _load(settings, prepared)
+        except BaseException:
+            _tidy_up(tables.drop_drafts if settings.keeps else tables.remove)
+            raise
     return prepared
+
+
+def _load(settings: Settings, prepared: dict[str, Any]) -> None:
+    """Load and index each variant. One that cannot be built is noted in ``prepared["failed"]``, and the next is loaded.
+
+    Raises:
+        NightgateError: the last of the gated variants could not be built either.
+    """
+    base = open_dataset(Path(prepared["vectors"])).base
+    gated = {variant for variant in prepared["gated"] if variant not in prepared["absent"]}
+    for variant in _measured(settings, prepared):
+        try:
+            with server.session("load and index the table") as connection:
+                tables.lock(connection, shared=False)
+                tables.ensure(connection, _table(settings, prepared, variant), base)
+        except NightgateError as error:
+            log.error("%s: %s", variant, error)
+            prepared["failed"][variant] = str(error)
+            gated.discard(variant)
+            if not gated:
+                raise
+
+
+def tidy(settings: Settings) -> None:
+    """Remove what a run that ended between `prepare` and `measure` has left on the server, unless it is to be kept."""
+    if address.url() and not settings.keeps:
+        _tidy_up(tables.remove)
 
 
 def measure(settings: Settings, device: Device, prepared: dict[str, Any], samples: Path) -> list[Record]:
@@ -81,16 +105,17 @@ def measure(settings: Settings, device: Device, prepared: dict[str, Any], sample
     found = [
         Evidence(_record(settings, device, prepared, variant, samples)) for variant in _measured(settings, prepared)
     ]
-    try:
-        for one in found:
-            one.attempt(partial(_measure_one, settings, prepared))
-            one.finish()
-        for one in found:
-            if one.gated and address.embedded():
-                one.attempt(partial(_cold_start, settings, prepared))
-    finally:
-        if not settings.keeps:
-            _tidy_up(tables.remove)
+    with ending.like_ctrl_c():
+        try:
+            for one in found:
+                one.attempt(partial(_measure_one, settings, prepared))
+                one.finish()
+            for one in found:
+                if one.gated and address.embedded():
+                    one.aside("cold_start", partial(_cold_start, settings, prepared, one))
+        finally:
+            if not settings.keeps:
+                _tidy_up(tables.remove)
     records = [one.record for one in found]
     for record in records:
         if record.status == "measured":
@@ -102,21 +127,31 @@ def measure(settings: Settings, device: Device, prepared: dict[str, Any], sample
 
 
 def _stand_ins(settings: Settings, connection: Connection[Any]) -> tuple[list[str], dict[str, str]]:
-    """The gated variants as this server can have them, and why each of the others is absent."""
+    """The gated variants as this server can have them, and why each of the others is absent.
+
+    Raises:
+        ServiceUnavailable: it can have none of the gated ones.
+    """
     gated: list[str] = []
     absent: dict[str, str] = {}
     for variant in (*settings.variants, *settings.controls):
-        missing = server.lacks(connection, VARIANTS[variant])
+        missing = server.lacks(connection, VARIANTS[variant]) or too_long(variant, settings.dim)
         if missing is None:
             gated += [variant] if variant in settings.variants else []
             continue
         absent[variant] = missing
         instead = over_float32(variant)
         if variant in settings.variants:
-            if server.lacks(connection, VARIANTS[instead]) is None:
+            lacking = server.lacks(connection, VARIANTS[instead]) or too_long(instead, settings.dim)
+            if lacking is None:
                 absent[variant] += f", so {instead}, the same index over float32, is gated instead"
                 log.warning("%s", absent[variant])
+            elif lacking != missing:
+                absent[variant] += f", and {lacking}"
             gated.append(instead)
+    if all(variant in absent for variant in gated):
+        reasons = "; ".join(dict.fromkeys(absent[variant] for variant in settings.variants))
+        raise ServiceUnavailable(reasons, "use a newer pgvector there, or other variants or a smaller dim")
     return list(dict.fromkeys(gated)), absent
 
 
@@ -149,7 +184,10 @@ def _absent(settings: Settings, device: Device, prepared: dict[str, Any]) -> lis
 
 
 def _measure_one(settings: Settings, prepared: dict[str, Any], one: Evidence) -> None:
-    """Everything about one variant but the cold start, while nobody else can load into the schema."""
+    """Everything about one variant but the cold start, while nobody else can load into the schema. Once it is timed,
+    nothing that follows can fail it."""
+    if reason := prepared["failed"].get(one.variant):
+        raise NotMeasured(f"its table could not be prepared: {reason}")
     table = _table(settings, prepared, one.variant)
     with server.session("hold the tables") as connection:
         tables.lock(connection, shared=False)
@@ -165,9 +203,10 @@ def _measure_one(settings: Settings, prepared: dict[str, Any], one: Evidence) ->
         answer = _one_by_one(settings, prepared, one, asked | {"setting": setting})
         if answer["tuned"]:
             kept = {"asked": asked, "setting": answer["setting"], **answer["tuned"]}
-            tables.remember(connection, table, one.build | {"tuning": kept})
+            one.aside("tuning_kept", partial(tables.remember, connection, table, one.build | {"tuning": kept}))
         if one.gated and settings.load_seconds:
-            _under_load(settings, prepared, one)
+            one.aside("open_loop", partial(_open_loop, settings, prepared, one))
+            one.aside("throughput", partial(_clients, settings, prepared, one))
 
 
 def _one_by_one(settings: Settings, prepared: dict[str, Any], one: Evidence, request: dict[str, Any]) -> dict[str, Any]:
@@ -187,26 +226,36 @@ def _one_by_one(settings: Settings, prepared: dict[str, Any], one: Evidence, req
     return answer
 
 
-def _under_load(settings: Settings, prepared: dict[str, Any], one: Evidence) -> None:
+def _open_loop(settings: Settings, prepared: dict[str, Any], one: Evidence) -> None:
     import numpy as np
 
-    timeout = 120 + 10 * settings.load_seconds * (1 + len(settings.clients))
     asked = {"rate": settings.arrival_rate, "seconds": settings.load_seconds}
-    setting = {"setting": one.record.detail["setting"]}
     with tempfile.TemporaryDirectory(prefix="nightgate-pgvector-") as folder:
-        answer = _child(
-            "open_loop_latency", settings, prepared, one, asked | setting | {"folder": folder}, timeout
-        )  # fmt: skip
+        request = asked | {"setting": one.record.detail["setting"], "folder": folder}
+        answer = _child("open_loop_latency", settings, prepared, one, request, _load_timeout(settings))
         one.add_open_loop(answer, np.load(Path(folder, "latencies.npy")), **asked)
-    request = setting | {"clients": settings.clients, "seconds": settings.load_seconds}
-    one.add_clients(_child("many_clients", settings, prepared, one, request, timeout)["sweep"])
+
+
+def _clients(settings: Settings, prepared: dict[str, Any], one: Evidence) -> None:
+    request = {
+        "setting": one.record.detail["setting"], "clients": settings.clients, "seconds": settings.load_seconds,
+    }  # fmt: skip
+    answer = _child("many_clients", settings, prepared, one, request, _load_timeout(settings))
+    if answer["sweep"]:
+        one.add_clients(answer["sweep"])
+    if answer["failed"]:
+        one.note("clients", answer["failed"])
+
+
+def _load_timeout(settings: Settings) -> float:
+    return 120 + 10 * settings.load_seconds * (1 + len(settings.clients))
 
 
 def _cold_start(settings: Settings, prepared: dict[str, Any], one: Evidence) -> None:
     """The first queries after a restart: the server's own memory is empty, the files are still in the system's."""
     with server.session("be restarted") as connection:
         if not tables.try_lock(connection):
-            one.record.detail["cold_start"] = "not measured: another run uses the server"
+            one.note("cold_start", "another run uses the server")
             return
         log.info("%s: restarting the embedded server for a cold start", one.variant)
         restart(connection)
