@@ -3,95 +3,31 @@
 from __future__ import annotations
 
 import logging
-import os
 import tempfile
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from nightgate.artifacts import Cache
-from nightgate.errors import NightgateError, NotMeasured, ServiceUnavailable, Unavailable
+from nightgate.errors import NotMeasured
 from nightgate.measure import host
 from nightgate.measure.child import run_child
 from nightgate.measure.samples import save
-from nightgate.pgvector_search import address, baseline, ending, server, tables
+from nightgate.pgvector_search import address, ending, locks, server, tables
 from nightgate.pgvector_search.evidence import Evidence, shortfall
+from nightgate.pgvector_search.preparing import measured, prepare, table_of, tidy, tidy_up
 from nightgate.pgvector_search.restart import restart
 from nightgate.pgvector_search.settings import Settings
-from nightgate.pgvector_search.variants import VARIANTS, over_float32, too_long
 from nightgate.record import Device, Record, utc_now
-from nightgate.vectors import data
 from nightgate.vectors.dataset import MOST_TUNING, open_dataset
-from nightgate.vectors.source import Synthetic
-
-if TYPE_CHECKING:
-    from psycopg import Connection
 
 log = logging.getLogger(__name__)
+
+__all__ = ["NAME", "measure", "prepare", "tidy"]
 
 NAME = "pgvector_search"
 _SLOWEST_QUERY = 0.5  # seconds; a child slower than this on average is given up
 _TUNING_OF_CONTROLS = 200
 _TRIES = 5_000  # queries that tuning and warming ask at most
-
-
-def prepare(settings: Settings, device: Device, cache: Cache) -> dict[str, Any]:
-    """The data set, its exact neighbours, and a loaded and indexed table per variant; what stands is reused.
-
-    Returns:
-        ``vectors`` and ``truth`` (folders), ``data`` (facts), ``gated``: the variants that are, where one that the
-        server lacks is replaced by the same index over float32, and ``absent``: variant → why it is not measured.
-
-    Raises:
-        Unavailable: ``device`` is "gpu", or there is no server (ServiceUnavailable when the settings require one).
-        ServiceUnavailable: the server refuses, went away, has no pgvector, or this user may not create what is needed.
-    """
-    if device == "gpu":
-        raise Unavailable("pgvector searches on the CPU", "measure it on the cpu device")
-    with server.session("prepare the extension vector", required=settings.require_service) as connection:
-        tables.lock(connection, shared=False)  # two runs that create the extension at once would collide
-        server.ensure_extension(connection)
-        gated, absent = _stand_ins(settings, connection)
-    source = Synthetic(settings.rows, settings.dim, settings.queries, settings.seed)
-    threads = os.cpu_count() or 1
-    found = data.prepare(cache, source=source, threads=threads)
-    truth = baseline.prepare(cache, found["vectors"], found["data"]["digest"], threads)
-    prepared = {**found, "truth": truth, "gated": gated, "absent": absent, "failed": {}}
-    with ending.like_ctrl_c():
-        try:
-            _load(settings, prepared)
-        except BaseException:
-            _tidy_up(tables.drop_drafts if settings.keeps else tables.remove)
-            raise
-    return prepared
-
-
-def _load(settings: Settings, prepared: dict[str, Any]) -> None:
-    """Load and index each variant. One that cannot be built is noted in ``prepared["failed"]``, and the next is loaded.
-
-    Raises:
-        NightgateError: the last of the gated variants could not be built either.
-    """
-    base = open_dataset(Path(prepared["vectors"])).base
-    gated = {variant for variant in prepared["gated"] if variant not in prepared["absent"]}
-    for variant in _measured(settings, prepared):
-        try:
-            with server.session("load and index the table") as connection:
-                tables.lock(connection, shared=False)
-                tables.ensure(connection, _table(settings, prepared, variant), base)
-        except NightgateError as error:
-            log.error("%s: %s", variant, error)
-            prepared["failed"][variant] = str(error)
-            gated.discard(variant)
-            if not gated:
-                raise
-
-
-def tidy(settings: Settings) -> None:
-    """Remove what a run that ended between `prepare` and `measure` has left on the server, unless it is to be kept."""
-    if address.url() and not settings.keeps:
-        _tidy_up(tables.remove)
 
 
 def measure(settings: Settings, device: Device, prepared: dict[str, Any], samples: Path) -> list[Record]:
@@ -103,7 +39,7 @@ def measure(settings: Settings, device: Device, prepared: dict[str, Any], sample
     (queries, 5); of gated ones open_loop_ns, int64, (queries served,).
     """
     found = [
-        Evidence(_record(settings, device, prepared, variant, samples)) for variant in _measured(settings, prepared)
+        Evidence(_record(settings, device, prepared, variant, samples)) for variant in measured(settings, prepared)
     ]
     with ending.like_ctrl_c():
         try:
@@ -115,7 +51,7 @@ def measure(settings: Settings, device: Device, prepared: dict[str, Any], sample
                     one.aside("cold_start", partial(_cold_start, settings, prepared, one))
         finally:
             if not settings.keeps:
-                _tidy_up(tables.remove)
+                tidy_up(tables.remove)
     records = [one.record for one in found]
     for record in records:
         if record.status == "measured":
@@ -124,44 +60,6 @@ def measure(settings: Settings, device: Device, prepared: dict[str, Any], sample
     if arrays:
         save(samples, arrays)
     return [*records, *_absent(settings, device, prepared)]
-
-
-def _stand_ins(settings: Settings, connection: Connection[Any]) -> tuple[list[str], dict[str, str]]:
-    """The gated variants as this server can have them, and why each of the others is absent.
-
-    Raises:
-        ServiceUnavailable: it can have none of the gated ones.
-    """
-    gated: list[str] = []
-    absent: dict[str, str] = {}
-    for variant in (*settings.variants, *settings.controls):
-        missing = server.lacks(connection, VARIANTS[variant]) or too_long(variant, settings.dim)
-        if missing is None:
-            gated += [variant] if variant in settings.variants else []
-            continue
-        absent[variant] = missing
-        instead = over_float32(variant)
-        if variant in settings.variants:
-            lacking = server.lacks(connection, VARIANTS[instead]) or too_long(instead, settings.dim)
-            if lacking is None:
-                absent[variant] += f", so {instead}, the same index over float32, is gated instead"
-                log.warning("%s", absent[variant])
-            elif lacking != missing:
-                absent[variant] += f", and {lacking}"
-            gated.append(instead)
-    if all(variant in absent for variant in gated):
-        reasons = "; ".join(dict.fromkeys(absent[variant] for variant in settings.variants))
-        raise ServiceUnavailable(reasons, "use a newer pgvector there, or other variants or a smaller dim")
-    return list(dict.fromkeys(gated)), absent
-
-
-def _measured(settings: Settings, prepared: dict[str, Any]) -> list[str]:
-    wanted = dict.fromkeys([*prepared["gated"], *settings.controls])
-    return [variant for variant in wanted if variant not in prepared["absent"]]
-
-
-def _table(settings: Settings, prepared: dict[str, Any], variant: str) -> tables.Table:
-    return tables.Table(variant, prepared["data"]["digest"], settings.lists)
 
 
 def _record(settings: Settings, device: Device, prepared: dict[str, Any], variant: str, samples: Path) -> Record:
@@ -188,11 +86,11 @@ def _measure_one(settings: Settings, prepared: dict[str, Any], one: Evidence) ->
     nothing that follows can fail it."""
     if reason := prepared["failed"].get(one.variant):
         raise NotMeasured(f"its table could not be prepared: {reason}")
-    table = _table(settings, prepared, one.variant)
+    table = table_of(settings, prepared, one.variant)
     with server.session("hold the tables") as connection:
-        tables.lock(connection, shared=False)
+        locks.wait(connection, shared=False)
         one.build = tables.ensure(connection, table, open_dataset(Path(prepared["vectors"])).base)
-        tables.share_lock(connection)
+        locks.share(connection)
         one.record.detail["build"] = {key: value for key, value in one.build.items() if key != "tuning"}
         asked = {
             "recall_target": settings.recall_target, "recall_margin": settings.recall_margin,
@@ -254,7 +152,7 @@ def _load_timeout(settings: Settings) -> float:
 def _cold_start(settings: Settings, prepared: dict[str, Any], one: Evidence) -> None:
     """The first queries after a restart: the server's own memory is empty, the files are still in the system's."""
     with server.session("be restarted") as connection:
-        if not tables.try_lock(connection):
+        if not locks.take(connection):
             one.note("cold_start", "another run uses the server")
             return
         log.info("%s: restarting the embedded server for a cold start", one.variant)
@@ -271,16 +169,3 @@ def _child(
         "vectors": prepared["vectors"],
     }  # fmt: skip
     return run_child(f"nightgate.pgvector_search.timed:{function}", request, threads=1, timeout=timeout).value
-
-
-def _tidy_up(step: Any) -> None:
-    """Leave nothing of ours on the server, if it is still there and no other run uses our tables."""
-    with suppress(NightgateError):
-        try:
-            with server.session("remove our tables") as connection:
-                if tables.try_lock(connection):
-                    step(connection)
-                else:
-                    log.info("another run uses the tables; it removes them")
-        except ServiceUnavailable as error:
-            log.warning("tables of ours may be left in the schema %s (%s)", tables.SCHEMA, error)

@@ -25,6 +25,7 @@ _LOGIN = f"correct the user and its password in {address.URL_VARIABLE}"
 _ROOM = "end other connections there, or let an administrator raise the limit"
 _STEPS = (  # what a refusal says → what to do; the first that is found counts
     (r"resolve host|translate host name", f"correct the host in {address.URL_VARIABLE}, or this host's name service"),
+    (r"invalid response|unsupported frontend|unexpected response", f"no PostgreSQL server answers there: {_WHERE}"),
     (r"too many|connection slots|connection limit|no more connections", _ROOM),
     (r"starting up|shutting down|recovery mode|not yet accepting|not accepting", "wait until it is up, then try again"),
     (r"pg_hba\.conf", "let an administrator add a line for this user, database and host to its pg_hba.conf, with SSL "
@@ -36,10 +37,10 @@ _STEPS = (  # what a refusal says → what to do; the first that is found counts
     (r"not permitted to log in", "let an administrator run ALTER ROLE … LOGIN for this user"),
     (r"unsupported startup parameter", f"leave that parameter out of {address.URL_VARIABLE}, or let the pooler ignore it "
                       "(ignore_startup_parameters)"),
-    (r"does not support SSL|SSL is not enabled|SSL was required", "turn SSL on there, or ask for it with another sslmode"),
+    (r"does not support SSL", "turn SSL on there, or ask for it with another sslmode"),
+    (r"SSL required|requires SSL", "ask for it with sslmode=require, or leave sslmode out"),
     (r"certificate|root\.crt|SSL", "name the authority that signed its certificate (sslrootcert=FILE), and the host as "
                       "the certificate does, or choose another sslmode"),
-    (r"invalid response|unsupported frontend|unexpected response", f"no PostgreSQL server answers there: {_WHERE}"),
     (r"closed the connection|reset by peer|timeout expired", f"see the log of what listens there, or {_WHERE}"),
     (r"Permission denied", "let this user enter the folder of the server's socket"),
 )  # fmt: skip

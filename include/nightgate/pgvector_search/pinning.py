@@ -78,6 +78,8 @@ def prove(connection: Connection[Any], connect: Callable[[], Connection[Any]]) -
                     second.execute("BEGIN")
                     other = _backend(second)
             except Error as error:
+                if "statement pooling" in str(error):
+                    raise _shared() from error
                 what = (
                     f"the pooler before the PostgreSQL server serves no second client ({' '.join(str(error).split())})"
                 )

@@ -20,7 +20,6 @@ from nightgate.errors import NotMeasured
 from nightgate.pgvector_search import faults
 from nightgate.pgvector_search.copying import copy_rows, element
 from nightgate.pgvector_search.indexing import build_index
-from nightgate.pgvector_search.pinning import PINNED
 from nightgate.pgvector_search.server import collect_notices, extension_version
 from nightgate.pgvector_search.variants import VARIANTS, Variant
 from nightgate.record import utc_now
@@ -35,7 +34,6 @@ log = logging.getLogger(__name__)
 SCHEMA = faults.SCHEMA
 FORMAT = 2  # raise it when the same name would stand for another table
 
-_LOCK = 0x6E67_7462  # an arbitrary constant: the advisory lock of our schema
 _DRAFT = "_loading"
 _OURS = re.compile(r"(ivfflat|hnsw)[a-z0-9_]*_[0-9a-f]{20}_\d+(_loading)?")  # also those of versions to come or gone
 _SAMPLE = 100
@@ -82,50 +80,10 @@ class Table:
         return _identifier(self.index)
 
 
-def lock(connection: Connection[Any], *, shared: bool) -> None:
-    """Wait for our schema until this session ends: one loads at a time (not ``shared``), and nobody while one is timed."""
-    suffix = "_shared" if shared else ""
-    if not connection.execute(f"SELECT pg_try_advisory_lock{suffix}({_LOCK})").fetchone()[0]:  # type: ignore[index]
-        log.info("another run uses the tables in %s (%s); waiting for it to end", SCHEMA, _holders(connection))
-        connection.execute(f"SELECT pg_advisory_lock{suffix}({_LOCK})")
-
-
-def try_lock(connection: Connection[Any], patience: str = "5s") -> bool:
-    """Take the exclusive `lock` if nobody holds it for longer than ``patience``: a session of ours that has just ended
-    takes the server a moment to clear away."""
-    from psycopg import errors
-
-    connection.execute("SELECT set_config('lock_timeout', %s, false)", [patience])
-    try:
-        connection.execute(f"SELECT pg_advisory_lock({_LOCK})")
-    except errors.LockNotAvailable:
-        return False
-    finally:
-        connection.execute("SELECT set_config('lock_timeout', %s, false)", [PINNED["lock_timeout"]])
-    return True
-
-
-def share_lock(connection: Connection[Any]) -> None:
-    """Turn the exclusive `lock` of this session into a shared one, without a moment in which it holds none."""
-    lock(connection, shared=True)
-    connection.execute(f"SELECT pg_advisory_unlock({_LOCK})")
-
-
-def _holders(connection: Connection[Any]) -> str:
-    query = f"""
-        SELECT string_agg(format('process %s of %s, user %s', l.pid, coalesce(application_name, '?'), usename), '; ')
-        FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)
-        WHERE locktype = 'advisory' AND granted AND classid = 0 AND objid = {_LOCK} AND objsubid = 1
-            AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-        """
-    row = connection.execute(query).fetchone()
-    return (row and row[0]) or "it has just ended"
-
-
 def ensure(connection: Connection[Any], table: Table, base: np.ndarray) -> dict[str, Any]:
     """Load and index ``base`` (rows, dim), float32, as ``table``, unless it is there already and holds just that.
 
-    The caller holds the exclusive `lock`. Tables of other data sets or numbers of lists are dropped.
+    The caller holds the exclusive lock (`locks`). Tables of other data sets or numbers of lists are dropped.
 
     Returns:
         the facts of the build: ``load_seconds`` (COPY and its commits), ``rows_per_second``, ``build_seconds`` (the
@@ -220,14 +178,14 @@ def require_rows(connection: Connection[Any], table: Table, rows: int) -> None:
 
 
 def drop_drafts(connection: Connection[Any]) -> None:
-    """Drop what an interrupted load left. The caller holds the exclusive `lock`."""
+    """Drop what an interrupted load left. The caller holds the exclusive lock (`locks`)."""
     for name, *_ in _found(connection):
         if name.endswith(_DRAFT):
             _drop(connection, name)
 
 
 def remove(connection: Connection[Any]) -> None:
-    """Drop every table of ours, and the schema if nothing else is in it. The caller holds the exclusive `lock`."""
+    """Drop every table of ours, and the schema if nothing else is in it. The caller holds the exclusive lock (`locks`)."""
     from psycopg import errors
     from psycopg.sql import SQL, Identifier
 
