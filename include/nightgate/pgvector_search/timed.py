@@ -154,7 +154,7 @@ def _point(ask: Any, queries: list[Any], data: Dataset, truth: Truth, wanted: fl
 
     durations, reached = [], []
     for start in range(0, len(queries), _AT_ONCE):
-        some = slice(start, start + _AT_ONCE)
+        some = slice(start, min(start + _AT_ONCE, len(queries)))  # of the others, too, no more than are asked
         spent, found = time_calls(ask, queries[some], passes=1)
         durations.append(spent[0])
         part = Truth(truth.ids[some], truth.score[some])
