@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from nightgate.errors import InputError
 from nightgate.suite import BenchmarkSettings, Needs
-from nightgate.transcription.clips.manifest import read_manifest, without
+from nightgate.transcription.clips.manifest import read_manifest
 from nightgate.transcription.models.published import MODELS, PACKAGED, known, nearest
 
 
@@ -80,7 +80,7 @@ class Settings(BenchmarkSettings):
             raise ValueError("exclude names clips of yours, and clips is not set")
         if self.clips:
             try:
-                without(read_manifest(Path(self.clips)), self.exclude)
+                read_manifest(Path(self.clips), self.exclude)
             except InputError as error:
                 raise ValueError(str(error)) from None
         return self
