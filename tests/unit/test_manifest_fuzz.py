@@ -3,6 +3,8 @@
 import json
 import random
 
+from support.sounds import wav
+
 from nightgate.errors import InputError
 from nightgate.transcription.clips.manifest import read_manifest
 
@@ -49,9 +51,9 @@ def mutated(chance: random.Random) -> bytes:
 
 
 def test_a_mutated_manifest_is_read_or_refused(tmp_path):
-    for name in ("a.wav", "b.flac", "deeper/a.wav"):
+    for name, seconds in {"a.wav": 1.5, "b.flac": 3, "deeper/a.wav": 12}.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
+        (tmp_path / name).write_bytes(wav(seconds))
     source, chance = tmp_path / "clips.jsonl", random.Random(SEED)
     read, reasons = 0, set()
     for _ in range(ROUNDS):
@@ -68,8 +70,9 @@ def test_a_mutated_manifest_is_read_or_refused(tmp_path):
             assert len({entry.id for entry in entries}) == len(entries) > 0
             for entry in entries:
                 assert entry.audio.is_file()
-                assert any(letter.isalnum() for letter in entry.text.encode().decode())
+                assert not entry.text or any(letter.isalnum() for letter in entry.text.encode().decode())
                 assert entry.duration is None or 0 < entry.duration <= 3600
+                assert entry.offset is None or 0 <= entry.offset < 12
     # the mutations reach past the parser, and both outcomes are common
     assert ROUNDS / 20 < read < ROUNDS * 0.8
     assert len(reasons) >= 7, reasons
@@ -77,7 +80,7 @@ def test_a_mutated_manifest_is_read_or_refused(tmp_path):
 
 def test_a_mutated_transcript_is_read_or_refused(tmp_path):
     chance = random.Random(SEED)
-    (tmp_path / "a.wav").touch()
+    (tmp_path / "a.wav").write_bytes(wav())
     for _ in range(500):
         (tmp_path / "a.txt").write_bytes(mutated(chance) if chance.random() < 0.5 else chance.randbytes(20))
         try:

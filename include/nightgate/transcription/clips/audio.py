@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from nightgate.errors import ArtifactError
-from nightgate.transcription.clips import wav
+from nightgate.transcription.clips import mp3, wav
 from nightgate.transcription.clips.content import Content, look_at
 from nightgate.transcription.clips.length import LONGEST_SECONDS, check_length
 from nightgate.transcription.clips.whole import check_whole
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 _LOUDEST = 2.0  # float files may pass 1 a little; far beyond it they hold something else than -1 to 1
+_UNCOMPRESSED = ("WAV", "AIFF", "FLAC")  # others may pass it by far, where loud noise was compressed
 _CANCELS = 0.25  # the energy of the sum of the channels, of what it is where they have nothing in common
 _MOST_LOST = 0.1  # of the energy, in seconds of which the mix cancels out
 _MP3_FRAME = 1152  # samples; a header may count one or two more than are decoded
@@ -37,10 +38,14 @@ class Span(NamedTuple):
 
 @dataclass(slots=True)
 class Piece:
-    """Samples of one span at the file's own rate. ``channel`` is the one taken, None where all were averaged."""
+    """Samples of one span at the file's own rate, where more than ``loudest`` is an error.
+
+    ``channel`` is the one taken, counted from 0; None where all were averaged.
+    """
 
     span: Span
     rate: int
+    loudest: float
     channel: int | None = None
     parts: list[np.ndarray] = field(default_factory=list)
     lost: float = 0.0
@@ -83,7 +88,7 @@ class Piece:
         check_length(len(samples) / self.rate, *self.span, self.file_samples / self.rate)
         if not np.isfinite(samples).all():
             raise ArtifactError("holds samples that are not finite numbers")
-        if (peak := float(np.abs(samples).max())) > _LOUDEST:
+        if (peak := float(np.abs(samples).max())) > self.loudest:
             raise ArtifactError(f"holds samples up to {peak:.3g} where full scale is 1")
         if self.rate != SAMPLE_RATE:
             samples = soxr.resample(samples, self.rate, SAMPLE_RATE)
@@ -106,6 +111,8 @@ def decode(data: bytes, spans: Sequence[Span] = (Span(),), path: str | None = No
     data = data[content.start :]
     if content.name in ("WAV", "MP3 in a wav"):
         data = wav.canonical(data)
+    if content.name in ("MP3", "MP3 in a wav"):
+        data = mp3.counted(data)
     check_whole(content.name, data)
     cancelled: dict[int, int] = {}
     for place, piece in _pieces(content, data, path, dict(enumerate(spans)), {}):
@@ -121,7 +128,8 @@ def _pieces(
     content: Content, data: bytes, path: str | None, spans: dict[int, Span], channels: dict[int, int]
 ) -> Iterator[tuple[int, Piece]]:
     with _ffmpeg(path, content) if content.demuxer else _sndfile(data, content) as (rate, blocks):
-        pieces = {place: Piece(span, rate, channels.get(place)) for place, span in spans.items()}
+        loudest = _LOUDEST if content.name in _UNCOMPRESSED else float("inf")
+        pieces = {place: Piece(span, rate, loudest, channels.get(place)) for place, span in spans.items()}
         bounds = {place: _bounds(span, rate) for place, span in spans.items()}
         at = 0
         for block in blocks:
@@ -157,7 +165,7 @@ def _sndfile(data: bytes, content: Content) -> Iterator[tuple[int, Iterator[np.n
         def seekable(self) -> bool:
             return False  # read forwards: a flac without a total cannot be sought in
 
-    if content.name in ("FLAC", "MP3") and data[-128:-125] == b"TAG":
+    if content.name == "FLAC" and data[-128:-125] == b"TAG":
         data = data[:-128]  # of players; the decoder would lose its place in it
     try:
         file = Forward(io.BytesIO(data))
@@ -180,7 +188,7 @@ def _blocks(file: object) -> Iterator[np.ndarray]:
     except (soundfile.SoundFileError, RuntimeError) as error:
         raise ArtifactError(f"is truncated or damaged ({_reason(error)})") from error
     if known and count < file.frames - (2 * _MP3_FRAME if file.format == "MP3" else 0):
-        raise ArtifactError(f"is truncated: {count} of {file.frames} samples are there")
+        raise ArtifactError(f"is truncated or damaged: of {file.frames} samples, {count} are there")
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from nightgate.errors import InputError
 
 _LONGEST = 1 << 20  # bytes of a manifest line or a transcript: an hour of speech is a tenth of it
 _MOST_NAMED = 10
+_LONGEST_NAME = 255
 _IN_BRACKETS = re.compile(r"[<\[][^>\]]*[>\]]|\([^)]*\)")  # Whisper's normalisers drop it
 
 
@@ -113,21 +114,21 @@ def unusable(bad: Mapping[str, str], count: int) -> tuple[str, str]:
     named = list(bad)[:_MOST_NAMED]
     left = len(bad) - len(named)
     what = f"{len(bad)} of {count} clips cannot be used: {'; '.join(bad[name] for name in named)}"
-    if left:
-        return f"{what}; and {left} more", f"mend them, or {leave_out(named)} and so on"
-    return what, f"mend {'it' if len(named) == 1 else 'them'}, or {leave_out(named)}"
+    return what + (f"; and {left} more" if left else ""), leave_out("mend them", named) + (" and so on" if left else "")
 
 
-def leave_out(names: list[str]) -> str:
-    """How to leave these clips out, ready to be pasted."""
+def leave_out(mend: str, names: list[str]) -> str:
+    """``mend``, and how else to leave these clips out, ready to be pasted."""
+    if any(len(name) > _LONGEST_NAME for name in names):
+        return mend
     override = f"transcription.exclude=[{','.join(map(_in_a_list, names))}]"
-    return f"leave {'it' if len(names) == 1 else 'them'} out with --set {shlex.quote(override)}"
+    return f"{mend}, or leave {'it' if len(names) == 1 else 'them'} out with --set {shlex.quote(override)}"
 
 
 def _in_a_list(name: str) -> str:
     """The name as YAML reads it back in a list: ``0017`` and ``no`` bare would not come back as text."""
     try:
-        bare = yaml.safe_load(f"[{name}]") == [name]
+        bare = name.isprintable() and yaml.safe_load(f"[{name}]") == [name]
     except yaml.YAMLError:
         bare = False
-    return name if bare else json.dumps(name, ensure_ascii=False)
+    return name if bare else json.dumps(name, ensure_ascii=not name.isprintable())

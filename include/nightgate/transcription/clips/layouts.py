@@ -67,8 +67,9 @@ def _folder(folder: Path) -> Iterator[Entry]:
         for entry in _file(file):
             used.add(os.path.realpath(entry.audio))
             yield entry
-    if described[0].name != "wav.scp":  # which lists recordings that lie elsewhere
-        yield from _unused(folder, used, described[0].name)
+    name = described[0].name
+    if name != "wav.scp":  # which lists recordings that lie elsewhere
+        yield from _unused(folder, used, f"any *{_LIBRISPEECH}" if name.endswith(_LIBRISPEECH) else name)
 
 
 def _is_metadata(file: Path) -> bool:
@@ -139,10 +140,10 @@ def _unused(folder: Path, used: set[str], described: str) -> Iterator[Entry]:
     for file in _walk(folder):
         real = os.path.realpath(file)
         if file.suffix.lower() in SUFFIXES and real not in used:
-            what = f"{printable(file)} stands in no line of {printable(described)}"
+            what = f"{printable(file)} stands in no line of {described}"
             yield _faulty(file.stem, file, what, "describe it there")
         elif file.suffix.lower() == ".txt" and os.path.splitext(real)[0] in stems:
-            what = f"{printable(file)} is not read: the text stands in {printable(described)}"
+            what = f"{printable(file)} is not read: the text stands in {described}"
             yield _faulty(file.name, file, what, "remove one of them")
 
 

@@ -44,7 +44,7 @@ def read_manifest(source: Path, exclude: Sequence[str] = ()) -> list[Entry]:
     bad = {entry.id: fault for entry in left if (fault := entry.fault or _fault(entry, looked))}
     if len(bad) == 1:
         ((name, fault),) = bad.items()
-        raise InputError(fault.what, f"{fault.next_step}, or {leave_out([name])}")
+        raise InputError(fault.what, leave_out(fault.next_step or "mend it", [name]))
     if bad:
         raise InputError(*unusable({name: fault.what for name, fault in bad.items()}, len(left)))
     if not any(entry.text for entry in left):
@@ -85,7 +85,7 @@ def _named(source: Path, entries: list[Entry]) -> list[Entry]:
     """Every id once: where two stems are the same, the path from the source's folder tells them apart."""
     clips: dict[tuple[str, str], Entry] = {}
     for entry in entries:
-        if not is_utf8(str(entry.audio)):
+        if not is_utf8(str(entry.audio)) or "\0" in str(entry.audio):
             raise InputError(f"{entry.place}: the name of the audio is not valid Unicode", "write it in UTF-8")
         if entry.fault:
             continue

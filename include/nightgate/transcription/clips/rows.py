@@ -122,8 +122,6 @@ def _typed(row: dict[str, str]) -> dict[str, Any]:
 def _entry(row: dict[str, Any], folder: Path, place: str) -> Entry:
     written = _agreed(row, AUDIO, place)
     try:
-        if not is_utf8(written):
-            raise InputError(f"{place}: the name of the audio is not valid Unicode", "write it in UTF-8")
         present = {key: value for key, value in row.items() if value is not None}
         for key in present:
             if refused := _refusal(key):

@@ -47,20 +47,6 @@ def _flac(data: bytes) -> None:
         raise ArtifactError("holds a second FLAC file after the first: cut them apart")
 
 
-def _mp3(data: bytes) -> None:
-    """The first frame may say how many bytes there are (Xing's header; "Info" where the bit rate is constant)."""
-    place = max(data.find(b"Xing", 0, 256), data.find(b"Info", 0, 256))
-    if place < 0 or len(data) < place + 16 or not data[place + 7] & 2:
-        return
-    frames = data[place + 7] & 1
-    size = int.from_bytes(data[place + 8 + 4 * frames : place + 12 + 4 * frames], "big")
-    if size and len(data) < 0.99 * size:
-        raise ArtifactError(f"is truncated: its header promises {size} bytes, and {len(data)} are there")
-    rest = data[size : size + 2]
-    if size and (data.startswith(b"ID3", size) or (rest[:1] == b"\xff" and rest[1] & 0xE0 == 0xE0)):
-        raise ArtifactError("holds a second MP3 after the first: cut them apart")
-
-
 def _aiff(data: bytes) -> None:
     size = 8 + int.from_bytes(data[4:8], "big")
     if size > len(data):
@@ -69,6 +55,4 @@ def _aiff(data: bytes) -> None:
         raise ArtifactError("holds a second AIFF file after the first: cut them apart")
 
 
-_CHECKS: dict[str, Callable[[bytes], None]] = {
-    "Ogg": _ogg, "Ogg with Speex": _ogg, "FLAC": _flac, "MP3": _mp3, "MP3 in a wav": _mp3, "AIFF": _aiff,
-}  # fmt: skip
+_CHECKS: dict[str, Callable[[bytes], None]] = {"Ogg": _ogg, "Ogg with Speex": _ogg, "FLAC": _flac, "AIFF": _aiff}
