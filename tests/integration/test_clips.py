@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -153,6 +154,18 @@ def test_every_bad_file_is_named_and_the_next_step_leaves_them_out(own, tmp_path
         exclude += names
     assert [clip["id"] for clip in read_clips(user_clip_set(own, exclude, cache).path)] == ["high"]
     assert [entry.facts["count"] for entry in cache.entries()] == [1]  # the set that failed left nothing
+
+
+def test_what_cannot_be_used_ends_with_2_and_a_line_to_paste(own):
+    """Three recordings without a transcript beside five with one were not counted. The names in brackets must be shown."""
+    for name in ("x", "y"):
+        soundfile.write(own / f"{name}.mp3", tone(1.5, 16_000), 16_000)
+    command = [sys.executable, "-m", "nightgate.cli", "measure", "transcription", "--set", f"transcription.clips={own}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert f"2 of 4 clips cannot be used: {own}/x.mp3 has no transcript beside it; {own}/y.mp3 has no" in done.stderr
+    assert "leave them out with --set 'transcription.exclude=[x,y]'\n" in done.stderr
+    assert done.stderr.endswith("nightgate: exit code 2: bad input, nothing was started\n")
 
 
 def test_of_many_bad_files_ten_are_named(own, tmp_path):

@@ -62,6 +62,11 @@ def test_words_that_look_like_a_chunk_among_the_samples_are_samples():
     assert heard(riff(FMT, data(samples, 0))) == samples
 
 
+def test_many_chunks_that_lead_nowhere_take_no_time():
+    samples = (b"LIST" + bytes(4)) * 60_000 + b"\0\0"
+    assert len(heard(riff(FMT, data(samples, 0)))) == len(samples)
+
+
 @pytest.mark.parametrize("pad", [b"\0", b""])
 def test_an_odd_chunk_may_lack_its_padding(pad):
     odd = b"LIST" + struct.pack("<I", 5) + b"INFOx"

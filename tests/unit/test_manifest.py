@@ -114,7 +114,7 @@ def test_audio_and_text_go_by_several_names(clips, name, says):
 
 
 def test_names_that_say_the_same_are_one(clips):
-    line = row(text="one two", sentence=" one  two", path="a.wav", language="de", locale="DE", target_lang="")
+    line = row(text="one two", sentence=" one  two", path="a.wav", language="de", locale="DE_at", target_lang="")
     with pytest.raises(InputError, match="language and locale and target_lang name different languages"):
         read_manifest(manifest(clips("a.wav"), line))
     (entry,) = read_manifest(manifest(clips("a.wav"), line | {"target_lang": None}))
@@ -181,6 +181,7 @@ def test_where_both_formats_lie_side_by_side_the_file_name_is_the_name(clips):
     ([row(duration=10**400)], ":1: duration must be a length"),
     ([row(text=" ... \n - ")], ":1: there is no word in the text '... -'"),
     ([row(text="[laughter] (door)")], ":1: there is no word outside brackets in the text '[laughter] (door)'"),
+    ([row(text="（笑）")], ":1: there is no word outside brackets"),
     ([row(sentence="one")], ":1: text and sentence say different things"),
     ([row(path="b.wav")], ":1: audio_filepath and path say different things"),
     ([row(transcript=3)], ":1: transcript must be a string"),

@@ -8,7 +8,7 @@ from support.sounds import wav
 from nightgate.errors import InputError
 from nightgate.transcription.clips.manifest import read_manifest
 
-ROUNDS = 12_000
+ROUNDS = 6_000
 SEED = 20_240_229
 ROWS = [
     {"audio_filepath": "a.wav", "text": "one two three", "duration": 1.5},

@@ -23,8 +23,9 @@ class Settings(BenchmarkSettings):
     )  # fmt: skip
     clips: str | None = Field(
         default=None, title="Clips",
-        description="Your own: a folder of .wav or .flac files with a .txt beside each, or a JSONL manifest "
-        "(audio_filepath, text, duration). All of them are transcribed. Empty means the packaged corpus.",
+        description="Your own: a folder of audio files with a .txt beside each, a JSONL or csv manifest (audio_filepath, "
+        "text, offset, duration), or a LibriSpeech, Hugging Face or Kaldi folder. All of them are transcribed. Empty "
+        "means the packaged corpus.",
     )  # fmt: skip
     exclude: tuple[str, ...] = Field(
         default=(), title="Leave out", description="Names of your clips that are not to be used."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,10 +57,11 @@ def spoken(text: str, place: str) -> str:
     words = " ".join(text.split())
     if not is_utf8(words):
         raise InputError(f"{place}: the text is not valid Unicode", "write it in UTF-8")
-    if words and not any(letter.isalnum() for letter in _IN_BRACKETS.sub("", words)):
-        outside = "outside brackets " if any(letter.isalnum() for letter in words) else ""
+    outside = _IN_BRACKETS.sub("", unicodedata.normalize("NFKC", words))  # brackets may be of full width
+    if words and not any(letter.isalnum() for letter in outside):
+        where = "outside brackets " if any(letter.isalnum() for letter in words) else ""
         raise InputError(
-            f"{place}: there is no word {outside}in the text {words[:60]!r}",
+            f"{place}: there is no word {where}in the text {words[:60]!r}",
             "write down what is said, or leave the text empty where nothing is said",
         )
     return words

@@ -77,7 +77,8 @@ def _fault(entry: Entry, looked: Callable[[Path], Content]) -> InputError | None
         if content.seconds is not None:
             check_span(content.seconds, entry.offset, entry.duration)
     except ArtifactError as error:
-        return InputError(f"{name} {error.what}", "mend it")
+        row = f"{entry.place}: " if entry.offset is not None else ""  # a file may have many
+        return InputError(f"{row}{name} {error.what}", "mend it")
     return None
 
 

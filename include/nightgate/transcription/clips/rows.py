@@ -191,7 +191,7 @@ def _language(row: Mapping[str, Any], place: str) -> str | None:
     for key, value in found.items():
         if not isinstance(value, str) or not is_utf8(value):
             raise InputError(f"{place}: {key} must be a string", "write a code like en")
-    if len({value.strip().lower() for value in found.values()}) > 1:
+    if len({re.split("[-_]", value.strip().lower())[0] for value in found.values()}) > 1:  # en and en-US are no two
         raise InputError(
             f"{place}: {' and '.join(found)} name different languages", "write the text in the language that is spoken"
         )

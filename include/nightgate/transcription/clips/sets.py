@@ -90,10 +90,11 @@ def _content(file: Path) -> Content:
 
 def _bytes(entry: Entry, content: Content) -> int:
     """What a clip takes as samples, about: where no header says its length, as much as an MP3 of 64 kbit/s grows."""
-    seconds = entry.duration or content.seconds
-    if seconds is None:
-        return 8 * entry.audio.stat().st_size if entry.audio.exists() else 0
-    return int(seconds * BYTES_PER_SECOND)
+    if entry.duration is not None:
+        return int(entry.duration * BYTES_PER_SECOND)
+    if content.seconds is not None:
+        return int((content.seconds - (entry.offset or 0)) * BYTES_PER_SECOND)
+    return 8 * entry.audio.stat().st_size if entry.audio.exists() else 0
 
 
 def _ffmpeg_version() -> str:

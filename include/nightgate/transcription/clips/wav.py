@@ -142,9 +142,11 @@ def _open_size(file: BinaryIO, start: int, length: int, order: Literal["little",
     tail = file.read()
     if len(tail) >= 128 and tail[-128:-125] == b"TAG":
         tail = tail[:-128]
+    walked: set[int] = set()  # each place once: a hostile file may hold millions of them
     for found in _AFTER.finditer(tail):
         place = found.start()
-        while _CHUNK.match(tail, place) and place < len(tail):
+        while place not in walked and _CHUNK.match(tail, place):
+            walked.add(place)
             size = int.from_bytes(tail[place + 4 : place + 8], order)
             place += 8 + size
             if place == len(tail) or (size % 2 and place + 1 == len(tail)):
