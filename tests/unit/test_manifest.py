@@ -50,18 +50,18 @@ def test_a_folder_is_read_in_the_order_of_the_names(clips):
 
 def test_every_file_of_a_folder_that_is_not_used_is_named(clips):
     """Three recordings of another format beside five of the usual one were left out without a word."""
-    folder = clips("a.wav", "a.txt", "song.mp3", "lost.txt", "deeper/c.wav", "deeper/d.opus")
+    folder = clips("a.wav", "a.txt", "a.TXT", "song.mp3", "lost.txt", "deeper/c.wav", "deeper/d.opus")
     (folder / "gone.wav").symlink_to(folder / "nowhere")
     (folder / "gone.txt").write_text("three")
     with pytest.raises(InputError) as caught:
         read_manifest(folder)
     for what in (
-        "4 of 5 clips cannot be used", "song.mp3 has no transcript beside it", "lost.txt is beside no audio file",
+        "5 of 6 clips cannot be used", "a.txt is not read: a.TXT lies beside", "song.mp3 has no transcript beside it", "lost.txt is beside no audio file",
         "deeper holds 2 audio files", f"gone.txt: there is no audio file {folder / 'gone.wav'}",
     ):  # fmt: skip
         assert what in caught.value.what
     exclude = caught.value.next_step.split("exclude=[")[1].removesuffix("]").rstrip("]'").split(",")
-    assert sorted(exclude) == ["deeper", "gone", "lost", "song"]
+    assert sorted(exclude) == ["a.txt", "deeper", "gone", "lost", "song"]
     assert [entry.id for entry in read_manifest(folder, exclude)] == ["a"]
 
 
@@ -114,10 +114,10 @@ def test_audio_and_text_go_by_several_names(clips, name, says):
 
 
 def test_names_that_say_the_same_are_one(clips):
-    line = row(text="one two", sentence=" one  two", path="a.wav", language="de", locale="DE_at", target_lang="")
+    line = row(text="one two", sentence=" one  two", path="a.wav", language="de", locale="DE_at", target_lang="fr")
     with pytest.raises(InputError, match="language and locale and target_lang name different languages"):
         read_manifest(manifest(clips("a.wav"), line))
-    (entry,) = read_manifest(manifest(clips("a.wav"), line | {"target_lang": None}))
+    (entry,) = read_manifest(manifest(clips("a.wav"), line | {"target_lang": ""}))
     assert (entry.text, entry.language) == ("one two", "de")
 
 

@@ -56,6 +56,13 @@ def test_an_audio_folder_of_hugging_face_is_read(put, given):
 def test_its_metadata_may_be_jsonl(put):
     (entry,) = read_manifest(put({"b.wav": 0.5, "metadata.jsonl": '{"file_name": "b.wav", "text": "one"}'}))
     assert (entry.id, entry.text) == ("b", "one")
+    with pytest.raises(InputError, match="metadata.jsonl:1: the name of the audio is not valid Unicode"):
+        read_manifest(put({"metadata.jsonl": '{"file_name": "b\\u0000.wav", "text": "one"}'}))
+
+
+def test_columns_without_a_name_say_nothing(put):
+    (entry,) = read_manifest(put({"b.wav": 0.5, "list.csv": ",file_name,text,,\n0,b.wav,one,,\n"}) / "list.csv")
+    assert (entry.id, entry.text) == ("b", "one")
 
 
 def test_audio_and_texts_that_its_metadata_do_not_name_are_named(put):
@@ -90,6 +97,7 @@ def test_metadata_without_audio_do_not_hide_the_transcripts(put):
     ("file_name,text,offset\nb.wav,one,0.6\n", "b.wav lasts 0.50 s, and the manifest cuts from 0.60 s to its end"),
     ("file_name,text\nb.wav,caf\udce9\n", "metadata.csv is not UTF-8"),
     ("file_name,text\n", "metadata.csv holds no clip"),
+    ("file_name,text\nb\0.wav,one\n", "metadata.csv:2: "),
 ])  # fmt: skip
 def test_a_bad_table_is_refused_with_its_line(put, table, says):
     folder = put({"b.wav": 0.5, "metadata.csv": table.encode(errors="surrogateescape")})

@@ -59,9 +59,7 @@ class Piece:
         if self.channel is not None:
             self.parts.append(block[:, self.channel].copy())
             return
-        with np.errstate(
-            all="ignore"
-        ):  # a float file may hold anything: it is looked at as a whole when it is finished
+        with np.errstate(all="ignore"):  # a float file may hold anything: the whole of it is looked at in the end
             mix = block.mean(axis=1)
             energy = np.square(block, dtype=np.float64).sum(axis=0)
             mixed = np.square(mix, dtype=np.float64).sum() * block.shape[1] ** 2
@@ -172,6 +170,8 @@ def _sndfile(data: bytes, content: Content) -> Iterator[tuple[int, Iterator[np.n
     except (soundfile.SoundFileError, RuntimeError) as error:
         raise ArtifactError(f"cannot be read as {content.name} ({_reason(error)})") from error
     with file:
+        if file.samplerate < 1:
+            raise ArtifactError(f"is damaged: its header names a rate of {file.samplerate} Hz")
         yield file.samplerate, _blocks(file)
 
 
@@ -179,7 +179,7 @@ def _blocks(file: object) -> Iterator[np.ndarray]:
     import soundfile
 
     assert isinstance(file, soundfile.SoundFile)
-    block = max(1, min(file.samplerate, 2**20 // file.channels))  # a header may promise far more than there is
+    block = _block(file.samplerate, file.channels)
     count, known = 0, file.frames < 2**62
     try:
         while len(part := file.read(block, dtype="float32", always_2d=True)):
@@ -189,6 +189,11 @@ def _blocks(file: object) -> Iterator[np.ndarray]:
         raise ArtifactError(f"is truncated or damaged ({_reason(error)})") from error
     if known and count < file.frames - (2 * _MP3_FRAME if file.format == "MP3" else 0):
         raise ArtifactError(f"is truncated or damaged: of {file.frames} samples, {count} are there")
+
+
+def _block(rate: int, channels: int) -> int:
+    """Samples of about a second; fewer where a header names more than there can be."""
+    return max(1, min(rate, 2**20 // channels))
 
 
 @contextmanager
@@ -217,10 +222,9 @@ def _ffmpeg(path: str | None, content: Content) -> Iterator[tuple[int, Iterator[
                 import numpy as np
 
                 size = 4 * channels
-                while data := process.stdout.read(rate * size):  # type: ignore[union-attr]
-                    yield (
-                        np.frombuffer(data[: len(data) // size * size], ">f4").astype(np.float32).reshape(-1, channels)
-                    )
+                while data := process.stdout.read(_block(rate, channels) * size):  # type: ignore[union-attr]
+                    samples = np.frombuffer(data[: len(data) // size * size], ">f4")
+                    yield samples.astype(np.float32).reshape(-1, channels)
                 failed, _ = process.wait(), said.seek(0)
                 if (words := said.read(2000)) or failed:
                     raise ArtifactError(_ffmpeg_says(content, words))

@@ -67,6 +67,13 @@ def spoken(text: str, place: str) -> str:
     return words
 
 
+def audio_path(folder: Path, written: str, place: str) -> Path:
+    """The file that is written down at ``place``, from ``folder``. InputError: no file can be called so."""
+    if not is_utf8(written) or "\0" in written:
+        raise InputError(f"{place}: the name of the audio is not valid Unicode", "write it in UTF-8")
+    return folder / written
+
+
 def lines(file: Path) -> Iterator[tuple[str, str]]:
     """Each line of a file that is not blank, with its place (``file:number``).
 
@@ -116,7 +123,8 @@ def unusable(bad: Mapping[str, str], count: int) -> tuple[str, str]:
     named = list(bad)[:_MOST_NAMED]
     left = len(bad) - len(named)
     what = f"{len(bad)} of {count} clips cannot be used: {'; '.join(bad[name] for name in named)}"
-    return what + (f"; and {left} more" if left else ""), leave_out("mend them", named) + (" and so on" if left else "")
+    next_step = leave_out("mend it" if len(bad) == 1 else "mend them", named)
+    return (f"{what}; and {left} more", f"{next_step} and so on") if left else (what, next_step)
 
 
 def leave_out(mend: str, names: list[str]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nightgate.errors import InputError
-from nightgate.transcription.clips.entry import Entry, lines, printable, spoken
+from nightgate.transcription.clips.entry import Entry, audio_path, lines, printable, spoken
 from nightgate.transcription.clips.length import LONGEST_SECONDS
 
 _CHANNELS = "reco2file_and_channel"
@@ -95,7 +95,7 @@ def _file(folder: Path, written: str, place: str) -> Path:
         )
     if not written or written == "-" or re.search(r"\.ark:\d+$", written):
         raise InputError(f"{place}: {printable(written) or 'nothing'} is no audio file", "write the path of one")
-    return folder / written
+    return audio_path(folder, written, place)
 
 
 def _faulty(name: str, folder: Path, what: str) -> Entry:

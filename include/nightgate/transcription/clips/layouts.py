@@ -1,9 +1,9 @@
 """How the user's clips may lie: which files belong together, and which belong to nothing and are named. Light.
 
-a folder with audio files, each beside a .txt of the same stem
-a folder with metadata.csv or metadata.jsonl (Hugging Face's audio folder), or such a file, or any JSONL, csv or tsv
-a tree with *.trans.txt (LibriSpeech), or one such file
-a Kaldi data folder: wav.scp and text, perhaps segments and utt2lang
+- a folder with audio files, each beside a .txt of the same stem
+- a folder with metadata.csv or metadata.jsonl (Hugging Face's audio folder), or such a file, or any JSONL, csv or tsv
+- a tree with *.trans.txt (LibriSpeech), or one such file
+- a Kaldi data folder: wav.scp and text, perhaps segments and utt2lang
 """
 
 from __future__ import annotations
@@ -80,7 +80,11 @@ def _beside(folder: Path) -> Iterator[Entry]:
     """Audio files in the order of their names, each with the .txt beside it; then what belongs to nothing."""
     files = [file for file in sorted(folder.iterdir()) if not file.name.startswith(".")]
     inside = [file for file in files if os.path.isdir(file)]
-    texts = {file.stem: file for file in files if file.suffix.lower() == ".txt" and file not in inside}
+    texts: dict[str, Path] = {}
+    for file in files:
+        if file.suffix.lower() == ".txt" and file not in inside and texts.setdefault(file.stem, file) is not file:
+            first = printable(texts[file.stem].name)
+            yield _faulty(file.name, file, f"{printable(file)} is not read: {first} lies beside", "remove one of them")
     manifests = [file.name for file in files if file.suffix in (".jsonl", ".csv", ".tsv")]
     left = dict(texts)
     for audio in files:
@@ -150,7 +154,7 @@ def _unused(folder: Path, used: set[str], described: str) -> Iterator[Entry]:
 def _walk(folder: Path) -> Iterator[Path]:
     """Every file below, by name, and hidden ones not; links to folders are followed once."""
     seen, count = set(), 0
-    for here, folders, files in os.walk(folder, followlinks=True):
+    for here, folders, files in os.walk(folder, onerror=_fail, followlinks=True):
         real = os.path.realpath(here)
         folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
         if real in seen:
@@ -160,6 +164,10 @@ def _walk(folder: Path) -> Iterator[Path]:
         if count > _MOST_FILES:
             raise InputError(f"{printable(folder)} holds more than {_MOST_FILES} files", "give a manifest")
         yield from (Path(here, name) for name in sorted(files) if not name.startswith("."))
+
+
+def _fail(error: OSError) -> None:
+    raise error  # a folder that may not be entered is not one that holds nothing
 
 
 def _faulty(name: str, file: Path, what: str, next_step: str) -> Entry:

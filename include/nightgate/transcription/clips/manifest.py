@@ -15,7 +15,7 @@ from pathlib import Path
 
 from nightgate.errors import ArtifactError, InputError
 from nightgate.transcription.clips.content import Content, look
-from nightgate.transcription.clips.entry import Entry, is_utf8, leave_out, printable, unusable
+from nightgate.transcription.clips.entry import Entry, audio_path, leave_out, printable, unusable
 from nightgate.transcription.clips.layouts import entries_in
 from nightgate.transcription.clips.length import check_span
 
@@ -85,9 +85,9 @@ def _fault(entry: Entry, looked: Callable[[Path], Content]) -> InputError | None
 def _named(source: Path, entries: list[Entry]) -> list[Entry]:
     """Every id once: where two stems are the same, the path from the source's folder tells them apart."""
     clips: dict[tuple[str, str], Entry] = {}
+    folder = source if os.path.isdir(source) else source.parent
     for entry in entries:
-        if not is_utf8(str(entry.audio)) or "\0" in str(entry.audio):
-            raise InputError(f"{entry.place}: the name of the audio is not valid Unicode", "write it in UTF-8")
+        audio_path(folder, str(entry.audio), entry.place)  # of a folder's own files
         if entry.fault:
             continue
         first = clips.setdefault((os.path.realpath(entry.audio), entry.span), entry)
@@ -97,7 +97,6 @@ def _named(source: Path, entries: list[Entry]) -> list[Entry]:
                 "remove one of them",
             )
     names = Counter(entry.id for entry in entries)
-    folder = source if os.path.isdir(source) else source.parent
     named = [
         replace(entry, id=os.path.relpath(entry.audio, folder) + entry.span) if names[entry.id] > 1 else entry
         for entry in entries

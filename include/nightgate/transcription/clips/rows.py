@@ -18,22 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from nightgate.errors import InputError
-from nightgate.transcription.clips.entry import Entry, is_utf8, lines, printable, spoken
+from nightgate.transcription.clips.entry import Entry, audio_path, is_utf8, lines, printable, spoken
 from nightgate.transcription.clips.length import LONGEST_SECONDS
 
 AUDIO = ("audio_filepath", "file_name", "audio", "path", "audio_path")
 TEXT = ("text", "transcription", "transcript", "sentence")
 _LANGUAGE = (
-    "language",
-    "lang",
-    "locale",
-    "source_lang",
-    "target_lang",
-    "lang_id",
-    "language_id",
-    "lang_code",
-    "language_code",
-)
+    "language", "lang", "locale", "source_lang", "target_lang", "lang_id", "language_id", "lang_code", "language_code",
+)  # fmt: skip
 _TIMES = ("offset", "duration")
 _TASK = ("task", "taskname")
 _TRANSCRIBING = ("asr", "transcribe", "transcription")
@@ -106,7 +98,7 @@ def _check_header(header: list[str], name: str) -> None:
             f"{name}: its first line names no column of audio ({', '.join(AUDIO)})",
             "write a first line like file_name,transcription",
         )
-    if twice := [column for column, count in Counter(header).items() if count > 1]:
+    if twice := [column for column, count in Counter(filter(None, header)).items() if count > 1]:
         raise InputError(f"{name}: two columns are called {twice[0]!r}", "rename one of them")
 
 
@@ -120,7 +112,7 @@ def _typed(row: dict[str, str]) -> dict[str, Any]:
 
 
 def _entry(row: dict[str, Any], folder: Path, place: str) -> Entry:
-    written = _agreed(row, AUDIO, place)
+    audio = audio_path(folder, _agreed(row, AUDIO, place), place)
     try:
         present = {key: value for key, value in row.items() if value is not None}
         for key in present:
@@ -129,14 +121,10 @@ def _entry(row: dict[str, Any], folder: Path, place: str) -> Entry:
         _check_task(present, place)
         text = spoken(_agreed(row, TEXT, place), place)
         offset, duration = _seconds(present, "offset", place), _seconds(present, "duration", place)
-        entry = Entry("", folder / written, text, offset, duration, _language(present, place), place)
+        entry = Entry("", audio, text, offset, duration, _language(present, place), place)
     except InputError as fault:
-        entry = Entry("", folder / written, place=place, fault=fault)
-    return _with_id(entry)
-
-
-def _with_id(entry: Entry) -> Entry:
-    return replace(entry, id=entry.audio.stem + entry.span)
+        entry = Entry("", audio, place=place, fault=fault)
+    return replace(entry, id=audio.stem + entry.span)
 
 
 @lru_cache(maxsize=1024)
@@ -187,7 +175,7 @@ def _check_task(row: Mapping[str, Any], place: str) -> None:
 
 
 def _language(row: Mapping[str, Any], place: str) -> str | None:
-    found = {key: row[key] for key in _LANGUAGE if key in row}
+    found = {key: row[key] for key in _LANGUAGE if row.get(key) not in (None, "")}
     for key, value in found.items():
         if not isinstance(value, str) or not is_utf8(value):
             raise InputError(f"{place}: {key} must be a string", "write a code like en")
@@ -195,7 +183,7 @@ def _language(row: Mapping[str, Any], place: str) -> str | None:
         raise InputError(
             f"{place}: {' and '.join(found)} name different languages", "write the text in the language that is spoken"
         )
-    return next((value.strip() for value in found.values() if value.strip()), None)
+    return next((value.strip() for value in found.values()), None)
 
 
 def _parsed(text: str, place: str) -> Any:
