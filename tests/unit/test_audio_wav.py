@@ -99,6 +99,7 @@ def test_an_rf64_that_is_cut_is_truncated():
     (riff(FMT, data(size=32_002)), "is truncated: its header promises 32002 bytes of samples, and 32000 are there"),
     (riff(FMT, data()) + riff(FMT, data()), "holds a second wav after the first"),
     (riff(FMT, data(size=8000)), "is damaged: its header promises 8000 bytes of samples, and 24000 more follow"),
+    (riff(FMT, data(size=15_900)), "is damaged: its header promises 15900 bytes of samples, and 16100 more follow"),
     (riff(data()), "is damaged: no fmt chunk"),
     (riff(FMT[:20], data()), "is truncated or damaged: its chunk .* promises 2984489440 bytes, and 31996 are there"),
     (riff(FMT, NOTES), "is truncated or damaged: its header names no samples"),
@@ -131,6 +132,12 @@ def test_an_mp3_in_a_wav_is_decoded_and_not_called_truncated():
     assert len(plain) == 96_000
     fmt = chunk(b"fmt ", struct.pack("<HHIIHHHHIHHH", 0x55, 1, RATE, 3000, 1, 0, 12, 1, 2, 216, 1, 1393))
     assert heard(riff(fmt, data(mp3()), NOTES)) == plain
+    place = mp3().index(b"Info") + 8 if b"Info" in mp3() else mp3().index(b"Xing") + 8
+    promised = int.from_bytes(mp3()[place : place + 4], "big")
+    assert 84 < promised < 90  # frames of 36 ms
+    for more in (-2, 2):  # by which an encoder may be off
+        changed = mp3()[:place] + (promised + more).to_bytes(4, "big") + mp3()[place + 4 :]
+        assert abs(len(heard(changed)) - 96_000) <= 2 * 2 * 576
     tag = b"ID3\4\0\0\0\0\1\x49" + bytes(201)  # 201 is written as 1 and 0x49, in bytes of seven bits
     assert heard(tag + mp3()) == plain
     with pytest.raises(ArtifactError, match="is truncated: its header promises .* MP3 frames"):

@@ -254,6 +254,23 @@ def test_a_file_name_that_is_not_utf8_is_refused(clips):
     assert str(caught.value).isprintable()
 
 
+def test_what_may_not_be_read_is_not_called_absent(clips, monkeypatch):
+    """Where the tests run as root, nothing is forbidden."""
+    source = manifest(clips("a.wav"), row())
+    real = os.stat
+
+    def forbidden(path, *more, **named):
+        if str(path).endswith("a.wav"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *more, **named)
+
+    monkeypatch.setattr(os, "stat", forbidden)
+    with pytest.raises(
+        InputError, match=r"a\.wav cannot be read \(Permission denied\)\. Next step: check the permissions"
+    ):
+        read_manifest(source)
+
+
 @pytest.mark.parametrize("name", ["nowhere", "a\0b"])
 def test_a_source_that_is_not_there_is_refused(tmp_path, name):
     with pytest.raises(InputError, match="no folder or manifest"):

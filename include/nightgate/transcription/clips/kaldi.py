@@ -68,9 +68,9 @@ def _cut(
     folder: Path, recordings: dict[str, tuple[str, str]], cut: str, place: str
 ) -> tuple[Path, float | None, float | None]:
     """The file, offset and duration of ``<recording>`` or ``<recording> <start> <end>``; an end of -1 is that of the file."""
-    name, *times = cut.split()
+    name, *times = cut.split() or [""]
     if name not in recordings:
-        raise InputError(f"{place}: there is no recording {printable(name)}", "add it to wav.scp")
+        raise InputError(f"{place}: there is no recording {printable(name)!r}", "add it to wav.scp")
     audio = _file(folder, *recordings[name])
     if not times:
         return audio, None, None

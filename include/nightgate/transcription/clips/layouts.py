@@ -65,7 +65,8 @@ def _folder(folder: Path) -> Iterator[Entry]:
     used: set[str] = set()
     for file in described:
         for entry in _file(file):
-            used.add(os.path.realpath(entry.audio))
+            if not entry.fault:
+                used.add(os.path.realpath(entry.audio))
             yield entry
     name = described[0].name
     if name != "wav.scp":  # which lists recordings that lie elsewhere

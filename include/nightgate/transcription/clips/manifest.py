@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import stat
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -33,7 +34,7 @@ def read_manifest(source: Path, exclude: Sequence[str] = ()) -> list[Entry]:
         entries = _named(source, list(entries_in(source)))
     except OSError as error:
         where = printable(error.filename or source)
-        raise InputError(f"{where} cannot be read ({error.strerror})", "check its permissions") from error
+        raise InputError(f"{where} cannot be read ({error.strerror})", _advice(error)) from error
     if not entries:
         raise InputError(
             f"{printable(source)} holds no clip",
@@ -70,7 +71,13 @@ def _without(entries: Sequence[Entry], exclude: Sequence[str]) -> list[Entry]:
 def _fault(entry: Entry, looked: Callable[[Path], Content]) -> InputError | None:
     """What is wrong with the file, as far as its name and its header tell."""
     name = printable(entry.audio)
-    if not os.path.isfile(entry.audio):
+    try:
+        found = stat.S_ISREG(os.stat(entry.audio).st_mode)
+    except PermissionError as error:
+        return InputError(f"{entry.place}: {name} cannot be read ({error.strerror})", _advice(error))
+    except OSError:
+        found = False
+    if not found:
         return InputError(f"{entry.place}: there is no audio file {name}", "correct the path")
     try:
         content = looked(entry.audio)
@@ -80,6 +87,10 @@ def _fault(entry: Entry, looked: Callable[[Path], Content]) -> InputError | None
         row = f"{entry.place}: " if entry.offset is not None else ""  # a file may have many
         return InputError(f"{row}{name} {error.what}", "mend it")
     return None
+
+
+def _advice(error: OSError) -> str:
+    return "check the permissions of it and its folders" if isinstance(error, PermissionError) else "see what it is"
 
 
 def _named(source: Path, entries: list[Entry]) -> list[Entry]:

@@ -87,8 +87,6 @@ def canonical(data: bytes) -> bytes:
     size = wav.size
     if wav.tag == MP3:
         return data[wav.start : wav.start + size]
-    if wav.seconds is not None:
-        size -= size % wav.frame_bytes
 
     def number(value: int) -> bytes:
         return value.to_bytes(4, wav.order)
