@@ -23,6 +23,7 @@ UNITS: dict[str, str] = {
     "batch_rtfx": "ratio",
     "first_segment_latency": "seconds",
     "wer": "ratio",
+    "cer": "ratio",
     "recall_at_100": "ratio",
     "recall_at_5": "ratio",
     "recall_p5": "ratio",
