@@ -48,7 +48,7 @@ def canonical(label: str) -> str | None:
             return _OTHER_CODES[known]
         if known in LANGUAGES:
             return known
-    return next((code for code, name in LANGUAGES.items() if name == plain), None)
+    return next((code for code, name in LANGUAGES.items() if name == plain.replace("-", " ")), None)
 
 
 def nearest(label: str) -> str:
