@@ -104,7 +104,8 @@ def test_the_same_clips_give_the_same_interval_and_many_clips_fit_into_memory():
 
 
 @pytest.mark.parametrize(
-    ("errors", "words"), [([], []), ([1] * 5, [0] * 5), ([1] * 5, [10, 10]), ([[1]], [[5]]), ([1] * 5, [9, 9, 9, 9, -1])]
+    ("errors", "words"),
+    [([], []), ([1] * 5, [0] * 5), ([1] * 5, [10, 10]), ([[1]], [[5]]), ([1] * 5, [9, 9, 9, 9, -1])],
 )
 def test_what_has_no_words_at_all_has_no_rate(errors, words):
     with pytest.raises(ValueError, match="a size above 0"):

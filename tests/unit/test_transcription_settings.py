@@ -87,7 +87,13 @@ def test_what_is_asked_for_reaches_the_engines(tmp_path, clips):
 
 @pytest.mark.parametrize(
     ("language", "says"),
-    [("german", "did you mean 'de' (german)?"), ("dee", "'de'"), ("EN", "'en'"), ("de-DE", "'de'"), ("", "did you mean")],
+    [
+        ("german", "did you mean 'de' (german)?"),
+        ("dee", "'de'"),
+        ("EN", "'en'"),
+        ("de-DE", "'de'"),
+        ("", "did you mean"),
+    ],
 )
 def test_an_unknown_language_gets_the_nearest(clips, language, says):
     found = refused(clips=clips("ja"), language=language)
@@ -277,7 +283,11 @@ def test_the_plan_says_what_will_be_judged(clips, tmp_path, monkeypatch):
     (tmp_path / "home").mkdir()
     overrides = {"transcription.clips": clips("今天"), "transcription.language": "ja", "transcription.model": "base"}
     plan = steps.preflight(
-        "run-1", dag_id="x", scale="smoke", only=["transcription"], overrides=overrides | {"objectives.transcription.wer": 0.3}
+        "run-1",
+        dag_id="x",
+        scale="smoke",
+        only=["transcription"],
+        overrides=overrides | {"objectives.transcription.wer": 0.3},
     )
     assert plan.objectives["transcription"]["cer"]["cpu"] == Limit(op="<=", limit=0.3)
     assert "wer" not in plan.objectives["transcription"]
@@ -299,5 +309,3 @@ def test_clips_labelled_with_another_language_are_refused(clips, monkeypatch):
     assert "the clip 1 is in de (german)" in found and "transcription.exclude" in found
     settings(clips=clips("yes", "ja", "so"), exclude=("1",))
     settings(clips=clips("yes", "ja", "so"), language="auto", model="base").needs()
-
-
