@@ -7,7 +7,7 @@ def test_they_are_whispers():
     from pywhispercpp.model import Model
 
     assert list(LANGUAGES) == Model.available_languages()
-    assert CODES == (AUTO, *LANGUAGES)
+    assert (AUTO, *LANGUAGES) == CODES
 
 
 @pytest.mark.parametrize(

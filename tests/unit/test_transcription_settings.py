@@ -309,3 +309,12 @@ def test_clips_labelled_with_another_language_are_refused(clips, monkeypatch):
     assert "the clip 1 is in de (german)" in found and "transcription.exclude" in found
     settings(clips=clips("yes", "ja", "so"), exclude=("1",))
     settings(clips=clips("yes", "ja", "so"), language="auto", model="base").needs()
+
+
+def test_german_texts_are_not_taken_for_english(clips):
+    german = clips("Ich weiß nicht, wie das auf Dauer gehen soll.", "Es war einmal ein König, und er war alt.")
+    found = refused(clips=german)
+    assert "the texts of the clips look german (de), and language is en" in found
+    settings(clips=german, language="de", model="base").needs()
+    settings(clips=german, language="auto", model="base").needs()
+    assert "not written in Latin letters" in refused(clips=clips("今天天气很好"))

@@ -14,6 +14,7 @@ from nightgate.errors import InputError
 from nightgate.suite import BenchmarkSettings, Limit, Needs
 from nightgate.transcription import engines
 from nightgate.transcription.clips.manifest import Entry, read_manifest, without
+from nightgate.transcription.guess import looks_unlike
 from nightgate.transcription.languages import AUTO, CODES, LANGUAGES, contradiction, nearest, without_spaces
 from nightgate.transcription.models import vad
 from nightgate.transcription.models.look import Kind, look_at, no_such_model
@@ -196,7 +197,16 @@ class Settings(BenchmarkSettings):
             raise ValueError(str(error)) from None
         if found := contradiction(self.language, ((entry.id, getattr(entry, "language", None)) for entry in entries)):
             raise ValueError(found)
+        self._must_look_like_the_language(entries)
         return self
+
+    def _must_look_like_the_language(self, entries: list[Entry]) -> None:
+        text = " ".join(entry.text for entry in entries if not getattr(entry, "language", None))
+        if found := looks_unlike(self.language, text):
+            raise ValueError(
+                f"the texts of the clips {found}, and language is {self.language}; set transcription.language, with a "
+                'multilingual model, or label each clip in a manifest with its "language"'
+            )
 
     @model_validator(mode="after")
     def _gated_engines_can_decode_so(self) -> Self:
