@@ -1,6 +1,15 @@
 import pytest
 
-from nightgate.transcription.languages import AUTO, CODES, LANGUAGES, canonical, contradiction, nearest, without_spaces
+from nightgate.transcription.languages import (
+    AUTO,
+    CODES,
+    LANGUAGES,
+    canonical,
+    contradiction,
+    judged_by,
+    nearest,
+    without_spaces,
+)
 
 
 def test_they_are_whispers():
@@ -53,3 +62,8 @@ def test_clips_must_be_in_the_language_of_the_run():
     assert "the clip b is in de (german), and transcription.language is en" in found
     assert "'xx'" in contradiction("en", [("a", "xx")])
     assert "no language Whisper knows" in contradiction(AUTO, [("a", "xx")])
+
+
+def test_what_is_judged():
+    assert judged_by("zh", []) == judged_by(AUTO, ["今天", "天气"]) == "cer"
+    assert judged_by("de", ["今天"]) == judged_by(AUTO, ["a b c", "天气"]) == judged_by(AUTO, []) == "wer"

@@ -21,7 +21,7 @@ from nightgate.transcription import engines, scoring
 from nightgate.transcription.clips.folder import read_clips
 from nightgate.transcription.clips.sets import clip_set, user_clip_set
 from nightgate.transcription.evidence import Evidence
-from nightgate.transcription.languages import contradiction
+from nightgate.transcription.languages import contradiction, judged_by
 from nightgate.transcription.models.look import look_at
 from nightgate.transcription.models.resolve import ctranslate2_folder, resolve
 from nightgate.transcription.settings import Settings
@@ -186,6 +186,7 @@ def _must_be_in_the_language(settings: Settings, clips: list[dict[str, Any]]) ->
 def _record(
     settings: Settings, device: Device, prepared: dict[str, Any], clips: list[dict[str, Any]], variant: str
 ) -> Record:
+    judged = judged_by(settings.language, (clip["text"] for clip in clips))
     facts = {name: value for name, value in prepared["clips"].items() if name != "folder"}
     return Record(
         benchmark=NAME, variant=variant, device=device, status="measured", host=host.describe(),
@@ -197,7 +198,7 @@ def _record(
             "threads": _threads(settings),
             "batch_size_cpu": batch_size_cpu(settings.gpu_batch),
             "decoding": settings.decoding.facts(),
-            "scoring": {"normaliser": scoring.normaliser(settings.language), "judged_by": settings.judged_by},
+            "scoring": {"normaliser": scoring.normaliser(settings.language), "judged_by": judged},
         },
     )  # fmt: skip
 

@@ -71,6 +71,11 @@ def without_spaces(language: str, text: str) -> bool:
     return 2 * sum(map(_of_such_a_script, letters)) > len(letters)
 
 
+def judged_by(language: str, texts: Iterable[str]) -> str:
+    """The error rate that an objective holds for: ``cer`` where words cannot be counted, else ``wer``."""
+    return "cer" if without_spaces(language, " ".join(texts)) else "wer"
+
+
 def _of_such_a_script(letter: str) -> bool:
     return any(first <= letter <= last for first, last in _SCRIPTS)
 

@@ -15,7 +15,7 @@ from nightgate.suite import BenchmarkSettings, Limit, Needs
 from nightgate.transcription import engines
 from nightgate.transcription.clips.manifest import Entry, read_manifest, without
 from nightgate.transcription.guess import looks_unlike
-from nightgate.transcription.languages import AUTO, CODES, LANGUAGES, contradiction, nearest, without_spaces
+from nightgate.transcription.languages import AUTO, CODES, LANGUAGES, contradiction, judged_by, nearest
 from nightgate.transcription.models import vad
 from nightgate.transcription.models.look import Kind, look_at, no_such_model
 from nightgate.transcription.models.published import PACKAGED, known
@@ -94,17 +94,12 @@ class Settings(BenchmarkSettings):
             initial_prompt=self.initial_prompt, vad=self.vad, vad_model=self.vad_model,
         )  # fmt: skip
 
-    @property
-    def judged_by(self) -> str:
-        """``cer`` where words cannot be counted because no space stands between them, else ``wer``."""
-        text = " ".join(entry.text for entry in self._entries()) if self.language == AUTO else ""
-        return "cer" if without_spaces(self.language, text) else "wer"
-
     def applicable(self, limits: Mapping[str, Mapping[str, Limit]]) -> dict[str, dict[str, Limit]]:
         """An objective on ``wer`` holds for ``cer`` in a language whose words cannot be counted, unless the suite has
         one of its own on ``cer``."""
         found = {metric: dict(of) for metric, of in limits.items()}
-        if self.judged_by == "cer" and (of := found.pop("wer", None)) is not None:
+        texts = [entry.text for entry in self._entries()] if self.language == AUTO else []
+        if judged_by(self.language, texts) == "cer" and (of := found.pop("wer", None)) is not None:
             found.setdefault("cer", of)
         return found
 
