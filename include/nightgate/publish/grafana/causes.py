@@ -48,7 +48,7 @@ def of_tls(error: Exception, base: str) -> Cause:
 def of_no_connection(error: Exception, base: str) -> Cause:
     """Of a request that was never sent."""
     import requests
-    from urllib3.exceptions import ConnectTimeoutError, NameResolutionError
+    from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
     parts, found = urlsplit(base), list(chain(error))
     if any(isinstance(each, requests.exceptions.ProxyError) for each in found):
@@ -58,7 +58,9 @@ def of_no_connection(error: Exception, base: str) -> Cause:
     if any(isinstance(each, NameResolutionError) for each in found):
         what = f"cannot be reached: the name {parts.hostname} has no address"
         return Cause(what, "check the name in GRAFANA_URL, and the name service of this host")
-    if any(isinstance(each, (ConnectTimeoutError, TimeoutError)) for each in found):
+    # urllib3 counts a NewConnectionError among the time-outs
+    late = [each for each in found if isinstance(each, (ConnectTimeoutError, TimeoutError))]
+    if any(not isinstance(each, NewConnectionError) for each in late):
         what = "cannot be reached: no connection within some seconds"
         return Cause(what, "check the address in GRAFANA_URL, and whether a firewall is between")
     if any(isinstance(each, ConnectionRefusedError) for each in found):

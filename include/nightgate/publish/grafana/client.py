@@ -228,7 +228,11 @@ class Client:
         if right := whereabouts.target_base(self.base, path, location):
             return GrafanaError(what, f"set GRAFANA_URL={self._auth.hide(right)}", answer.status_code, general=True)
         login = "let requests to /api and /apis pass what asks for a login there, or set GRAFANA_URL to Grafana's own address"
-        step = login if whereabouts.is_login(location) else "set GRAFANA_URL to the final address"
+        step = (
+            login
+            if whereabouts.is_login(location)
+            else "look what redirects there, and set GRAFANA_URL to Grafana's own address"
+        )
         error = GrafanaError(what, step, answer.status_code, general=True)
         found = whereabouts.find(self.base, self._look)
         if found in (None, self.base):

@@ -31,12 +31,13 @@ def find(base: str, look: Callable[[str], str | None]) -> str | None:
 
 
 def target_base(asked: str, path: str, location: str) -> str | None:
-    """The GRAFANA_URL that a redirect of ``path`` means; None when it leads to something else, such as a login."""
+    """The GRAFANA_URL that a redirect of ``path`` means; None when it leads to a login, say, or in a circle."""
     parts = urlsplit(urljoin(asked + path, location))
     if parts.scheme not in ("http", "https") or not parts.hostname or not parts.path.rstrip("/").endswith(path):
         return None
     above = parts.path.rstrip("/").removesuffix(path)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], above, "", ""))
+    base = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], above, "", ""))
+    return base if base != asked else None
 
 
 def is_login(location: str) -> bool:
