@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
 from nightgate.errors import InputError
-from nightgate.suite import BenchmarkSettings, Needs
-from nightgate.transcription.clips.manifest import read_manifest, without
+from nightgate.suite import BenchmarkSettings, Needs, Takes
+from nightgate.transcription.clips.manifest import Entry, read_manifest, without
 from nightgate.transcription.models.published import MODELS, PACKAGED, known, nearest
+
+_XRT = 0.15  # of the packaged model on two cores
+_DOWNLOAD = 5e6  # bytes of a model per second
+_CLIPS = 0.1  # seconds to speak or to resample a second of audio
+_BYTES = 8_000  # of a second of audio in a file that does not say how long it is, compressed well
 
 
 class Settings(BenchmarkSettings):
@@ -58,6 +65,19 @@ class Settings(BenchmarkSettings):
         size = MODELS[self.model].size if known(self.model) else Path(self.model).stat().st_size
         return Needs(disk=2**29 + size, memory=2**30 + 2 * size)
 
+    def takes(self) -> Takes:
+        """As of every benchmark. The processing time of an engine is taken to follow the size of its model."""
+        size = MODELS[self.model].size if known(self.model) else Path(self.model).stat().st_size
+        audio, lower = self.audio_seconds, "audio_seconds, repeats or controls"
+        if self.clips:
+            audio, lower = _seconds_of(read_manifest(Path(self.clips))), "repeats or controls, or the clips"
+        cores = min(self.threads or os.cpu_count() or 1, 16)
+        xrt = _XRT * size / MODELS[PACKAGED].size * 2 / cores
+        batches = 2 * self.batch_repeats * min(self.batch_seconds, audio)
+        engines = len(self.variants) + len(self.controls)
+        measure = 20 + engines * (30 + xrt * ((self.repeats + 2) * audio + batches))
+        return Takes(prepare=60 + size / _DOWNLOAD + _CLIPS * audio, measure=measure, lower=lower)
+
     @field_validator("model")
     @classmethod
     def _model_exists(cls, model: str) -> str:
@@ -84,3 +104,10 @@ class Settings(BenchmarkSettings):
             except InputError as error:
                 raise ValueError(str(error)) from None
         return self
+
+
+def _seconds_of(entries: Sequence[Entry]) -> float:
+    """Of audio, from above: what is claimed, or what the size of the file allows."""
+    claimed = [entry.duration for entry in entries if entry.duration is not None]
+    sizes = [entry.audio.stat().st_size for entry in entries if entry.duration is None and entry.audio.exists()]
+    return sum(claimed) + sum(sizes) / _BYTES
