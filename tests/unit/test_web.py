@@ -125,6 +125,16 @@ def test_a_report_is_served_from_its_run_folder(runs_folder):
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
 
 
+def test_a_report_that_is_missing_says_what_is_there(runs_folder):
+    (runs_folder / "night-1").mkdir()
+    start = "has no report on this machine: "
+    assert client().get("/runs/night-1").json()["detail"] == (
+        f"run night-1 {start}it runs still, or was ended before its report"
+    )
+    answer = client().get("/runs/night-2")
+    assert (answer.status_code, answer.json()["detail"]) == (404, f"run night-2 {start}it left no folder here")
+
+
 @pytest.mark.parametrize("run_id", ["none", "..%2Fnight", "%2e%2e", "..", ".hidden", "a%00b", "a%5Cb"])
 def test_no_other_file_is_served(runs_folder, run_id):
     (runs_folder.parent / "night").mkdir(exist_ok=True)

@@ -97,12 +97,19 @@ def check_all(files: Sequence[Path]) -> dict[Path, list[str]]:
 
     Two with one uid would replace each other at every upload, and an older Grafana takes a title once in a folder.
     """
-    found = {file: check(file) for file in files}
+    boards: dict[Path, dict[str, Any]] = {}
+    found: dict[Path, list[str]] = {}
+    for file in files:
+        try:
+            boards[file] = boardfile.read(file)
+            found[file] = problems_of(boards[file])
+        except InputError as error:
+            found[file] = [error.what]
     for key in ("uid", "title"):
         owners: dict[str, list[Path]] = defaultdict(list)
-        for file in found:
-            if value := _value(file, key):
-                owners[value].append(file)
+        for file, board in boards.items():
+            if isinstance(value := board.get(key), str) and value.strip():
+                owners[value.strip()].append(file)
         for value, same in owners.items():
             for file in same if len(same) > 1 else ():
                 others = " and ".join(other.name for other in same if other != file)
@@ -146,14 +153,6 @@ def _head(board: dict[str, Any]) -> Iterator[str]:
         yield "its uid must be 1 to 40 letters, digits, - or _"
     if board.get("id", "") is not None:
         yield "its id must be null"
-
-
-def _value(file: Path, key: str) -> str:
-    try:
-        value = boardfile.read(file).get(key)
-    except InputError:
-        return ""
-    return value.strip() if isinstance(value, str) else ""
 
 
 def _wrong_type(error: Any) -> str:

@@ -80,9 +80,9 @@ def create_app(
         except InputError as error:
             raise HTTPException(404, str(error)) from None
         except OSError:
-            raise HTTPException(
-                404, f"run {run_id} has no report on this machine: it runs still, or ran elsewhere"
-            ) from None
+            here = paths.run_dir(run_id).is_dir()
+            why = "it runs still, or was ended before its report" if here else "it left no folder here"
+            raise HTTPException(404, f"run {run_id} has no report on this machine: {why}") from None
         return HTMLResponse(page, headers=_HEADERS)
 
     app.include_router(board)
