@@ -329,8 +329,8 @@ def _estimates(
     settings: dict[str, BenchmarkSettings], work: list[tuple[str, Device]], facts: Host, nightly: bool
 ) -> dict[str, dict[str, dict[str, durations.Steps]]]:
     """What the plan says of time; InputError when a step cannot end within its time-out."""
-    found = history.estimates(settings, work, facts.fingerprint)
-    lower = {name: model.takes().lower for name, model in settings.items()}
+    takes = {name: model.takes() for name, model in settings.items()}
+    found = history.estimates(settings, takes, work, facts.fingerprint)
     ceiling = durations.STEP_SECONDS if nightly else None
     seconds: dict[str, dict[str, durations.Steps]] = {}
     timeouts: dict[str, dict[str, durations.Steps]] = {}
@@ -342,7 +342,7 @@ def _estimates(
         source = "earlier runs" if one.known else "the settings"
         log.info("%s on %s: about %s to prepare, %s to measure, by %s", name, device, prepared, measured, source)
     here = {key: one for key, one in found.items() if facts.gpu or key[1] != "gpu"}  # the others are skipped
-    for warning in durations.check(here, lower, nightly=nightly):
+    for warning in durations.check(here, {name: each.lower for name, each in takes.items()}, nightly=nightly):
         log.warning("%s", warning)
     return {"estimate_seconds": seconds, "timeout_seconds": timeouts}
 

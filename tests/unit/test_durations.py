@@ -107,7 +107,7 @@ def test_a_night_that_fits_exactly_is_no_warning():
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.4, "0 s"), (99.4, "99 s"), (99.9, "100 s"), (100, "2 min"), (5999, "100 min"), (6000, "1.7 h"), (12_600, "3.5 h")],
+    [(0.4, "0 s"), (99.4, "99 s"), (99.9, "100 s"), (100, "2 min"), (5999, "100 min"), (6000, "1.7 h"), (12_600, "3.5 h"), (3.6e7, "10000.0 h")],
 )  # fmt: skip
 def test_seconds_in_words(seconds, text):
     assert durations.human(seconds) == text

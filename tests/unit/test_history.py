@@ -35,6 +35,10 @@ def settings(rows=10, **more):
     return Settings(variants=["v"], rows=rows, **more)
 
 
+def estimates(one, work, fingerprint):
+    return history.estimates({"b": one}, {"b": one.takes()}, work, fingerprint)
+
+
 def left(run_id, prepare, measure, *, age, rows=10, host="here", benchmark="b", device="cpu", **more):
     """A run on disk, ``age`` seconds old."""
     record = Record(
@@ -81,13 +85,13 @@ def test_no_more_than_the_newest_runs_are_read():
 def test_the_same_settings_decide_and_others_are_scaled():
     left("same", 30, 4000, age=20, rows=10)
     left("other", 99, 99, age=10, rows=11)
-    found = history.estimates({"b": settings(10)}, [("b", "cpu"), ("b", "gpu")], "here")
+    found = estimates(settings(10), [("b", "cpu"), ("b", "gpu")], "here")
     assert found["b", "cpu"] == durations.Estimate(Steps(30.0, 4000.0), Steps(100, 1000), known=True)
     assert found["b", "gpu"] == durations.Estimate(Steps(100, 1000), Steps(100, 1000), known=False)
-    scaled = history.estimates({"b": settings(40)}, [("b", "cpu")], "there")["b", "cpu"]
+    scaled = estimates(settings(40), [("b", "cpu")], "there")["b", "cpu"]
     assert scaled == durations.Estimate(Steps(400, 4000), Steps(400, 4000), known=False)
     os.utime(paths.run_dir("other"), (1, 1))
-    scaled = history.estimates({"b": settings(40)}, [("b", "cpu")], "here")["b", "cpu"]
+    scaled = estimates(settings(40), [("b", "cpu")], "here")["b", "cpu"]
     assert scaled.known is False
     assert scaled.seconds.prepare == pytest.approx(400 * max(30 / 100, 99 / 110))
     assert scaled.seconds.measure == pytest.approx(4000 * (4000 / 1000 + 99 / 1100) / 2)
@@ -97,7 +101,7 @@ def test_a_setting_that_came_later_has_had_its_default(monkeypatch):
     record = left("run", 30, 40, age=1)
     del record.settings["file"]
     files.write_records("run", "b", "cpu", [record])
-    assert history.estimates({"b": settings()}, [("b", "cpu")], "here")["b", "cpu"].known
+    assert estimates(settings(), [("b", "cpu")], "here")["b", "cpu"].known
 
 
 @pytest.mark.parametrize("odd", [{"file": "x"}, {"gone": 1}, {"rows": 0}])
@@ -105,7 +109,7 @@ def test_a_run_whose_settings_say_nothing_any_more_is_left_out(odd):
     record = left("run", 30, 40, age=1)
     record.settings |= odd
     files.write_records("run", "b", "cpu", [record])
-    found = history.estimates({"b": settings(10)}, [("b", "cpu")], "here")["b", "cpu"]
+    found = estimates(settings(10), [("b", "cpu")], "here")["b", "cpu"]
     assert found == durations.Estimate(Steps(100, 1000), Steps(100, 1000), known=False)
 
 

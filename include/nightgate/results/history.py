@@ -11,7 +11,7 @@ from nightgate.errors import NightgateError
 from nightgate.measure.durations import Estimate, Past, Steps, estimate
 from nightgate.record import Record
 from nightgate.results import files
-from nightgate.suite import BenchmarkSettings
+from nightgate.suite import BenchmarkSettings, Takes
 
 _RUNS = 20
 
@@ -19,11 +19,18 @@ Key = tuple[str, str]
 """Benchmark and device."""
 
 
-def estimates(settings: Mapping[str, BenchmarkSettings], work: Iterable[Key], fingerprint: str) -> dict[Key, Estimate]:
-    """What each measurement of ``work`` will take on the host with this fingerprint."""
+def estimates(
+    settings: Mapping[str, BenchmarkSettings], takes: Mapping[str, Takes], work: Iterable[Key], fingerprint: str
+) -> dict[Key, Estimate]:
+    """What each measurement of ``work`` will take on the host with this fingerprint.
+
+    Args:
+        takes: what each of the settings says of itself; a user's files are looked at for it, so it is asked once.
+    """
     took = earlier(fingerprint)
+    rated = {name: Steps(each.prepare, each.measure) for name, each in takes.items()}
     return {
-        (name, device): estimate(_rated(settings[name]), _past(settings[name], took.get((name, device), [])))
+        (name, device): estimate(rated[name], _past(settings[name], rated[name], took.get((name, device), [])))
         for name, device in work
     }
 
@@ -54,12 +61,12 @@ def _took(record: Record, fingerprint: str) -> Steps | None:
         return None
 
 
-def _past(now: BenchmarkSettings, took: Iterable[tuple[dict[str, Any], Steps]]) -> list[Past]:
+def _past(now: BenchmarkSettings, rated: Steps, took: Iterable[tuple[dict[str, Any], Steps]]) -> list[Past]:
     found = []
     for settings, steps in took:
         try:
             then = type(now).model_validate(settings)
-            found.append(Past(steps, _rated(then), same=then == now))
+            found.append(Past(steps, rated if then == now else _rated(then), same=then == now))
         except (ValidationError, NightgateError, OSError):
             continue  # its files are gone, or its settings are no longer known
     return found
