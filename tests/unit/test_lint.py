@@ -79,6 +79,8 @@ SQL = {"type": "grafana-postgresql-datasource", "uid": "$datasource"}
         without_source(panels=[row(1, 0), text_panel(2), text_panel(3)], templating=None, tags=None, annotations=None),
         board(panels=[row(7, 0, [panel(1), row(8, 20, [panel(2)])], collapsed=True, title="R")]),
         without_source(panels=[{**text_panel(1), "type": kind} for kind in ["dashlist"]]),
+        *(without_source(panels=[{**text_panel(1), "type": kind}]) for kind in (
+            "news", "alertlist", "annolist", "pluginlist", "welcome", "gettingstarted")),
         asking("${datasource}"), asking("$datasource"), asking("[[datasource]]"), asking("${datasource:raw}"),
         asking({"type": "prometheus", "uid": "$datasource"}), asking({"uid": "${datasource}"}),
         asking(None, datasource=PROMETHEUS), asking({"uid": "-- Mixed --"}, datasource=PROMETHEUS),
@@ -143,6 +145,8 @@ def unknown(name):
         (asking({"type": "loki", "uid": "$datasource"}, expr="", query="x"), [NO_TARGET]),
         (board(panels=[panel(1, datasource=SQL, targets=[{"refId": "A", "datasource": SQL, "hide": False}])]), [NO_TARGET]),
         (board(panels=[panel(1, datasource=SQL, targets=[{"rawSql": "x"}, {"refId": "B"}])]), [NO_TARGET]),
+        (board(panels=[panel(1, datasource=SQL, targets=[{
+            "refId": "B", "datasource": SQL, "datasourceUid": "x", "hide": True, "key": "k"}])]), [NO_TARGET]),
         (board(panels=[panel(1, datasource=None, targets=[])]), [NO_SOURCE, NO_TARGET]),
         (board(panels=[panel(1, targets=None)]), [NO_TARGET]),
         (board(panels=[panel(1, datasource="-- Dashboard --", targets=[{"panelId": 1}])]), [NO_PANEL]),

@@ -15,7 +15,7 @@ _WITHOUT = ("row", "text", "dashlist", "news", "alertlist", "annolist", "pluginl
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::\w+)?\}|\$(\w+)|\[\[(\w+)(?::\w+)?\]\]")
 _MIXED, _GRAFANA, _DASHBOARD = "-- Mixed --", "-- Grafana --", "-- Dashboard --"
-_EXPRESSIONS = ("__expr__", "-100", "Expression")
+_EXPRESSION = "__expr__"
 _PROMETHEUS = (None, "", "prometheus", "loki")
 _ITS_OWN = {"refId", "datasource", "datasourceUid", "hide", "key"}  # keys of a target that ask nothing
 
@@ -71,7 +71,7 @@ def _wrong(datasource: Any, name: str, sources: set[str]) -> str | None:
     uid = _uid(datasource)
     if not isinstance(uid, str) or not uid:
         return f"{name} has a datasource without a name or uid, so it does not use the datasource variable"
-    if uid in (_GRAFANA, _DASHBOARD, *_EXPRESSIONS):
+    if uid in (_GRAFANA, _DASHBOARD, _EXPRESSION):
         return None
     match = _VARIABLE.fullmatch(uid)
     if not match:
@@ -85,6 +85,6 @@ def _wrong(datasource: Any, name: str, sources: set[str]) -> str | None:
 def _has_a_question(target: dict[str, Any], own: Any) -> bool:
     datasource = target.get("datasource") or own
     other = isinstance(datasource, dict) and datasource.get("type") not in _PROMETHEUS
-    if other or _uid(datasource) in (_GRAFANA, *_EXPRESSIONS):
+    if other or _uid(datasource) in (_GRAFANA, _EXPRESSION):
         return len(target.keys() - _ITS_OWN) > 0  # each kind has its own name for it: rawSql, query, expression
     return bool(target.get("expr"))
