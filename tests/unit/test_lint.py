@@ -87,7 +87,7 @@ SQL = {"type": "grafana-postgresql-datasource", "uid": "$datasource"}
         asking("-- Mixed --", datasource="$datasource"),
         asking(PROMETHEUS, datasource=PROMETHEUS),
         asking({"type": "mixed", "uid": "-- Mixed --"}, datasource={"uid": "__expr__"}, expr="", expression="$A * 2"),
-        asking(SQL, expr="", rawSql="select 1"), asking(SQL, datasource=SQL, expr="", rawSql="select 1"),
+        asking(None, datasource=SQL, expr="", rawSql="select 1"), asking(SQL, expr="", rawSql="select 1"), asking(SQL, datasource=SQL, expr="", rawSql="select 1"),
         board(panels=[panel(1, datasource={"type": "datasource", "uid": "grafana"}, targets=[])]),
         board(panels=[panel(1, datasource="-- Grafana --", targets=[{"refId": "A", "queryType": "list"}])]),
         board(panels=[panel(1, datasource={"type": "grafana", "uid": "grafana"}, targets=[])]),
@@ -145,6 +145,7 @@ def unknown(name):
         (asking({"type": "loki", "uid": "$datasource"}, expr="", query="x"), [NO_TARGET]),
         (board(panels=[panel(1, datasource=SQL, targets=[{"refId": "A", "datasource": SQL, "hide": False}])]), [NO_TARGET]),
         (board(panels=[panel(1, datasource=SQL, targets=[{"rawSql": "x"}, {"refId": "B"}])]), [NO_TARGET]),
+        (asking(SQL, expr="", rawSql=""), [NO_TARGET]),
         (board(panels=[panel(1, datasource=SQL, targets=[{
             "refId": "B", "datasource": SQL, "datasourceUid": "x", "hide": True, "key": "k"}])]), [NO_TARGET]),
         (board(panels=[panel(1, datasource=None, targets=[])]), [NO_SOURCE, NO_TARGET]),

@@ -86,5 +86,7 @@ def _has_a_question(target: dict[str, Any], own: Any) -> bool:
     datasource = target.get("datasource") or own
     other = isinstance(datasource, dict) and datasource.get("type") not in _PROMETHEUS
     if other or _uid(datasource) in (_GRAFANA, _EXPRESSION):
-        return len(target.keys() - _ITS_OWN) > 0  # each kind has its own name for it: rawSql, query, expression
+        return any(
+            target[key] for key in target.keys() - _ITS_OWN
+        )  # each kind has its own name for it: rawSql, query, expression
     return bool(target.get("expr"))
