@@ -367,3 +367,18 @@ def test_a_part_of_the_address_that_would_be_ignored_is_refused(url, problem):
 )  # fmt: skip
 def test_an_address_is_kept_as_it_is(url, base):
     assert Client(url, TOKEN).base == base
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "conflict", "gone"),
+    [
+        (409, "", True, False), (412, "version-mismatch", True, False), (412, "name-exists", False, False),
+        (412, "plugin-dashboard", False, False), (404, "", False, True), (410, "", False, True), (500, "", False, False),
+        (None, "", False, False),
+    ],
+)  # fmt: skip
+def test_which_refusal_may_pass_by_looking_again(status, reason, conflict, gone):
+    error = GrafanaError("what", "step", status, reason)
+    assert (error.conflict, error.gone) == (conflict, gone)
+    assert (error.what, error.next_step, error.status, error.reason) == ("what", "step", status, reason)
+    assert (error.unsure, error.general) == (False, False)

@@ -159,6 +159,8 @@ def unknown(name):
         (board(panels=[panel(1, type=None)]), ["panel 'Panel 1' has no type"]),
         (board(panels=[{"id": 1, "libraryPanel": {"uid": "u"}, "gridPos": {"h": 1, "w": 1, "x": 0, "y": 0}}]),
          ["panel 1 is a library panel, whose content is in one Grafana only: unlink it there and export again"]),
+        (without_source(panels=[{"id": 1, "type": "stat", "libraryPanel": {"uid": "u"}, "gridPos": {"h": 1, "w": 1, "x": 0, "y": 0}}]),
+         ["panel 1 is a library panel, whose content is in one Grafana only: unlink it there and export again"]),
         (board(panels=[row(7, 0, [panel(1, description="")])]), ["panel 'Panel 1' has no description"]),
         (board(panels=[row(7, 0, [panel(1), panel(2, gridPos={"h": 4, "w": 4, "x": 3, "y": 3})])]),
          ["panels 'Panel 1' and 'Panel 2' overlap"]),
