@@ -316,7 +316,11 @@ def test_the_address_that_a_redirect_means(location, base):
 
 @pytest.mark.parametrize(
     ("location", "login"),
-    [("/login", True), ("https://x/a/SSO?b", True), ("/api/health", False), ("https://login.example.org/", False), ("/logins", False)],
+    [
+        *((f"/a/{name}/b", True) for name in (
+            "login", "signin", "sign-in", "sign_in", "oauth", "oauth2", "saml", "sso", "authorize", "auth")),
+        ("https://x/a/SSO?b", True), ("/api/health", False), ("https://login.example.org/", False), ("/logins", False),
+    ],
 )  # fmt: skip
 def test_which_redirect_is_a_login(location, login):
     assert whereabouts.is_login(location) is login

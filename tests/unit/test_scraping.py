@@ -69,6 +69,9 @@ def test_the_name_that_was_asked_for_must_be_this_host(host, may):
         "X-Remote-Addr", "X-Originating-IP", "X-Host", "X-Scheme", "Max-Forwards", "Forwarded-For", "X-Forward-For",
         "X-Auth-Request-User", "Akamai-Origin-Hop", "X-ARR-LOG-ID", "Proxy-Authorization", "Front-End-Https", "Remote-User",
         "X-Varnish", "X-Request-Start", "Tailscale-User-Login",
+        "X-HAProxy-Server-State", "X-Traefik-Router", "X-Nginx-Proxy", "X-Akamai-Edgescape", "X-Vercel-Id", "X-Sucuri-ClientIP",
+        "X-Goog-IAP-JWT-Assertion", "Incap-Client-IP", "X-Real-Host", "X-Remote-User", "X-Url-Scheme", "X-Coming-From",
+        "X-Sendfile-Type", "X-ARR-SSL", "X-BlueCoat-Via", "X-Cloud-Trace-Context", "X-Script-Name", "X-Rewrite-URL", "X-Proxy-User",
     ],
 )  # fmt: skip
 def test_what_a_proxy_adds_closes_it(name):
