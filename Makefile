@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 SCALE  ?= smoke
+MINUTES ?= 60
 ARGS   ?=
 PYTEST := $(BIN)/python -m pytest
 
@@ -11,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest
 export CMAKE_POLICY_VERSION_MINIMUM := 3.5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-ci setup-servers setup-gpu run up down lint format test test-unit test-dags test-integration test-e2e test-heavy ratios ratios-hybrid ratios-pgvector ratios-metrics ratios-cache lock clean
+.PHONY: help setup setup-ci setup-servers setup-gpu run up down lint format test test-unit test-dags test-integration test-e2e test-sweep test-heavy mutants ratios ratios-hybrid ratios-pgvector ratios-metrics ratios-cache lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,15 +20,15 @@ help: ## list the targets
 setup: $(VENV)/.run ## make .venv with the pinned packages
 setup-ci: $(VENV)/.ci ## the same, and what the tests need
 
-setup-servers: ## Redis and Prometheus, for the tests that want real ones (Debian and Ubuntu; needs root or sudo)
-	@for program in redis-server promtool prometheus-redis-exporter; do \
+setup-servers: ## Redis, Prometheus, PgBouncer and ffmpeg, for the tests that want real ones (Debian and Ubuntu; needs root or sudo)
+	@for program in redis-server promtool prometheus-redis-exporter pgbouncer ffmpeg; do \
 	  command -v $$program >/dev/null || missing=1; \
 	done; \
 	if [ "$$missing" ]; then \
 	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
 	  $$sudo apt-get update --quiet=2 && \
 	  $$sudo env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet=2 --no-install-recommends redis-server prometheus \
-	    prometheus-redis-exporter; \
+	    prometheus-redis-exporter pgbouncer ffmpeg; \
 	fi
 
 run: setup ## run the nightly once and judge it; SCALE=smoke|full, ARGS="--set PATH=VALUE …"
@@ -62,8 +63,14 @@ test-integration: setup-ci ## real engines and servers, small sizes
 test-e2e: setup-ci ## runs through Airflow's scheduler
 	$(PYTEST) tests/e2e
 
+test-sweep: setup-ci ## three hundred generated inputs against brute force (about a minute)
+	$(PYTEST) tests/sweep
+
 test-heavy: setup-ci ## the benchmarks at full scale; fails when an objective does not hold
 	$(PYTEST) -m heavy tests/heavy
+
+mutants: setup-ci ## mutation score of the code that decides; ROOMS="judge measure/load.py", MINUTES=60, ARGS=--again for what survived
+	nice $(BIN)/python tests/mutants.py $(ROOMS) --minutes $(MINUTES) $(ARGS)
 
 ratios: setup-ci ## the speed ratios of transcription, on a quiet machine (about five minutes)
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/transcription_ratios.py

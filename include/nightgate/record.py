@@ -15,6 +15,9 @@ Verdict = Literal["pass", "breach", "inconclusive", "invalid"]
 Op = Literal["<", "<=", ">", ">="]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
+RECALLS = {f"recall_at_{depth}": depth for depth in (100, 5, *(k for k in range(1, 100) if k != 5))}
+"""The name of recall at each depth that can be measured, and the depth."""
+
 UNITS: dict[str, str] = {
     "xrt": "ratio",
     "xrt_p95": "ratio",
@@ -23,8 +26,7 @@ UNITS: dict[str, str] = {
     "batch_rtfx": "ratio",
     "first_segment_latency": "seconds",
     "wer": "ratio",
-    "recall_at_100": "ratio",
-    "recall_at_5": "ratio",
+    **dict.fromkeys(RECALLS, "ratio"),
     "recall_p5": "ratio",
     "recall_easy": "ratio",
     "recall_middle": "ratio",

@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from nightgate.errors import InputError
-from nightgate.record import UNITS, Finite, Op
+from nightgate.record import RECALLS, UNITS, Finite, Op
 
 DEVICES = ("cpu", "gpu")
 SCALES = ("smoke", "full")
@@ -56,6 +56,11 @@ class BenchmarkSettings(BaseModel):
     controls: tuple[str, ...] = Field(
         default=(), title="Controls", description="Measured beside the gated variants and reported; they do not gate."
     )
+
+    @property
+    def recall_depths(self) -> tuple[int, ...]:
+        """The k of every recall@k that is measured: no objective can be on another."""
+        return ()
 
     def needs(self) -> Needs:
         """What a cold run of this benchmark takes at these settings; preflight compares it with the host."""
@@ -135,6 +140,7 @@ def load_suite(
     objectives = _objectives(document.get("objectives") or {}, models, where)
     for path, value in limit_overrides:
         _override_limit(objectives, path, value)
+    _check_recalls(objectives, settings, where)
     return Suite(scale=scale, settings=settings, objectives=objectives)
 
 
@@ -247,6 +253,20 @@ def _objectives(raw: Any, models: Mapping[str, Any], where: _Where) -> Objective
     return found
 
 
+def _check_recalls(objectives: Objectives, settings: Mapping[str, BenchmarkSettings], where: _Where) -> None:
+    """Refuse an objective on a recall that the run will not measure: it could only end without a number."""
+    for name, limits in objectives.items():
+        measured = [f"recall_at_{depth}" for depth in settings[name].recall_depths]
+        for metric in limits:
+            if metric in RECALLS and metric not in measured:
+                raise InputError(
+                    f"{where(('objectives', name, metric))}: the objective {name}.{metric} cannot be judged, because this "
+                    f"run measures {', '.join(measured) or 'no recall'}",
+                    f"set {name}.k, or move the objective: --set objectives.{name}.{metric}=null --set "
+                    f'"objectives.{name}.{measured[-1]}=>= 0.9"' if measured else "remove it",
+                )  # fmt: skip
+
+
 def _limit(text: Any, place: str) -> Limit:
     op = next((op for op in _OPS if isinstance(text, str) and text.strip().startswith(op)), None)
     if op is None:
@@ -286,8 +306,19 @@ def _split(
 
 
 def _override_limit(objectives: Objectives, path: Path_, value: Any) -> None:
-    """A bare number keeps the operator of the suite; "<= 3" replaces both. Without a device it holds for all."""
+    """A bare number keeps the operator of the suite; "<= 3" replaces both. Without a device it holds for all.
+
+    "<= 3" for a metric without an objective makes one, and null drops one.
+    """
     place = "--set objectives." + ".".join(path)
+    if len(path) == 2 and path[0] in objectives:
+        limits, metric = objectives[path[0]], path[1]
+        if value is None and metric in limits:
+            del limits[metric]
+            return
+        if metric in UNITS and metric not in limits and isinstance(value, str):
+            limits[metric] = dict.fromkeys(DEVICES, _limit(value, place))
+            return
     level: Any = objectives
     for key in path[:2]:
         if key not in level:
@@ -311,4 +342,5 @@ def _nearest(word: str, valid: Sequence[str]) -> str:
 
 
 def _choices(valid: Sequence[str]) -> str:
-    return "use one of " + ", ".join(valid)
+    shown = [name for name in valid if name not in RECALLS or RECALLS[name] in (1, 10, 100)]
+    return "use one of " + ", ".join(shown) + (", or another recall_at_K" if len(shown) < len(valid) else "")

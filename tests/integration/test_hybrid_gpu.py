@@ -101,7 +101,7 @@ def test_the_hybrid_alone_is_measured_in_children_that_see_the_device(stand_ins,
         "name": "Stand-in", "faiss_gpus": 1, "cupy": "stand-in", "index": "GpuIndex",
         "base": f"{4000 * 32 * 4} bytes in {__name__} on device 0",
     }  # fmt: skip
-    functions = ["see_gpu", "time_strategy", "time_strategy", "open_loop_latency", "throughput"]
+    functions = ["see_gpu", "time_strategy", "time_strategy", "time_stages", "open_loop_latency", "throughput"]
     assert stand_ins == [(function, "gpu") for function in functions]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import subprocess
 import sys
 
@@ -99,3 +100,114 @@ def test_what_cannot_be_used_is_refused_before_anything_starts(folder, settings,
     assert message in sentence
     assert last == "nightgate: exit code 2: bad input, nothing was started"
     assert (sorted((folder / "runs").glob("*")) if (folder / "runs").exists() else []) == before
+
+
+@pytest.fixture(scope="module")
+def clustered(folder):
+    """Base and queries for l2; ``far``: five queries lie a million away, ``large``: all a hundred thousand times larger."""
+    rng = np.random.default_rng(1)
+    centres = 3 * rng.standard_normal((60, 32))
+    base = (centres[rng.integers(60, size=6_000)] + rng.standard_normal((6_000, 32))).astype(np.float32)
+    queries = (centres[rng.integers(60, size=1000)] + rng.standard_normal((1000, 32))).astype(np.float32)
+    far = queries.copy()
+    far[::200] = 1e6
+    for name, array in {"plain": base, "asked": queries, "far": far}.items():
+        np.save(folder / f"{name}.npy", array)
+        np.save(folder / f"{name}-large.npy", array * np.float32(1e5))
+    return base, queries
+
+
+def test_queries_far_away_hide_no_miss(folder, clustered):
+    """Five of a thousand moved the common centre, and with it the truth: recall 1.000 was said where it was 0.901."""
+    cheap = ["variants=[hybrid]", "recall_target=0.5", "recall_margin=0"]
+    settings = ["metric=l2", "queries=300", "dataset=plain.npy", *cheap]
+    plain = json.loads(measure(folder, *settings, "queries_file=asked.npy").stdout)[0]
+    far = json.loads(measure(folder, *settings, "queries_file=far.npy").stdout)[0]
+    assert plain["detail"]["setting"] == far["detail"]["setting"]
+    told = [record["metrics"]["recall_at_100"]["value"] for record in (plain, far)]
+    assert told[0] == pytest.approx(told[1], abs=0.03)
+    for record in (plain, far):
+        assert record["metrics"]["scan_recall"]["value"] >= record["metrics"]["recall_at_100"]["value"] - 1e-9
+
+
+@pytest.mark.parametrize("variant", ["hybrid", "hnsw"])
+def test_scale_is_a_unit(folder, clustered, variant):
+    settings = ["metric=l2", f"variants=[{variant}]", "controls=[ivfpq_refine]"]
+    plain = measure(folder, *settings, "dataset=plain.npy", "queries_file=asked.npy")
+    large = measure(folder, *settings, "dataset=plain-large.npy", "queries_file=asked-large.npy")
+    assert (plain.returncode, large.returncode) == (0, 0), large.stderr
+    for one, other in zip(json.loads(plain.stdout), json.loads(large.stdout), strict=True):
+        assert one["variant"] == other["variant"]
+        assert one["detail"]["setting"] == other["detail"]["setting"]
+        recalls = [record["metrics"]["recall_at_100"]["value"] for record in (one, other)]
+        assert recalls[0] == pytest.approx(recalls[1], abs=0.02)
+
+
+def nightgate(folder, *words):
+    env = os.environ | {"NIGHTGATE_HOME": str(folder / "home"), "NIGHTGATE_RUNS": str(folder / "runs")}
+    command = [sys.executable, "-m", "nightgate.cli", *words]
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_zero_rows_of_a_download_that_broke_off_are_left_out_and_others_can_check_the_recall(folder):
+    """As people find it: a Parquet-sized promise in the header, fewer rows than that, some of them zero; ten neighbours."""
+    rng = np.random.default_rng(1)
+    rows = (rng.standard_normal((20, 16))[rng.integers(20, size=4000)] + 0.5 * rng.standard_normal((4000, 16))).astype(
+        "f4"
+    )
+    rows[[3, 500, 3999]] = 0
+    (folder / "part.fbin").write_bytes(struct.pack("<II", 10**7, 16) + rows.tobytes()[:-1])
+    asked = ["dataset=part.fbin", "metric=cosine", "dataset_rows=3000", "k=10"]
+    done = measure(folder, *asked)
+    assert done.returncode == 2
+    assert "recall_at_100 cannot be judged, because this run measures recall_at_1, recall_at_10" in done.stderr
+    moved = [f"objectives.hybrid_ann.{each}" for each in ("recall_at_100=null", "recall_at_10=>= 0.5", "latency_p95=9")]
+    words = [word for each in (*BRIEF, *asked) for word in ("--set", f"hybrid_ann.{each}")]
+    words += [word for each in moved for word in ("--set", each)]
+    done = nightgate(folder, "measure", "hybrid_ann", "--json", *words)
+    assert done.returncode == 2
+    assert "row 3 of" in done.stderr and "2 such rows in all: 3, 500. Next step: mend or remove" in done.stderr
+    done = nightgate(folder, "measure", "hybrid_ann", "--json", *words, "--set", "hybrid_ann.skip_zero_rows=true")
+    assert done.returncode == 0, done.stderr
+    (record,) = json.loads(done.stdout)
+    assert record["detail"]["data"]["zero_rows"] == {"base": 2, "queries": 0}
+    assert record["detail"]["data"]["rows"] == 3000
+    assert {"recall_at_1", "recall_at_10"} <= set(record["metrics"]) and "recall_at_100" not in record["metrics"]
+
+    run = max((folder / "runs").iterdir(), key=lambda path: path.stat().st_mtime).name
+    done = nightgate(folder, "results", "recount", run, "--json")
+    assert done.returncode == 0, done.stderr
+    found = {each["metric"]: (each["recorded"], each["recounted"]) for each in json.loads(done.stdout)}
+    assert {name: pair[0] for name, pair in found.items()} == {
+        name: record["metrics"][name]["value"] for name in ("recall_at_1", "recall_at_10")
+    }
+    assert all(abs(recorded - recounted) <= 0.002 for recorded, recounted in found.values())
+    samples = folder / "runs" / run / "hybrid_ann-cpu.npz"
+    arrays = dict(np.load(samples))
+    ids = arrays["faiss_hnsw/ids"]
+    assert ids.shape == (100, 10) and ids.max() > 3000, "numbered as in the file, of which queries were held out"
+    np.savez(samples, **arrays | {"faiss_hnsw/ids": np.where(ids % 2, ids, -1)})
+    done = nightgate(folder, "results", "recount", run)
+    assert done.returncode == 1
+    assert "2 of 2 recalls are not what their answers give" in done.stdout
+    done = nightgate(folder, "results", "recount", run, "--dataset", "mine.hdf5")
+    assert done.returncode == 2
+    assert "mine.hdf5 is not what was measured" in done.stderr
+
+
+def test_text_and_parquet_give_what_the_same_numbers_give_as_an_array(folder):
+    pytest.importorskip("pyarrow")
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = np.random.default_rng(2).standard_normal((2500, 8)).astype("f4")
+    np.save(folder / "same.npy", rows)
+    np.savetxt(folder / "same.csv", rows, delimiter=",", fmt="%.9g", header=",".join("abcdefgh"), comments="")
+    pq.write_table(pa.table({"id": np.arange(2500), "v": list(rows)}), folder / "same.parquet")
+    recalls = set()
+    for suffix in ("npy", "csv", "parquet"):
+        done = measure(folder, f"dataset=same.{suffix}", "metric=l2")
+        (record,) = json.loads(done.stdout)
+        assert record["status"] == "measured", done.stderr
+        recalls.add(record["metrics"]["recall_at_100"]["value"])
+    assert len(recalls) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import h5py
 import numpy as np
 import pytest
@@ -10,8 +12,9 @@ from pydantic import ValidationError
 from nightgate.artifacts import Cache
 from nightgate.errors import InputError
 from nightgate.hybrid_ann.settings import Settings
-from nightgate.vectors import data, own, truth
+from nightgate.vectors import data, own, truth, usable
 from nightgate.vectors.dataset import WARMUP, open_dataset, query_counts
+from nightgate.vectors.places import BASE_FILE, QUERIES_FILE, open_places
 from nightgate.vectors.source import Own, Synthetic
 
 QUERIES = 60
@@ -44,7 +47,7 @@ def in_base(dataset, name):
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch):
-    monkeypatch.setattr(own, "_BLOCK_BYTES", 1000)  # 31 rows of 8 dimensions
+    monkeypatch.setattr(usable, "BLOCK_BYTES", 1000)  # 31 rows of 8 dimensions
 
 
 def test_without_queries_all_three_sets_are_taken_out_of_the_base(tmp_path):
@@ -143,7 +146,7 @@ def test_a_negative_zero_makes_no_other_vector(tmp_path):
 
 @pytest.mark.parametrize("value, metric, reason", [
     (np.nan, "l2", "holds NaN"), (np.inf, "ip", "holds an infinity"), (-np.inf, "cosine", "holds an infinity"),
-    (1e300, "l2", "is too long"), (1e19, "cosine", "is too long"), (0, "cosine", "is zero"),
+    (1e300, "l2", "is too long"), (1e19, "ip", "is too long"), (0, "cosine", "is zero"),
 ])  # fmt: skip
 def test_a_row_that_cannot_be_compared_is_refused_by_its_number(tmp_path, value, metric, reason):
     array, asked = vectors(1000).astype(np.float64), vectors(40, seed=9)
@@ -154,6 +157,121 @@ def test_a_row_that_cannot_be_compared_is_refused_by_its_number(tmp_path, value,
     path, queries = saved(tmp_path / "a.npy", vectors(1000)), saved(tmp_path / "q.npy", array[770:])
     with pytest.raises(InputError, match=rf"row 7 of .*q\.npy \(the first is 0\) {reason}"):
         written(tmp_path / "a", source(path, metric=metric, queries_path=queries))
+
+
+def test_all_rows_that_cannot_be_compared_are_counted_and_the_first_of_each_kind_named(tmp_path):
+    array = vectors(1000).astype(np.float64)
+    array[[3, 50, 51, 52, 53, 500, 999], 2] = np.nan  # in blocks of their own
+    array[[7, 8], 1] = -np.inf
+    array[[7, 600], 0] = np.nan  # both counts once, as NaN
+    array[900] = 1e200  # which has a direction as well as any
+    array[901] = 1e-200
+    array[[2, 400]] = 0
+    path = saved(tmp_path / "a.npy", array)
+    with pytest.raises(InputError) as caught:
+        own.write(tmp_path, source(path, metric="cosine", skip_zero=True))
+    assert caught.value.what == (
+        f"row 3 of {path} (the first is 0) holds NaN; 9 such rows in all: 3, 7, 50, 51, 52, …; "
+        f"row 8 of {path} (the first is 0) holds an infinity"
+    )
+    assert caught.value.next_step == "mend or remove such rows"
+    array = vectors(1000)
+    array[[2, 400, 401, 402, 999]] = 0
+    with pytest.raises(InputError) as caught:
+        own.write(tmp_path, source(saved(tmp_path / "a.npy", array), metric="cosine"))
+    assert str(caught.value) == (
+        f"row 2 of {path} (the first is 0) is zero, which has no direction and so no cosine; 5 such rows in all: 2, 400, "
+        "401, 402, 999. Next step: mend or remove such rows, or leave them out (--set hybrid_ann.skip_zero_rows=true)"
+    )
+    with pytest.raises(InputError, match=r"compared by l2, which needs none. Next step: leave skip_zero_rows out"):
+        own.inspect(source(path, metric="l2", skip_zero=True))
+
+
+def unit(array):
+    array = array.astype(np.float64)
+    return array / np.linalg.norm(array, axis=1, keepdims=True)
+
+
+def assert_places(folder, dataset, array, asked=None):
+    """Every row of the base and every measured query is where `places` says that it is."""
+    found = open_places(folder)
+    assert np.allclose(dataset.base, unit(array[found.base]), atol=1e-6)
+    for query, (which, row) in zip(dataset.queries, found.queries, strict=True):
+        assert np.allclose(query, unit((array if which == BASE_FILE else asked)[[row]])[0], atol=1e-6)
+    held = set(found.held_out.tolist())
+    assert not held & set(found.base.tolist())
+    return found
+
+
+def test_zero_rows_are_left_out_when_asked_and_what_is_left_is_numbered_as_in_the_file(tmp_path):
+    array, zero = vectors(1000), [0, 1, 30, 31, 32, 500, 999]
+    array[zero] = 0
+    asked = source(saved(tmp_path / "a.npy", array), metric="cosine", skip_zero=True)
+    facts, dataset = written(tmp_path / "a", asked)
+    assert (facts["rows"], facts["zero_rows"]) == (1000 - 7 - NEEDED, {"base": 7, "queries": 0})
+    found = assert_places(tmp_path / "a", dataset, array)
+    assert sorted([*found.base.tolist(), *found.held_out.tolist(), *zero]) == list(range(1000))
+    assert found.queries[:, 0].tolist() == [BASE_FILE] * QUERIES
+    assert found.held_out[:QUERIES].tolist() == found.queries[:, 1].tolist()
+    assert found.in_file_order(np.array([[0, -1], [5, 600]])).tolist() == [
+        [found.base[0], -1], [found.base[5], found.base[600]],
+    ]  # fmt: skip
+
+
+def test_so_many_rows_as_asked_are_used_beside_the_zero_ones(tmp_path):
+    array = vectors(1000)
+    array[[1, 200, 460, 800]] = 0  # of the first 473 rows three are zero, so 470 can be used
+    path = saved(tmp_path / "a.npy", array)
+    facts, dataset = written(tmp_path / "a", source(path, metric="cosine", skip_zero=True, rows=150))
+    found = assert_places(tmp_path / "a", dataset, array)
+    assert (facts["rows"], facts["zero_rows"]["base"]) == (150, 3)
+    assert sorted([*found.base.tolist(), *found.held_out.tolist()]) == [
+        row for row in range(150 + NEEDED + 3) if row not in (1, 200, 460)
+    ]
+
+
+def test_zero_queries_are_replaced_by_rows_of_the_base(tmp_path):
+    array, given = vectors(1000), vectors(NEEDED, seed=9)
+    given[[0, 5, 319]] = 0
+    path, queries = saved(tmp_path / "a.npy", array), saved(tmp_path / "q.npy", given)
+    facts, dataset = written(
+        tmp_path / "a", source(path, queries_path=queries, metric="cosine", skip_zero=True)
+    )  # fmt: skip
+    assert facts["held_out"] == {"queries": 0, "tuning": 0, "warmup": 3}
+    assert (facts["rows"], facts["zero_rows"]) == (997, {"base": 0, "queries": 3})
+    found = assert_places(tmp_path / "a", dataset, array, given)
+    assert found.queries[:, 0].tolist() == [QUERIES_FILE] * QUERIES
+    assert not {0, 5, 319} & set(found.queries[:, 1].tolist())
+
+
+def test_too_few_rows_besides_the_zero_ones_are_refused(tmp_path):
+    array = vectors(NEEDED + 100)
+    array[-1] = 0
+    asked = source(saved(tmp_path / "a.npy", array), metric="cosine", skip_zero=True)
+    with pytest.raises(InputError, match=f"too few vectors: it holds {NEEDED + 99}, of which {NEEDED} are needed"):
+        own.write(tmp_path, asked)
+
+
+def test_queries_from_both_files_say_from_which(tmp_path):
+    array, given = vectors(1000), vectors(QUERIES - 10, seed=9)
+    path, queries = saved(tmp_path / "a.npy", array), saved(tmp_path / "q.npy", given)
+    _, dataset = written(tmp_path / "a", source(path, queries_path=queries, metric="cosine"))
+    found = assert_places(tmp_path / "a", dataset, array, given)
+    assert found.queries[:, 0].tolist() == [QUERIES_FILE] * (QUERIES - 10) + [BASE_FILE] * 10
+    assert sorted(found.queries[: QUERIES - 10, 1].tolist()) == list(range(QUERIES - 10))
+
+
+def test_the_first_rows_of_a_download_that_did_not_end_are_used(tmp_path):
+    array = vectors(1000)
+    (tmp_path / "a.fbin").write_bytes(struct.pack("<II", 10**6, 8) + array.tobytes() + b"\0")
+    path = tmp_path / "a.fbin"
+    facts, dataset = written(tmp_path / "a", source(path, rows=500))
+    assert facts["rows"] == 500
+    assert np.array_equal(dataset.base, array[open_places(tmp_path / "a").base])
+    assert own.inspect(source(path, rows=1000)).rows == 1000 - NEEDED, "queries are held out of these rows"
+    for rows in (None, 1001):
+        with pytest.raises(InputError, match=r"ends within row 1000 .* or use only the 1000 whole ones"):
+            own.inspect(source(path, rows=rows))
 
 
 def test_a_zero_vector_has_distances_and_products(tmp_path):
@@ -257,7 +375,49 @@ def test_a_path_is_taken_from_this_folder_and_this_home(tmp_path, monkeypatch):
         settings(dataset="~nobody-of-this-name/a.npy", metric="l2")
 
 
-@pytest.mark.parametrize("changed", [{"metric": "l2"}, {"queries_file": "q.npy"}, {"dataset_rows": 5000}])
+@pytest.mark.parametrize("changed", [
+    {"metric": "l2"}, {"queries_file": "q.npy"}, {"dataset_rows": 5000}, {"skip_zero_rows": True},
+])  # fmt: skip
 def test_what_belongs_to_a_data_set_is_refused_without_one(changed):
     with pytest.raises(ValidationError, match="dataset is not set. Next step: set it as well, or leave"):
         settings(**changed)
+
+
+@pytest.mark.parametrize("metric", ["l2", "ip", "cosine"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
+def test_what_was_rounded_is_kept_as_the_file_has_it(tmp_path, metric, dtype):
+    array = (100 + 25 * vectors(700)).astype(dtype)
+    _, dataset = written(tmp_path / "a", source(saved(tmp_path / "a.npy", array), metric=metric))
+    rounded = metric == "cosine" or dtype == "float64"
+    assert sorted(dataset.original) == (["base", "queries", "tuning"] if rounded else [])
+    exact = {name: np.asarray(dataset.exact(name)) for name in ("base", "queries", "tuning")}
+    given = [row.tobytes() for row in array.astype(dtype if rounded else np.float32)]
+    assert set(given) >= {row.tobytes() for found in exact.values() for row in found}
+    for name, found in exact.items():  # row by row the same vectors, in the same order
+        measured, original = np.asarray(getattr(dataset, name)), found.astype(np.float64)
+        if metric == "cosine":
+            original /= np.linalg.norm(original, axis=1, keepdims=True)
+        assert measured.dtype == np.float32
+        assert np.allclose(measured, original, rtol=2e-7, atol=0)
+
+
+def test_queries_far_from_the_base_set_the_scale_as_well_and_both_are_moved_alike(tmp_path):
+    array, asked = vectors(500), 1e7 * vectors(NEEDED, seed=9)
+    path, queries = saved(tmp_path / "a.npy", array), saved(tmp_path / "q.npy", asked)
+    facts, dataset = written(tmp_path / "a", source(path, queries_path=queries))
+    factor = 2.0 ** facts["scaled_by_two_to_the"]
+    assert 2**9 <= factor * np.abs(asked).max() < 2**10
+    assert np.array_equal(dataset.base, array * np.float32(factor))
+    assert np.array_equal(np.asarray(dataset.exact("base")), array)
+    assert np.array_equal(np.asarray(dataset.queries), np.asarray(dataset.exact("queries")) * np.float32(factor))
+
+
+def test_an_offset_is_taken_from_base_and_queries(tmp_path):
+    array = vectors(1000) + np.float32(5000)
+    facts, dataset = written(tmp_path / "a", source(saved(tmp_path / "a.npy", array)))
+    assert facts["shifted_by_length"] == pytest.approx(5000 * 8**0.5, rel=1e-3)
+    shift = np.asarray(dataset.exact("base"), np.float64) - dataset.base
+    assert shift == pytest.approx(np.tile(shift[0], (len(shift), 1)), rel=1e-6)
+    assert np.asarray(dataset.exact("queries"), np.float64) - dataset.queries == pytest.approx(
+        np.tile(shift[0], (QUERIES, 1)), rel=1e-6
+    )

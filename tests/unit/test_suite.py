@@ -119,3 +119,53 @@ def test_a_control_that_is_chosen_as_a_variant_gates_and_is_measured_once(load):
 
 def test_a_variant_that_is_named_twice_is_measured_once(load):
     assert load(set={"walk.variants": ["fast", "slow", "fast"]}).settings["walk"].variants == ("fast", "slow")
+
+
+class Search(Walk):
+    k: int = Field(default=100, ge=1, le=100)
+
+    @property
+    def recall_depths(self):
+        return (1, self.k)
+
+
+RECALL = SUITE.replace("xrt: {cpu", "recall_at_100: '>= 0.9'\n    xrt: {cpu")
+
+
+def search(tmp_path, text, *overrides):
+    file = tmp_path / "suite.yaml"
+    file.write_text(text)
+    return load_suite(file, {"walk": Search}, "smoke", parse_overrides(overrides))
+
+
+def test_an_objective_on_a_recall_that_is_not_measured_is_refused_by_name(tmp_path, load):
+    assert "recall_at_100" in search(tmp_path, RECALL).objectives["walk"]
+    with pytest.raises(InputError) as caught:
+        search(tmp_path, RECALL, "walk.k=10")
+    assert str(caught.value) == (
+        "suite.yaml line 4: the objective walk.recall_at_100 cannot be judged, because this run measures recall_at_1, "
+        "recall_at_10. Next step: set walk.k, or move the objective: --set objectives.walk.recall_at_100=null --set "
+        '"objectives.walk.recall_at_10=>= 0.9"'
+    )
+    with pytest.raises(InputError, match="because this run measures no recall. Next step: remove it"):
+        load(RECALL)
+
+
+def test_an_objective_is_moved_to_another_recall_for_one_run(tmp_path):
+    found = search(
+        tmp_path, RECALL, "walk.k=10", "objectives.walk.recall_at_100=null", "objectives.walk.recall_at_10=>= 0.8"
+    ).objectives["walk"]
+    assert set(found) == {"recall_at_10", "xrt", "latency_p95"}
+    assert found["recall_at_10"] == dict.fromkeys(("cpu", "gpu"), Limit(op=">=", limit=0.8))
+    with pytest.raises(InputError, match=r"--set objectives.walk.recall_at_10: 'x' is not an objective"):
+        search(tmp_path, RECALL, "objectives.walk.recall_at_10=x")
+    for unknown in ("recall_at_10=0.8", "recall_at_101=>= 0.8", "recall_at_10=null"):
+        with pytest.raises(InputError, match="there is no objective 'recall_at_10"):
+            search(tmp_path, RECALL, f"objectives.walk.{unknown}")
+
+
+def test_the_choice_of_metrics_does_not_list_a_hundred_recalls(load):
+    with pytest.raises(InputError) as caught:
+        load(SUITE.replace("latency_p95", "latency"))
+    assert "recall_at_100, recall_at_1, recall_at_10, recall_p5" in str(caught.value)
+    assert str(caught.value).endswith("rows_per_second, or another recall_at_K")

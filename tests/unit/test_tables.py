@@ -235,6 +235,25 @@ def test_a_comparison_without_figures_is_its_notes():
     assert "change" not in text
 
 
+def test_recall_is_shown_at_the_depth_that_was_asked_for():
+    def searched(k, **recalls):
+        record = Record(
+            benchmark="hybrid_ann", variant="a", device="cpu", status="measured", settings={"k": k} if k else {}
+        )
+        for name, value in recalls.items():
+            record.add(name, value)
+        return record
+
+    ten = searched(10, recall_at_1=0.5, recall_at_10=0.75, latency_p95=0.001)
+    hundred = searched(None, recall_at_100=0.9, recall_at_10=0.25, latency_p95=0.001)
+    assert figures.headline(ten) == "a on cpu: Recall@10 0.750, P95 latency 1.00 ms"
+    assert figures.headline(hundred) == "a on cpu: Recall@100 0.900, P95 latency 1.00 ms"
+    assert figures.headlines("hybrid_ann", [ten, hundred]) == ["recall_at_10", "recall_at_100", "latency_p95"]
+    assert figures.headlines("hybrid_ann", [searched(100, recall_at_5=0.5)]) == []
+    of_servers = searched(None, recall_at_5=0.9)
+    assert figures.headlines("pgvector_search", [of_servers]) == ["recall_at_5"]
+
+
 def test_a_record_in_one_line():
     record = engine("pywhispercpp")
     for name in ("batch_xrt", "xrt_p95", "first_segment_latency"):

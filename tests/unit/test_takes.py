@@ -1,6 +1,5 @@
 """What the rates say of each benchmark, by hand."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 from nightgate.hybrid_ann.settings import Settings as HybridAnn
 from nightgate.pgvector_search.settings import Settings as PgvectorSearch
 from nightgate.suite import BenchmarkSettings
+from nightgate.transcription.clips.manifest import Entry
 from nightgate.transcription.models.published import MODELS
 from nightgate.transcription.settings import Settings as Transcription
 
@@ -96,17 +96,20 @@ def test_transcription():
 
 
 def test_transcription_of_ones_own_clips_and_model(tmp_path, monkeypatch):
-    lines = []
-    for name, duration in (("a", 30), ("b", None), ("c", 12)):
-        (tmp_path / f"{name}.wav").write_bytes(b"x" * 80_000)
-        line = {"audio_filepath": f"{name}.wav", "text": "a word"}
-        lines.append(json.dumps(line | ({"duration": duration} if duration else {})))
-    (tmp_path / "clips.jsonl").write_text("\n".join(lines))
+    (tmp_path / "b.wav").write_bytes(b"x" * 80_000)
+    found = [Entry(id=name, audio=tmp_path / f"{name}.wav", text="a word", duration=duration, place="p")
+             for name, duration in (("a", 30), ("b", None), ("c", 12), ("gone", None))]  # fmt: skip
+
+    def listed(source, exclude):
+        assert (source, exclude) == (tmp_path / "clips.jsonl", ("d",))
+        return found
+
+    monkeypatch.setattr("nightgate.transcription.settings.read_manifest", listed)
     model = tmp_path / "mine.bin"
     model.write_bytes(b"x" * 50_000_000)
     settings = Transcription.model_construct(
         variants=("pywhispercpp",), controls=(), model=str(model), clips=str(tmp_path / "clips.jsonl"), repeats=5, batch_seconds=120,
-        batch_repeats=3, threads=2, exclude=(), audio_seconds=60,
+        batch_repeats=3, threads=2, exclude=("d",), audio_seconds=60,
     )  # fmt: skip
     monkeypatch.setattr("nightgate.transcription.settings.known", lambda name: False)
     takes = settings.takes()

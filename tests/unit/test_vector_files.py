@@ -110,6 +110,50 @@ def test_a_file_that_ends_early_is_refused_with_the_row(tmp_path, name):
     refusal(path)
 
 
+ENDS_EARLY = ["a.fvecs", "a.bvecs", "a.fbin", "a.u8bin", "a.i8bin", "a.npy", "half.npy"]
+
+
+@pytest.mark.parametrize("name", ENDS_EARLY)
+def test_the_first_rows_of_a_file_that_ends_early_will_do(tmp_path, name):
+    content, expected = FORMATS[name]
+    path = saved(tmp_path / name, content)
+    row = expected[0].nbytes + (4 if "vecs" in name else 0)
+    path.write_bytes(path.read_bytes()[: -2 * row - 1])
+    for only in (1, 4):
+        rows = open_vectors(path, only)
+        assert tuple(rows.shape) == (4, 3), "the whole ones"
+        assert np.array_equal(rows[0:4], expected[:4])
+    said = refusal(path, lambda path: open_vectors(path, 5))
+    assert "ends within row 4 (the first is 0)" in said and said.endswith(", and the first 5 are asked for")
+    with pytest.raises(InputError, match="or use only the 4 whole ones"):
+        open_vectors(path)
+    path.write_bytes(path.read_bytes()[:-row])
+    assert tuple(open_vectors(path, 3).shape) == (3, 3)
+
+
+def test_a_file_by_columns_that_ends_early_holds_no_whole_row(tmp_path):
+    path = saved(tmp_path / "a.npy", FORMATS["columns.npy"][0])
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InputError, match=r"within row 0 .* Next step: fetch or write the file again$"):
+        open_vectors(path, 1)
+
+
+def test_the_first_rows_of_an_hdf5_file_whose_later_pieces_are_missing_will_do(tmp_path):
+    path = tmp_path / "a.hdf5"
+    with h5py.File(path, "w") as file:
+        made = file.create_dataset("train", (1000, 3), "f4", chunks=(2, 2))
+        made[0:5] = FLOATS[:5]  # as many pieces as hold rows 0 to 5, whose last is zero
+        made[8:10] = FLOATS[:2]
+    for only in (1, 6):
+        rows = open_vectors(path, only)
+        assert tuple(rows.shape) == (6, 3)
+        assert np.array_equal(rows[0:6], [*FLOATS[:5], [0, 0, 0]])
+    assert "all 1000 rows that its data set 'train' claims, and the first 7 are asked for" in refusal(
+        path, lambda path: open_vectors(path, 7)
+    )
+    refusal(path)
+
+
 @pytest.mark.parametrize("name", ["a.fbin", "a.u8bin", "a.npy"])
 def test_a_file_longer_than_its_header_claims_is_refused(tmp_path, name):
     path = saved(tmp_path / name, FORMATS[name][0])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nightgate.artifacts import Cache
-from nightgate.errors import NotMeasured, Unavailable
+from nightgate.errors import NightgateError, NotMeasured, Unavailable
 from nightgate.hybrid_ann import strategies
 from nightgate.hybrid_ann.evidence import Evidence
 from nightgate.hybrid_ann.indexes import build_index
@@ -21,12 +21,16 @@ from nightgate.measure.child import ChildResult, run_child
 from nightgate.measure.samples import save
 from nightgate.record import Device, Record, utc_now
 from nightgate.vectors import data
+from nightgate.vectors.places import open_places
 
 log = logging.getLogger(__name__)
 
 
 def prepare(settings: Settings, device: Device, cache: Cache) -> dict[str, Any]:
-    """Build what is missing: vectors, ground truth, and the indexes that the variants read.
+    """Build what is missing: vectors, ground truth, and the indexes that the variants read, each by itself.
+
+    Returns:
+        what `data.prepare` does; ``indexes``: name → what `build_index` tells; ``failed``: name → why it was not built.
 
     Raises:
         Unavailable: on ``gpu``, when faiss or cupy sees no device, or no gated strategy runs there.
@@ -43,17 +47,28 @@ def prepare(settings: Settings, device: Device, cache: Cache) -> dict[str, Any]:
     sources = data.prepare(cache, source=settings.source, threads=threads)
     variants = [v for v in (*settings.variants, *settings.controls) if not strategies.unavailable(v, device)]
     names = sorted({name for variant in variants for name in _reads(variant, device)})
-    return {**sources, "indexes": {n: build_index(n, settings, sources["vectors"], threads, cache) for n in names}}
+    indexes: dict[str, Any] = {}
+    failed: dict[str, str] = {}
+    for name in names:
+        try:
+            indexes[name] = build_index(name, settings, sources["vectors"], threads, cache)
+        except Exception as error:  # whatever it is, the strategies that do not read this index are measured
+            failed[name] = f"the index {name} was not built: {str(error) or type(error).__name__}"
+            log.error("%s", failed[name], exc_info=not isinstance(error, NightgateError))
+    return {**sources, "indexes": indexes, "failed": failed}
 
 
 def measure(settings: Settings, device: Device, prepared: dict[str, Any], samples: Path) -> list[Record]:
     """One record per variant that is made for ``device``. One that fails is recorded as failed, and the next is measured.
 
+    Failed is only one whose queries could not be timed at all: what else is missing is said in its record.
+
     The strategies take turns, in the opposite order in every other process, so that a host that slows down meanwhile
     does not favour one of them.
 
-    ``samples`` gets, per variant: durations_ns, int64, (passes, queries); recall, float64, (queries,); open_loop_ns,
-    int64, (queries served,).
+    ``samples`` gets, per variant: durations_ns, int64, (passes, queries); recall at k, float64, (queries,); ids, int64,
+    (queries, k), -1 where an answer is missing; open_loop_ns, int64, (queries served,). Of a user's file the ids are its
+    row numbers, and there are query_rows and held_out, see `Places`.
     """
     import numpy as np
 
@@ -62,13 +77,23 @@ def measure(settings: Settings, device: Device, prepared: dict[str, Any], sample
     for one in found:
         if missing := strategies.unavailable(one.variant, device):
             one.record.status, one.record.reason = "skipped", str(missing)
+        elif lost := [prepared["failed"][name] for name in _reads(one.variant, device) if name in prepared["failed"]]:
+            one.fail("; ".join(lost))
     for process, one in _turns(found, settings.processes):
         log.info("%s: process %d of %d", one.variant, process + 1, settings.processes)
-        one.attempt(partial(_one_by_one, settings, prepared))
-    if settings.load_seconds:
-        for one in found:
-            one.attempt(partial(_open_loop, settings, prepared))
-            one.attempt(partial(_throughput, settings, prepared))
+        step = partial(_one_by_one, settings, prepared)
+        if process == 0:
+            one.attempt(step)
+        else:
+            one.attempt_beside(f"process {process + 1} of {settings.processes}", step)
+    places = open_places(Path(prepared["vectors"]))
+    for one in found:
+        one.add_places(places)
+        if one.staged:
+            one.attempt_beside("the time of each stage", partial(_stages, settings, prepared))
+        if settings.load_seconds:
+            one.attempt_beside("the open loop", partial(_open_loop, settings, prepared))
+            one.attempt_beside("the throughput", partial(_throughput, settings, prepared))
     hardness = np.load(Path(prepared["truth"], "queries-hardness.npy"))
     raw = {f"{one.variant}/{name}": array for one in found for name, array in one.finish(hardness).items()}
     if raw:
@@ -86,16 +111,21 @@ def _one_by_one(settings: Settings, prepared: dict[str, Any], one: Evidence) -> 
     """Time every query alone in a fresh process; the first process also tunes."""
     import numpy as np
 
+    depths = settings.recall_depths
     with tempfile.TemporaryDirectory(prefix="nightgate-ann-") as folder:
         request = {
-            "folder": folder, "truth": prepared["truth"], "passes": settings.passes,
+            "folder": folder, "passes": settings.passes, "depths": depths,
             "recall_target": settings.recall_target, "recall_margin": settings.recall_margin,
         }  # fmt: skip
-        child = _child("time_strategy", prepared, one, request, threads=1)
-        durations, recall = (np.load(Path(folder, f"{name}.npy")) for name in ("durations", "recall"))
-    one.add_process(child.value, durations, recall, child.peak_rss_bytes)
+        child = _child("time_strategy", settings, prepared, one, request, threads=1)
+        durations, recalls, ids = (np.load(Path(folder, f"{name}.npy")) for name in ("durations", "recalls", "ids"))
+    one.add_process(child.value, durations, dict(zip(depths, recalls, strict=True)), ids, child.peak_rss_bytes)
     if child.value["gpu"]:
         one.record.detail["gpu"] = child.value["gpu"]
+
+
+def _stages(settings: Settings, prepared: dict[str, Any], one: Evidence) -> None:
+    one.add_stages(_child("time_stages", settings, prepared, one, {}, threads=1).value)
 
 
 def _open_loop(settings: Settings, prepared: dict[str, Any], one: Evidence) -> None:
@@ -103,22 +133,24 @@ def _open_loop(settings: Settings, prepared: dict[str, Any], one: Evidence) -> N
 
     with tempfile.TemporaryDirectory(prefix="nightgate-ann-") as folder:
         asked = {"rate": settings.arrival_rate, "seconds": settings.load_seconds}
-        child = _child("open_loop_latency", prepared, one, asked | {"folder": folder}, threads=1)
+        child = _child("open_loop_latency", settings, prepared, one, asked | {"folder": folder}, threads=1)
         one.add_open_loop(child.value, np.load(Path(folder, "latencies.npy")), **asked)
 
 
 def _throughput(settings: Settings, prepared: dict[str, Any], one: Evidence) -> None:
     asked = {"threads": _threads(settings), "batch": settings.batch}
     request = asked | {"seconds": settings.load_seconds}
-    one.add_throughput(_child("throughput", prepared, one, request, threads=asked["threads"]).value, **asked)
+    child = _child("throughput", settings, prepared, one, request, threads=asked["threads"])
+    one.add_throughput(child.value, **asked)
 
 
 def _child(
-    function: str, prepared: dict[str, Any], one: Evidence, request: dict[str, Any], *, threads: int
+    function: str, settings: Settings, prepared: dict[str, Any], one: Evidence, request: dict[str, Any], *, threads: int
 ) -> ChildResult:
     device = one.record.device
     request = request | {
-        "strategy": strategies.on(device, one.variant), "setting": one.setting, "vectors": prepared["vectors"],
+        "strategy": strategies.on(device, one.variant), "setting": one.setting, "k": settings.k,
+        "vectors": prepared["vectors"], "truth": prepared["truth"],
         "indexes": {name: prepared["indexes"][name]["folder"] for name in _reads(one.variant, device)},
     }  # fmt: skip
     return run_child(f"nightgate.hybrid_ann.timed:{function}", request, threads=threads, device=device)
@@ -130,14 +162,14 @@ def _record(settings: Settings, device: Device, prepared: dict[str, Any], varian
         host=host.describe(),        settings=settings.model_dump(mode="json"), started_at=utc_now(),
         detail={"data": prepared["data"], "recall_target": settings.recall_target, "threads": 1},
     )  # fmt: skip
-    reads = _reads(variant, device)
-    built = [prepared["indexes"][name] for name in reads if name in prepared["indexes"]]
+    built = {name: index for name in _reads(variant, device) if (index := prepared["indexes"].get(name))}
     if built:
-        record.add("build_seconds", sum(index["build_seconds"] for index in built))
-        record.add("build_peak_rss_bytes", max(index["build_peak_rss_bytes"] for index in built))
-        record.add("index_bytes", sum(index["bytes"] for index in built))
-        facts = [{key: value for key, value in index.items() if key != "folder"} for index in built]
-        record.detail["index"] = dict(zip(reads, facts, strict=True))
+        record.add("build_seconds", sum(index["build_seconds"] for index in built.values()))
+        record.add("build_peak_rss_bytes", max(index["build_peak_rss_bytes"] for index in built.values()))
+        record.add("index_bytes", sum(index["bytes"] for index in built.values()))
+        record.detail["index"] = {
+            name: {key: value for key, value in index.items() if key != "folder"} for name, index in built.items()
+        }
     return record
 
 

@@ -3,36 +3,72 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Callable
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Self
 
+from nightgate.errors import NightgateError
 from nightgate.measure import estimates
 from nightgate.measure.attempts import Attempts
 from nightgate.record import Record, utc_now
 from nightgate.vectors.hardness import BUCKETS, buckets
 from nightgate.vectors.latency import add_latencies, add_open_loop, share
 
+if TYPE_CHECKING:
+    from nightgate.vectors.places import Places
+
 log = logging.getLogger(__name__)
+
+_STAGES = {"scan_recall": "the candidates", "route_recall": "the lists to scan"}
+_SAME_RECALL = 0.002  # the stages are asked once more, and on a GPU sums may come out otherwise
 
 
 class Evidence(Attempts):
-    """One strategy's record and raw samples. When one attempt fails, the record says so and no other is made."""
+    """One strategy's record and raw samples. When an `attempt` fails, the record says so and no other is made."""
 
     def __init__(self, record: Record) -> None:
         super().__init__(record)
         self.setting: dict[str, int] | None = None
-        self._answers: list[dict[str, Any]] = []
+        self.staged = False
+        self._first: dict[str, Any] = {}
         self._durations: list[Any] = []
-        self._recall: Any = None
+        self._recalls: dict[int, Any] = {}
+        self._stages: dict[str, float] = {}
         self._raw: dict[str, Any] = {}
+        self._missed: list[str] = []
         self._peak_rss = 0
 
-    def add_process(self, answer: dict[str, Any], durations: Any, recall: Any, peak_rss_bytes: int) -> None:
-        """Args: durations: int64 ns, (passes, queries). recall: float64, (queries,)."""
-        self._answers.append(answer)
+    def attempt_beside(self, what: str, step: Callable[[Self], None]) -> None:
+        """A step whose numbers are not those that are judged first: when it fails, what is measured stays, and the
+        record says that ``what`` is missing and why."""
+        if self.record.status != "measured":
+            return
+        try:
+            step(self)
+        except Exception as error:  # whatever it is, it must not take the others' numbers with it
+            log.warning("%s: %s was not measured", self.variant, what, exc_info=not isinstance(error, NightgateError))
+            self.record.detail.setdefault("not_measured", {})[what] = str(error) or type(error).__name__
+            self._missed.append(f"{what} was not measured: {str(error) or type(error).__name__}")
+
+    def add_process(
+        self, answer: dict[str, Any], durations: Any, recalls: dict[int, Any], ids: Any, peak_rss_bytes: int
+    ) -> None:
+        """Args: answer: of `timed.time_strategy`. durations: int64 ns, (passes, queries). recalls: depth → float64,
+        (queries,). ids: int64, (queries, k). What was answered is the first process's, the times are those of all."""
+        if not self._first:
+            self._first, self._recalls, self._raw["ids"] = answer, recalls, ids
+            self.setting, self.staged = answer["setting"], answer["staged"]
         self._durations.append(durations)
-        self._recall = recall
         self._peak_rss = max(self._peak_rss, peak_rss_bytes)
-        self.setting = answer["setting"]
+
+    def add_stages(self, answer: dict[str, float]) -> None:
+        """Args: answer: of `timed.time_stages`."""
+        self._stages = answer
+
+    def add_places(self, places: Places | None) -> None:
+        """Keep where the queries stand in the user's files, if they do, so that the answers can be checked."""
+        if places and self.record.status == "measured":
+            self._raw |= {"query_rows": places.queries, "held_out": places.held_out}
 
     def add_throughput(self, answer: dict[str, Any], *, threads: int, batch: int) -> None:
         import numpy as np
@@ -52,13 +88,16 @@ class Evidence(Attempts):
         """Fill the record; returns the raw samples by name. ``hardness``: of each query, float64 (queries,)."""
         import numpy as np
 
-        record = self.record
+        record, first = self.record, self._first
         record.finished_at = utc_now()
+        if record.status == "measured" and (wrong := self._contradiction()):
+            self.fail(wrong)
         if record.status != "measured":
             record.samples = None
             return {}
-        durations, recall, first = np.concatenate(self._durations), self._recall, self._answers[0]
-        record.add("recall_at_100", *share(recall))
+        durations, recall = np.concatenate(self._durations), self._recalls[max(self._recalls)]
+        for depth, found in self._recalls.items():
+            record.add(f"recall_at_{depth}", *share(found))
         record.add("recall_p5", float(np.quantile(recall, 0.05)), n=len(recall))
         bucket = buckets(hardness)
         for number, name in enumerate(BUCKETS):
@@ -66,12 +105,24 @@ class Evidence(Attempts):
         add_latencies(record, durations)
         record.add("qps", 1e9 / float(durations.mean()), n=durations.size)
         record.add("first_touch", first["first_touch_ns"] / 1e9)
-        for name, value in first["stages"].items():
+        for name, value in self._stages.items():
             record.add(name, value, n=len(recall))
         record.add("peak_rss_bytes", self._peak_rss)
-        record.reason = first["shortfall"]
+        record.reason = "; ".join([*([first["shortfall"]] if first["shortfall"] else []), *self._missed]) or None
         record.detail |= {
             "setting": first["setting"], "tuning_reached_target": first["reached"], "curve": first["curve"],
             "versions": first["versions"],
         }  # fmt: skip
         return {"durations_ns": durations, "recall": recall, **self._raw}
+
+    def _contradiction(self) -> str | None:
+        """Why the recalls of the stages cannot all be true, or None: none finds what an earlier one has lost."""
+        found = [("the answers", float(self._recalls[max(self._recalls)].mean()))]
+        found += [(what, self._stages[name]) for name, what in _STAGES.items() if name in self._stages]
+        for (later, more), (earlier, less) in pairwise(found):
+            if more > less + _SAME_RECALL:
+                return (
+                    f"{later} hold {more:.4f} of the true neighbours and {earlier}, from which they come, {less:.4f}: "
+                    "both cannot be true, so neither is believed"
+                )
+        return None

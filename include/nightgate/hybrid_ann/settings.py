@@ -17,8 +17,9 @@ from nightgate.vectors.synthetic import DEFAULT_HARDNESS
 from nightgate.vectors.tuning import MARGIN
 
 K = 100
-"""Neighbours asked for per query; the objective is recall@100."""
+"""Neighbours asked for per query where nothing else is set, and the most: the ground truth holds no more."""
 
+_DEPTHS = (1, 10)  # at which recall is told of every answer that is as long, beside k itself
 _LEAST_ROWS = 2_000
 _MAKE, _EXACT, _QUERY = 2e-7, 2e-10, 4e-12
 """Seconds per number of the base: to make or copy it; to compare it with a query exactly; of one timed query."""
@@ -41,8 +42,8 @@ class Settings(BenchmarkSettings):
 
     dataset: str | None = Field(
         default=None, title="Data set",
-        description="Your own vectors: an ann-benchmarks .hdf5 file, .fvecs, .bvecs, .fbin, .u8bin or .npy. Empty means "
-        "synthetic ones.",
+        description="Your own vectors: an ann-benchmarks .hdf5 file, .fvecs, .bvecs, .fbin, .u8bin, .i8bin, .npy, .csv, .tsv "
+        "or .parquet. Empty means synthetic ones.",
     )  # fmt: skip
     queries_file: str | None = Field(
         default=None,
@@ -57,6 +58,10 @@ class Settings(BenchmarkSettings):
     dataset_rows: int | None = Field(
         default=None, ge=_LEAST_ROWS, title="Rows of the data set", description="Use only the first so many."
     )
+    skip_zero_rows: bool = Field(
+        default=False, title="Skip zero rows",
+        description="Leave rows that are zero out of your data set under cosine, where they have no direction.",
+    )  # fmt: skip
     rows: int = Field(
         default=50_000, ge=_LEAST_ROWS, le=20_000_000, title="Vectors", description="Synthetic rows in the base."
     )
@@ -75,6 +80,10 @@ class Settings(BenchmarkSettings):
     queries: int = Field(
         default=200, ge=100, le=100_000, title="Queries",
         description="Distinct measured queries; the tuning uses others. Fewer than 100 give P95 no interval.",
+    )  # fmt: skip
+    k: int = Field(
+        default=K, ge=1, le=K, title="Neighbours per query",
+        description="Recall is told at this depth (recall_at_100 for 100), and at 1 and 10 where it reaches as far.",
     )  # fmt: skip
     passes: int = Field(
         default=3, ge=1, le=50, title="Passes", description="Timed passes over the queries in each process."
@@ -124,13 +133,17 @@ class Settings(BenchmarkSettings):
 
     @model_validator(mode="after")
     def _has_a_data_set(self) -> Settings:
-        for name in ("queries_file", "metric", "dataset_rows"):
-            if self.dataset is None and getattr(self, name) is not None:
+        for name in ("queries_file", "metric", "dataset_rows", "skip_zero_rows"):
+            if self.dataset is None and getattr(self, name) not in (None, False):
                 raise ValueError(
                     f"{name} belongs to a data set of yours, and dataset is not set. "
                     f"Next step: set it as well, or leave {name} out"
                 )
         return self
+
+    @property
+    def recall_depths(self) -> tuple[int, ...]:
+        return tuple(sorted({self.k, *(depth for depth in _DEPTHS if depth < self.k)}))
 
     @property
     def source(self) -> Source:
@@ -181,4 +194,5 @@ class Settings(BenchmarkSettings):
         return Own(
             path=self.dataset, queries=self.queries, seed=self.seed, least_rows=_LEAST_ROWS,
             queries_path=self.queries_file, metric=self.metric, rows=self.dataset_rows,
+            skip_zero=self.skip_zero_rows,
         )  # fmt: skip

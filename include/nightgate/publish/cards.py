@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightgate.publish import charts, figures
-from nightgate.record import Record, Summary
+from nightgate.record import RECALLS, Record, Summary
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +21,7 @@ _SAMPLES = "durations_ns"  # int64 nanoseconds, (passes or repeats, queries or c
 
 SECTIONS: dict[str, tuple[str | tuple[str, str], ...]] = {
     "Speech": ("xrt", "wer", "xrt_p95", "rtfx", "batch_xrt", "batch_rtfx", "first_segment_latency"),
-    "Recall": ("recall_at_100", "recall_at_5", "recall_easy", "recall_middle", "recall_hard", "recall_p5"),
+    "Recall": (*RECALLS, "recall_easy", "recall_middle", "recall_hard", "recall_p5"),
     "One query at a time": ("latency_p50", "latency_p95", "latency_p99", "qps"),
     "Stage by stage: mean time · share of the true neighbours still there": (
         ("route_seconds", "route_recall"), ("scan_seconds", "scan_recall"), ("rerank_seconds", "recall_at_100"),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from nightgate.record import UNITS, Metric, Objective, Record
+from nightgate.record import RECALLS, UNITS, Metric, Objective, Record
 
 BENCHMARKS = {
     "transcription": "Transcription",
@@ -23,8 +23,7 @@ METRICS = {
     "batch_xrt": "Batch xRT",
     "batch_rtfx": "Batch RTFx",
     "first_segment_latency": "First segment",
-    "recall_at_100": "Recall@100",
-    "recall_at_5": "Recall@5",
+    **{name: f"Recall@{depth}" for name, depth in RECALLS.items()},
     "recall_easy": "Recall, easy queries",
     "recall_middle": "Recall, middle queries",
     "recall_hard": "Recall, hard queries",
@@ -60,7 +59,7 @@ HEADLINES: dict[str, tuple[str, ...]] = {
     "hybrid_ann": ("recall_at_100", "latency_p50", "latency_p95", "throughput_qps", "build_seconds", "index_bytes"),
     "pgvector_search": ("recall_at_5", "latency_p50", "latency_p95", "throughput_qps", "build_seconds", "index_bytes"),
 }
-"""What one wants to know first of each benchmark, in this order."""
+"""What one wants to know first of each benchmark, in this order. See `headlines`."""
 
 _SHORT = {"wer": "WER", "index_bytes": "Index"}
 
@@ -69,6 +68,19 @@ _STEPS = {
     "bytes": ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B")),
 }
 _MINUTES = 90  # seconds from which a time is read in minutes
+
+
+def headlines(benchmark: str, records: Iterable[Record]) -> list[str]:
+    """Those of `HEADLINES` that some record has; recall at the depth that was asked for, where that was chosen."""
+    found: dict[str, None] = {}
+    records = list(records)
+    for name in HEADLINES.get(benchmark, ()):
+        for record in records:
+            k = record.settings.get("k") if name in RECALLS else None
+            own = f"recall_at_{k}" if k else name
+            if own in record.metrics:
+                found[own] = None
+    return list(found)
 
 
 def benchmark_title(name: str) -> str:
@@ -142,7 +154,7 @@ def headline(record: Record) -> str:
     who = f"{record.variant} on {record.device}"
     if record.status != "measured":
         return f"{who}: {record.status}: {record.reason or 'no reason was given'}"
-    names = [name for name in HEADLINES.get(record.benchmark, ()) if name in record.metrics]
+    names = headlines(record.benchmark, [record])
     return f"{who}: " + ", ".join(f"{short_title(name)} {with_interval(record.metrics[name])}" for name in names)
 
 

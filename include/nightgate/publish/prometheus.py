@@ -13,7 +13,7 @@ from nightgate import __version__
 from nightgate.artifacts import Cache
 from nightgate.publish.cache import CacheCollector
 from nightgate.publish.figures import epoch, slowest_xrt
-from nightgate.record import Record, Verdict
+from nightgate.record import RECALLS, Record, Verdict
 from nightgate.results.store import Snapshot
 
 SERIES = ("benchmark", "variant", "device")
@@ -21,8 +21,7 @@ _VERDICTS = get_args(Verdict)
 
 # metric of a record → name, and a label that tells it from its siblings under that name
 _NAMES: dict[str, tuple[str, tuple[str, str] | None]] = {
-    "recall_at_100": ("nightgate_recall_ratio", ("at", "100")),
-    "recall_at_5": ("nightgate_recall_ratio", ("at", "5")),
+    **{metric: ("nightgate_recall_ratio", ("at", str(depth))) for metric, depth in RECALLS.items()},
     "recall_p5": ("nightgate_recall_worst_ratio", None),
     "latency_p50": ("nightgate_latency_seconds", ("percentile", "50")),
     "latency_p95": ("nightgate_latency_seconds", ("percentile", "95")),

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nightgate.errors import EXIT_BREACH, EXIT_INPUT, EXIT_NOT_MEASURED, EXIT_PASS
-from nightgate.publish.figures import HEADLINES, benchmark_title, limit_text, short_title, signed, times, with_interval
+from nightgate.publish.figures import benchmark_title, headlines, limit_text, short_title, signed, times, with_interval
 from nightgate.record import Objective, Record, Summary
 from nightgate.terminal.comparing import Comparison
 
@@ -41,7 +41,7 @@ def figures(records: Iterable[Record]) -> Group:
     for (benchmark, device), group in _grouped(records).items():
         title = f"{benchmark_title(benchmark)} on {device}"
         measured = [record for record in group if record.status == "measured"]
-        names = [n for n in HEADLINES.get(benchmark, ()) if any(n in record.metrics for record in measured)]
+        names = headlines(benchmark, measured)
         if measured:
             parts += [_heading(f"{title}, with 95 % intervals"), _Fitting(partial(_figures, names, measured))]
         parts += [Text(f"{record.variant}: {record.reason}", style="yellow") for record in measured if record.reason]

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from nightgate.errors import InputError
 from nightgate.suite import BenchmarkSettings, Needs, Takes
-from nightgate.transcription.clips.manifest import Entry, read_manifest, without
+from nightgate.transcription.clips.manifest import Entry, read_manifest
 from nightgate.transcription.models.published import MODELS, PACKAGED, known, nearest
 
 _XRT = 0.15  # of the packaged model on two cores
@@ -30,8 +30,9 @@ class Settings(BenchmarkSettings):
     )  # fmt: skip
     clips: str | None = Field(
         default=None, title="Clips",
-        description="Your own: a folder of .wav or .flac files with a .txt beside each, or a JSONL manifest "
-        "(audio_filepath, text, duration). All of them are transcribed. Empty means the packaged corpus.",
+        description="Your own: a folder of audio files with a .txt beside each, a JSONL or csv manifest (audio_filepath, "
+        "text, offset, duration), or a LibriSpeech, Hugging Face or Kaldi folder. All of them are transcribed. Empty "
+        "means the packaged corpus.",
     )  # fmt: skip
     exclude: tuple[str, ...] = Field(
         default=(), title="Leave out", description="Names of your clips that are not to be used."
@@ -70,7 +71,10 @@ class Settings(BenchmarkSettings):
         size = MODELS[self.model].size if known(self.model) else Path(self.model).stat().st_size
         audio, lower = self.audio_seconds, "audio_seconds, repeats or controls"
         if self.clips:
-            audio, lower = _seconds_of(read_manifest(Path(self.clips))), "repeats or controls, or the clips"
+            audio, lower = (
+                _seconds_of(read_manifest(Path(self.clips), self.exclude)),
+                "repeats or controls, or the clips",
+            )
         cores = min(self.threads or os.cpu_count() or 1, 16)
         xrt = _XRT * size / MODELS[PACKAGED].size * 2 / cores
         batches = 2 * self.batch_repeats * min(self.batch_seconds, audio)
@@ -100,7 +104,7 @@ class Settings(BenchmarkSettings):
             raise ValueError("exclude names clips of yours, and clips is not set")
         if self.clips:
             try:
-                without(read_manifest(Path(self.clips)), self.exclude)
+                read_manifest(Path(self.clips), self.exclude)
             except InputError as error:
                 raise ValueError(str(error)) from None
         return self

@@ -39,6 +39,7 @@ def prepare(cache: Cache, *, source: Source, threads: int) -> dict[str, Any]:
             "sha256": names["sha256"], "queries_sha256": names.get("queries_sha256"),
             "formats": [Path(path).suffix.lower() for path in (source.path, source.queries_path or "")],
             "metric": plan.metric, "queries": source.queries, "seed": source.seed, "rows": rows,
+            "skip_zero": source.skip_zero,
             "format": own.FORMAT,
         }  # fmt: skip
     request = {"kind": type(source).__name__, "source": asdict(source), "expected": names}

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightgate.errors import InputError
-from nightgate.vectors import files
-from nightgate.vectors.dataset import describe, query_counts
+from nightgate.vectors import files, places, usable
+from nightgate.vectors.copying import Copy, Part
+from nightgate.vectors.dataset import describe, original_file, query_counts
 from nightgate.vectors.files.rows import Rows
+from nightgate.vectors.frame import choose
 from nightgate.vectors.metric import METRICS
+from nightgate.vectors.places import BASE_FILE, QUERIES_FILE, Places
 from nightgate.vectors.source import Own
+from nightgate.vectors.usable import block_length
 
 if TYPE_CHECKING:
     import numpy as np
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1  # part of the cache key: raise it when the same file would give other vectors
-_BLOCK_BYTES = 2**25
-_LARGEST_SQUARE = 1e37  # of a vector's length: float32 ends at 3.4e38, and a squared distance is up to four times this
+FORMAT = 3  # part of the cache key: raise it when the same file would give other vectors
 
 
 @dataclass(frozen=True)
@@ -56,68 +57,106 @@ def inspect(source: Own) -> Inspected:
             f"the queries of {source.queries_path or source.path} have {asked.shape[1]} dimensions and the vectors of "
             f"{source.path} have {base.shape[1]}", "name queries and vectors that one model has made",
         )  # fmt: skip
-    there, held_out = _length(asked), {}
+    if source.skip_zero and metric != "cosine":
+        raise InputError(
+            f"skip_zero_rows leaves out rows without a direction, and {source.path} is compared by {metric}, which needs none",
+            "leave skip_zero_rows out, or compare by cosine",
+        )
+    return _planned(source, metric, base.shape[0], base.shape[1], _length(asked))
+
+
+def _planned(source: Own, metric: str, there: int, dim: int, asked: int) -> Inspected:
+    """What ``there`` usable rows and ``asked`` usable queries give."""
+    held_out = {}
     for name, count in query_counts(source.queries).items():
-        held_out[name] = max(0, count - there)
-        there = max(0, there - count)
+        held_out[name] = max(0, count - asked)
+        asked = max(0, asked - count)
     missing = sum(held_out.values())
-    rows = min(base.shape[0] - missing, source.rows or base.shape[0])
+    rows = min(there - missing, source.rows or there)
     if rows < source.least_rows:
         taken = f", of which {missing} are needed as queries" if missing else ""
-        found = f"{rows} are to be used" if rows == source.rows else f"it holds {base.shape[0]}{taken}"
+        found = f"{rows} are to be used" if rows == source.rows else f"it holds {there}{taken}"
         raise InputError(
             f"{source.path} has too few vectors: {found}, and {source.least_rows} must be left to search",
             "use more of them, or fewer queries",
         )
-    return Inspected(rows, base.shape[1], metric, held_out)
+    return Inspected(rows, dim, metric, held_out)
 
 
 def write(folder: Path, source: Own) -> dict[str, Any]:
     """Write a data set (`dataset.open_dataset`) into ``folder``: float32, unit-length for "cosine", block by block.
 
+    Numbers far from the middle of float32's range are measured in a `frame.Frame` of their own. Whatever is rounded on
+    the way is kept as the file has it beside the copy.
+
     Queries are drawn by the seed, first those to measure, then those to tune on, then those to warm up with: from the
     user's queries as far as they go, then from the base, which loses them.
 
+    Beside it stand the `places` of its rows and queries in the user's files.
+
     Returns:
         ``rows``, ``dim``, ``metric``, ``held_out`` and ``queries_in_base``: how many of the measured queries also stand
-        in the base, as exact copies.
+        in the base, as exact copies; where zero rows are left out also ``zero_rows``: how many of ``base`` and
+        ``queries`` were; and the frame, where it is another.
 
     Raises:
-        InputError: as `inspect`, and for the first row that is ragged, not finite, too large for float32, or zero under
-            cosine.
+        InputError: as `inspect` and `usable.look`, and for the first row that is ragged.
     """
     import numpy as np
 
-    plan = inspect(source)
     base, asked = _open(source)
+    plan, parts = _looked_at(source, base, asked)
+    of_base, of_asked = parts[0].usable, parts[1].usable if asked is not None else None
     rng = np.random.default_rng(source.seed)
     counts, missing = query_counts(source.queries), sum(plan.held_out.values())
-    total, dim = sum(counts.values()), plan.dim
-    queries = np.empty((total, dim), np.float32)
-    if asked is not None:
-        chosen = rng.permutation(asked.shape[0])[: total - missing]
-        path = Path(source.queries_path or source.path)
-        for start, vectors in _blocks(asked, path, asked.shape[0], plan.metric):
-            _pick(vectors, start, chosen, queries)
-    chosen = rng.permutation(plan.rows + missing)[:missing]
-    kept = np.ones(plan.rows + missing, bool)
+    total = sum(counts.values())
+    frame = choose([part.usable for part in parts], plan.metric)
+    queries, stands = Copy(frame, parts, (total, plan.dim)), np.full((total, 2), BASE_FILE, np.int64)
+    if of_asked is not None:
+        chosen = rng.permutation(of_asked.count)[: total - missing]
+        stands[: total - missing] = np.stack([np.full(len(chosen), QUERIES_FILE), of_asked.rows[chosen]], axis=1)
+        for before, block in parts[1].blocks():
+            queries.pick(block, before, chosen, into=0)
+    chosen = rng.permutation(of_base.count)[:missing]
+    kept = np.ones(of_base.count, bool)
     kept[chosen] = False
-    copy, filled = np.lib.format.open_memmap(folder / "base.npy", "w+", np.float32, (plan.rows, dim)), 0
-    for start, vectors in _blocks(base, Path(source.path), plan.rows + missing, plan.metric):
-        _pick(vectors, start, chosen, queries[total - missing :])
-        rest = vectors[kept[start : start + len(vectors)]]
-        copy[filled : filled + len(rest)] = rest
+    stands[total - missing :, 1] = held_out = of_base.rows[chosen]
+    copy, filled = Copy(frame, parts, (plan.rows, plan.dim), folder / "base.npy", original_file(folder, "base")), 0
+    for before, block in parts[0].blocks():
+        queries.pick(block, before, chosen, into=total - missing)
+        rest = block[kept[before : before + len(block)]]
+        copy.put(slice(filled, filled + len(rest)), rest)
         filled += len(rest)
     copy.flush()
-    for name, part in zip(counts, np.split(queries, np.cumsum(list(counts.values()))[:-1]), strict=True):
-        np.save(folder / f"{name}.npy", part)
+    first = 0
+    for name, count in counts.items():
+        queries.save(folder, name, slice(first, first + count))
+        first += count
     describe(folder, plan.metric)
-    repeated = _repeated(queries[: source.queries], copy)
+    places.save(folder, Places(of_base.rows[kept], stands[: source.queries], held_out))
+    repeated = _repeated(queries.ready[: source.queries], copy.ready)
     if repeated:
         log.warning("vectors: %d of the measured queries also stand in the base", repeated)
+    zero = {"base": len(of_base.left_out), "queries": len(of_asked.left_out) if of_asked else 0}
     return {
-        "rows": plan.rows, "dim": dim, "metric": plan.metric, "held_out": plan.held_out, "queries_in_base": repeated,
-    }  # fmt: skip
+        "rows": plan.rows, "dim": plan.dim, "metric": plan.metric, "held_out": plan.held_out, "queries_in_base": repeated,
+        **frame.facts(),
+    } | ({"zero_rows": zero} if source.skip_zero else {})  # fmt: skip
+
+
+def _looked_at(source: Own, base: Rows, asked: Rows | None) -> tuple[Inspected, list[Part]]:
+    """The plan, now that every row is looked at, and the usable rows of the base and, if there are any, of the queries."""
+    plan = inspect(source)
+
+    def look(rows: Rows, path: str, wanted: int) -> Part:
+        found = usable.look(rows, Path(path), wanted, plan.metric, skip_zero=source.skip_zero)
+        return Part(rows, found)
+
+    queries = [] if asked is None else [look(asked, source.queries_path or source.path, asked.shape[0])]
+    count = sum(part.usable.count for part in queries)
+    plan = _planned(source, plan.metric, base.shape[0], plan.dim, count)
+    of_base = look(base, source.path, plan.rows + sum(plan.held_out.values()))
+    return _planned(source, plan.metric, of_base.usable.count, plan.dim, count), [of_base, *queries]
 
 
 def _length(rows: Rows | None) -> int:
@@ -126,43 +165,9 @@ def _length(rows: Rows | None) -> int:
 
 def _open(source: Own) -> tuple[Rows, Rows | None]:
     """The base and the queries; a file of queries may be an HDF5 file of which only the ``test`` is meant."""
-    base, path = files.open_vectors(Path(source.path)), Path(source.queries_path or source.path)
+    base, path = files.open_vectors(Path(source.path), source.rows), Path(source.queries_path or source.path)
     asked = files.open_queries(path)
     return base, files.open_vectors(path) if asked is None and source.queries_path else asked
-
-
-def _blocks(rows: Rows, path: Path, stop: int, metric: str) -> Iterator[tuple[int, np.ndarray]]:
-    """The first ``stop`` rows as float32 ready to be compared, a block at a time, each with its first row's number."""
-    length = max(1, _BLOCK_BYTES // (4 * rows.shape[1]))
-    for start in range(0, stop, length):
-        yield start, _ready(rows[start : min(start + length, stop)], start, path, metric)
-
-
-def _ready(block: np.ndarray, first: int, path: Path, metric: str) -> np.ndarray:
-    import numpy as np
-
-    with np.errstate(over="ignore", invalid="ignore"):  # what does not fit into float32 becomes infinite: refused below
-        vectors = block.astype(np.float32)
-        squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
-    bad = np.flatnonzero(~(squares < _LARGEST_SQUARE) | ((squares == 0) & (metric == "cosine")))
-    if len(bad):
-        row, square = first + int(bad[0]), squares[bad[0]]
-        reason = (
-            "is zero, which has no direction and so no cosine" if square == 0
-            else "holds NaN" if np.isnan(vectors[bad[0]]).any()
-            else "holds an infinity" if not np.isfinite(block[bad[0]]).all()
-            else "is too long to be compared in float32"
-        )  # fmt: skip
-        raise InputError(f"row {row} of {path} (the first is 0) {reason}", "mend or remove such rows")
-    if metric == "cosine":
-        vectors /= np.sqrt(squares)[:, None]
-    return vectors
-
-
-def _pick(vectors: np.ndarray, start: int, chosen: np.ndarray, out: np.ndarray) -> None:
-    """Copy those of the rows ``chosen`` that lie in ``vectors``, which begin with row ``start``, to their places."""
-    here = ((chosen >= start) & (chosen < start + len(vectors))).nonzero()[0]
-    out[here] = vectors[chosen[here] - start]
 
 
 def _repeated(queries: np.ndarray, base: np.ndarray) -> int:
@@ -176,7 +181,7 @@ def _repeated(queries: np.ndarray, base: np.ndarray) -> int:
         return np.einsum("ij,j->i", bits, weights, dtype=np.uint64, casting="unsafe")
 
     keys, found = key(queries), np.zeros(len(queries), bool)
-    length = max(1, _BLOCK_BYTES // (4 * base.shape[1]))
+    length = block_length(base.shape[1])
     for start in range(0, len(base), length):
         block = base[start : start + length]
         of_block = key(block)

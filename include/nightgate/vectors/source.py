@@ -24,6 +24,7 @@ class Own:
 
     ``queries`` is how many are measured and ``queries_path`` where they stand, if not in the file itself; ``metric``
     None takes the one that the file names. ``rows`` uses only that many; the base must keep at least ``least_rows``.
+    ``skip_zero`` leaves out rows that are zero under cosine.
     """
 
     path: str
@@ -33,6 +34,7 @@ class Own:
     queries_path: str | None = None
     metric: str | None = None
     rows: int | None = None
+    skip_zero: bool = False
 
 
 Source = Synthetic | Own

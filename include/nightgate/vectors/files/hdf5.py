@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nightgate.errors import ChildError, InputError
 from nightgate.measure.child import run_child
-from nightgate.vectors.files.rows import Rows, check, reason
+from nightgate.vectors.files.rows import Rows, breaks_off, check, reason
 
 if TYPE_CHECKING:
     import h5py
@@ -22,8 +22,9 @@ _LARGEST_CHUNK = 2**28
 _PATIENCE = 20  # seconds
 
 
-def open_file(path: Path, part: str = "train") -> Rows | None:
-    """The data set ``part`` of ``path``; None when it has no ``test``.
+def open_file(path: Path, only: int | None = None, part: str = "train") -> Rows | None:
+    """The data set ``part`` of ``path``; None when it has no ``test``. One in pieces, of which the later ones were not
+    written, will do where no more than the first ``only`` rows are wanted and these are whole.
 
     Raises:
         InputError: this is no HDF5 file or a damaged one, it has no ``train``, or a part is missing from it.
@@ -36,7 +37,8 @@ def open_file(path: Path, part: str = "train") -> Rows | None:
             if part == "test" and part not in file:
                 file.close()
                 return None
-            return _Opened(path, file, _checked(path, file, part))
+            data = _checked(path, file, part)
+            return _Opened(path, file, data, _whole_rows(path, data, only))
         except Exception:
             file.close()
             raise
@@ -52,11 +54,6 @@ def _checked(path: Path, file: h5py.File, part: str) -> h5py.Dataset:
             "name a file in the layout of ann-benchmarks, with `train` and `test`",
         )
     check(path, found.shape or (), found.dtype)
-    if not _whole(found, path.stat().st_size):
-        raise InputError(
-            f"{path} does not hold all {len(found)} rows that its data set {part!r} claims",
-            "fetch or write the file again, as one file",
-        )
     return found
 
 
@@ -93,15 +90,34 @@ def read_distance(request: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Opened:
-    def __init__(self, path: Path, file: h5py.File, data: h5py.Dataset) -> None:
+    def __init__(self, path: Path, file: h5py.File, data: h5py.Dataset, rows: int) -> None:
         self._path, self._file, self._data = path, file, data  # the file stays open as long as its rows are read
-        self.shape: tuple[int, ...] = data.shape
+        self.shape: tuple[int, ...] = (rows, data.shape[1])
         self.dtype: np.dtype = data.dtype
 
     def __getitem__(self, rows: slice) -> np.ndarray:
         start, stop, _ = rows.indices(self.shape[0])
         with _understood(self._path, f" in rows {start} to {stop - 1} (the first is 0)"):
             return self._data[rows]
+
+
+def _whole_rows(path: Path, data: h5py.Dataset, only: int | None) -> int:
+    """How many rows can be read: all, or as many as lie before the first piece that is missing."""
+    if _whole(data, path.stat().st_size):
+        return len(data)
+    whole = 0
+    if only is not None and data.chunks and not data.is_virtual and _chunk_bytes(data) <= _LARGEST_CHUNK:
+        height, width = data.chunks
+        while whole < len(data) and all(
+            data.id.get_chunk_info_by_coord((whole, column)).byte_offset is not None
+            for column in range(0, data.shape[1], width)
+        ):
+            whole = min(whole + height, len(data))
+    if only is None or whole < only:
+        name = data.name.removeprefix("/")
+        claim = f"{path} does not hold all {len(data)} rows that its data set {name!r} claims"
+        raise breaks_off(claim, whole, only)
+    return whole
 
 
 def _whole(data: Any, size: int) -> bool:
@@ -111,8 +127,11 @@ def _whole(data: Any, size: int) -> bool:
     if data.chunks is None:
         return data.id.get_storage_size() == data.nbytes <= size
     needed = math.prod(-(-length // chunk) for length, chunk in zip(data.shape, data.chunks, strict=True))
-    largest = math.prod(data.chunks) * data.dtype.itemsize
-    return largest <= _LARGEST_CHUNK and needed <= size and data.id.get_num_chunks() == needed
+    return _chunk_bytes(data) <= _LARGEST_CHUNK and needed <= size and data.id.get_num_chunks() == needed
+
+
+def _chunk_bytes(data: Any) -> int:
+    return math.prod(data.chunks) * data.dtype.itemsize
 
 
 @contextmanager

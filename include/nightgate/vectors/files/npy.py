@@ -10,8 +10,8 @@ from nightgate.vectors.files.rows import Rows, mapped, reason
 _SUFFICIENT = (1, 0)  # the later versions are for headers beyond 64 KiB and for field names, which no vectors need
 
 
-def open_file(path: Path) -> Rows:
-    """Map ``path``. Raises InputError: it is no such file, no plain array of vectors, or not whole."""
+def open_file(path: Path, only: int | None = None) -> Rows:
+    """Map ``path``, as `rows.mapped`. Raises InputError: it is no such file, no plain array of vectors, or not whole."""
     from numpy.lib import format as npy
 
     with open(path, "rb") as file:
@@ -27,4 +27,4 @@ def open_file(path: Path) -> Rows:
         offset = file.tell()
     if dtype.hasobject:
         raise InputError(f"{path} holds Python objects, which are never loaded", "save a plain array of float32")
-    return mapped(path, dtype, shape, offset, "F" if by_columns else "C")
+    return mapped(path, dtype, shape, offset, "F" if by_columns else "C", only)

@@ -44,14 +44,27 @@ def check(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
         raise InputError(f"{path} holds values of type {dtype}", f"save them as one of {', '.join(_KINDS.values())}")
 
 
+def breaks_off(what: str, whole: int, only: int | None) -> InputError:
+    """The refusal of a file that holds just ``whole`` of its rows, of which the first ``only`` are wanted."""
+    wanted = f", and the first {only} are asked for" if only is not None else ""
+    use = f", or use only the {whole} whole ones (the setting dataset_rows)" if whole else ""
+    return InputError(f"{what}{wanted}", f"fetch or write the file again{use}")
+
+
 def reason(error: Exception) -> str:
     """What ``error`` says, on one line of at most 200 printable characters: a library may quote the damaged bytes."""
     text = " ".join(str(error).split())[:200]
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
-def mapped(path: Path, dtype: DTypeLike, shape: tuple[int, ...], offset: int, order: str = "C") -> np.memmap:
-    """The array that fills ``path`` from ``offset`` to its end, mapped once the file's size is found to be right."""
+def mapped(
+    path: Path, dtype: DTypeLike, shape: tuple[int, ...], offset: int, order: str = "C", only: int | None = None
+) -> np.memmap:
+    """The array that fills ``path`` from ``offset`` to its end, mapped once the file's size is found to be right.
+
+    Of a file that breaks off the whole rows are mapped where no more than the first ``only`` are wanted and there are
+    as many.
+    """
     import numpy as np
 
     dtype = np.dtype(dtype)
@@ -60,10 +73,10 @@ def mapped(path: Path, dtype: DTypeLike, shape: tuple[int, ...], offset: int, or
     if there < claimed:
         # by columns every row is cut short, the first one included
         row = there // (shape[1] * dtype.itemsize) if order == "C" else 0
-        raise InputError(
-            f"{path} ends within row {row} (the first is 0): its header claims {shape[0]} rows of {shape[1]} dimensions",
-            "fetch or write the file again",
-        )
+        if only is None or row < only:
+            claim = f"its header claims {shape[0]} rows of {shape[1]} dimensions"
+            raise breaks_off(f"{path} ends within row {row} (the first is 0): {claim}", row, only)
+        return np.memmap(path, dtype, "r", offset, (row, shape[1]), order)
     if there > claimed:
         raise InputError(
             f"{path} goes on for {there - claimed} bytes after the {shape[0]} rows of {shape[1]} dimensions that its "

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nightgate.errors import InputError
-from nightgate.vectors.files.rows import MOST_DIMENSIONS, Rows, check
+from nightgate.vectors.files.rows import MOST_DIMENSIONS, Rows, breaks_off, check
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 KINDS = {".fvecs": "<f4", ".bvecs": "u1"}
 
 
-def open_file(path: Path) -> Rows:
-    """Map ``path``; the first record says how long all are.
+def open_file(path: Path, only: int | None = None) -> Rows:
+    """Map ``path``; the first record says how long all are. A file that ends within a record will do where no more than
+    the first ``only`` are wanted and these are whole.
 
     Raises:
         InputError: this is no such file, it ends within a record, or a record has another dimension. A file whose
@@ -34,16 +35,14 @@ def open_file(path: Path) -> Rows:
         )  # fmt: skip
     record = np.dtype([("dim", "<i4"), ("values", KINDS[path.suffix.lower()], (dim,))])
     rows, rest = divmod(size, record.itemsize)
-    if not rest:
+    if not rest or (only is not None and rows >= only):
         records = _Records(path, np.memmap(path, record, "r", shape=(rows,)))
         check(path, records.shape, records.dtype)
         return records
     if rows:  # a record of another length is the likelier reason, and then the one to name
         _Records(path, np.memmap(path, record, "r", shape=(rows,)))[0:rows]
-    raise InputError(
-        f"{path} ends within row {rows} (the first is 0), of which it holds {rest} bytes of {record.itemsize}",
-        "fetch or write the file again",
-    )
+    held = f"of which it holds {rest} bytes of {record.itemsize}"
+    raise breaks_off(f"{path} ends within row {rows} (the first is 0), {held}", rows, only)
 
 
 class _Records:

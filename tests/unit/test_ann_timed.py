@@ -1,0 +1,368 @@
+"""The timed functions in this process, on a strategy whose recall and times are known: they come out as just these."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pytest
+
+from nightgate.errors import NotMeasured
+from nightgate.hybrid_ann import timed
+from nightgate.measure import clock
+from nightgate.measure.load import closed_loop, open_loop
+from nightgate.vectors import places, truth
+from nightgate.vectors.dataset import describe, open_dataset
+
+ROWS, DIM, K = 400, 6, 20
+QUERIES, TUNING, WARMUP = 12, 9, 60  # of different sizes, so that one cannot pass for another
+SETS = {"queries": QUERIES, "tuning": TUNING, "warmup": WARMUP}
+SHARES = {1: 0.5, 2: 0.8, 3: 0.95, 4: 1.0}  # the strategy's settings: how many of the true neighbours each finds
+
+
+class Clock:
+    """Stands still but for what the strategy takes."""
+
+    def __init__(self):
+        self.now = 1_000
+
+    def __call__(self):
+        return self.now
+
+
+class Known:
+    """At ``step`` it finds the first ``SHARES[step]`` of the true neighbours, in ``step`` ms and a µs more for each
+    query that it was asked before; everything it was asked is kept."""
+
+    settings = tuple({"step": step} for step in SHARES)
+
+    def __init__(self, base, metric, ticking):
+        self.base, self.metric, self.ticking = base, metric, ticking
+        self.step, self.asked, self.tuned = None, [], []
+        self.list_of = np.arange(len(base)) % 7
+
+    def tune(self, setting):
+        self.step = setting["step"]
+        self.tuned.append(self.step)
+
+    def answer(self, query, k):
+        order = np.argsort(((self.base.astype(np.float64) - query) ** 2).sum(axis=1), kind="stable")
+        found = round(SHARES[self.step] * k)
+        return np.r_[order[:found], order[-(k - found) :]] if found < k else order[:k]
+
+    def search(self, query, k):
+        self.ticking.now += self.step * 1_000_000 + 1_000 * len(self.asked)
+        self.asked.append(query.tobytes())
+        return self.answer(query, k)
+
+    def search_many(self, queries, k, threads):
+        self.ticking.now += 500_000 * len(queries) * threads
+        self.asked.append((len(queries), k, threads))
+        return [self.answer(query, k) for query in queries]
+
+
+class Staged(Known):
+    """Routing takes 1 ms and finds the lists of the nearest half, the scan 2 ms, the reranking 4 ms."""
+
+    def route(self, query):
+        self.ticking.now += 1_000_000
+        return np.unique(self.list_of[self.answer(query, K)[: K // 2]])[None], None
+
+    def scan(self, query, routed, k):
+        self.ticking.now += 2_000_000
+        near = self.answer(query, k)
+        return np.r_[near[np.isin(self.list_of[near], routed[0][0])][:5], -1]
+
+    def rerank(self, query, candidates, k):
+        self.ticking.now += 4_000_000
+        return candidates[candidates >= 0][:3]
+
+
+@pytest.fixture
+def ticking(monkeypatch):
+    made = Clock()
+    monkeypatch.setattr(clock, "perf_counter_ns", made)
+    monkeypatch.setattr(timed, "closed_loop", partial(closed_loop, clock=made))
+    monkeypatch.setattr(timed, "open_loop", partial(open_loop, clock=made, wait=lambda due: setattr(made, "now", due)))
+    return made
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(5)
+    for name, count in {"base": ROWS, **SETS}.items():
+        np.save(tmp_path / f"{name}.npy", rng.standard_normal((count, DIM)).astype(np.float32))
+    describe(tmp_path, "l2")
+    truth.write(tmp_path, open_dataset(tmp_path), K)
+    return tmp_path
+
+
+@pytest.fixture
+def run(folder, ticking, monkeypatch):
+    """Calls a timed function; returns what it returned and the strategy."""
+
+    def run(function, kind=Known, **changed):
+        opened = []
+
+        def load(name, indexes, base, metric):
+            assert (name, indexes) == ("known", {"an index": Path("/an/index")})
+            opened.append(kind(base, metric, ticking))
+            return opened[0]
+
+        monkeypatch.setattr(timed.strategies, "load", load)
+        request = {
+            "vectors": str(folder), "truth": str(folder), "folder": str(folder), "strategy": "known", "k": K,
+            "indexes": {"an index": "/an/index"}, "setting": None,
+        }  # fmt: skip
+        return function(request | changed), opened[0]
+
+    return run
+
+
+def asked_for(folder, name, count=None):
+    return [row.tobytes() for row in np.load(folder / f"{name}.npy")[:count]]
+
+
+def search(run, **changed):
+    request = {"passes": 3, "depths": (1, 10, K), "recall_target": 0.75, "recall_margin": 0.05}
+    return run(timed.time_strategy, **request | changed)
+
+
+def saved(folder, name):
+    return np.load(folder / f"{name}.npy")
+
+
+def test_the_cheapest_setting_with_its_margin_is_tuned_on_queries_that_are_not_measured(run, folder):
+    answer, strategy = search(run)
+    assert (answer["setting"], answer["reached"], answer["shortfall"]) == ({"step": 2}, True, None)
+    # the whole curve up to 0.995, each setting after 50 queries to warm up with
+    assert [(p["setting"]["step"], p["recall"]) for p in answer["curve"]] == [
+        (step, pytest.approx(share)) for step, share in SHARES.items()
+    ]
+    assert strategy.tuned == [1, 1, 2, 3, 4, 2]
+    tuning = asked_for(folder, "warmup", 50) + asked_for(folder, "tuning")
+    measuring = asked_for(folder, "warmup") + 3 * asked_for(folder, "queries")
+    assert strategy.asked == asked_for(folder, "warmup", 1) + 4 * tuning + measuring
+
+
+def test_the_times_are_those_of_each_query_and_of_nothing_else(run, folder):
+    answer, _ = search(run)
+    before = 1 + 4 * (50 + TUNING) + WARMUP
+    calls = before + np.arange(3 * QUERIES)
+    durations = saved(folder, "durations")
+    assert (durations.dtype, durations.tolist()) == (
+        np.int64, (2_000_000 + 1_000 * calls).reshape(3, QUERIES).tolist()
+    )  # fmt: skip
+    assert answer["first_touch_ns"] == 1_000_000, "of the first query, at the first setting"
+    # the tuning queries alone make the curve: its P50 and P95 are the fifth and the ninth of nine
+    for number, point in enumerate(answer["curve"]):
+        first = 1 + number * (50 + TUNING) + 50
+        step = point["setting"]["step"]
+        assert point["latency_p50"] == pytest.approx(step * 1e-3 + 1e-6 * (first + 4))
+        assert point["latency_p95"] == pytest.approx(step * 1e-3 + 1e-6 * (first + 8))
+
+
+def test_recall_is_told_at_each_depth_of_the_first_answers(run, folder):
+    answer, _ = search(run, recall_target=0.45)
+    assert answer["setting"] == {"step": 1}
+    recalls = saved(folder, "recalls")
+    assert recalls.shape == (3, QUERIES)
+    # the first half of the answers are the nearest, in order: all ten of ten, and ten of twenty
+    assert [row.tolist() for row in recalls] == [[1.0] * QUERIES, [1.0] * QUERIES, [0.5] * QUERIES]
+    answer, _ = search(run, k=10, depths=(10,), recall_target=0.45)
+    assert saved(folder, "recalls").tolist() == [[0.5] * QUERIES], "five of the ten that were asked for"
+    assert saved(folder, "ids").shape == (QUERIES, 10)
+
+
+def test_the_answers_are_kept_as_they_were_given(run, folder):
+    _, strategy = search(run)
+    strategy.step = 2
+    expected = [strategy.answer(query, K).tolist() for query in np.load(folder / "queries.npy")]
+    ids = saved(folder, "ids")
+    assert (ids.dtype, ids.tolist()) == (np.int64, expected)
+
+
+def test_the_answers_are_numbered_as_in_the_users_file(run, folder):
+    rows = np.arange(ROWS) * 3 + 100
+    empty = np.empty(0, np.int64)
+    search(run)
+    ours = saved(folder, "ids")
+    places.save(folder, places.Places(rows, empty, empty))
+    search(run)
+    assert saved(folder, "ids").tolist() == (ours * 3 + 100).tolist()
+    assert saved(folder, "recalls")[2] == pytest.approx(np.full(QUERIES, 0.8)), "counted by our own numbers"
+
+
+def test_answers_that_are_short_or_long_are_cut_to_k():
+    ids = timed._rectangle([np.array([3, 4, 5, 6]), np.array([7]), np.array([], np.int64)], 3)
+    assert (ids.dtype, ids.tolist()) == (np.int64, [[3, 4, 5], [7, -1, -1], [-1, -1, -1]])
+
+
+def test_a_setting_that_is_given_is_not_looked_for(run, folder):
+    answer, strategy = search(run, setting={"step": 3}, passes=1)
+    assert strategy.tuned == [3, 3]
+    assert strategy.asked == asked_for(folder, "warmup", 1) + asked_for(folder, "warmup") + asked_for(folder, "queries")
+    assert answer["setting"] == {"step": 3}
+    assert not {"reached", "shortfall", "curve"} & set(answer)
+    assert saved(folder, "recalls")[2] == pytest.approx(np.full(QUERIES, 0.95))
+
+
+def test_a_target_out_of_reach_is_said(run):
+    answer, strategy = search(run, recall_target=0.99, recall_margin=0.02)
+    assert (answer["setting"], answer["reached"]) == ({"step": 4}, False)
+    assert answer["shortfall"] == "no setting reaches recall 0.99 with its margin: step 4 comes closest, with 1.000"
+    assert strategy.tuned[-1] == 4
+
+
+def test_what_else_is_known_of_a_strategy(run):
+    answer, _ = search(run)
+    assert (answer["staged"], answer["gpu"]) == (False, None)
+    assert answer["versions"]["faiss"] == faiss.__version__ and answer["versions"]["numpy"] == np.__version__
+    on_gpu = type("OnGpu", (Staged,), {"gpu": {"name": "A device"}})
+    answer, _ = search(run, kind=on_gpu)
+    assert (answer["staged"], answer["gpu"]) == (True, {"name": "A device"})
+    assert faiss.omp_get_max_threads() == 1, "a query is timed on one thread"
+
+
+def test_a_library_that_is_not_installed_has_no_version(monkeypatch):
+    monkeypatch.setattr(timed, "_PEERS", ("no-such-package", "numpy"))
+    assert timed._versions() == {"faiss": faiss.__version__, "numpy": np.__version__}
+
+
+def test_without_a_ground_truth_nothing_is_counted(run, folder):
+    (folder / "queries-ids.npy").unlink()
+    with pytest.raises(NotMeasured, match="no ground truth for the queries"):
+        search(run)
+
+
+def test_the_stages_are_timed_alone_and_told_by_what_they_keep(run, folder):
+    answer, strategy = run(timed.time_stages, Staged, setting={"step": 4})
+    assert strategy.tuned == [4]
+    assert strategy.asked == asked_for(folder, "warmup"), "warmed up, and not on the measured queries"
+    assert answer["route_seconds"] == pytest.approx(1e-3)
+    assert answer["scan_seconds"] == pytest.approx(2e-3)
+    assert answer["rerank_seconds"] == pytest.approx(4e-3)
+    # the true neighbours whose lists are those of the nearest half of them, and the five of these that the scan keeps
+    queries, base = np.load(folder / "queries.npy"), strategy.base
+    shares = []
+    for query in queries:
+        near = np.argsort(((base.astype(np.float64) - query) ** 2).sum(axis=1))[:K] % 7
+        shares.append(np.isin(near, near[: K // 2]).mean())
+    assert 0.5 < np.mean(shares) < 1
+    assert answer["route_recall"] == pytest.approx(np.mean(shares))
+    assert answer["scan_recall"] == pytest.approx(5 / K)
+
+
+class Twins(Staged):
+    """Of many equal rows it prefers others than the ground truth holds."""
+
+    def answer(self, query, k):
+        return super().answer(query, k + 10)[10:]
+
+    def route(self, query):
+        self.list_of = np.arange(ROWS)
+        return self.answer(query, K)[None], None
+
+    def scan(self, query, routed, k):
+        return routed[0][0][: k - 5]
+
+    def rerank(self, query, candidates, k):
+        return candidates[: k - 8]
+
+
+def test_no_stage_keeps_less_than_a_later_one_finds_though_rows_tie(run, folder):
+    base = np.load(folder / "base.npy")
+    base[:] = np.tile(base[:10], (40, 1))
+    np.save(folder / "base.npy", base)
+    truth.write(folder, open_dataset(folder), K)
+    answer, _ = run(timed.time_stages, Twins, setting={"step": 4})
+    # of the twenty by their ids only the ten that the truth holds as well would count, of the fifteen by distance all do
+    assert answer["scan_recall"] == answer["route_recall"] == pytest.approx(15 / K)
+
+
+class Stray(Twins):
+    """Of its candidates the last is out of a list that was not to be scanned."""
+
+    def route(self, query):
+        routed, near = super().route(query)
+        return routed[:, : K - 6], near
+
+    def scan(self, query, routed, k):
+        return super().scan(query, super().route(query), k)
+
+
+def test_a_candidate_out_of_no_list_that_was_to_be_scanned_is_no_measurement(run):
+    with pytest.raises(NotMeasured, match="query 0 has 1 candidates out of lists that were not to be scanned"):
+        run(timed.time_stages, Stray, setting={"step": 4})
+
+
+def test_the_throughput_counts_every_query_of_whole_passes(run, folder):
+    answer, strategy = run(timed.throughput, setting={"step": 2}, threads=2, batch=5, seconds=0.02)
+    assert strategy.tuned == [2]
+    # warmed up once, then batches of 5, 5 and 2 until 20 ms are over; 1 ms per query
+    assert strategy.asked == [(WARMUP, K, 2), *2 * [(5, K, 2), (5, K, 2), (2, K, 2)]]
+    assert answer == {"per_second": pytest.approx([1000.0, 1000.0])}
+
+
+def test_the_open_loop_serves_the_measured_queries_after_the_warm_up(run, folder):
+    answer, strategy = run(timed.open_loop_latency, setting={"step": 3}, rate=50, seconds=0.5)
+    assert strategy.tuned == [3]
+    served = strategy.asked[WARMUP:]
+    assert strategy.asked[:WARMUP] == asked_for(folder, "warmup")
+    assert served == (3 * asked_for(folder, "queries"))[:25]
+    latencies = np.load(folder / "latencies.npy")
+    assert (latencies.dtype, len(latencies)) == (np.int64, 25)
+    assert latencies.min() >= 3_000_000 + 1_000 * WARMUP
+    assert answer["saturated"] is False
+    assert answer["lateness_p50_seconds"] == 0.0
+    again, _ = run(timed.open_loop_latency, setting={"step": 3}, rate=50, seconds=0.5)
+    assert again == answer, "the moments are always the same"
+
+
+def test_load_asks_for_as_many_neighbours_as_the_run(run, monkeypatch):
+    seen = set()
+    real = Known.answer
+
+    def answer(self, query, k):
+        seen.add(k)
+        return real(self, query, k)
+
+    monkeypatch.setattr(Known, "answer", answer)
+    run(timed.open_loop_latency, setting={"step": 1}, rate=50, seconds=0.1, k=7)
+    run(timed.throughput, setting={"step": 1}, threads=1, batch=5, seconds=0.001, k=7)
+    assert seen == {7}
+
+
+class Builder:
+    def __init__(self):
+        self.calls = []
+
+    def train(self, folder, base, metric, **parameters):
+        self.calls.append(("train", folder, base.shape, metric, parameters))
+        return {"lists": 3}
+
+    def build(self, folder, base, metric, **parameters):
+        self.calls.append(("build", folder, base.shape, metric, parameters))
+        return {"m": 4}
+
+
+def test_an_index_is_built_from_the_base_and_what_was_trained(folder, monkeypatch):
+    builder = Builder()
+    monkeypatch.setattr(timed.strategies, "builder", {"an index": builder}.__getitem__)
+    request = {"index": "an index", "vectors": str(folder), "folder": "/here", "parameters": {"threads": 2}}
+    assert timed.train(request) == {"lists": 3}
+    assert timed.build(request | {"trained": None}) == {"m": 4}
+    assert timed.build(request | {"trained": "/there"}) == {"m": 4}
+    of = (Path("/here"), (ROWS, DIM), "l2")
+    assert builder.calls == [
+        ("train", *of, {"threads": 2}), ("build", *of, {"threads": 2}),
+        ("build", *of, {"threads": 2, "trained": Path("/there")}),
+    ]  # fmt: skip
+    assert request["parameters"] == {"threads": 2}
+
+
+def test_the_gpu_is_looked_for_in_the_child(monkeypatch):
+    monkeypatch.setattr(timed, "see_device", lambda: {"name": "A device"})
+    assert timed.see_gpu({}) == {"name": "A device"}
