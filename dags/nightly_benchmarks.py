@@ -12,6 +12,7 @@ from datetime import timedelta
 from airflow.sdk import dag
 
 from nightgate import benchmarks
+from nightgate.measure.durations import NIGHT_SECONDS
 from nightgate.orchestration.params import trigger_params
 from nightgate.orchestration.tasks import measured, preflight, report, upload_dashboards
 
@@ -21,7 +22,7 @@ from nightgate.orchestration.tasks import measured, preflight, report, upload_da
     catchup=False,
     max_active_runs=1,
     is_paused_upon_creation=False,
-    dagrun_timeout=timedelta(hours=6),
+    dagrun_timeout=timedelta(seconds=NIGHT_SECONDS),
     params=trigger_params(),
     default_args={"owner": "nightgate"},
     tags=["benchmark", "slo"],

@@ -205,9 +205,8 @@ def dashboards_check() -> None:
     """Validate every dashboard file and, with GRAFANA_URL and GRAFANA_TOKEN, say what an upload would do."""
     from nightgate.publish import lint
 
-    problems = [
-        f"{file.name}: {line}" for file in sorted(paths.dashboards_dir().glob("*.json")) for line in lint.check(file)
-    ]
+    found = lint.check_all(sorted(paths.dashboards_dir().glob("*.json")))
+    problems = [f"{file.name}: {line}" for file, lines in found.items() for line in lines]
     if problems:
         raise InputError("; ".join(problems), "mend the dashboard file")
     out.print("every dashboard is valid")

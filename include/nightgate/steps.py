@@ -22,11 +22,12 @@ from nightgate import benchmarks, paths
 from nightgate.artifacts import Cache
 from nightgate.errors import ArtifactError, InputError, NotMeasured, ObjectiveBreached, Unavailable
 from nightgate.judge import judge, night, unmet
-from nightgate.measure import host
+from nightgate.measure import durations, host
+from nightgate.measure.child import ends_within
 from nightgate.publish import figures, grafana, statsd
 from nightgate.publish.report import render_report
-from nightgate.record import Device, Record, Summary, utc_now
-from nightgate.results import files
+from nightgate.record import Device, Host, Record, Summary, utc_now
+from nightgate.results import files, history
 from nightgate.results.store import Store
 from nightgate.suite import DEVICES, BenchmarkSettings, Objectives, load_suite
 
@@ -53,6 +54,14 @@ class Plan(BaseModel):
     objectives: Objectives
     require_gpu: bool
     canary: dict[str, float]
+    estimate_seconds: dict[str, dict[str, durations.Steps]] = {}
+    """Benchmark → device → what its steps will take."""
+    timeout_seconds: dict[str, dict[str, durations.Steps]] = {}
+    """Benchmark → device → after which its steps are ended."""
+
+    def timeout_of(self, benchmark: str, device: Device, step: durations.Step) -> float:
+        steps = self.timeout_seconds.get(benchmark, {}).get(device)
+        return steps.of(step) if steps else durations.STEP_SECONDS
 
     def settings_of(self, benchmark: str) -> BenchmarkSettings:
         return benchmarks.SETTINGS[benchmark].model_validate(self.settings[benchmark])
@@ -87,11 +96,12 @@ def preflight(
     facts, canary = host.describe(), host.canary()
     log.info("host %s: %s, %d cores, GPU: %s", facts.fingerprint, facts.cpu, facts.cores, facts.gpu or "none")
     log.info("canary %.1f ms, spread %.0f %%", canary["seconds"] * 1e3, canary["spread"] * 100)
+    estimates = _estimates({name: suite.settings[name] for name in chosen}, work, facts, dag_id != BY_HAND)
     return Plan(
         run_id=run_id, dag_id=dag_id, scale=scale, started_at=utc_now(), work=work,
         objectives={name: suite.settings[name].applicable(limits) for name, limits in suite.objectives.items()},
         settings={name: suite.settings[name].model_dump(mode="json") for name in chosen}, require_gpu=require_gpu,
-        canary=canary,
+        canary=canary, **estimates,
     )  # fmt: skip
 
 
@@ -106,7 +116,8 @@ def prepare(plan: Plan, benchmark: str, device: Device) -> dict[str, Any]:
     start = time.monotonic()
     try:
         cache = Cache(paths.cache_dir())
-        prepared = benchmarks.implementation(benchmark).prepare(settings, device, cache)
+        with ends_within(plan.timeout_of(benchmark, device, "prepare")):
+            prepared = benchmarks.implementation(benchmark).prepare(settings, device, cache)
         with _tidied(benchmark, settings):  # the measurement may run in another process, and later
             cache.reserve(prepared, _owner(plan, benchmark, device))
         return {**prepared, _PREPARE_SECONDS: time.monotonic() - start}
@@ -135,6 +146,7 @@ def measure(plan: Plan, benchmark: str, device: Device, prepared: dict[str, Any]
             _tidied(benchmark, settings),
             Cache(paths.cache_dir()).using(prepared, _owner(plan, benchmark, device)),
             host.quiet(paths.home()) as noise,
+            ends_within(plan.timeout_of(benchmark, device, "measure")),
         ):
             start = time.monotonic()
             records = benchmarks.implementation(benchmark).measure(settings, device, prepared, samples)
@@ -328,6 +340,28 @@ def _known(kind: str, names: list[str] | None, valid: tuple[str, ...]) -> None:
             raise InputError(f"there is no {kind} {name!r}", f"use one of {', '.join(valid)}")
 
 
+def _estimates(
+    settings: dict[str, BenchmarkSettings], work: list[tuple[str, Device]], facts: Host, nightly: bool
+) -> dict[str, dict[str, dict[str, durations.Steps]]]:
+    """What the plan says of time; InputError when a step cannot end within its time-out."""
+    takes = {name: model.takes() for name, model in settings.items()}
+    found = history.estimates(settings, takes, work, facts.fingerprint)
+    ceiling = durations.STEP_SECONDS if nightly else None
+    seconds: dict[str, dict[str, durations.Steps]] = {}
+    timeouts: dict[str, dict[str, durations.Steps]] = {}
+    for (name, device), one in found.items():
+        seconds.setdefault(name, {})[device] = one.seconds
+        limits = durations.Steps(one.timeout("prepare", ceiling), one.timeout("measure", ceiling))
+        timeouts.setdefault(name, {})[device] = limits
+        prepared, measured = (durations.human(one.seconds.of(step)) for step in durations.STEPS)
+        source = "earlier runs" if one.known else "the settings"
+        log.info("%s on %s: about %s to prepare, %s to measure, by %s", name, device, prepared, measured, source)
+    here = {key: one for key, one in found.items() if facts.gpu or key[1] != "gpu"}  # the others are skipped
+    for warning in durations.check(here, {name: each.lower for name, each in takes.items()}, nightly=nightly):
+        log.warning("%s", warning)
+    return {"estimate_seconds": seconds, "timeout_seconds": timeouts}
+
+
 def _check_room(settings: dict[str, BenchmarkSettings]) -> None:
     """Refuse a scale that this host cannot hold: disk for everything together, memory for the largest alone."""
     needs = {name: model.needs() for name, model in settings.items()}
@@ -344,5 +378,5 @@ def _check_room(settings: dict[str, BenchmarkSettings]) -> None:
         if need.memory > memory:
             raise InputError(
                 f"{name} needs {need.memory / 2**30:.1f} GiB of memory at this scale and the host has {memory / 2**30:.1f} GiB",
-                f"lower {name}.rows or use a larger host",
+                f"lower {settings[name].takes().lower} of {name}, or use a larger host",
             )

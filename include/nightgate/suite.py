@@ -33,6 +33,17 @@ class Needs(BaseModel):
     memory: int
 
 
+class Takes(BaseModel):
+    """Seconds that a cold ``prepare`` and a ``measure`` take on two cores, coarsely and from above.
+
+    ``lower`` names the settings that make them less.
+    """
+
+    prepare: float
+    measure: float
+    lower: str
+
+
 class BenchmarkSettings(BaseModel):
     """What the settings of every benchmark share: which variants the objectives gate, and which stand beside them."""
 
@@ -58,6 +69,10 @@ class BenchmarkSettings(BaseModel):
     def applicable(self, limits: Mapping[str, Mapping[str, Limit]]) -> dict[str, dict[str, Limit]]:
         """The suite's objectives (metric → device → limit) as they are judged at these settings."""
         return {metric: dict(of) for metric, of in limits.items()}
+
+    def takes(self) -> Takes:
+        """How long a cold run of this benchmark takes at these settings; the history of the host corrects it."""
+        return Takes(prepare=60, measure=60, lower="scale")
 
     @field_validator("variants", "controls")
     @classmethod

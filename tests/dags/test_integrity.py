@@ -71,6 +71,14 @@ def test_every_task_has_a_timeout(bag):
         assert [task.task_id for task in dag.tasks if task.execution_timeout is None] == []
 
 
+def test_what_takes_long_is_ended_by_its_plan_before_airflow_ends_it(bag):
+    dag = bag.dags["nightly_benchmarks"]
+    for name, minutes in (("prepare", 370), ("measure", 370), ("record", 5), ("gate", 5)):
+        task = dag.get_task(f"hybrid_ann.cpu.{name}")
+        assert task.execution_timeout.total_seconds() == minutes * 60, name
+    assert dag.dagrun_timeout.total_seconds() == 20 * 3600
+
+
 def test_every_param_has_a_default_a_title_and_a_description(bag):
     from airflow.sdk.definitions._internal.types import is_arg_set
 

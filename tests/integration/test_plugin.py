@@ -20,7 +20,7 @@ from starlette.testclient import TestClient
 app = create_app(apps="core")
 
 def status(path, host="127.0.0.1"):
-    answer = TestClient(app, client=(host, 50000), raise_server_exceptions=False).get(path)
+    answer = TestClient(app, "http://localhost", client=(host, 50000), raise_server_exceptions=False).get(path)
     return [answer.status_code, answer.headers["content-type"].split(";")[0]]
 
 print("ANSWER " + json.dumps({

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from nightgate.errors import ChildError, InputError
+from nightgate.measure import child
 from nightgate.measure.child import run_child
 
 TARGETS = f"{__name__.rpartition('.')[0] + '.' if '.' in __name__ else ''}child_targets"
@@ -102,3 +103,27 @@ def _wait(condition, seconds=20):
             return found
         time.sleep(0.05)
     pytest.fail("it did not happen in time")
+
+
+def test_the_time_out_of_a_step_bounds_all_its_children(monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr(child.time, "monotonic", lambda: now)
+    assert (child._left(None), child._left(7)) == (3600.0, 7)
+    with child.ends_within(50):
+        now = 1020.0
+        assert (child._left(None), child._left(7), child._left(31)) == (30.0, 7, 30.0)
+        with child.ends_within(5):
+            assert child._left(7) == 5.0
+        assert child._left(None) == 30.0
+        now = 1051.0
+        assert (child._left(None), child._left(7)) == (0.0, 0.0)
+        with pytest.raises(
+            ChildError, match="not started: the time-out of its step is over. Next step: lower the scale"
+        ):
+            run_child("child_targets:hang", {}, threads=1)
+    assert child._left(None) == 3600.0
+
+
+def test_a_child_ends_with_its_step():
+    with child.ends_within(0.5), pytest.raises(ChildError, match="hang did not finish within 0 s"):
+        run_child("child_targets:hang", {}, threads=1, timeout=50)

@@ -5,13 +5,13 @@ import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from contract.boards import board
+from contract.boards import board, panel
 from contract.grafana_server import TOKEN, Board, Fault
 from typer.testing import CliRunner
 
 from nightgate import cli, paths, steps
 from nightgate.errors import InputError, Unavailable
-from nightgate.publish.grafana import Client, GrafanaError, dry_run, publish
+from nightgate.publish.grafana import Client, GrafanaError, dry_run, publish, upload_dashboard
 from nightgate.publish.grafana.annotations import annotate, of_run
 from nightgate.record import Host, Objective, Record, Summary
 from nightgate.results import files
@@ -153,12 +153,153 @@ def test_when_nobody_answers_it_ends_with_the_first_dashboard(server, tmp_path):
     assert len(waits) == 4
 
 
-def test_a_file_that_is_not_fit_stops_all_before_anything_is_sent(client, server, tmp_path):
-    good, bad = boards(tmp_path, "good", "worse")
-    bad.write_text("{}")
-    with pytest.raises(InputError, match=r"worse\.json is not fit"):
-        publish(client, [good, bad], [], folder="F")
+def test_files_that_are_not_fit_are_named_and_the_rest_is_published(client, server, tmp_path):
+    worse, bad, good = boards(tmp_path, "worse", "bad", "nightly-slo")
+    worse.write_text(json.dumps(board(uid="worse", title="W", panels=[panel(1, datasource="Prometheus")])))
+    bad.write_text("{")
+    with pytest.raises(InputError) as caught:
+        publish(client, [worse, bad, good], [night()], folder="F")
+    assert set(server.boards) == {"nightly-slo"}
+    assert len(server.annotations) == 2
+    assert caught.value.next_step == "run `nightgate dashboards check`"
+    first, second, rest = caught.value.what.split("; ")
+    assert first == (
+        "worse.json is not fit to upload: panel 'Panel 1' does not use the datasource variable: it names 'Prometheus', "
+        "which another Grafana does not have"
+    )
+    assert second.startswith("bad.json is not fit to upload: it cannot be read as JSON (")
+    assert rest.startswith("published all the same: nightly-slo.json: version 1 (v2")
+    assert rest.endswith("/d/nightly-slo/a-slug, 2 new annotations of breaches")
+
+
+@pytest.mark.parametrize(("uids", "titles"), [(("x", "x"), ("A", "B")), (("x", "y"), ("A", "A"))])
+def test_two_files_that_would_replace_each_other_are_both_refused(client, server, tmp_path, uids, titles):
+    made = boards(tmp_path, "one", "two", "three")
+    for file, uid, title in zip(made[:2], uids, titles, strict=True):
+        file.write_text(json.dumps(board(uid=uid, title=title)))
+    key, value = ("uid", "x") if uids[0] == uids[1] else ("title", "A")
+    with pytest.raises(InputError) as caught:
+        publish(client, made, [], folder="F")
+    assert f"one.json is not fit to upload: two.json has the same {key} {value!r}; " in caught.value.what
+    assert f"two.json is not fit to upload: one.json has the same {key} {value!r}; " in caught.value.what
+    assert set(server.boards) == {"three"}
+
+
+def test_what_grafana_keeps_otherwise_does_not_hold_back_the_rest(client, server, tmp_path):
+    server.folders["f"] = "F"
+    server.boards["one"] = Board(spec=board(title="Old"), folder="f", versions=["one"])
+    kept = Fault(status=200, body={"uid": "one", "version": 1}, matches=lambda each: each.path == "/api/dashboards/db")
+    server.faults.append(kept)
+    with pytest.raises(GrafanaError, match=r"^one\.json: Grafana at .* keeps something else: title"):
+        publish(client, boards(tmp_path, "one", "nightly-slo"), [night()], folder="F")
+    assert server.boards["nightly-slo"].version == 1
+    assert len(server.annotations) == 2
+
+
+def test_refused_by_us_and_by_grafana_are_told_together(client, server, tmp_path):
+    bad, provisioned = boards(tmp_path, "bad", "p")
+    bad.write_text("[]")
+    server.boards["p"] = Board(spec={"title": "p"}, folder="", versions=["v"], provisioned=True)
+    with pytest.raises(GrafanaError) as caught:
+        publish(client, [bad, provisioned], [], folder="F")
+    assert caught.value.what.startswith(
+        "bad.json is not fit to upload: it is not a JSON object; p.json: Grafana at 127.0.0.1:"
+    )
+    assert caught.value.what.endswith("published all the same: 0 new annotations of breaches")
+    assert caught.value.next_step == (
+        "mend what Grafana names in the dashboard file; a dashboard provisioned from a file cannot be uploaded too; "
+        "run `nightgate dashboards check`"
+    )
+    assert caught.value.status == 400
+
+
+def test_what_meets_every_request_is_told_once(client, server, tmp_path):
+    server.token = "glsa_another"
+    with pytest.raises(GrafanaError) as caught:
+        publish(client, boards(tmp_path, "one", "two"), [night()], folder="F")
+    assert caught.value.what == f"Grafana at 127.0.0.1:{server.server_port} answered 401: Invalid API key"
+    assert len(server.requests) == 1
+
+
+def test_a_file_that_changes_after_it_was_checked_is_refused_then(client, server, tmp_path, monkeypatch):
+    made = boards(tmp_path, "one", "two")
+    monkeypatch.setattr("nightgate.publish.grafana.night.check_all", lambda files: {file: [] for file in files})
+    made[0].write_text("{")
+    with pytest.raises(InputError, match=r"^one\.json is not fit to upload: .* published all the same: two\.json"):
+        publish(client, made, [], folder="F")
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("A/B", "'A/B' is a path"), ("/", "is a path"), ("", "is no title"), ("  ", "is no title"), ("a\nb", "is no title"),
+        ("x" * 190, "is no title"), ("General", "without a folder"), ("general ", "without a folder"),
+    ],
+)  # fmt: skip
+def test_a_folder_that_cannot_be_is_refused_before_anything_is_sent(client, server, tmp_path, name, problem):
+    made = boards(tmp_path, "one")
+    for work in (
+        lambda: publish(client, made, [], folder=name),
+        lambda: list(dry_run(client, made, folder=name)),
+        lambda: upload_dashboard(client, made[0], folder=name),
+    ):
+        with pytest.raises(InputError, match=f"GRAFANA_FOLDER=.*{problem}"):
+            work()
     assert server.requests == []
+
+
+def test_spaces_around_a_folder_are_none_of_its_title(client, server, tmp_path):
+    publish(client, boards(tmp_path, "one"), [], folder=" " + "x" * 189 + " ")
+    assert list(server.folders.values()) == ["x" * 189]
+
+
+def test_a_folder_that_is_a_path_ends_the_upload_of_a_run(project, server, monkeypatch):
+    monkeypatch.setenv("GRAFANA_FOLDER", "A/B")
+    assert command("upload").exception.exit_code == 2
+    assert server.requests == []
+
+
+def test_the_dry_run_names_what_is_not_fit_and_goes_on(client, server, tmp_path):
+    bad, odd, good = boards(tmp_path, "bad", "odd", "good")
+    bad.write_text("[]")
+    server.faults.append(Fault(status=500, body={"message": "no"}, matches=lambda each: each.path.endswith("/uid/odd")))
+    found = list(dry_run(client, [bad, odd, good], folder="F"))
+    assert found[2] == (False, "bad.json is not fit to upload: it is not a JSON object")
+    assert found[3][0] is False
+    assert found[3][1].startswith("odd.json: Grafana at 127.0.0.1:")
+    assert found[4] == (True, "good.json would be created")
+
+
+@pytest.mark.parametrize("legacy", [True, False], ids=["api", "apis"])
+@pytest.mark.parametrize("wrong", ["/dashboards", "/d/abc/board", "/grafana/login", "/grafana/api"])
+@pytest.mark.parametrize("prefix", ["", "/grafana"])
+def test_a_wrong_path_is_answered_with_the_right_address(server, tmp_path, wrong, prefix, legacy):
+    server.prefix, server.legacy = prefix, legacy
+    root = server.url.removesuffix(prefix)
+    made = boards(tmp_path, "one", "two")
+    for work in (
+        lambda client: publish(client, made, [night()], folder="F"),
+        lambda client: list(dry_run(client, made, folder="F")),
+    ):
+        with (
+            Client(root + wrong, TOKEN, sleep=lambda _: None) as client,
+            pytest.raises(GrafanaError, match=f"Grafana answers at {server.url}[.]") as caught,
+        ):
+            work(client)
+        assert caught.value.next_step == f"set GRAFANA_URL={server.url}"
+        assert "one.json" not in caught.value.what
+
+
+def test_no_grafana_anywhere_says_so_and_advises_no_newer_version(server, tmp_path):
+    server.prefix = "/somewhere/else"
+    root = server.url.removesuffix(server.prefix)
+    with Client(root, TOKEN) as client, pytest.raises(GrafanaError) as caught:
+        list(dry_run(client, boards(tmp_path, "one"), folder="F"))
+    assert caught.value.what == (
+        f"{root}/api/health is not found; neither there nor above it does /api/health answer as Grafana's"
+    )
+    assert caught.value.next_step == "check GRAFANA_URL (with its sub-path, if any)"
+    assert {each.headers.get("Authorization") for each in server.requests[1:]} == {None}, "the token goes nowhere else"
 
 
 def test_a_run_publishes_every_dashboard_into_the_folder(project, server, monkeypatch):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
-from nightgate.suite import BenchmarkSettings, Needs
+from nightgate.suite import BenchmarkSettings, Needs, Takes
 from nightgate.vectors import own
+from nightgate.vectors.dataset import query_counts
 from nightgate.vectors.metric import Metric
 from nightgate.vectors.source import Own, Source, Synthetic
 from nightgate.vectors.synthetic import DEFAULT_HARDNESS
@@ -19,6 +21,14 @@ K = 100
 
 _DEPTHS = (1, 10)  # at which recall is told of every answer that is as long, beside k itself
 _LEAST_ROWS = 2_000
+_MAKE, _EXACT, _QUERY = 2e-7, 2e-10, 4e-12
+"""Seconds per number of the base: to make or copy it; to compare it with a query exactly; of one timed query."""
+_BUILD = {
+    "hybrid": 2e-7, "ivfpq_refine": 2e-7, "hnsw": 1.5e-6, "hybrid_seeded": 1.5e-6, "hnswlib": 1e-6, "usearch": 3e-6,
+    "faiss_hnsw": 1.5e-6,
+}  # fmt: skip
+"""Seconds per number of the base to build what a variant reads."""
+_SETTINGS_TRIED = 20
 _GRAPHS = ("hnsw", "hybrid_seeded", "hnswlib", "usearch", "faiss_hnsw")
 
 
@@ -155,6 +165,29 @@ class Settings(BenchmarkSettings):
         graphs = sum(name in _GRAPHS for name in (*self.variants, *self.controls))
         graph = int(2.4 * vectors) if graphs else 0
         return Needs(disk=int(1.3 * vectors) + graphs * graph, memory=2**30 + int(1.6 * vectors) + graph)
+
+    def takes(self) -> Takes:
+        """As of every benchmark. The rates are per number of the base; see the README for where they were measured.
+
+        Raises:
+            InputError: as `own.inspect`.
+        """
+        rows, dim = self.rows, self.dim
+        if self.dataset:
+            plan = own.inspect(self._own())
+            rows, dim = plan.rows, plan.dim
+        numbers = rows * dim
+        cores = min(self.threads or os.cpu_count() or 1, 16)
+        chosen = (*self.variants, *self.controls)
+        effort = self.hnsw_ef_construction / 100
+        builds = sum(_BUILD[name] * (effort if name in _GRAPHS else 1) for name in chosen)
+        exact = _EXACT * sum(query_counts(self.queries).values())
+        prepare = 60 + numbers * (_MAKE + (exact + builds) * 2 / cores)
+        query = 1e-3 + _QUERY * numbers
+        asked = self.processes * (self.passes * self.queries) + _SETTINGS_TRIED * query_counts(self.queries)["tuning"]
+        measure = 20 + len(chosen) * (10 * self.processes + 2 * self.load_seconds + asked * query)
+        lower = "dataset_rows, passes or controls" if self.dataset else "rows, passes or controls"
+        return Takes(prepare=prepare, measure=measure, lower=lower)
 
     def _own(self) -> Own:
         assert self.dataset

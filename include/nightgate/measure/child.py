@@ -18,6 +18,9 @@ import tempfile
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,9 @@ log = logging.getLogger(__name__)
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _PR_SET_PDEATHSIG = 1
+_TIMEOUT = 3600.0  # seconds, outside of a step
+_SLOWER = "lower the scale, or see what else uses this host"
+_end: ContextVar[float | None] = ContextVar("end", default=None)  # by time.monotonic
 
 
 @dataclass(frozen=True)
@@ -39,20 +45,42 @@ class ChildResult:
     wall_seconds: float
 
 
+@contextmanager
+def ends_within(seconds: float) -> Iterator[None]:
+    """Children that are started in this thread meanwhile end with it: the time-out of a whole step."""
+    token = _end.set(time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _end.reset(token)
+
+
+def _left(timeout: float | None) -> float:
+    """Seconds that a child may take."""
+    end = _end.get()
+    if end is None:
+        return _TIMEOUT if timeout is None else timeout
+    left = max(0.0, end - time.monotonic())
+    return left if timeout is None else min(timeout, left)
+
+
 def run_child(
-    target: str, request: dict[str, Any], *, threads: int, device: str = "cpu", timeout: float = 3600
+    target: str, request: dict[str, Any], *, threads: int, device: str = "cpu", timeout: float | None = None
 ) -> ChildResult:
     """Call ``target`` (``"package.module:function"``) with ``request`` in a fresh process.
 
     Args:
         threads: what OpenMP and the BLAS libraries may use.
         device: ``"cpu"`` hides every CUDA device from the child.
-        timeout: seconds; the child is killed after it.
+        timeout: seconds; the child is killed after it, and at the end of `ends_within` whatever it says.
 
     Raises:
         ChildError: the child crashed, was killed, ran out of time or failed in an unforeseen way.
         NightgateError: the one the function raised.
     """
+    timeout = _left(timeout)
+    if timeout <= 0:
+        raise ChildError(f"{target} was not started: the time-out of its step is over", _SLOWER)
     env = os.environ | {name: str(threads) for name in _THREAD_VARIABLES} | {"PYTHONUNBUFFERED": "1"}
     if device == "cpu":
         env["CUDA_VISIBLE_DEVICES"] = ""
@@ -69,9 +97,7 @@ def run_child(
         try:
             code = process.wait(timeout)
         except subprocess.TimeoutExpired:
-            raise ChildError(
-                f"{target} did not finish within {timeout:.0f} s", "raise its timeout or lower the scale"
-            ) from None
+            raise ChildError(f"{target} did not finish within {timeout:.0f} s", _SLOWER) from None
         finally:
             if process.poll() is None:
                 process.kill()

@@ -18,6 +18,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundExceptio
 
 from nightgate import paths
 from nightgate.errors import ArtifactError, InputError, ObjectiveBreached, Unavailable
+from nightgate.measure.durations import STEP_SECONDS
 
 POOLS = {
     name: pool["slots"] for name, pool in json.loads((paths.project_root() / "include/pools.json").read_text()).items()
@@ -25,7 +26,8 @@ POOLS = {
 _RETRY = {"retries": 1, "retry_delay": timedelta(seconds=5)}
 # what is measured is stored and judged before the next measurement starts; preparing comes before measuring
 _CLOSE, _PREPARE, _MEASURE = 3, 2, 1
-_SHORT, _LONG = timedelta(minutes=5), timedelta(hours=1)
+# the plan has a time-out of its own for each long step, which ends it before this one
+_SHORT, _LONG = timedelta(minutes=5), timedelta(seconds=STEP_SECONDS, minutes=10)
 
 
 @contextmanager

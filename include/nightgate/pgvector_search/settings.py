@@ -8,13 +8,18 @@ from pydantic import Field, model_validator
 
 from nightgate.pgvector_search import address
 from nightgate.pgvector_search.variants import MOST_DIMENSIONS, VARIANTS, too_long
-from nightgate.suite import BenchmarkSettings, Needs
+from nightgate.suite import BenchmarkSettings, Needs, Takes
 from nightgate.vectors.dataset import query_counts
 
 K = 5
 """Neighbours asked for per query; the objective is recall@5 and the timed statement says ``LIMIT 5``."""
 
 _SPREAD = 0.2  # of recall@5 between queries
+_MAKE, _EXACT, _LOAD, _QUERY = 2e-7, 2e-10, 4e-8, 1.5e-10
+"""Seconds per number of the table: to make it; to compare it with a query exactly; to load it; of one timed query."""
+_LISTS_BUILD, _GRAPH_BUILD = 1e-7, 1e-6
+"""Seconds per number of the table to build an index over it."""
+_SETTINGS_TRIED = 10
 _GRAPH = 300  # bytes per row that hnsw's links take, estimated from above
 
 
@@ -109,6 +114,20 @@ class Settings(BenchmarkSettings):
             tables += 2.7 * vectors / (2 if kind.column == "halfvec" else 1)
             tables += self.rows * _GRAPH if kind.method == "hnsw" else 0
         return Needs(disk=int(vectors + tables) + 2**28, memory=2**30 + int(1.5 * vectors))
+
+    def takes(self) -> Takes:
+        """As of every benchmark. The rates are per number of the table; see the README for where they were measured."""
+        numbers, counts = self.rows * self.dim, query_counts(self.queries)
+        prepare, measure = 60 + numbers * (_MAKE + _EXACT * sum(counts.values())), 20.0
+        for variant in (*self.variants, *self.controls):
+            kind = VARIANTS[variant]
+            lists = kind.lists or self.lists
+            build = _GRAPH_BUILD if kind.method == "hnsw" else _LISTS_BUILD * (1 + lists / 1000)
+            prepare += numbers * (_LOAD + build)
+            passes = self.passes if variant in self.variants else self.control_passes
+            asked = self.queries * passes + _SETTINGS_TRIED * counts["tuning"]
+            measure += 20 + asked * (2e-3 + _QUERY * numbers) + self.load_seconds * (1 + len(self.clients))
+        return Takes(prepare=prepare, measure=measure, lower="rows, passes or controls")
 
     @model_validator(mode="after")
     def _lists_have_rows(self) -> Settings:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from nightgate.errors import InputError
-from nightgate.suite import BenchmarkSettings, Limit, Needs
+from nightgate.suite import BenchmarkSettings, Limit, Needs, Takes
 from nightgate.transcription import engines
 from nightgate.transcription.clips.entry import Entry
 from nightgate.transcription.clips.manifest import read_manifest
@@ -19,9 +19,14 @@ from nightgate.transcription.guess import looks_unlike
 from nightgate.transcription.languages import AUTO, CODES, LANGUAGES, contradiction, judged_by, nearest
 from nightgate.transcription.models import vad
 from nightgate.transcription.models.look import Kind, look_at, no_such_model
-from nightgate.transcription.models.published import PACKAGED, known
+from nightgate.transcription.models.published import MODELS, PACKAGED, known
 
 log = logging.getLogger(__name__)
+
+_XRT = 0.15  # of the packaged model on two cores
+_DOWNLOAD = 5e6  # bytes of a model per second
+_CLIPS = 0.1  # seconds to speak or to resample a second of audio
+_BYTES = 8_000  # of a second of audio in a file that does not say how long it is, compressed well
 
 
 class Settings(BenchmarkSettings):
@@ -149,6 +154,19 @@ class Settings(BenchmarkSettings):
     def _entries(self) -> list[Entry]:
         return read_manifest(Path(self.clips), self.exclude) if self.clips else []
 
+    def takes(self) -> Takes:
+        """As of every benchmark. The processing time of an engine is taken to follow the size of its model."""
+        size = MODELS[self.model].size if known(self.model) else Path(self.model).stat().st_size
+        audio, lower = self.audio_seconds, "audio_seconds, repeats or controls"
+        if self.clips:
+            audio, lower = _seconds_of(self._entries()), "repeats or controls, or the clips"
+        cores = min(self.threads or os.cpu_count() or 1, 16)
+        xrt = _XRT * size / MODELS[PACKAGED].size * 2 / cores
+        batches = 2 * self.batch_repeats * min(self.batch_seconds, audio)
+        variants = len(self.variants) + len(self.controls)
+        measure = 20 + variants * (30 + xrt * ((self.repeats + 2) * audio + batches))
+        return Takes(prepare=60 + size / _DOWNLOAD + _CLIPS * audio, measure=measure, lower=lower)
+
     @field_validator("model")
     @classmethod
     def _model_exists(cls, model: str) -> str:
@@ -220,3 +238,10 @@ def _absolute(path: str) -> str:
         return str(Path(path).expanduser().absolute())
     except RuntimeError as error:  # of a user that there is not
         raise ValueError(str(error)) from None
+
+
+def _seconds_of(entries: Sequence[Entry]) -> float:
+    """Of audio, from above: what is claimed, or what the size of the file allows."""
+    claimed = [entry.duration for entry in entries if entry.duration is not None]
+    sizes = [entry.audio.stat().st_size for entry in entries if entry.duration is None and entry.audio.exists()]
+    return sum(claimed) + sum(sizes) / _BYTES

@@ -6,9 +6,6 @@ of Airflow: whoever mounts it passes the address of the store and the dependenci
 
 from __future__ import annotations
 
-import hmac
-import ipaddress
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,13 +18,13 @@ from nightgate.artifacts import Cache
 from nightgate.errors import InputError, NightgateError
 from nightgate.publish import figures, report
 from nightgate.results.store import Run, Store
+from nightgate.web import scraping
 
 Pools = Mapping[str, Mapping[str, int]]
 """Pool → state → slots."""
 
 _SHOWN = 30
 _HERE = Path(__file__).parent
-_TOKEN = "NIGHTGATE_METRICS_TOKEN"
 _HEADERS = {
     # the pages run no script and load nothing; Airflow shows them in a frame of its own origin
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
@@ -45,15 +42,16 @@ def create_app(
         store_url: asked at each request, so that a changed connection needs no restart.
         pools: asked at each scrape: the slots of Airflow's pools.
         dependencies: FastAPI ``Depends`` of the board's routes. /metrics is outside of them: Prometheus cannot log
-            in, so it is open to this host and needs ``Authorization: Bearer $NIGHTGATE_METRICS_TOKEN`` from others.
+            in, so it is open to this host and needs ``Authorization: Bearer $NIGHTGATE_METRICS_TOKEN`` from others;
+            see `scraping`.
     """
     app = FastAPI(title="Nightgate", docs_url=None, redoc_url=None, openapi_url=None)
     board = APIRouter(dependencies=list(dependencies))
 
     @app.get("/metrics")
     def metrics(request: Request) -> Response:
-        if not _may_scrape(request):
-            raise HTTPException(401, f"send the token of {_TOKEN}", {"WWW-Authenticate": "Bearer"})
+        if not scraping.may_scrape(request):
+            raise HTTPException(401, scraping.refusal(), {"WWW-Authenticate": "Bearer"})
         from nightgate.publish import prometheus
 
         try:
@@ -82,30 +80,13 @@ def create_app(
         except InputError as error:
             raise HTTPException(404, str(error)) from None
         except OSError:
-            raise HTTPException(
-                404, f"run {run_id} has no report on this machine: it runs still, or ran elsewhere"
-            ) from None
+            here = paths.run_dir(run_id).is_dir()
+            why = "it runs still, or was ended before its report" if here else "it left no folder here"
+            raise HTTPException(404, f"run {run_id} has no report on this machine: {why}") from None
         return HTMLResponse(page, headers=_HEADERS)
 
     app.include_router(board)
     return app
-
-
-def _may_scrape(request: Request) -> bool:
-    forwarded = {"forwarded", "x-forwarded-for", "x-real-ip"} & set(request.headers)
-    if not forwarded and request.client and _is_loopback(request.client.host):
-        return True
-    expected = os.environ.get(_TOKEN, "")
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    same = hmac.compare_digest(given.strip().encode(), expected.encode())
-    return bool(expected) and scheme.lower() == "bearer" and same
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _page(status: int, **values: Any) -> HTMLResponse:

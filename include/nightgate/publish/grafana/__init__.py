@@ -3,6 +3,8 @@
 client.py       one connection: the token, retries, one deadline for everything
 tries.py        trying again, and for how long
 access.py       the address and the token, and where neither must appear
+causes.py       why a request came to nothing
+whereabouts.py  where Grafana is, when it is not at GRAFANA_URL
 errors.py       what Grafana refuses, and what to do about it
 stored.py       what both of its APIs say about a dashboard
 legacy.py       folders and dashboards through /api

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
@@ -9,6 +10,9 @@ from nightgate.errors import InputError
 
 if TYPE_CHECKING:
     import requests
+
+
+_HOST = re.compile(r"[\w.-]+|[0-9a-fA-F:.]+(%[\w.]+)?")  # a name or an address
 
 
 class Bearer:
@@ -39,15 +43,20 @@ def checked_url(url: str) -> str:
     """Without a slash at the end, and without a user and password, which must not reach a message.
 
     Raises:
-        InputError: it is no http or https address.
+        InputError: it is no http or https address, or it has a part that would be ignored.
     """
     try:
         parts = urlsplit(url.strip())
-        good = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
+        host = parts.hostname or ""
+        good = parts.scheme in ("http", "https") and _HOST.fullmatch(host) and (parts.port is None or parts.port > 0)
     except ValueError:
         good = False
     if not good:
         raise InputError("GRAFANA_URL is not an http or https address", "write for example https://grafana.example.org")
+    if parts.query or parts.fragment:
+        raise InputError(
+            "GRAFANA_URL has a '?' or '#', and nothing after it would be used", "write only what is before it"
+        )
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from nightgate.publish.grafana.client import Client
 from nightgate.publish.grafana.errors import GrafanaError
-from nightgate.publish.grafana.stored import Stored, folder_uid
+from nightgate.publish.grafana.stored import Stored, count, folder_uid
 
 _VERSIONS = ("v1", "v1beta1")  # the best first
 _NAMESPACE = "default"  # of the first organization, the only one of most servers
@@ -55,7 +55,7 @@ class Apps:
         meta = _part(answer, "metadata")
         notes = _part(meta, "annotations")
         return Stored(
-            board=_part(answer, "spec"), folder=str(notes.get(_FOLDER) or ""), version=int(meta.get("generation") or 0),
+            board=_part(answer, "spec"), folder=str(notes.get(_FOLDER) or ""), version=count(meta.get("generation")),
             url=f"{self._client.base}/d/{uid}", revision=str(meta.get("resourceVersion") or ""),
             provisioned=bool(notes.get("grafana.app/managedBy")),
         )  # fmt: skip
@@ -78,10 +78,15 @@ class Apps:
             offered = [each.get("version") for each in answer.get("versions") or []]
             version = next((version for version in _VERSIONS if version in offered), None)
             if version is None:
-                raise GrafanaError(
-                    f"Grafana at {self._client.host} has neither /api/dashboards/db nor a known version of /apis/{name}",
-                    "use a Grafana from 10 to 13, or a newer Nightgate",
+                what = (
+                    f"Grafana at {self._client.host} has neither /api/dashboards/db nor a known version of /apis/{name}"
                 )
+                if offered:
+                    raise GrafanaError(
+                        f"{what}, only {', '.join(map(str, offered))}", "use a newer Nightgate", general=True
+                    )
+                step = "use a Grafana from 10 to 13, and let /api and /apis pass the proxy before it, if there is one"
+                raise GrafanaError(what, step, general=True)
             self._known[kind] = f"/apis/{name}/{version}/namespaces/{_NAMESPACE}/{kind}"
         return self._known[kind]
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
+from nightgate.publish.grafana import causes, whereabouts
 from nightgate.publish.grafana.access import Bearer, checked_url, without_secrets
 from nightgate.publish.grafana.errors import GrafanaError, next_step
 from nightgate.publish.grafana.tries import jitter, never_sent, retry_after, within
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 
 _TIMEOUT = (3.0, 10.0)  # seconds: connect, and between two packets
 _ANSWER = 30.0  # seconds for one whole answer: a server that sends a byte now and then must not hold a night
+_LOOK = 5.0  # seconds for one look around
 _TRIES = 5
 _PASSING = (429, 502, 503, 504)
 _NOT_DONE = (429, 503)  # the server says that it did not do it
@@ -107,7 +109,21 @@ class Client:
 
     def foreign(self) -> GrafanaError:
         """The error for an answer that Grafana does not give."""
-        return GrafanaError(f"what answers at {self.base} is not Grafana's API", "check GRAFANA_URL")
+        what = f"what answers at {self.base} is not Grafana's API"
+        step = "look what answers in its place, most often a proxy with a login of its own, and let /api and /apis pass"
+        return self.mislaid(GrafanaError(what, step))
+
+    def mislaid(self, error: GrafanaError) -> GrafanaError:
+        """``error`` when Grafana's health answers at this address; else the error that says where it does."""
+        found = whereabouts.find(self.base, self._look)
+        if found == self.base:
+            return error
+        if found:
+            what, step = f"{error.what}; Grafana answers at {found}", f"set GRAFANA_URL={found}"
+        else:
+            what = f"{error.what}; neither there nor above it does {whereabouts.HEALTH} answer as Grafana's"
+            step = "check GRAFANA_URL (with its sub-path, if any)"
+        return GrafanaError(what, step, error.status, general=True)
 
     def _read(self, path: str, needs: str, absent: tuple[int, ...], params: dict[str, Any]) -> Any:
         try:
@@ -130,7 +146,7 @@ class Client:
             elif answer.ok and not answer.is_redirect:
                 return self._json(answer)
             else:
-                failure = self._refusal(answer, needs, read)
+                failure = self._refusal(answer, path, needs, read)
                 again = answer.status_code in (_PASSING if read else _NOT_DONE)
                 wait = retry_after(answer)
             wait = jitter(number) if wait is None else wait
@@ -153,27 +169,44 @@ class Client:
             ),
         )  # fmt: skip
 
+    def _look(self, base: str) -> str | None:
+        """Where Grafana's health is, asked for below ``base`` once and without the token."""
+        left = min(self._end - time.monotonic(), _LOOK)
+        answer = within(
+            left,
+            lambda: self._session.request(
+                "GET", base + whereabouts.HEALTH, auth=lambda request: request, allow_redirects=False, timeout=left
+            ),
+        ) if left > 0 else None  # fmt: skip
+        if answer is None or isinstance(answer, Exception):
+            return None
+        if answer.is_redirect:
+            return whereabouts.target_base(base, whereabouts.HEALTH, answer.headers["Location"])
+        try:
+            body = json.loads(answer.text)
+        except ValueError:
+            return None
+        return base if isinstance(body, dict) and "database" in body else None
+
     def _lost(self, error: Exception, read: bool) -> tuple[GrafanaError, bool]:
         """The error for a try without an answer, and whether to try again."""
         import requests
 
         if isinstance(error, requests.exceptions.SSLError):
-            step = "set REQUESTS_CA_BUNDLE to the file of its certificate authority"
-            return GrafanaError(f"the certificate of {self.host} is not trusted", step), False
+            return self._general(causes.of_tls(error, self.base)), False
+        if cause := causes.of_settings(error):
+            return self._general(cause), False
         if never_sent(error):
-            step = "check GRAFANA_URL and that it runs"
-            return GrafanaError(f"Grafana at {self.host} cannot be reached", step), True
+            return self._general(causes.of_no_connection(error, self.base)), True
         late = isinstance(error, (TimeoutError, requests.exceptions.ReadTimeout))
         how = "in time" if late else f"properly ({type(error).__name__})"
         what = f"Grafana at {self.host} did not answer {how}"
         return GrafanaError(what, "look at its log, then upload again", unsure=not read), read
 
-    def _refusal(self, answer: requests.Response, needs: str, read: bool) -> GrafanaError:
+    def _refusal(self, answer: requests.Response, path: str, needs: str, read: bool) -> GrafanaError:
         status = answer.status_code
         if 300 <= status < 400:
-            place = self._auth.hide(without_secrets(answer.headers.get("Location", "")))
-            what = f"{self.host} redirects to {place}, and the token is not sent there"
-            return GrafanaError(what, "set GRAFANA_URL to the final address", status)
+            return self._redirected(answer, path)
         try:
             body = json.loads(self._auth.hide(answer.text))
         except ValueError:
@@ -182,7 +215,32 @@ class Client:
         said, reason = str(body.get("message") or "")[:300], str(body.get("status") or body.get("reason") or "")
         what = f"Grafana at {self.host} answered {status}" + (f": {said}" if said else "")
         unsure = not read and status in _PASSING and status not in _NOT_DONE
-        return GrafanaError(what, next_step(status, needs), status, reason, unsure)
+        step = next_step(status, needs, said)
+        cause = None if "message" in body else causes.of_foreign_refusal(status, answer.text, self.base)
+        if cause:
+            what, step = f"Grafana at {self.host} {cause.what}", cause.step
+        return GrafanaError(what, step, status, reason, unsure, general=status in (401, 407))
+
+    def _redirected(self, answer: requests.Response, path: str) -> GrafanaError:
+        location = answer.headers.get("Location", "")
+        place = self._auth.hide(without_secrets(location))
+        what = f"{self.host} redirects to {place}, and the token is not sent there"
+        if right := whereabouts.target_base(self.base, path, location):
+            return GrafanaError(what, f"set GRAFANA_URL={self._auth.hide(right)}", answer.status_code, general=True)
+        login = "let requests to /api and /apis pass what asks for a login there, or set GRAFANA_URL to Grafana's own address"
+        step = (
+            login
+            if whereabouts.is_login(location)
+            else "look what redirects there, and set GRAFANA_URL to Grafana's own address"
+        )
+        error = GrafanaError(what, step, answer.status_code, general=True)
+        found = whereabouts.find(self.base, self._look)
+        if found in (None, self.base):
+            return error
+        return GrafanaError(what, f"set GRAFANA_URL={found}, where Grafana answers", answer.status_code, general=True)
+
+    def _general(self, cause: causes.Cause) -> GrafanaError:
+        return GrafanaError(f"Grafana at {self.host} {cause.what}", cause.step, general=True)
 
     def _json(self, answer: requests.Response) -> Any:
         try:

@@ -24,15 +24,13 @@ _SERVERS = ("id", "uid", "version")  # Grafana sets these itself
 def stamped(board: dict[str, Any], now: datetime) -> tuple[dict[str, Any], str]:
     """The dashboard with ``id: null`` and both tags, and the version tag alone."""
     tag = f"v{now:%Y-%m-%dT%H:%MZ}"
-    return board | {"id": None, "tags": [*board.get("tags", []), tag, f"sha256-{content_hash(board)}"]}, tag
+    return board | {"id": None, "tags": [*_own_tags(board), tag, f"sha256-{content_hash(board)}"]}, tag
 
 
 def content_hash(board: dict[str, Any]) -> str:
     """12 hex digits over everything but the id, the uid, the version and our tags."""
     own = {key: value for key, value in board.items() if key not in _SERVERS}
-    own["tags"] = [
-        tag for tag in board.get("tags") or [] if not (_VERSION_TAG.fullmatch(tag) or _HASH_TAG.fullmatch(tag))
-    ]
+    own["tags"] = _own_tags(board)
     return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -73,6 +71,11 @@ def git_revision(folder: Path) -> str | None:
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+def _own_tags(board: dict[str, Any]) -> list[str]:
+    """The tags without ours, which an export of an uploaded dashboard holds too."""
+    return [tag for tag in board.get("tags") or [] if not (_VERSION_TAG.fullmatch(tag) or _HASH_TAG.fullmatch(tag))]
 
 
 def _comparable(board: dict[str, Any]) -> dict[str, Any]:

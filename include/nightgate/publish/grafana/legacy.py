@@ -6,7 +6,7 @@ from typing import Any
 
 from nightgate.publish.grafana.client import Client
 from nightgate.publish.grafana.errors import GrafanaError
-from nightgate.publish.grafana.stored import Stored, folder_uid
+from nightgate.publish.grafana.stored import Stored, count, folder_uid
 
 _ABSENT = (404,)
 
@@ -48,7 +48,7 @@ class Legacy:
         if not isinstance(board, dict) or not isinstance(meta, dict):
             raise self._client.foreign()
         return Stored(
-            board=board, folder=str(meta.get("folderUid") or ""), version=int(board.get("version") or 0),
+            board=board, folder=str(meta.get("folderUid") or ""), version=count(board.get("version")),
             url=self._client.link(str(meta.get("url") or f"/d/{uid}")), provisioned=bool(meta.get("provisioned")),
         )  # fmt: skip
 

@@ -7,7 +7,10 @@ import re
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from nightgate.errors import InputError
+
 _UID_LIMIT = 40
+_TITLE_LIMIT = 189  # of a folder, in characters: what every database that Grafana supports can hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,35 @@ class Api(Protocol):
 
     def write(self, board: dict[str, Any], folder: str, message: str, over: Stored | None) -> None:
         """Create a dashboard, or replace ``over``."""
+
+
+def count(version: Any) -> int:
+    """Grafana's count of versions; 0 for what is none."""
+    return version if isinstance(version, int) else 0
+
+
+def folder_title(name: str) -> str:
+    """The title of the folder that GRAFANA_FOLDER names, without the spaces around it.
+
+    Raises:
+        InputError: it is a path of nested folders, or no folder can have it as its title.
+    """
+    title = name.strip()
+    if not title or not title.isprintable() or len(title) > _TITLE_LIMIT:
+        raise InputError(
+            f"GRAFANA_FOLDER={name!r} is no title of a folder", f"write 1 to {_TITLE_LIMIT} characters in one line"
+        )
+    if "/" in title:
+        raise InputError(
+            f"GRAFANA_FOLDER={name!r} is a path, and the dashboards go into one folder at the top",
+            "write a title without '/'",
+        )
+    if title.lower() == "general":
+        raise InputError(
+            f"GRAFANA_FOLDER={name!r} is what Grafana calls the place of dashboards without a folder",
+            "write another title",
+        )
+    return title
 
 
 def folder_uid(title: str) -> str:

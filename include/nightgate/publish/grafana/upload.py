@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nightgate.errors import InputError
+from nightgate.publish import boardfile
 from nightgate.publish.grafana import content
 from nightgate.publish.grafana.apps import Apps
 from nightgate.publish.grafana.client import Client
 from nightgate.publish.grafana.errors import GrafanaError
 from nightgate.publish.grafana.legacy import Legacy
-from nightgate.publish.grafana.stored import Api, Stored
-from nightgate.publish.lint import check
+from nightgate.publish.grafana.stored import Api, Stored, folder_title
+from nightgate.publish.lint import problems_of
 
 log = logging.getLogger(__name__)
+
+CHECK = "run `nightgate dashboards check`"
 
 _TRIES = 3
 
@@ -45,29 +48,39 @@ def upload_dashboard(client: Client, file: Path, *, folder: str, message: str = 
         message: what the version history shows after the time and the git revision; name the run in it.
 
     Raises:
-        InputError: the file is not fit to upload; nothing was sent.
+        InputError: the file is not fit to upload, or no folder can be called so; nothing was sent.
         GrafanaError: Grafana refused, did not answer in time, or kept something else than what was sent.
     """
-    board = fit(file)
+    board, folder = fit(file), folder_title(folder)
     now = content.now()
     sent, tag = content.stamped(board, now)
     text = content.message(message, file.resolve().parent, now)
     try:
         return _upload(Legacy(client), client, sent, folder, text, tag)
     except GrafanaError as error:
-        if not error.gone or client.healthy() is None:
+        if not error.gone:
             raise
+        if (mislaid := client.mislaid(error)) is not error:
+            raise mislaid from None
         log.info("Grafana at %s has no /api/dashboards/db any more, /apis is used", client.host)
     return _upload(Apps(client), client, sent, folder, text, tag)
 
 
 def fit(file: Path) -> dict[str, Any]:
     """The dashboard in a file; InputError when `nightgate.publish.lint` finds something in it."""
-    if problems := check(file):
-        raise InputError(
-            f"{file.name} is not fit to upload: {'; '.join(problems[:3])}", "run `nightgate dashboards check`"
-        )
-    return json.loads(file.read_text())
+    try:
+        board = boardfile.read(file)
+    except InputError as error:
+        raise InputError(unfit(file, [error.what]), CHECK) from None
+    if problems := problems_of(board):
+        raise InputError(unfit(file, problems), CHECK)
+    return board
+
+
+def unfit(file: Path, problems: Sequence[str]) -> str:
+    """The sentence that refuses a file."""
+    more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
+    return f"{file.name} is not fit to upload: {'; '.join(problems[:3])}{more}"
 
 
 def changes(api: Api, sent: dict[str, Any], folder: str | None, stored: Stored) -> list[str]:
