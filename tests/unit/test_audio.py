@@ -227,6 +227,10 @@ def test_loud_noise_may_pass_full_scale_when_it_was_compressed():
     assert np.abs(piece.finished()).max() == 1
 
 
+def test_a_tenth_of_a_second_is_enough():
+    assert len(decode(encoded(tone(0.1)))) == 1600
+
+
 @pytest.mark.parametrize("claim", [1.0, 1.09, 0.91])
 def test_a_duration_may_be_rounded(claim):
     assert len(decode(encoded(tone()), claim)) == 16_000

@@ -167,6 +167,17 @@ def test_bits_that_no_mp3_has_are_none(head):
         assert "ffmpeg" in error.what or "no audio format that is known here" in error.what
 
 
+@pytest.mark.parametrize(("tag", "length"), [
+    (b"ID3\4\0\0\0\0\1\x49", 211), (b"ID3\4\0\x10\0\0\1\x49", 221), (b"ID3\4\0\x20\0\0\1\x49", 211),
+    (b"ID3\4\0\0\x80\x80\x81\xc9", 211), (b"ID3\4\0\0\0\1\1\x49", 211 + 128 * 128),
+])  # fmt: skip
+def test_a_tag_before_the_audio_is_as_long_as_it_says(tag, length):
+    """In bytes of seven bits, and ten more where a footer is announced."""
+    file = tag + bytes(length - 10) + b"fLaC" + bytes(60)
+    found = content.look_at(io.BytesIO(file), len(file))
+    assert (found.name, found.start) == ("FLAC", length)
+
+
 def test_a_flac_says_its_length():
     file = io.BytesIO()
     soundfile.write(file, RISING[:12_000], RATE, format="FLAC")

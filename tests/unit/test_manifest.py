@@ -122,7 +122,7 @@ def test_names_that_say_the_same_are_one(clips):
 
 
 @pytest.mark.parametrize("harmless", [
-    "id", "speaker", "source", "sentence_id", "audio_duration", "num_channels", "sample_rate", "pred_text", "gender", "split",
+    "id", "speaker", "source", "sentence_id", "audio_duration", "num_channels", "sample_rate", "pred_text", "gender", "split", "transcript_id",
 ])  # fmt: skip
 def test_what_says_something_about_a_clip_is_left_alone(clips, harmless):
     assert [entry.id for entry in read_manifest(manifest(clips("a.wav"), row(**{harmless: "17"})))] == ["a"]

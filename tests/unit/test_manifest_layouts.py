@@ -147,6 +147,7 @@ def test_a_tree_behind_a_link_is_walked_once(put, tmp_path_factory):
     folder = put(LIBRISPEECH)
     (elsewhere / "again").symlink_to(elsewhere)
     (elsewhere / "84").symlink_to(folder / "84")
+    (folder / "84/121123/loop").symlink_to(folder / "84/121123")
     assert [entry.id for entry in read_manifest(elsewhere)] == ["84-121123-0000", "84-121123-0001"]
 
 

@@ -1,8 +1,9 @@
 """How a clip set lies on the disk.
 
 A folder with ``.npy`` files (float32, shape (samples,), 16 kHz mono, in [-1, 1]) and ``clips.json``, a list in order of
-transcription of ``{"id", "file", "seconds", "text", "source", "sha256"}`` and, where they apply, ``"snr_db"`` and
-``"silence_seconds"``. The sha256 is that of the samples.
+transcription of ``{"id", "file", "seconds", "text", "source", "sha256"}`` and, where they apply, ``"snr_db"``,
+``"silence_seconds"``, ``"offset"`` (in the source, in seconds), ``"language"`` (as it was labelled) and ``"channel"``
+(the one taken, from 0, where a mix would have been silence). The sha256 is that of the samples.
 """
 
 from __future__ import annotations

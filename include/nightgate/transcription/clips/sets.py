@@ -45,11 +45,11 @@ def user_clip_set(source: Path, exclude: Sequence[str], cache: Cache) -> Artifac
     """The clips of a folder or manifest of the user's (see `manifest`), all but those named in ``exclude``.
 
     They are cached by content: a changed byte of audio or text makes the set anew. ``facts`` are those of
-    `folder.save_set`.
+    `own.convert`.
 
     Raises:
-        InputError: the folder or manifest does not fit, or ``exclude`` names no clip of it.
-        ArtifactError: files that cannot be used, each with its reason.
+        InputError: the folder or manifest does not fit, a header shows that a file cannot be used, or ``exclude`` names
+            no clip of it. ArtifactError: files of which it is seen when they are decoded, each with its reason.
     """
     entries = read_manifest(source, exclude)
     files = {entry.audio: (_digest(entry.audio), _content(entry.audio)) for entry in entries}
