@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 SCALE  ?= smoke
+MINUTES ?= 60
 ARGS   ?=
 PYTEST := $(BIN)/python -m pytest
 
@@ -11,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest
 export CMAKE_POLICY_VERSION_MINIMUM := 3.5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-ci setup-servers setup-gpu run up down lint format test test-unit test-dags test-integration test-e2e test-heavy ratios ratios-hybrid ratios-pgvector ratios-metrics ratios-cache lock clean
+.PHONY: help setup setup-ci setup-servers setup-gpu run up down lint format test test-unit test-dags test-integration test-e2e test-sweep test-heavy mutants ratios ratios-hybrid ratios-pgvector ratios-metrics ratios-cache lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,8 +63,14 @@ test-integration: setup-ci ## real engines and servers, small sizes
 test-e2e: setup-ci ## runs through Airflow's scheduler
 	$(PYTEST) tests/e2e
 
+test-sweep: setup-ci ## three hundred generated inputs against brute force (about a minute)
+	$(PYTEST) tests/sweep
+
 test-heavy: setup-ci ## the benchmarks at full scale; fails when an objective does not hold
 	$(PYTEST) -m heavy tests/heavy
+
+mutants: setup-ci ## mutation score of the code that decides; ROOMS="judge measure/load.py", MINUTES=60, ARGS=--again for what survived
+	nice $(BIN)/python tests/mutants.py $(ROOMS) --minutes $(MINUTES) $(ARGS)
 
 ratios: setup-ci ## the speed ratios of transcription, on a quiet machine (about five minutes)
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/transcription_ratios.py

@@ -152,3 +152,73 @@ def test_a_closed_loop_makes_one_whole_pass_at_least():
     assert closed([[5]], 0).durations_ns.shape == (1, 1)
     with pytest.raises(ValueError, match="at least one batch"):
         closed([], 1)
+
+
+def test_what_is_asked_for_is_what_is_scheduled(monkeypatch):
+    asked = []
+    monkeypatch.setattr(load, "arrivals", lambda *of: asked.append(of) or np.array([MS], dtype=np.int64))
+    run([1], rate=3, seconds=0.5, seed=11)
+    assert asked == [(3, 0.5, 11)]
+
+
+def test_a_request_that_comes_as_the_last_ends_is_not_waited_for(monkeypatch):
+    arriving_at(monkeypatch, 10, 40, 60)
+    seen = run([30, 5, 5], rate=3, seconds=1, late=1 * MS)
+    # served at 11-41 although due at 10, then 41-46, then 61-66
+    assert (seen.latencies_ns / MS).tolist() == [31, 6, 6]
+    assert (seen.lateness_ns / MS).tolist() == [1, 1]
+    arriving_at(monkeypatch, 10, 40)
+    exact = run([30, 5], rate=2, seconds=1)
+    assert (exact.lateness_ns / MS).tolist() == [0], "nothing was waited for: the loop began it the moment it was due"
+
+
+def test_a_loop_is_given_up_only_after_three_times_its_length(monkeypatch):
+    arriving_at(monkeypatch, 0, 10, 20)
+    on_time = run([2990, 10, 5], rate=0.001, seconds=1)  # the second answer comes at exactly three seconds
+    assert len(on_time.latencies_ns) == 3 and not on_time.saturated
+    late = run([2991, 10, 5], rate=0.001, seconds=1)
+    assert len(late.latencies_ns) == 2 and late.saturated, "one was never served"
+    assert load.PATIENCE == 3
+
+
+def test_it_is_saturated_from_one_second_of_work_per_second_on(monkeypatch):
+    arriving_at(monkeypatch, 0, 500)
+    assert run([500, 500], rate=2, seconds=1).saturated
+    assert run([400, 600], rate=2, seconds=1).saturated, "by the mean, not by the worst or the last"
+    assert not run([400, 599], rate=2, seconds=1).saturated
+
+
+def test_samples_of_an_open_loop_are_whole_nanoseconds(monkeypatch):
+    arriving_at(monkeypatch, 1, 2)
+    seen = run([3], rate=2, seconds=1)
+    assert {of.dtype for of in (seen.latencies_ns, seen.service_ns, seen.lateness_ns)} == {np.dtype(np.int64)}
+
+
+def test_moments_of_arrival_are_these():
+    # ten gaps of numpy's PCG64 at seed 3, scaled so that the tenth would end at two seconds
+    gaps = np.random.default_rng(3).exponential(size=10)
+    assert load.arrivals(4.5, 2, seed=3).tolist() == [int(x) for x in np.cumsum(gaps)[:9] / np.sum(gaps) * 2e9]
+    assert [len(load.arrivals(rate, 3, seed=1)) for rate in (0.1, 0.4, 0.6, 1)] == [1, 1, 2, 3]
+
+
+def test_the_last_millisecond_is_spun_and_no_more():
+    slept, looks = [], iter([0, 10 * MS])
+    load.wait_until(5 * MS, clock=lambda: next(looks), sleep=slept.append)
+    assert slept == [0.004]
+    looks = iter([0, MS])
+    load.wait_until(MS, clock=lambda: next(looks), sleep=slept.append)
+    assert slept == [0.004], "what is a millisecond away is not slept for"
+    looks = iter([4 * MS, 5 * MS - 1, 5 * MS, 6 * MS])
+    load.wait_until(5 * MS, clock=lambda: next(looks), sleep=slept.append)
+    assert next(looks) == 6 * MS, "it returned at the moment itself"
+
+
+def test_each_throughput_is_over_all_passes():
+    durations = np.array([[10, 40], [30, 20], [50, 50]]) * MS  # 200 ms for three passes of nine calls
+    assert load.Throughput(durations, np.array([4, 5])).per_second == pytest.approx(135)
+
+
+def test_a_closed_loop_begins_no_pass_when_the_time_is_up():
+    assert (closed([[5], [10]], 0.015).durations_ns / MS).tolist() == [[5, 10]]
+    assert (closed([[5], [10]], 0.0151).durations_ns / MS).tolist() == [[5, 10]] * 2
+    assert closed([[5], [10]], 0.0151).sizes.dtype == np.int64

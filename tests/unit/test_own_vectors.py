@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from nightgate.artifacts import Cache
 from nightgate.errors import InputError
 from nightgate.hybrid_ann.settings import Settings
-from nightgate.vectors import data, own, truth
+from nightgate.vectors import copying, data, own, truth
 from nightgate.vectors.dataset import WARMUP, open_dataset, query_counts
 from nightgate.vectors.places import BASE_FILE, QUERIES_FILE, open_places
 from nightgate.vectors.source import Own, Synthetic
@@ -47,7 +47,7 @@ def in_base(dataset, name):
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch):
-    monkeypatch.setattr(own, "_BLOCK_BYTES", 1000)  # 31 rows of 8 dimensions
+    monkeypatch.setattr(copying, "BLOCK_BYTES", 1000)  # 31 rows of 8 dimensions
 
 
 def test_without_queries_all_three_sets_are_taken_out_of_the_base(tmp_path):
@@ -146,7 +146,7 @@ def test_a_negative_zero_makes_no_other_vector(tmp_path):
 
 @pytest.mark.parametrize("value, metric, reason", [
     (np.nan, "l2", "holds NaN"), (np.inf, "ip", "holds an infinity"), (-np.inf, "cosine", "holds an infinity"),
-    (1e300, "l2", "is too long"), (1e19, "cosine", "is too long"), (0, "cosine", "is zero"),
+    (1e300, "l2", "is too long"), (1e19, "ip", "is too long"), (0, "cosine", "is zero"),
 ])  # fmt: skip
 def test_a_row_that_cannot_be_compared_is_refused_by_its_number(tmp_path, value, metric, reason):
     array, asked = vectors(1000).astype(np.float64), vectors(40, seed=9)
@@ -165,18 +165,19 @@ def test_all_rows_that_cannot_be_compared_are_counted_and_the_first_of_each_kind
     array[[7, 8], 1] = -np.inf
     array[[7, 600], 0] = np.nan  # both counts once, as NaN
     array[900] = 1e20
-    array[901] = 1e-60
     array[[2, 400]] = 0
     path = saved(tmp_path / "a.npy", array)
     with pytest.raises(InputError) as caught:
-        own.write(tmp_path, source(path, metric="cosine", skip_zero=True))
+        own.write(tmp_path, source(path))
     assert caught.value.what == (
         f"row 3 of {path} (the first is 0) holds NaN; 9 such rows in all: 3, 7, 50, 51, 52, …; "
         f"row 8 of {path} (the first is 0) holds an infinity; "
-        f"row 900 of {path} (the first is 0) is too long to be compared in float32; "
-        f"row 901 of {path} (the first is 0) is too short to be compared in float32"
+        f"row 900 of {path} (the first is 0) is too long to be compared in float32"
     )
     assert caught.value.next_step == "mend or remove such rows"
+    with pytest.raises(InputError) as caught:
+        own.write(tmp_path, source(path, metric="cosine", skip_zero=True))
+    assert caught.value.what.endswith("(the first is 0) holds an infinity"), "neither the long one nor the zero ones"
     array = vectors(1000)
     array[[2, 400, 401, 402, 999]] = 0
     with pytest.raises(InputError) as caught:
@@ -244,6 +245,14 @@ def test_zero_queries_are_replaced_by_rows_of_the_base(tmp_path):
     found = assert_places(tmp_path / "a", dataset, array, given)
     assert found.queries[:, 0].tolist() == [QUERIES_FILE] * QUERIES
     assert not {0, 5, 319} & set(found.queries[:, 1].tolist())
+
+
+def test_where_every_query_is_zero_all_come_from_the_base(tmp_path):
+    array = vectors(1000)
+    path, queries = saved(tmp_path / "a.npy", array), saved(tmp_path / "q.npy", np.zeros((50, 8), np.float32))
+    facts, dataset = written(tmp_path / "a", source(path, queries_path=queries, metric="cosine", skip_zero=True))
+    assert (facts["held_out"], facts["zero_rows"]) == (query_counts(QUERIES), {"base": 0, "queries": 50})
+    assert_places(tmp_path / "a", dataset, array)
 
 
 def test_too_few_rows_besides_the_zero_ones_are_refused(tmp_path):
@@ -383,3 +392,43 @@ def test_a_path_is_taken_from_this_folder_and_this_home(tmp_path, monkeypatch):
 def test_what_belongs_to_a_data_set_is_refused_without_one(changed):
     with pytest.raises(ValidationError, match="dataset is not set. Next step: set it as well, or leave"):
         settings(**changed)
+
+
+@pytest.mark.parametrize("metric", ["l2", "ip", "cosine"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
+def test_what_was_rounded_is_kept_as_the_file_has_it(tmp_path, metric, dtype):
+    array = (100 + 25 * vectors(700)).astype(dtype)
+    _, dataset = written(tmp_path / "a", source(saved(tmp_path / "a.npy", array), metric=metric))
+    rounded = metric == "cosine" or dtype == "float64"
+    assert sorted(dataset.original) == (["base", "queries", "tuning"] if rounded else [])
+    exact = {name: np.asarray(dataset.exact(name)) for name in ("base", "queries", "tuning")}
+    given = [row.tobytes() for row in array.astype(dtype if rounded else np.float32)]
+    assert set(given) >= {row.tobytes() for found in exact.values() for row in found}
+    for name, found in exact.items():  # row by row the same vectors, in the same order
+        measured, original = np.asarray(getattr(dataset, name)), found.astype(np.float64)
+        if metric == "cosine":
+            original /= np.linalg.norm(original, axis=1, keepdims=True)
+        assert measured.dtype == np.float32
+        assert np.allclose(measured, original, rtol=2e-7, atol=0)
+
+
+def test_queries_far_from_the_base_set_the_scale_as_well_and_both_are_moved_alike(tmp_path):
+    array, asked = vectors(500), 1e7 * vectors(NEEDED, seed=9)
+    path, queries = saved(tmp_path / "a.npy", array), saved(tmp_path / "q.npy", asked)
+    facts, dataset = written(tmp_path / "a", source(path, queries_path=queries))
+    factor = 2.0 ** facts["scaled_by_two_to_the"]
+    assert 2**9 <= factor * np.abs(asked).max() < 2**10
+    assert np.array_equal(dataset.base, array * np.float32(factor))
+    assert np.array_equal(np.asarray(dataset.exact("base")), array)
+    assert np.array_equal(np.asarray(dataset.queries), np.asarray(dataset.exact("queries")) * np.float32(factor))
+
+
+def test_an_offset_is_taken_from_base_and_queries(tmp_path):
+    array = vectors(1000) + np.float32(5000)
+    facts, dataset = written(tmp_path / "a", source(saved(tmp_path / "a.npy", array)))
+    assert facts["shifted_by_length"] == pytest.approx(5000 * 8**0.5, rel=1e-3)
+    shift = np.asarray(dataset.exact("base"), np.float64) - dataset.base
+    assert shift == pytest.approx(np.tile(shift[0], (len(shift), 1)), rel=1e-6)
+    assert np.asarray(dataset.exact("queries"), np.float64) - dataset.queries == pytest.approx(
+        np.tile(shift[0], (QUERIES, 1)), rel=1e-6
+    )

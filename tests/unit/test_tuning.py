@@ -34,3 +34,30 @@ def test_a_target_out_of_reach_is_said_with_what_comes_closest():
     assert tuned.shortfall(0.95) == "no setting reaches recall 0.95 with its margin: 4 comes closest, with 0.930"
     tuned = tuning.Tuned({"lists": 64, "refine": 5}, False, [{"recall": 0.93}])
     assert "its margin: lists 64, refine 5 comes closest" in tuned.shortfall(0.95)
+
+
+def test_the_margin_is_two_points_and_reaching_it_exactly_is_enough():
+    assert tuning.MARGIN == 0.02
+    at = {"a": 0.92 - 1e-9, "b": 0.90 + 0.02, "c": 1.0}
+    tuned = tuning.cheapest(list(at), lambda setting: {"recall": at[setting]}, 0.90)
+    assert (tuned.setting, [point["setting"] for point in tuned.curve]) == ("b", ["a", "b"])
+
+
+def test_the_curve_ends_at_the_recall_that_was_asked_for_and_not_before_the_choice():
+    tuned = tuning.cheapest(list(KNOWN), measure, 0.97, margin=0.0, whole_curve_to=0.93)
+    assert (tuned.setting, [point["setting"] for point in tuned.curve]) == (8, [1, 2, 4, 8])
+    whole = tuning.cheapest(list(KNOWN), measure, 0.4, margin=0.0, whole_curve_to=1.0)
+    assert (whole.setting, whole.reached, len(whole.curve)) == (1, True, 5)
+
+
+def test_a_setting_that_recalls_less_than_a_cheaper_one_ends_nothing():
+    found = {1: 0.99, 2: 0.5, 3: 0.97}
+    tuned = tuning.cheapest([1, 2, 3], lambda setting: {"recall": found[setting]}, 0.9, whole_curve_to=0.995)
+    assert (tuned.setting, [point["recall"] for point in tuned.curve]) == (1, [0.99, 0.5, 0.97])
+
+
+def test_of_equals_out_of_reach_the_cheapest_is_taken():
+    found = {1: 0.3, 2: 0.8, 3: 0.8, 4: 0.7}
+    tuned = tuning.cheapest([1, 2, 3, 4], lambda setting: {"recall": found[setting]}, 0.9)
+    assert (tuned.setting, tuned.reached, len(tuned.curve)) == (2, False, 4)
+    assert tuned.shortfall(0.9).endswith("2 comes closest, with 0.800")

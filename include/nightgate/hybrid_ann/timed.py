@@ -83,7 +83,8 @@ def time_strategy(request: dict[str, Any]) -> dict[str, Any]:
     durations, found = time_calls(ask, queries, passes=request["passes"], warmup=warmup)
 
     truth, places = open_truth(Path(request["truth"]), "queries"), open_places(Path(request["vectors"]))
-    recalls = [recall.per_query(found, truth, data.base, queries, d, data.metric) for d in request["depths"]]
+    of = data.exact("base"), data.exact("queries")
+    recalls = [recall.per_query(found, truth, *of, depth, data.metric) for depth in request["depths"]]
     ids = _rectangle(found, k)
     saved = {"durations": durations, "recalls": recalls, "ids": places.in_file_order(ids) if places else ids}
     for name, array in saved.items():
@@ -171,7 +172,7 @@ def _tune(strategy: Any, data: Dataset, truth: Any, request: dict[str, Any]) -> 
         durations, found = time_calls(
             lambda query: strategy.search(query, request["k"]), queries, passes=1, warmup=warmup
         )
-        reached = recall.per_query(found, truth, data.base, queries, request["k"], data.metric)
+        reached = recall.per_query(found, truth, data.exact("base"), data.exact("tuning"), request["k"], data.metric)
         seconds = durations[0] / 1e9
         return {
             "recall": float(reached.mean()),
@@ -196,7 +197,7 @@ def _stages(strategy: Any, data: Dataset, truth: Any, k: int) -> dict[str, float
     routes, route = _timed_all(strategy.route, [(q,) for q in queries])
     scans, scan = _timed_all(strategy.scan, [(q, r, k) for q, r in zip(queries, routes, strict=True)])
     found, rerank = _timed_all(strategy.rerank, [(q, c, k) for q, c in zip(queries, scans, strict=True)])
-    reranked = recall.per_query(found, truth, data.base, queries, k, data.metric)
+    reranked = recall.per_query(found, truth, data.exact("base"), data.exact("queries"), k, data.metric)
     scanned = [np.isin(row, candidates).mean() for row, candidates in zip(exact, scans, strict=True)]
     scanned = np.maximum(scanned, reranked)
     lists = strategy.list_of[exact]

@@ -43,8 +43,9 @@ def quantile(samples: np.ndarray, q: float, *, independent: int | None = None) -
     high_rank = int(binom.ppf(1 - tail, n, q)) + 1
     if low_rank < 1 or high_rank > n:
         return value, size, None
-    low = ordered[max(0, int(np.floor(low_rank / n * size)) - 1)]
-    high = ordered[min(size - 1, int(np.ceil(high_rank / n * size)) - 1)]
+    # whole numbers: 1 / 49 * 49 is below 1; the ends go outwards
+    low = ordered[max(1, low_rank * size // n) - 1]
+    high = ordered[-(-high_rank * size // n) - 1]
     return value, size, (float(low), float(high))
 
 

@@ -56,7 +56,7 @@ def prepare(settings: Settings, device: Device, cache: Cache) -> dict[str, Any]:
     source = Synthetic(settings.rows, settings.dim, settings.queries, settings.seed)
     threads = os.cpu_count() or 1
     found = data.prepare(cache, source=source, threads=threads)
-    truth = baseline.prepare(cache, found["vectors"], found["data"]["digest"], threads)
+    truth = baseline.prepare(cache, found["vectors"], found["truth"], found["data"]["digest"], threads)
     prepared = {**found, "truth": truth, "gated": gated, "absent": absent}
     base = open_dataset(Path(prepared["vectors"])).base
     try:

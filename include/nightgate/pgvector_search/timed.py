@@ -67,7 +67,7 @@ def search(request: dict[str, Any]) -> dict[str, Any]:
         proof = plan.evidence(session.connection, session.prepared, queries[0], table.index)
         facts = server.facts(session.connection)
     exact = open_truth(Path(request["truth"]), "queries")
-    reached = recall.per_query(found, exact, data.base, data.queries, K, data.metric)
+    reached = recall.per_query(found, exact, data.exact("base"), data.exact("queries"), K, data.metric)
     for name, array in {"durations": durations, "ids": rectangle(found), "recall": reached}.items():
         np.save(Path(request["folder"], f"{name}.npy"), array)
     return {
@@ -153,8 +153,8 @@ def _point(ask: Any, queries: list[Any], data: Dataset, truth: Truth, wanted: fl
         some = slice(start, start + _AT_ONCE)
         spent, found = time_calls(ask, queries[some], passes=1)
         durations.append(spent[0])
-        part = Truth(truth.ids[some], truth.score[some])
-        reached.append(recall.per_query(found, part, data.base, data.tuning[some], K, data.metric))
+        part = Truth(truth.ids[some])
+        reached.append(recall.per_query(found, part, data.exact("base"), data.exact("tuning")[some], K, data.metric))
         so_far = np.concatenate(reached)
         if so_far.mean() + _SURE * so_far.std(ddof=1) / len(so_far) ** 0.5 < wanted:
             break

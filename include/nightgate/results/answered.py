@@ -98,7 +98,7 @@ def own(record: Record, raw: dict[str, Any], dataset: Path | None, queries_file:
 def _queries(places: np.ndarray, base: Rows, of_queries: Rows | None) -> np.ndarray:
     import numpy as np
 
-    found = np.empty((len(places), base.shape[1]), np.float32)
+    found = np.empty((len(places), base.shape[1]), np.float64)
     for place in np.lexsort((places[:, 1], places[:, 0])):  # ascending: some files are only read from the front
         which, row = places[place]
         source = base if which == BASE_FILE else of_queries

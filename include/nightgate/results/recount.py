@@ -1,7 +1,7 @@
 """Recall counted anew from the answers that a run kept, by trying every row: the check of a verdict by others.
 
 Nothing of how the run counted is used: neither its ground truth nor its recall, only the answers themselves, the vectors
-as they are stored (float32), numpy and float64. A recall that this does not find is not what was measured.
+as they are in the user's file, numpy and float64. A recall that this does not find is not what was measured.
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ def _measure_answers(
 def _prepared(vectors: np.ndarray, metric: str) -> np.ndarray:
     import numpy as np
 
-    vectors = np.asarray(vectors, np.float32).astype(np.float64)
+    vectors = np.asarray(vectors, np.float64)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True) if metric == "cosine" else vectors
 
 

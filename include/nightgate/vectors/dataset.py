@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 WARMUP = 200
 MOST_TUNING = 500
 _ARRAYS = ("base", "queries", "tuning", "warmup")
+_EXACT = ("base", "queries", "tuning")
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,8 @@ class Dataset:
     """Memory-mapped float32 vectors: ``base`` (rows, dim) and the query sets (n, dim), none of them in the base.
 
     ``metric`` is "cosine" (every vector is stored unit-length), "ip" (inner product) or "l2" (Euclidean distance).
+    ``original`` holds base, queries and tuning as the user's file has them, where they had to be rounded on the way here
+    (see `own.write`); neighbours and recall are decided on those.
     """
 
     base: np.ndarray
@@ -27,11 +31,21 @@ class Dataset:
     tuning: np.ndarray
     warmup: np.ndarray
     metric: str
+    original: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def exact(self, name: str) -> np.ndarray:
+        """The vectors ``name`` ("base", "queries" or "tuning") by which neighbours are decided, in any type."""
+        return self.original[name] if name in self.original else getattr(self, name)
 
 
 def query_counts(queries: int) -> dict[str, int]:
     """How many queries each set holds: as many to tune on as to measure, at most 500, and 200 to warm up with."""
     return {"queries": queries, "tuning": min(queries, MOST_TUNING), "warmup": WARMUP}
+
+
+def original_file(folder: Path, name: str) -> Path:
+    """Where the vectors ``name`` stand as they were before they were rounded."""
+    return folder / f"{name}-original.npy"
 
 
 def describe(folder: Path, metric: str) -> None:
@@ -43,5 +57,9 @@ def open_dataset(folder: Path) -> Dataset:
     """Map the arrays of ``folder``; nothing is copied into memory."""
     import numpy as np
 
+    def mapped(file: Path) -> np.ndarray:
+        return np.load(file, mmap_mode="r")
+
     metric = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["metric"]
-    return Dataset(**{name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}, metric=metric)
+    kept = {name: mapped(file) for name in _EXACT if (file := original_file(folder, name)).exists()}
+    return Dataset(**{name: mapped(folder / f"{name}.npy") for name in _ARRAYS}, metric=metric, original=kept)

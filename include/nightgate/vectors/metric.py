@@ -1,4 +1,4 @@
-"""By what two vectors are compared. A score is higher the nearer they are, whatever the metric."""
+"""By what two vectors are compared, and how much farther one row is than another."""
 
 from __future__ import annotations
 
@@ -10,17 +10,39 @@ if TYPE_CHECKING:
 Metric = Literal["cosine", "l2", "ip"]
 METRICS: tuple[str, ...] = get_args(Metric)
 
+_RESOLUTION = 2.0**-40
+_UNIT_ERROR = 2.0**-50  # of a vector that was brought to unit length in float64, with room
 
-def scores(vectors: np.ndarray, query: np.ndarray, metric: str) -> np.ndarray:
-    """The score of each of ``vectors`` (n, dim) against ``query`` (dim,), computed and returned in float64, (n,).
 
-    The inner product for "ip" and for "cosine", whose vectors are stored unit-length; minus the squared Euclidean
-    distance for "l2".
+def behind(rows: np.ndarray, pivot: np.ndarray, query: np.ndarray, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """How much farther from ``query`` (dim,) each of ``rows`` (n, dim) is than ``pivot`` (dim,): below 0 where it is nearer.
+
+    Of "l2" it is the difference of the squared distances, as (b - p)·(b + p - 2q); of "ip" the difference of the inner
+    products; of "cosine" that of the cosines times the length of the query. The difference is formed before it is
+    summed, so an offset that query and rows share, or the length of the query, takes no digit of it.
+
+    Returns:
+        The differences, and what float64 can tell apart in each of them (both float64, (n,)): below that it is a tie.
     """
     import numpy as np
 
-    vectors, query = np.asarray(vectors, np.float64), np.asarray(query, np.float64)
+    rows, pivot, query = (np.asarray(array, np.float64) for array in (rows, pivot, query))
+    floor = 0.0
     if metric == "l2":
-        difference = vectors - query
-        return -np.einsum("ij,ij->i", difference, difference)
-    return vectors @ query
+        terms = (rows - pivot) * (rows + pivot - 2 * query)
+    else:
+        if metric == "cosine":
+            rows, pivot = unit(rows), unit(pivot)
+            floor = _UNIT_ERROR * float(np.abs(query).sum())
+        terms = (pivot - rows) * query
+    return terms.sum(axis=-1), _RESOLUTION * np.abs(terms).sum(axis=-1) + floor
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """``vectors`` (…, dim) float64 at unit length. One of length 0, which has no direction, stays 0."""
+    import numpy as np
+
+    largest = np.abs(vectors).max(axis=-1, keepdims=True)
+    scaled = np.divide(vectors, largest, out=np.zeros_like(vectors), where=largest > 0)  # no square leaves float64
+    length = np.sqrt((scaled**2).sum(axis=-1, keepdims=True))
+    return np.divide(scaled, length, out=scaled, where=length > 0)

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightgate.errors import InputError
-from nightgate.vectors import files, places, usable
-from nightgate.vectors.dataset import describe, query_counts
+from nightgate.vectors import copying, files, places
+from nightgate.vectors.copying import Copy, Part
+from nightgate.vectors.dataset import describe, original_file, query_counts
 from nightgate.vectors.files.rows import Rows
+from nightgate.vectors.frame import choose
 from nightgate.vectors.metric import METRICS
 from nightgate.vectors.places import BASE_FILE, QUERIES_FILE, Places
 from nightgate.vectors.source import Own
-from nightgate.vectors.usable import Usable
+from nightgate.vectors.usable import Usable, look
 
 if TYPE_CHECKING:
     import numpy as np
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2  # part of the cache key: raise it when the same file would give other vectors
-_BLOCK_BYTES = 2**25
-_LARGEST_SQUARE = usable.LARGEST_SQUARE
+FORMAT = 3  # part of the cache key: raise it when the same file would give other vectors
 
 
 @dataclass(frozen=True)
@@ -87,6 +86,9 @@ def _planned(source: Own, metric: str, there: int, dim: int, asked: int) -> Insp
 def write(folder: Path, source: Own) -> dict[str, Any]:
     """Write a data set (`dataset.open_dataset`) into ``folder``: float32, unit-length for "cosine", block by block.
 
+    Numbers far from the middle of float32's range are measured in a `frame.Frame` of their own. Whatever is rounded on
+    the way is kept as the file has it beside the copy.
+
     Queries are drawn by the seed, first those to measure, then those to tune on, then those to warm up with: from the
     user's queries as far as they go, then from the base, which loses them.
 
@@ -94,67 +96,73 @@ def write(folder: Path, source: Own) -> dict[str, Any]:
 
     Returns:
         ``rows``, ``dim``, ``metric``, ``held_out`` and ``queries_in_base``: how many of the measured queries also stand
-        in the base, as exact copies; where zero rows are left out also ``zero_rows``: how many of ``base`` and
-        ``queries`` were.
+        in the base, as exact copies; the frame, where it is another; where zero rows are left out also ``zero_rows``: how
+        many of ``base`` and ``queries`` were.
 
     Raises:
         InputError: as `inspect` and `usable.look`, and for the first row that is ragged.
     """
     import numpy as np
 
-    base, asked = _open(source)
-    plan, of_base, of_asked = _looked_at(source, base, asked)
+    plan, parts = _looked_at(source)
     rng = np.random.default_rng(source.seed)
     counts, missing = query_counts(source.queries), sum(plan.held_out.values())
-    total, dim = sum(counts.values()), plan.dim
-    queries, stands = np.empty((total, dim), np.float32), np.full((total, 2), BASE_FILE, np.int64)
-    if asked is not None:
-        chosen = rng.permutation(of_asked.count)[: total - missing]
-        stands[: total - missing] = np.stack([np.full(len(chosen), QUERIES_FILE), of_asked.rows[chosen]], axis=1)
-        path = Path(source.queries_path or source.path)
-        for start, vectors in _blocks(asked, path, of_asked, plan.metric):
-            _pick(vectors, start, chosen, queries)
+    total, of_base = sum(counts.values()), parts[0].of
+    frame = choose(
+        of_base.sample, np.min([part.of.lowest for part in parts], axis=0),
+        np.max([part.of.highest for part in parts], axis=0), plan.metric,
+    )  # fmt: skip
+    queries, stands = Copy(frame, parts, (total, plan.dim)), np.full((total, 2), BASE_FILE, np.int64)
+    for part in parts[1:]:
+        chosen = rng.permutation(part.of.count)[: total - missing]
+        stands[: total - missing] = np.stack([np.full(len(chosen), QUERIES_FILE), part.of.rows[chosen]], axis=1)
+        for start, block in part.blocks():
+            queries.pick(block, start, chosen, into=0)
     chosen = rng.permutation(of_base.count)[:missing]
     kept = np.ones(of_base.count, bool)
     kept[chosen] = False
     stands[total - missing :, 1] = held_out = of_base.rows[chosen]
-    copy, filled = np.lib.format.open_memmap(folder / "base.npy", "w+", np.float32, (plan.rows, dim)), 0
-    for start, vectors in _blocks(base, Path(source.path), of_base, plan.metric):
-        _pick(vectors, start, chosen, queries[total - missing :])
-        rest = vectors[kept[start : start + len(vectors)]]
-        copy[filled : filled + len(rest)] = rest
+    copy, filled = Copy(frame, parts, (plan.rows, plan.dim), folder / "base.npy", original_file(folder, "base")), 0
+    for start, block in parts[0].blocks():
+        queries.pick(block, start, chosen, into=total - missing)
+        rest = block[kept[start : start + len(block)]]
+        copy.put(slice(filled, filled + len(rest)), rest)
         filled += len(rest)
     copy.flush()
-    for name, part in zip(counts, np.split(queries, np.cumsum(list(counts.values()))[:-1]), strict=True):
-        np.save(folder / f"{name}.npy", part)
+    first = 0
+    for name, count in counts.items():
+        queries.save(folder, name, slice(first, first + count))
+        first += count
     describe(folder, plan.metric)
     places.save(folder, Places(of_base.rows[kept], stands[: source.queries], held_out))
-    repeated = _repeated(queries[: source.queries], copy)
+    repeated = _repeated(queries.ready[: source.queries], copy.ready)
     if repeated:
         log.warning("vectors: %d of the measured queries also stand in the base", repeated)
-    zero = {"base": len(of_base.left_out), "queries": len(of_asked.left_out)}
+    zero = {"base": len(of_base.left_out), "queries": sum(len(part.of.left_out) for part in parts[1:])}
     return {
-        "rows": plan.rows, "dim": dim, "metric": plan.metric, "held_out": plan.held_out, "queries_in_base": repeated,
+        "rows": plan.rows, "dim": plan.dim, "metric": plan.metric, "held_out": plan.held_out, "queries_in_base": repeated,
+        **frame.facts(),
     } | ({"zero_rows": zero} if source.skip_zero else {})  # fmt: skip
 
 
-def _looked_at(source: Own, base: Rows, asked: Rows | None) -> tuple[Inspected, Usable, Usable]:
-    """The plan, now that every row is looked at, and the usable rows of the base and of the queries."""
-    import numpy as np
-
+def _looked_at(source: Own) -> tuple[Inspected, list[Part]]:
+    """The plan, now that every row is looked at, and the usable rows of the base and of the queries, if there are any."""
     plan = inspect(source)
+    base, asked = _open(source)
 
-    def look(rows: Rows, path: str, wanted: int) -> Usable:
-        return usable.look(
-            rows, Path(path), wanted, plan.metric, skip_zero=source.skip_zero, at_once=_block_length(rows.shape[1])
-        )
+    def usable(rows: Rows, path: Path, wanted: int) -> Usable:
+        at_once = copying.block_length(rows.shape[1])
+        return look(rows, path, wanted, plan.metric, skip_zero=source.skip_zero, at_once=at_once)
 
-    of_asked = Usable(0, np.empty(0, np.int64))
+    parts = []
     if asked is not None:
-        of_asked = look(asked, source.queries_path or source.path, asked.shape[0])
-    plan = _planned(source, plan.metric, base.shape[0], plan.dim, of_asked.count)
-    of_base = look(base, source.path, plan.rows + sum(plan.held_out.values()))
-    return _planned(source, plan.metric, of_base.count, plan.dim, of_asked.count), of_base, of_asked
+        path = Path(source.queries_path or source.path)
+        parts = [Part(asked, path, usable(asked, path, asked.shape[0]))]
+    there = sum(part.of.count for part in parts)
+    plan = _planned(source, plan.metric, base.shape[0], plan.dim, there)
+    of_base = usable(base, Path(source.path), plan.rows + sum(plan.held_out.values()))
+    plan = _planned(source, plan.metric, of_base.count, plan.dim, there)
+    return plan, [Part(base, Path(source.path), of_base), *parts]
 
 
 def _length(rows: Rows | None) -> int:
@@ -168,50 +176,6 @@ def _open(source: Own) -> tuple[Rows, Rows | None]:
     return base, files.open_vectors(path) if asked is None and source.queries_path else asked
 
 
-def _block_length(dim: int) -> int:
-    return max(1, _BLOCK_BYTES // (4 * dim))
-
-
-def _blocks(rows: Rows, path: Path, of: Usable, metric: str) -> Iterator[tuple[int, np.ndarray]]:
-    """The usable rows as float32 ready to be compared, a block at a time, each with how many came before it."""
-    import numpy as np
-
-    length, before = _block_length(rows.shape[1]), 0
-    for start in range(0, of.stop, length):
-        stop = min(start + length, of.stop)
-        left_out = of.left_out[(of.left_out >= start) & (of.left_out < stop)]
-        block = np.delete(rows[start:stop], left_out - start, axis=0) if len(left_out) else rows[start:stop]
-        yield before, _ready(block, start, path, metric)
-        before += len(block)
-
-
-def _ready(block: np.ndarray, first: int, path: Path, metric: str) -> np.ndarray:
-    import numpy as np
-
-    with np.errstate(over="ignore", invalid="ignore"):  # what does not fit into float32 becomes infinite: refused below
-        vectors = block.astype(np.float32)
-        squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
-    bad = np.flatnonzero(~(squares < _LARGEST_SQUARE) | ((squares == 0) & (metric == "cosine")))
-    if len(bad):
-        row, square = first + int(bad[0]), squares[bad[0]]
-        reason = (
-            "is zero, which has no direction and so no cosine" if square == 0
-            else "holds NaN" if np.isnan(vectors[bad[0]]).any()
-            else "holds an infinity" if not np.isfinite(block[bad[0]]).all()
-            else "is too long to be compared in float32"
-        )  # fmt: skip
-        raise InputError(f"row {row} of {path} (the first is 0) {reason}", "mend or remove such rows")
-    if metric == "cosine":
-        vectors /= np.sqrt(squares)[:, None]
-    return vectors
-
-
-def _pick(vectors: np.ndarray, start: int, chosen: np.ndarray, out: np.ndarray) -> None:
-    """Copy those of the rows ``chosen`` that lie in ``vectors``, which begin with row ``start``, to their places."""
-    here = ((chosen >= start) & (chosen < start + len(vectors))).nonzero()[0]
-    out[here] = vectors[chosen[here] - start]
-
-
 def _repeated(queries: np.ndarray, base: np.ndarray) -> int:
     """How many ``queries`` equal a row of ``base``: by a 64-bit sum over the bits of each, and then value by value."""
     import numpy as np
@@ -223,7 +187,7 @@ def _repeated(queries: np.ndarray, base: np.ndarray) -> int:
         return np.einsum("ij,j->i", bits, weights, dtype=np.uint64, casting="unsafe")
 
     keys, found = key(queries), np.zeros(len(queries), bool)
-    length = _block_length(base.shape[1])
+    length = copying.block_length(base.shape[1])
     for start in range(0, len(base), length):
         block = base[start : start + length]
         of_block = key(block)

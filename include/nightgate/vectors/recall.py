@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nightgate.errors import NotMeasured
-from nightgate.vectors.metric import scores
+from nightgate.vectors.metric import behind
 
 if TYPE_CHECKING:
     import numpy as np
 
     from nightgate.vectors.truth import Truth
-
-_RELATIVE_TIE = 1e-6
-_ABSOLUTE_TIE = 1e-7
 
 
 def per_query(
@@ -21,10 +18,13 @@ def per_query(
 ) -> np.ndarray:
     """Recall of each query, float64 in [0, 1], shape (queries,).
 
-    An answer counts when its score, recomputed in float64, reaches that of the true k-th neighbour within 1e-6 of it,
-    and for an inner product, whose terms may cancel, within 1e-7 of the product of both lengths beside that: ids alone
-    would punish a tie. Missing answers (fewer than k, or -1) are misses; the denominator is always k. ann-benchmarks
-    uses an absolute 1e-3, which on tight clusters counts everything.
+    An answer counts when it is no farther than the true k-th neighbour: ids alone would punish a tie. How much farther
+    it is comes from the difference of the two (`metric.behind`), so nothing else of the distances can hide it. Missing
+    answers (fewer than k, or -1) are misses; the denominator is always k.
+
+    Args:
+        found: ids, best first, per query; at most the first k are looked at.
+        base, queries: what the ids and the truth are of: of a user's data set as its file has it (`Dataset.exact`).
 
     Raises:
         NotMeasured: an id twice in one answer, an id outside the base, or a truth that is too short.
@@ -33,6 +33,8 @@ def per_query(
 
     if truth.ids.shape[1] < k or len(truth.ids) < len(queries):
         raise NotMeasured(f"the ground truth holds {truth.ids.shape}, too little for {len(queries)} queries at k={k}")
+    if len(found) != len(queries):
+        raise NotMeasured(f"{len(found)} answers for {len(queries)} queries")
     recall = np.empty(len(queries))
     for row, answer in enumerate(found):
         ids = np.asarray(answer, dtype=np.int64)[:k]
@@ -41,14 +43,13 @@ def per_query(
             raise NotMeasured(f"query {row} was answered with the same id twice")
         if len(ids) and ids.max() >= len(base):
             raise NotMeasured(f"query {row} was answered with id {ids.max()}, outside the base of {len(base)} rows")
-        floor = _worst_that_counts(base[truth.ids[row, k - 1]], queries[row], metric)
-        recall[row] = np.count_nonzero(scores(base[ids], queries[row], metric) >= floor) / k
+        recall[row] = reaching(ids, truth.ids[row, k - 1], base, queries[row], metric) / k
     return recall
 
 
-def _worst_that_counts(kth: np.ndarray, query: np.ndarray, metric: str) -> float:
+def reaching(ids: np.ndarray, kth: int, base: np.ndarray, query: np.ndarray, metric: str) -> int:
+    """How many of the rows ``ids`` (n,) are no farther from ``query`` (dim,) than the row ``kth``."""
     import numpy as np
 
-    score = float(scores(kth[None], query, metric)[0])
-    lengths = 0.0 if metric == "l2" else float(np.linalg.norm(kth) * np.linalg.norm(query))
-    return score - _RELATIVE_TIE * abs(score) - _ABSOLUTE_TIE * lengths
+    farther, tie = behind(base[ids], base[kth], query, metric)
+    return int(np.count_nonzero(farther <= tie))

@@ -19,6 +19,7 @@ _SAMPLE_PER_LIST = 40  # faiss asks for 39 training vectors per centroid
 _SAMPLE_FOR_CODES = 20_000
 _ROUTER_M = 32  # of the graph over the centroids: with 16 links it misses more of the nearest lists
 _ROUTER_EF_CONSTRUCTION = 200
+_COMPARED = 256  # centroids
 _BLOCK = 100_000
 _INDEX, _TRAINED, _ASSIGNER, _LIST_OF = "ivfpq.faiss", "trained.faiss", "assigner.faiss", "list-of.npy"
 
@@ -52,8 +53,11 @@ def train(
     centroids = two_level(base[np.sort(order[: lists * _SAMPLE_PER_LIST])], lists, metric)
     kind = faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_INNER_PRODUCT
     # in half precision a centroid takes half the memory traffic, and the same lists are found
-    router = faiss.IndexHNSWSQ(dim, faiss.ScalarQuantizer.QT_fp16, _ROUTER_M, kind)
-    router.train(centroids)
+    if half := half_precision_suffices(centroids):
+        router = faiss.IndexHNSWSQ(dim, faiss.ScalarQuantizer.QT_fp16, _ROUTER_M, kind)
+        router.train(centroids)
+    else:
+        router = faiss.IndexHNSWFlat(dim, _ROUTER_M, kind)
     router.hnsw.efConstruction = _ROUTER_EF_CONSTRUCTION
     router.add(centroids)
     # two dimensions a code, 4 bits each: what the registers of a fast scan hold (André et al., ICMR 2017)
@@ -63,7 +67,25 @@ def train(
     index.train(base[np.sort(order[:_SAMPLE_FOR_CODES])])
     faiss.write_index(index, str(folder / _TRAINED))
     faiss.write_index(assigner(centroids, metric), str(folder / _ASSIGNER))
-    return {"lists": len(centroids), "pq": f"PQ{codes}x{bits}" + "fs" * (bits == 4)}
+    said = {"lists": len(centroids), "pq": f"PQ{codes}x{bits}" + "fs" * (bits == 4)}
+    return said if half else said | {"centroids_stored_as": "float32, since half precision cannot tell them apart"}
+
+
+def half_precision_suffices(vectors: np.ndarray) -> bool:
+    """Whether float16 moves ``vectors`` (n, dim), by a sample of them, less than a hundredth of the way to another."""
+    import numpy as np
+
+    exact = np.asarray(vectors, np.float64)
+    with np.errstate(over="ignore"):
+        rounded = vectors.astype(np.float16)
+    if not np.isfinite(rounded).all():
+        return False
+    some = np.random.default_rng(1).permutation(len(exact))[:_COMPARED]
+    squares = (exact**2).sum(axis=1)
+    apart = squares[some, None] + squares - 2 * exact[some] @ exact.T
+    apart[np.arange(len(some)), some] = np.inf
+    moved = ((exact[some] - rounded[some]) ** 2).sum(axis=1)
+    return bool(np.mean(moved <= 1e-4 * np.maximum(apart.min(axis=1), 0)) > 0.99)
 
 
 def build(

@@ -1,6 +1,7 @@
 """A peer: the HNSW graph of usearch (Unum), with its vectors in half precision (f16).
 
-It needs half the memory of float32; its scores are as exact as 11 bits of mantissa allow.
+It needs half the memory of float32; its scores are as exact as 11 bits of mantissa allow. Vectors that so few bits cannot
+tell apart are stored in float32.
 """
 
 from __future__ import annotations
@@ -8,12 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nightgate.hybrid_ann.strategies.ivfpq_index import half_precision_suffices
+
 if TYPE_CHECKING:
     import numpy as np
 
 PACKAGE = "usearch"
 
 _FILE = "graph.usearch"
+_SAMPLE = 4096
 _METRICS = {"cosine": "cos", "ip": "ip", "l2": "l2sq"}
 
 
@@ -24,12 +28,16 @@ def build(folder: Path, base: np.ndarray, metric: str, *, m: int, ef_constructio
         the parameters it was built with, the type of the stored vectors, and the instruction set that compares them.
     """
     import numpy as np
+    from usearch.index import Index
 
-    graph = _new_graph(base.shape[1], metric, connectivity=m, expansion_add=ef_construction)
+    stored_as = "f16" if half_precision_suffices(base[:: max(1, len(base) // _SAMPLE)]) else "f32"
+    graph = Index(
+        ndim=base.shape[1], metric=_METRICS[metric], dtype=stored_as, connectivity=m, expansion_add=ef_construction
+    )
     graph.add(np.arange(len(base), dtype=np.uint64), base, threads=threads)
     graph.save(folder / _FILE)
     return {
-        "m": m, "ef_construction": ef_construction, "stored_as": "f16", "instructions": graph.hardware_acceleration,
+        "m": m, "ef_construction": ef_construction, "stored_as": stored_as, "instructions": graph.hardware_acceleration,
     }  # fmt: skip
 
 
@@ -39,8 +47,10 @@ class Strategy:
     settings = tuple({"expansion_search": ef} for ef in (100, 150, 200, 300, 400, 600, 800))
 
     def __init__(self, folder: Path, base: np.ndarray, metric: str) -> None:
-        self._graph = _new_graph(base.shape[1], metric)
-        self._graph.load(folder / _FILE)  # into memory: of a view, the first queries would pay for reading the file
+        from usearch.index import Index
+
+        # into memory: of a view, the first queries would pay for reading the file
+        self._graph = Index.restore(folder / _FILE)
 
     def tune(self, setting: dict[str, int]) -> None:
         self._graph.expansion_search = setting["expansion_search"]
@@ -60,9 +70,3 @@ class Strategy:
         found = self._graph.search(queries, k, threads=threads)
         keys = found.keys.astype(np.int64)
         return [row[:count] for row, count in zip(keys, found.counts, strict=True)]
-
-
-def _new_graph(dim: int, metric: str, **build: int) -> Any:
-    from usearch.index import Index
-
-    return Index(ndim=dim, metric=_METRICS[metric], dtype="f16", **build)

@@ -1,0 +1,243 @@
+"""Mutation score of the code that decides: `make mutants` changes it a little, again and again, and asks the unit tests.
+
+mutmut makes the mutants and runs the tests; this file chooses what is mutated, prepares a copy in ``.mutants/`` and reads the
+result. In the copy decorators are written as assignments, because mutmut leaves decorated functions alone. Prose (strings
+with a space) and log lines decide nothing and are not mutated. A mutant that no test reaches has survived.
+
+Numbers at the top of a module are out of mutmut's reach: the tests state them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import hashlib
+import json
+import os
+import shutil
+import signal
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import libcst as cst
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRATCH = ROOT / ".mutants"
+PACKAGE = Path("include/nightgate")
+REVIEWED = ROOT / "tests" / "mutants-equivalent.txt"
+LEAST = 90.0
+SLOW = {"test_whisper_cpu.py", "test_child.py", "test_clients.py"}  # seconds a test, by processes of their own
+KILLED = ("killed", "timeout", "segfault")
+ROOMS = {
+    "judge": ["judge"],
+    "measure": ["measure"],
+    "vectors": ["vectors/truth.py", "vectors/recall.py", "vectors/tuning.py", "vectors/latency.py"],
+    "hybrid_ann": ["hybrid_ann/evidence.py", "hybrid_ann/timed.py"],
+    "transcription": [f"transcription/{name}.py" for name in ("evidence", "timed", "scoring", "whisper_batch")],
+    "pgvector_search": [f"pgvector_search/{name}.py" for name in ("evidence", "timed", "plan", "tables", "warming")],
+    "artifacts": ["artifacts"],
+    "steps": ["steps.py", "orchestration/tasks.py"],
+    "prometheus": ["publish/prometheus.py"],
+}  # fmt: skip
+
+
+class Plain(cst.CSTTransformer):
+    """``@a def f`` becomes ``def f``, ``f = a(f)``, for mutmut skips what is decorated."""
+
+    def leave_FunctionDef(self, original_node, updated_node):
+        names = [getattr(found.decorator, "value", "") for found in updated_node.decorators]
+        if not names or names in (["staticmethod"], ["classmethod"]):
+            return updated_node
+        value = updated_node.name
+        for found in reversed(updated_node.decorators):
+            value = cst.Call(found.decorator, [cst.Arg(value)])
+        assigned = cst.SimpleStatementLine([cst.Assign([cst.AssignTarget(updated_node.name)], value)])
+        return cst.FlattenSentinel([updated_node.with_changes(decorators=[]), assigned])
+
+
+def files_of(rooms: list[str]) -> list[Path]:
+    """The files of rooms, folders or single files, all relative to the package."""
+    found = []
+    for name in [name for room in rooms for name in ROOMS.get(room, [room])]:
+        path = ROOT / PACKAGE / name
+        found += sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    if missing := [str(path) for path in found if not path.is_file()] or (not found and rooms):
+        sys.exit(f"{missing} is no room and no file of {PACKAGE}; rooms: {' '.join(ROOMS)}")
+    return [path.relative_to(ROOT / PACKAGE) for path in found if path.name != "__init__.py"]
+
+
+def tests_of(files: list[Path]) -> list[str]:
+    """The quick test files that import one of ``files``, the benchmark it is a part of, or anything of a whole room."""
+    wanted = {f"nightgate.{'.'.join(file.with_suffix('').parts)}." for file in files}
+    wanted |= {
+        f"nightgate.{file.parts[0]}.{'' if [file.parts[0]] in ROOMS.values() else 'benchmark.'}" for file in files
+    }
+    chosen = []
+    for test in sorted([*(ROOT / "tests/unit").glob("test_*.py"), *(ROOT / "tests/dags").glob("test_*.py")]):
+        froms = [node for node in ast.walk(ast.parse(test.read_text())) if isinstance(node, ast.ImportFrom)]
+        named = {f"{node.module}.{alias.name}." for node in froms for alias in node.names}
+        if test.name not in SLOW and any(name.startswith(want) for name in named for want in wanted):
+            chosen.append(str(test.relative_to(ROOT)))
+    return chosen
+
+
+def prepare(files: list[Path], tests: list[str], *, again: bool) -> None:
+    """A copy of the project in which mutmut can work; with ``again`` the verdicts of unchanged functions stay."""
+    verdicts = {path: path.read_text() for path in SCRATCH.rglob("*.meta")} if again else {}
+    shutil.rmtree(SCRATCH, ignore_errors=True)
+    shutil.copytree(ROOT / "include", SCRATCH / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for file in files:
+        path = SCRATCH / "src/nightgate" / file
+        path.write_text(cst.parse_module(path.read_text()).visit(Plain()).code)
+    (SCRATCH / "tests").symlink_to(ROOT / "tests")
+    (SCRATCH / "mutants").mkdir()
+    (SCRATCH / "mutants/include").symlink_to("src")
+    for name in ("dags", "plugins", "dashboards", "benchmarks"):
+        (SCRATCH / "mutants" / name).symlink_to(ROOT / name)
+    settings = {
+        "source_paths": ["src"],
+        "only_mutate": [f"src/nightgate/{file}" for file in files],
+        "pytest_add_cli_args_test_selection": tests,
+        "do_not_mutate_patterns": [r"^\s*log\."],
+        "timeout_multiplier": 8.0,
+        "use_git_change_detection": False,
+    }
+    written = "\n".join(f"{name} = {json.dumps(value)}" for name, value in settings.items())
+    project = (ROOT / "pyproject.toml").read_text()
+    (SCRATCH / "pyproject.toml").write_text(f"{project}\n[tool.mutmut]\n{written}\n")
+    for path, text in verdicts.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def mutate(minutes: float, seed: int, *, again: bool) -> None:
+    """Run mutmut in the copy, the mutants in the order of a seeded hash, until all are tried or the time is up."""
+    from mutmut import __main__ as mutmut
+    from mutmut.mutation import file_mutation, mutators
+
+    def no_prose(node):
+        return () if " " in getattr(node, "value", "") else mutators.operator_string(node)
+
+    operators = file_mutation.mutation_operators
+    operators[:] = [(kind, no_prose if made is mutators.operator_string else made) for kind, made in operators]
+    assert hasattr(mutmut, "estimated_worst_case_time"), "mutmut sorts its mutants in another way now"
+    mutmut.estimated_worst_case_time = lambda name: hashlib.sha256(f"{seed} {name}".encode()).hexdigest()
+    # what tests start as a process of its own runs the mutant as well
+    os.environ["PYTHONPATH"] = f"{SCRATCH}/mutants/src:{SCRATCH}/mutants/tests"
+    timer = threading.Timer(minutes * 60, os.kill, (os.getpid(), signal.SIGINT))
+    timer.daemon = True
+    timer.start()
+    mutmut._run(survivors() if again else (), 1)
+    timer.cancel()
+
+
+def results() -> Iterator[tuple[Path, str, str]]:
+    """File, name and status of every mutant."""
+    from mutmut.stats import status_by_exit_code
+
+    for meta in sorted(SCRATCH.rglob("*.meta")):
+        file = meta.relative_to(SCRATCH / "mutants").with_suffix("")
+        for name, code in json.loads(meta.read_text())["exit_code_by_key"].items():
+            yield file, name, status_by_exit_code[code]
+
+
+def survivors() -> tuple[str, ...]:
+    return tuple(name for _, name, status in results() if status not in KILLED)
+
+
+def change(file: Path, name: str) -> tuple[str, str, str]:
+    """A mutant in a form that outlives other changes of the file: ``file function``, the lines that went and that came."""
+    from mutmut.mutation.diff_apply import get_diff_for_mutant
+    from mutmut.utils.format_utils import orig_function_and_class_names_from_key
+
+    function, inside = orig_function_and_class_names_from_key(name)
+    diff = get_diff_for_mutant(name, path=file).splitlines()[2:]
+    went, came = ("\n".join(line[1:].strip() for line in diff if line.startswith(sign)) for sign in "-+")
+    return f"{file.relative_to('src/nightgate')} {f'{inside}.' if inside else ''}{function}", went, came
+
+
+def reviewed() -> dict[tuple[str, str, str], str]:
+    """The mutants that were looked at and change nothing, with the reason."""
+    found = {}
+    for block in REVIEWED.read_text().split("\n\n"):
+        lines = [line for line in block.splitlines() if line and not line.startswith("#")]
+        if lines:
+            went, came, why = ("\n".join(line[2:].strip() for line in lines if line[0] == sign) for sign in "-+=")
+            found[lines[0], went, came] = why
+    return found
+
+
+def line_of(where: str, went: str) -> int:
+    """The line of the real file that a mutant changes: the first of its function that reads so."""
+    file, _, function = where.partition(" ")
+    source = (ROOT / PACKAGE / file).read_text()
+    spans = [(node.lineno, node.end_lineno) for node in ast.walk(ast.parse(source))
+             if isinstance(node, ast.FunctionDef) and node.name == function.split(".")[-1]]  # fmt: skip
+    lines = source.splitlines()
+    return next(
+        (n for start, end in spans for n in range(start, end + 1) if lines[n - 1].strip() == went.split("\n")[0]), 0
+    )
+
+
+def report(seed: int) -> bool:
+    """Print the score of each room and its survivors; whether every room has enough."""
+    equivalent = reviewed()
+    counts: dict[str, Counter[str]] = {}
+    for file, name, status in results():
+        inside = str(file.relative_to("src/nightgate"))
+        room = next((room for room, of in ROOMS.items() if inside in of or inside.split("/")[0] in of), inside)
+        key = change(file, name) if status not in KILLED and status != "not checked" else None
+        verdict = (
+            "killed"
+            if status in KILLED
+            else "untried"
+            if key is None
+            else "equivalent"
+            if key in equivalent
+            else "survived"
+        )
+        counts.setdefault(room, Counter())[verdict] += 1
+        if key and verdict == "survived":
+            where, went, came = key
+            print(f"{PACKAGE}/{inside}:{line_of(where, went)} {where.split()[1]} ({status}, {name})")
+            print(
+                "".join(
+                    f"    {sign} {line}\n" for sign, text in (("-", went), ("+", came)) for line in text.splitlines()
+                )
+            )
+    good = True
+    for room, of in [*counts.items(), ("all", sum(counts.values(), Counter()))]:
+        tried = of["killed"] + of["survived"]
+        score = 100 * of["killed"] / tried if tried else 0.0
+        good = good and score >= LEAST
+        print(f"{room:16} {of.total():5} mutants, {of['untried']:5} not tried, {of['equivalent']:4} equivalent, "
+              f"{of['killed']:5} killed, {of['survived']:4} survived: {score:5.1f} %")  # fmt: skip
+    if sum(of["untried"] for of in counts.values()):
+        print(f"The time did not suffice for all: what was tried is a sample, seed {seed}.")
+    return good
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("rooms", nargs="*", help=f"{', '.join(ROOMS)}, or files of {PACKAGE}; all rooms by default")
+    asked.add_argument("--minutes", type=float, default=60)
+    asked.add_argument("--seed", type=int, default=1)
+    asked.add_argument(
+        "--again", action="store_true", help="try only what survived the last time, or was changed since"
+    )
+    asked.add_argument("--report", action="store_true", help="print the last result again")
+    of = asked.parse_args()
+    if not of.report:
+        files = files_of(of.rooms or list(ROOMS))
+        prepare(files, tests_of(files), again=of.again)
+    os.chdir(SCRATCH)
+    if not of.report:
+        mutate(of.minutes, of.seed, again=of.again)
+    sys.exit(0 if report(of.seed) else 1)
+
+
+if __name__ == "__main__":
+    main()

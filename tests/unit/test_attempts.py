@@ -1,0 +1,57 @@
+"""A record that is filled step by step: the first step that fails is the last."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from nightgate.errors import ChildError, Unavailable
+from nightgate.measure.attempts import Attempts
+from nightgate.record import Record
+
+
+@pytest.fixture
+def attempts():
+    return Attempts(Record(benchmark="hybrid_ann", variant="hnsw", device="cpu", status="measured"))
+
+
+def test_steps_are_made_in_turn_until_one_fails(attempts, caplog):
+    made = []
+
+    def good(of):
+        made.append(of)
+
+    def bad(of):
+        made.append("bad")
+        raise ChildError("it crashed", "look")
+
+    for step in (good, good, bad, good):
+        attempts.attempt(step)
+    assert made == [attempts, attempts, "bad"]
+    assert (attempts.record.status, attempts.record.reason) == ("failed", "it crashed. Next step: look")
+    assert [(line.levelno, line.message) for line in caplog.records] == [
+        (logging.ERROR, "hnsw: it crashed. Next step: look")
+    ]
+
+
+def test_what_went_well_stays_measured(attempts):
+    attempts.attempt(lambda of: of.record.add("recall_at_100", 0.93))
+    assert (attempts.record.status, attempts.record.reason) == ("measured", None)
+    assert attempts.record.metrics["recall_at_100"].value == 0.93
+    assert attempts.variant == "hnsw"
+
+
+def test_an_error_that_nobody_foresaw_is_not_swallowed(attempts):
+    with pytest.raises(ZeroDivisionError):
+        attempts.attempt(lambda of: 1 / 0)
+    assert attempts.record.status == "measured"
+
+
+def test_a_record_that_was_skipped_is_left_as_it_is(attempts):
+    attempts.record.status, attempts.record.reason = "skipped", "no device"
+    attempts.attempt(lambda of: pytest.fail("tried"))
+    assert (attempts.record.status, attempts.record.reason) == ("skipped", "no device")
+    attempts.record.status = "measured"
+    attempts.attempt(lambda of: (_ for _ in ()).throw(Unavailable("gone")))
+    assert attempts.record.reason == "gone"

@@ -1,0 +1,164 @@
+"""Estimates to the last rank: values from tables of the literature, and samples in which every rank differs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nightgate.measure import estimates
+
+MIXED = np.random.default_rng(5)
+
+
+def ranks(count: int) -> np.ndarray:
+    """1.0 … count in no order, so that an estimate names the rank it took."""
+    return MIXED.permutation(np.arange(1.0, count + 1))
+
+
+@pytest.mark.parametrize(
+    ("count", "q", "value", "interval"),
+    [
+        # Hahn & Meeker 1991, table A.15: order statistics of the median
+        (5, 0.5, 3, None),
+        (6, 0.5, 4, (1, 6)),
+        (9, 0.5, 5, (2, 8)),
+        (10, 0.5, 6, (2, 9)),
+        # 0.95 ** 72 < 0.025 < 0.95 ** 71: the largest of 72 is the first that bounds the P95 from above
+        (71, 0.95, 68, None),
+        (72, 0.95, 69, (64, 72)),
+        (72, 0.05, 5, (1, 9)),
+        (71, 0.05, 5, None),
+        (300, 0.99, 298, None),
+        (400, 0.99, 397, (392, 400)),
+    ],
+)
+def test_ranks_of_a_quantile(count, q, value, interval):
+    assert estimates.quantile(ranks(count), q) == (value, count, interval)
+
+
+def test_an_interval_of_a_quantile_is_numbers_of_python():
+    value, n, (low, high) = estimates.quantile(np.array([[3, 1, 2, 6, 5, 4]]), 0.5)
+    assert [type(x) for x in (value, n, low, high)] == [float, int, float, float]
+
+
+@pytest.mark.parametrize(
+    ("count", "independent", "interval"),
+    [
+        (10, 10, (2, 9)),
+        (30, 10, (6, 27)),  # the second of ten queries ends at rank 6 of 30, the ninth at 27
+        (20, 9, (4, 18)),  # 2/9 of 20 is 4.4 and 8/9 of it 17.8: both ends go outwards
+        (4, 10, (1, 4)),
+        (30, 5, None),
+        (6, None, (1, 6)),
+    ],
+)
+def test_ranks_of_a_median_of_passes_over_the_same_queries(count, independent, interval):
+    assert estimates.quantile(ranks(count), 0.5, independent=independent)[1:] == (count, interval)
+
+
+def test_a_rank_is_no_rounded_fraction():
+    # in floating point 1 / 49 * 49 is below 1, 126 / 138 * 138 below 126 and 55 / 90 * 90 above 55
+    assert estimates.quantile(ranks(49), 0.1)[2] == (1, 10)
+    assert estimates.quantile(ranks(138), 0.95)[2] == (126, 137)
+    assert estimates.quantile(ranks(90), 0.5)[2] == (36, 55)
+
+
+def test_the_mean_of_five_and_no_interval_of_four():
+    assert estimates.mean(np.array([1.0, 2.0, 4.0, 9.0])) == (4.0, 4, None)
+    value, n, (low, high) = estimates.mean(np.array([1.0, 2.0, 4.0, 9.0, 4.0]))
+    # s = 3.0822, t of 4 degrees of freedom = 2.776445, s·t/√5 = 3.8271
+    assert (value, n) == (4.0, 5)
+    assert (low, high) == (pytest.approx(4 - 3.82707, abs=1e-4), pytest.approx(4 + 3.82707, abs=1e-4))
+    assert [type(x) for x in (value, low, high)] == [float] * 3
+
+
+def test_a_ratio_of_sums_of_three_and_no_interval_of_two():
+    assert estimates.ratio_of_sums(np.array([1.0, 3.0]), 8.0) == (0.25, 2, None)
+    value, n, (low, high) = estimates.ratio_of_sums(np.array([1.0, 2.0, 6.0]), 10.0)
+    # ratios 0.1, 0.2, 0.6; s = 0.264575; t of 2 degrees of freedom = 4.302653; s·t/√3 = 0.657241
+    assert (value, n) == (pytest.approx(0.3), 3)
+    assert (low, high) == (pytest.approx(0.3 - 0.657241, abs=1e-5), pytest.approx(0.3 + 0.657241, abs=1e-5))
+
+
+def test_many_clips_differ_as_students_t_says():
+    """Even clips, whose bootstrap is a little narrower than t: the whole interval is then known by hand."""
+    errors = np.array([1, 2, 3, 4, 5, 6])
+    value, n, (low, high) = estimates.rate_over_clips(errors, np.full(6, 20))
+    # residuals around 3.5 over 20: s = 0.0935414; t of 5 degrees of freedom = 2.570582; s·t/√6 = 0.0981658
+    assert (value, n) == (0.175, 120)
+    assert (low, high) == (pytest.approx(0.175 - 0.0981658, abs=1e-6), pytest.approx(0.175 + 0.0981658, abs=1e-6))
+    assert [type(x) for x in (value, n, low, high)] == [float, int, float, float]
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_the_bootstrap_decides_on_the_side_where_it_is_wider(turn):
+    """One clip in ten has all the errors: t is symmetric, the bootstrap knows that less than none is not possible."""
+    errors, words = turn * np.array([0, 0, 0, 0, 0, 0, 0, 0, 0, 40]), np.array([10] * 9 + [400])
+    inner, outer = sorted(estimates.rate_over_clips(errors, words)[2], key=abs)
+    assert inner == 0, "a third of the resamples miss that clip, which is more than 2.5 %"
+    # rate 40/490; residuals in means of 49 words: nine of -0.8163/49 and one of 7.3469/49, s = 0.0526827
+    # t of 9 degrees of freedom = 2.262157; s·t/√10 = 0.0376869, and no resample is above 40/400
+    assert outer == pytest.approx(turn * (40 / 490 + 0.0376869), abs=1e-6)
+
+
+def test_resamples_are_drawn_with_replacement_and_seeded():
+    rates = estimates._resampled_rates(np.array([0, 0, 0, 0, 8]), np.full(5, 8))
+    assert rates.shape == (10_000,)
+    # the share of resamples without the last clip is (4/5)^5, with it once 5·(1/5)·(4/5)^4
+    assert (rates == 0).mean() == pytest.approx(0.8**5, abs=0.015)
+    assert (rates == 0.2).mean() == pytest.approx(0.8**4, abs=0.015)
+    assert np.array_equal(rates, estimates._resampled_rates(np.array([0, 0, 0, 0, 8]), np.full(5, 8)))
+
+
+def test_resamples_are_drawn_in_blocks_and_are_as_many(monkeypatch):
+    monkeypatch.setattr(estimates, "_RESAMPLES", 7)
+    many = 2**20 // 3 + 1  # two rows fit into a block, the last block has one
+    drawn = estimates._resampled_rates(np.arange(many), np.ones(many))
+    assert drawn.shape == (7,)
+    assert len(set(drawn)) == 7
+    assert estimates._resampled_rates(np.ones(2**20 + 1), np.ones(2**20 + 1)).tolist() == [1.0] * 7
+
+
+def test_wilsons_interval_is_that_of_the_textbook():
+    # Newcombe, Statistics in Medicine 1998, table I: 81 of 263 and 15 of 148
+    assert estimates._wilson(81 / 263, 263) == (pytest.approx(0.2553, abs=5e-5), pytest.approx(0.3662, abs=5e-5))
+    assert estimates._wilson(15 / 148, 148) == (pytest.approx(0.0624, abs=5e-5), pytest.approx(0.1605, abs=5e-5))
+
+
+def test_wilson_widens_each_side_by_itself():
+    errors = np.array([2, 2, 2, 2, 12])  # few, uneven: t is wider than Wilson above, and below nought below
+    _, n, (low, high) = estimates.error_rate(errors, np.full(5, 40))
+    rate, half = 0.1, 2.776445 * np.std(errors / 40, ddof=1) / 5**0.5
+    assert (n, low) == (200, 0.0)
+    assert high == pytest.approx(rate + half, abs=1e-6)
+    even = np.array([4, 5, 4, 5, 4])  # even: Wilson of 22 of 200 is wider on both sides
+    _, _, (low, high) = estimates.error_rate(even, np.full(5, 40))
+    assert (low, high) == (pytest.approx(0.073778, abs=1e-5), pytest.approx(0.160926, abs=1e-5))
+
+
+def test_more_errors_than_words_are_as_sure_as_all_words_wrong():
+    value, n, (low, high) = estimates.error_rate(np.array([30, 30, 30, 30, 30]), np.full(5, 20))
+    assert (value, n) == (1.5, 100)
+    assert (low, high) == (pytest.approx(0.963005, abs=1e-5), 1.5)
+
+
+@pytest.mark.parametrize(
+    ("counts", "sizes"),
+    [
+        ([1.0, 1.0], [10.0, 0.0]),
+        ([1.0, 1.0], [10.0, -1.0]),
+        ([1.0, 1.0], [10.0]),
+        ([[1.0, 1.0]], [[10.0, 10.0]]),
+        ([], []),
+    ],
+)
+def test_a_rate_needs_a_count_and_a_size_for_each_clip(counts, sizes):
+    with pytest.raises(ValueError, match="a rate needs a count and a size above 0 for each clip"):
+        estimates.rate_over_clips(np.array(counts), np.array(sizes))
+    assert estimates.rate_over_clips(np.array([1.0]), np.array([0.5])) == (2.0, 0, None)
+
+
+def test_what_is_too_few_is_stated_here_once():
+    assert (estimates.CONFIDENCE, estimates._FEWEST_CLIPS, estimates._RESAMPLES) == (0.95, 5, 10_000)
+    assert estimates.rate_over_clips(np.array([1, 2, 3, 4]), np.array([10, 20, 30, 40])) == (0.1, 100, None)
+    assert estimates.rate_over_clips(np.array([1, 2, 3, 4, 1]), np.array([10, 20, 30, 40, 9]))[2] is not None
