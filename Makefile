@@ -20,15 +20,15 @@ help: ## list the targets
 setup: $(VENV)/.run ## make .venv with the pinned packages
 setup-ci: $(VENV)/.ci ## the same, and what the tests need
 
-setup-servers: ## Redis and Prometheus, for the tests that want real ones (Debian and Ubuntu; needs root or sudo)
-	@for program in redis-server promtool prometheus-redis-exporter; do \
+setup-servers: ## Redis, Prometheus, PgBouncer and ffmpeg, for the tests that want real ones (Debian and Ubuntu; needs root or sudo)
+	@for program in redis-server promtool prometheus-redis-exporter pgbouncer ffmpeg; do \
 	  command -v $$program >/dev/null || missing=1; \
 	done; \
 	if [ "$$missing" ]; then \
 	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
 	  $$sudo apt-get update --quiet=2 && \
 	  $$sudo env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet=2 --no-install-recommends redis-server prometheus \
-	    prometheus-redis-exporter; \
+	    prometheus-redis-exporter pgbouncer ffmpeg; \
 	fi
 
 run: setup ## run the nightly once and judge it; SCALE=smoke|full, ARGS="--set PATH=VALUE …"

@@ -26,7 +26,7 @@ from nightgate.artifacts import Cache
 from nightgate.measure import estimates, host
 from nightgate.measure.child import run_child
 from nightgate.measure.clock import time_calls
-from nightgate.pgvector_search import address, benchmark, server, tables
+from nightgate.pgvector_search import address, benchmark, locks, server, tables
 from nightgate.pgvector_search.asking import asker, parameters
 from nightgate.pgvector_search.settings import Settings
 from nightgate.pgvector_search.warming import warm
@@ -111,7 +111,7 @@ def loads(vectors: Path) -> dict[str, float]:
         from pgvector.psycopg import register_vector
 
         register_vector(connection)
-        tables.lock(connection, shared=False)
+        locks.wait(connection, shared=False)
         for name in (*ways, *reversed(ways)):
             start = perf_counter_ns()
             ways[name](connection, base)

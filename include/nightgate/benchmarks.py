@@ -26,3 +26,9 @@ DEVICES: dict[str, tuple[str, ...]] = {
 def implementation(name: str) -> ModuleType:
     """The module with ``prepare`` and ``measure`` of a benchmark; imported only when it is about to run."""
     return import_module(f"nightgate.{name}.benchmark")
+
+
+def tidy(name: str, settings: BenchmarkSettings) -> None:
+    """Remove what a run that ended between `prepare` and `measure` left outside the cache; most benchmarks leave nothing."""
+    if remove := getattr(implementation(name), "tidy", None):
+        remove(settings)

@@ -276,13 +276,13 @@ def main() -> None:
             raise KeyboardInterrupt
         sys.exit(code)
     except NightgateError as error:
-        err.print(str(error), style="red", highlight=False, soft_wrap=True)
+        err.print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)  # [a,b] is no style
         _leave(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         err.print("interrupted", style="red")
         _leave(EXIT_NOT_MEASURED)
     except typer.TyperException as error:  # a usage error
-        err.print(f"{error.format_message()} Next step: nightgate --help", style="red", highlight=False)
+        err.print(f"{error.format_message()} Next step: nightgate --help", style="red", highlight=False, markup=False)
         _leave(InputError.exit_code)
     except Exception:  # unforeseen, and no breach, which is what Python's own exit code 1 would say
         traceback.print_exc()
@@ -294,7 +294,7 @@ def _findings(found: Iterable[tuple[bool, str]]) -> NoReturn:
     good = True
     for fine, line in found:
         good &= fine
-        out.print(f"{'✔' if fine else '✘'} {line}", style=None if fine else "red", highlight=False)
+        out.print(f"{'✔' if fine else '✘'} {line}", style=None if fine else "red", highlight=False, markup=False)
     raise typer.Exit(0 if good else EXIT_NOT_MEASURED)
 
 

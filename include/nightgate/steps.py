@@ -10,6 +10,8 @@ import logging
 import os
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -104,8 +106,8 @@ def prepare(plan: Plan, benchmark: str, device: Device) -> dict[str, Any]:
     try:
         cache = Cache(paths.cache_dir())
         prepared = benchmarks.implementation(benchmark).prepare(settings, device, cache)
-        # the measurement may run in another process, and later
-        cache.reserve(prepared, _owner(plan, benchmark, device))
+        with _tidied(benchmark, settings):  # the measurement may run in another process, and later
+            cache.reserve(prepared, _owner(plan, benchmark, device))
         return {**prepared, _PREPARE_SECONDS: time.monotonic() - start}
     except Unavailable as error:
         if device == "gpu" and plan.require_gpu:
@@ -129,6 +131,7 @@ def measure(plan: Plan, benchmark: str, device: Device, prepared: dict[str, Any]
     samples.parent.mkdir(parents=True, exist_ok=True)
     try:
         with (
+            _tidied(benchmark, settings),
             Cache(paths.cache_dir()).using(prepared, _owner(plan, benchmark, device)),
             host.quiet(paths.home()) as noise,
         ):
@@ -185,6 +188,7 @@ def report(plan: Plan, store_url: str | None) -> Summary:
     records = {(r.benchmark, r.device, r.variant): r for r in files.read_records(plan.run_id)}
     for benchmark, device in plan.work:
         if not any(key[:2] == (benchmark, device) for key in records):
+            benchmarks.tidy(benchmark, plan.settings_of(benchmark))
             reason = "it left no result: its task was killed, timed out, or never ran"
             for record in _leave(plan, benchmark, device, "failed", reason):
                 records[(benchmark, device, record.variant)] = record
@@ -300,6 +304,16 @@ def _leave(plan: Plan, benchmark: str, device: Device, status: Any, reason: str)
     ]  # fmt: skip
     files.write_records(plan.run_id, benchmark, device, records)
     return records
+
+
+@contextmanager
+def _tidied(benchmark: str, settings: BenchmarkSettings) -> Iterator[None]:
+    """What was prepared outside the cache does not outlast a run that ends in here."""
+    try:
+        yield
+    except BaseException:
+        benchmarks.tidy(benchmark, settings)
+        raise
 
 
 def _owner(plan: Plan, benchmark: str, device: Device) -> str:

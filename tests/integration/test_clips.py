@@ -1,10 +1,13 @@
 """The clip sets as they are made: the real voice, real files, a child process, the cache."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import soundfile
+from support.programs import program
 
 from nightgate.artifacts.cache import Cache
 from nightgate.errors import ArtifactError, InputError
@@ -121,34 +124,57 @@ def test_a_changed_byte_makes_the_set_anew(own, tmp_path):
 def test_every_bad_file_is_named_and_the_next_step_leaves_them_out(own, tmp_path):
     cache = Cache(tmp_path / "cache")
     (own / "0017.flac").write_bytes((own / "0017.flac").read_bytes()[:-30])
-    for name in ("cut", "empty", "bracket", "no"):
+    for name in ("cut", "empty", "bracket", "no", "loud"):
         soundfile.write(own / f"{name}.wav", tone(1, 16_000), 16_000)
         (own / f"{name}.txt").write_text("[laughter]" if name == "bracket" else "one")
     (own / "cut.wav").write_bytes((own / "cut.wav").read_bytes()[:-1000])
     (own / "empty.wav").write_bytes(b"")
     soundfile.write(own / "no.wav", tone(0.05, 16_000), 16_000)
-    with pytest.raises(ArtifactError) as caught:
-        user_clip_set(own, (), cache)
-    said = str(caught.value)
-    assert "5 of 6 clips cannot be used" in said
-    for name, reason in [
-        ("0017.flac", "is truncated or damaged"), ("cut.wav", "is truncated: its header promises 32000 bytes"),
-        ("empty.wav", "is empty"), ("bracket.wav", "has a text without a word that counts"), ("no.wav", "lasts 50 ms"),
+    soundfile.write(own / "loud.wav", 9 * tone(0.5, 16_000), 16_000, subtype="FLOAT")
+    exclude = []
+    for kind, found in [
+        (InputError, {
+            "bracket": f"{own / 'bracket.txt'}: there is no word outside brackets",
+            "cut": f"{own / 'cut.wav'} is truncated: its header promises 32000 bytes",
+            "empty": f"{own / 'empty.wav'} is empty", "no": f"{own / 'no.wav'} lasts 50 ms",
+        }),
+        (ArtifactError, {
+            "0017": f"{own / '0017.flac'} is truncated or damaged", "loud": f"{own / 'loud.wav'} holds samples up to 4.5",
+        }),
     ]:  # fmt: skip
-        assert f"{own / name} {reason}" in said
-    assert "mend them, or leave them out with --set " in said
-    override = said.split("--set ")[1].strip("'")
-    exclude = parse_overrides([override])["transcription.exclude"]
-    assert exclude == ["0017", "bracket", "cut", "empty", "no"]  # text, although YAML would read 0017 and no otherwise
+        with pytest.raises(kind) as caught:
+            user_clip_set(own, exclude, cache)
+        said = str(caught.value)
+        assert f"{len(found)} of {7 - len(exclude)} clips cannot be used" in said
+        assert all(reason in said for reason in found.values())
+        assert "mend them, or leave them out with --set " in said
+        override = said.split("--set ")[1].strip("'")
+        names = parse_overrides([override])["transcription.exclude"]
+        assert names == list(found)  # text, although YAML would read 0017 and no otherwise
+        exclude += names
     assert [clip["id"] for clip in read_clips(user_clip_set(own, exclude, cache).path)] == ["high"]
     assert [entry.facts["count"] for entry in cache.entries()] == [1]  # the set that failed left nothing
 
 
+def test_what_cannot_be_used_ends_with_2_and_a_line_to_paste(own):
+    """Three recordings without a transcript beside five with one were not counted. The names in brackets must be shown."""
+    for name in ("x", "y"):
+        soundfile.write(own / f"{name}.mp3", tone(1.5, 16_000), 16_000)
+    command = [sys.executable, "-m", "nightgate.cli", "measure", "transcription", "--set", f"transcription.clips={own}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert f"2 of 4 clips cannot be used: {own}/x.mp3 has no transcript beside it; {own}/y.mp3 has no" in done.stderr
+    assert "leave them out with --set 'transcription.exclude=[x,y]'\n" in done.stderr
+    assert done.stderr.endswith("nightgate: exit code 2: bad input, nothing was started\n")
+
+
 def test_of_many_bad_files_ten_are_named(own, tmp_path):
     for number in range(13):
-        (own / f"bad{number:02}.wav").touch()
+        soundfile.write(own / f"bad{number:02}.wav", 9 * tone(0.5, 16_000), 16_000, subtype="FLOAT")
         (own / f"bad{number:02}.txt").write_text("one")
-    with pytest.raises(ArtifactError, match=r"bad09.wav is empty; and 3 more\. .*,bad09\]' and so on$"):
+    with pytest.raises(
+        ArtifactError, match=r"bad09.wav holds samples up to 4.5 .*; and 3 more\. .*,bad09\]' and so on$"
+    ):
         user_clip_set(own, (), Cache(tmp_path / "cache"))
 
 
@@ -157,7 +183,7 @@ def test_a_file_that_went_is_named(own, tmp_path, monkeypatch):
 
     entries = clips.read_manifest(own)
     (own / "high.wav").unlink()
-    monkeypatch.setattr(clips, "read_manifest", lambda source: entries)
+    monkeypatch.setattr(clips, "read_manifest", lambda source, exclude: entries)
     with pytest.raises(ArtifactError, match=r"1 of 2 clips .*high\.wav cannot be read \(No such file"):
         user_clip_set(own, (), Cache(tmp_path / "cache"))
 
@@ -165,8 +191,96 @@ def test_a_file_that_went_is_named(own, tmp_path, monkeypatch):
 def test_a_wrong_duration_and_a_wrong_name_are_refused(own, tmp_path):
     manifest = own / "clips.jsonl"
     manifest.write_text(manifest.read_text().replace('"duration": 1.5', '"duration": 2.5'))
-    with pytest.raises(ArtifactError, match=r"high\.wav lasts 1\.50 s, and the manifest says 2\.50 s"):
+    with pytest.raises(InputError, match=r"high\.wav lasts 1\.50 s, and the manifest says 2\.50 s"):
         user_clip_set(manifest, (), Cache(tmp_path / "cache"))
     assert read_clips(user_clip_set(manifest, ["high"], Cache(tmp_path / "cache")).path)[0]["id"] == "0017"
     with pytest.raises(InputError, match="did you mean 'high'"):
         user_clip_set(manifest, ["hihg"], Cache(tmp_path / "cache"))
+
+
+def test_segments_become_clips_with_what_was_said_of_them(own, tmp_path):
+    rise = 0.5 * np.sin(2 * np.pi * np.cumsum(np.linspace(200, 3000, 4 * 44_100)) / 44_100)
+    soundfile.write(own / "talk.wav", rise, 44_100)
+    rows = [
+        {"audio_filepath": "talk.wav", "text": "late", "offset": 3, "lang": "de"},
+        {"audio_filepath": "high.wav", "text": "one two"},
+        {"audio_filepath": "talk.wav", "text": "", "offset": 0.5, "duration": 1.5},
+    ]
+    (own / "clips.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    made = user_clip_set(own / "clips.jsonl", (), Cache(tmp_path / "cache"))
+    late, whole, early = read_clips(made.path)
+    assert (late["id"], late["seconds"], late["offset"], late["language"], late["source"]) == (
+        "talk@3-end",
+        1,
+        3,
+        "de",
+        "talk.wav",
+    )
+    assert (early["id"], early["seconds"], early["text"], early["offset"]) == ("talk@0.5-2", 1.5, "", 0.5)
+    assert not {"offset", "language", "channel"} & whole.keys()
+
+    def middle_hz(clip):
+        part = np.load(made.path / clip["file"])
+        part = part[len(part) // 2 - 800 : len(part) // 2 + 800] * np.hanning(1600)
+        return np.abs(np.fft.rfft(part, 16_000)).argmax()
+
+    assert middle_hz(late) == pytest.approx(200 + 2800 * 3.5 / 4, abs=30)
+    assert middle_hz(early) == pytest.approx(200 + 2800 * 1.25 / 4, abs=30)
+    assert made.facts["seconds"] == 4.0
+
+
+def test_a_recording_whose_channels_cancel_out_is_heard_and_said_so(own, tmp_path):
+    wave = tone(1.0, 16_000)[:, 0]
+    soundfile.write(own / "0017.flac", np.stack([0.5 * wave, -wave], axis=1), 16_000)
+    made = user_clip_set(own, (), Cache(tmp_path / "cache"))
+    clip = read_clips(made.path)[0]
+    assert (clip["id"], clip["channel"], made.facts["one_channel"]) == ("0017", 1, {"0017": 1})
+    assert np.abs(np.load(made.path / clip["file"])).max() == pytest.approx(0.5, abs=0.01)
+
+
+def ffmpeg(*arguments):
+    subprocess.run([program("ffmpeg"), "-nostdin", "-v", "error", "-y", *map(str, arguments)], check=True)
+
+
+WRITTEN = {
+    "aac.m4a": ["-c:a", "aac"], "alac.m4a": ["-c:a", "alac"], "no-count.mp3": ["-write_xing", "0", "-q:a", "5"], "a.opus": [],
+    "vorbis.ogg": ["-c:a", "libvorbis"], "speex.ogg": ["-c:a", "libspeex", "-ar", "16000"], "opus.webm": ["-c:a", "libopus"],
+    "a.wma": [], "adts.aac": [], "mp3.wav": ["-c:a", "libmp3lame"], "rf64.wav": ["-rf64", "always"],
+    "adpcm.wav": ["-c:a", "adpcm_ms"], "wma.wav": ["-c:a", "wmav2"], "a.aiff": [], "pipe.flac": [],
+}  # fmt: skip
+
+
+def test_what_ffmpeg_writes_is_read(own, tmp_path):
+    for name, how in WRITTEN.items():
+        ffmpeg("-i", own / "high.wav", *how, own / name)
+        (own / name).with_suffix(".txt").write_text("four")
+    made = user_clip_set(own, ["0017", "high"], Cache(tmp_path / "cache"))
+    clips = {clip["source"]: clip for clip in read_clips(made.path)}
+    assert sorted(clips) == sorted(WRITTEN)
+    for name, clip in clips.items():
+        heard = np.load(made.path / clip["file"])
+        assert clip["seconds"] == pytest.approx(1.5, abs=0.1), name
+        assert np.abs(np.fft.rfft(heard[:16_000])).argmax() == pytest.approx(440, abs=2), name
+        assert 0.4 < np.abs(heard[4000:-4000]).max() < 0.6, name
+
+
+def test_what_ffmpeg_calls_damaged_is_refused(own, tmp_path):
+    ffmpeg("-i", own / "high.wav", "-movflags", "faststart", own / "cut.m4a")
+    ffmpeg("-i", own / "high.wav", own / "gone.m4a")
+    ffmpeg("-i", own / "high.wav", "-i", own / "high.wav", "-map", "0:a", "-map", "1:a", own / "two.m4a")
+    ffmpeg("-f", "lavfi", "-i", "color=s=64x64:d=1", own / "mute.mp4")
+    for name in ("cut", "gone"):
+        file = own / f"{name}.m4a"
+        file.write_bytes(file.read_bytes()[: file.stat().st_size * 2 // 3])
+    (own / "list.m4a").write_bytes(b"#EXTM3U\n#EXTINF:1,\n/etc/hostname\n")
+    for name in ("cut", "gone", "two", "mute", "list"):
+        (own / f"{name}.txt").write_text("four")
+    with pytest.raises(InputError, match=r"list\.m4a is text and not audio"):
+        user_clip_set(own, (), Cache(tmp_path / "cache"))
+    with pytest.raises(ArtifactError) as caught:
+        user_clip_set(own, ["list"], Cache(tmp_path / "cache"))
+    for what in (
+        "4 of 6 clips", "cut.m4a is truncated or damaged (ffmpeg, which reads it as MP4", "gone.m4a is truncated or damaged",
+        "two.m4a holds several sound tracks in MP4", "mute.mp4 holds MP4 without a sound track",
+    ):  # fmt: skip
+        assert what in caught.value.what

@@ -102,6 +102,47 @@ def test_what_cannot_be_used_is_refused_before_anything_starts(folder, settings,
     assert (sorted((folder / "runs").glob("*")) if (folder / "runs").exists() else []) == before
 
 
+@pytest.fixture(scope="module")
+def clustered(folder):
+    """Base and queries for l2; ``far``: five queries lie a million away, ``large``: all a hundred thousand times larger."""
+    rng = np.random.default_rng(1)
+    centres = 3 * rng.standard_normal((60, 32))
+    base = (centres[rng.integers(60, size=6_000)] + rng.standard_normal((6_000, 32))).astype(np.float32)
+    queries = (centres[rng.integers(60, size=1000)] + rng.standard_normal((1000, 32))).astype(np.float32)
+    far = queries.copy()
+    far[::200] = 1e6
+    for name, array in {"plain": base, "asked": queries, "far": far}.items():
+        np.save(folder / f"{name}.npy", array)
+        np.save(folder / f"{name}-large.npy", array * np.float32(1e5))
+    return base, queries
+
+
+def test_queries_far_away_hide_no_miss(folder, clustered):
+    """Five of a thousand moved the common centre, and with it the truth: recall 1.000 was said where it was 0.901."""
+    cheap = ["variants=[hybrid]", "recall_target=0.5", "recall_margin=0"]
+    settings = ["metric=l2", "queries=300", "dataset=plain.npy", *cheap]
+    plain = json.loads(measure(folder, *settings, "queries_file=asked.npy").stdout)[0]
+    far = json.loads(measure(folder, *settings, "queries_file=far.npy").stdout)[0]
+    assert plain["detail"]["setting"] == far["detail"]["setting"]
+    told = [record["metrics"]["recall_at_100"]["value"] for record in (plain, far)]
+    assert told[0] == pytest.approx(told[1], abs=0.03)
+    for record in (plain, far):
+        assert record["metrics"]["scan_recall"]["value"] >= record["metrics"]["recall_at_100"]["value"] - 1e-9
+
+
+@pytest.mark.parametrize("variant", ["hybrid", "hnsw"])
+def test_scale_is_a_unit(folder, clustered, variant):
+    settings = ["metric=l2", f"variants=[{variant}]", "controls=[ivfpq_refine]"]
+    plain = measure(folder, *settings, "dataset=plain.npy", "queries_file=asked.npy")
+    large = measure(folder, *settings, "dataset=plain-large.npy", "queries_file=asked-large.npy")
+    assert (plain.returncode, large.returncode) == (0, 0), large.stderr
+    for one, other in zip(json.loads(plain.stdout), json.loads(large.stdout), strict=True):
+        assert one["variant"] == other["variant"]
+        assert one["detail"]["setting"] == other["detail"]["setting"]
+        recalls = [record["metrics"]["recall_at_100"]["value"] for record in (one, other)]
+        assert recalls[0] == pytest.approx(recalls[1], abs=0.02)
+
+
 def nightgate(folder, *words):
     env = os.environ | {"NIGHTGATE_HOME": str(folder / "home"), "NIGHTGATE_RUNS": str(folder / "runs")}
     command = [sys.executable, "-m", "nightgate.cli", *words]
@@ -170,44 +211,3 @@ def test_text_and_parquet_give_what_the_same_numbers_give_as_an_array(folder):
         assert record["status"] == "measured", done.stderr
         recalls.add(record["metrics"]["recall_at_100"]["value"])
     assert len(recalls) == 1
-
-
-@pytest.fixture(scope="module")
-def clustered(folder):
-    """Base and queries for l2; ``far``: five queries lie a million away, ``large``: all a hundred thousand times larger."""
-    rng = np.random.default_rng(1)
-    centres = 3 * rng.standard_normal((60, 32))
-    base = (centres[rng.integers(60, size=6_000)] + rng.standard_normal((6_000, 32))).astype(np.float32)
-    queries = (centres[rng.integers(60, size=1000)] + rng.standard_normal((1000, 32))).astype(np.float32)
-    far = queries.copy()
-    far[::200] = 1e6
-    for name, array in {"plain": base, "asked": queries, "far": far}.items():
-        np.save(folder / f"{name}.npy", array)
-        np.save(folder / f"{name}-large.npy", array * np.float32(1e5))
-    return base, queries
-
-
-def test_queries_far_away_hide_no_miss(folder, clustered):
-    """Five of a thousand moved the common centre, and with it the truth: recall 1.000 was said where it was 0.901."""
-    cheap = ["variants=[hybrid]", "recall_target=0.5", "recall_margin=0"]
-    settings = ["metric=l2", "queries=300", "dataset=plain.npy", *cheap]
-    plain = json.loads(measure(folder, *settings, "queries_file=asked.npy").stdout)[0]
-    far = json.loads(measure(folder, *settings, "queries_file=far.npy").stdout)[0]
-    assert plain["detail"]["setting"] == far["detail"]["setting"]
-    told = [record["metrics"]["recall_at_100"]["value"] for record in (plain, far)]
-    assert told[0] == pytest.approx(told[1], abs=0.03)
-    for record in (plain, far):
-        assert record["metrics"]["scan_recall"]["value"] >= record["metrics"]["recall_at_100"]["value"] - 1e-9
-
-
-@pytest.mark.parametrize("variant", ["hybrid", "hnsw"])
-def test_scale_is_a_unit(folder, clustered, variant):
-    settings = ["metric=l2", f"variants=[{variant}]", "controls=[ivfpq_refine]"]
-    plain = measure(folder, *settings, "dataset=plain.npy", "queries_file=asked.npy")
-    large = measure(folder, *settings, "dataset=plain-large.npy", "queries_file=asked-large.npy")
-    assert (plain.returncode, large.returncode) == (0, 0), large.stderr
-    for one, other in zip(json.loads(plain.stdout), json.loads(large.stdout), strict=True):
-        assert one["variant"] == other["variant"]
-        assert one["detail"]["setting"] == other["detail"]["setting"]
-        recalls = [record["metrics"]["recall_at_100"]["value"] for record in (one, other)]
-        assert recalls[0] == pytest.approx(recalls[1], abs=0.02)

@@ -17,7 +17,7 @@ from support.programs import free_port
 
 from nightgate.artifacts import Cache
 from nightgate.errors import InputError, NotMeasured, ServiceUnavailable, Unavailable
-from nightgate.pgvector_search import benchmark, indexing, server, tables
+from nightgate.pgvector_search import benchmark, indexing, locks, preparing, server, tables
 from nightgate.pgvector_search.address import URL_VARIABLE
 from nightgate.pgvector_search.settings import Settings
 from nightgate.pgvector_search.tables import Table
@@ -70,7 +70,7 @@ def left(url):
 
 def ensure(table, base):
     with server.session("load") as connection:
-        tables.lock(connection, shared=False)
+        locks.wait(connection, shared=False)
         server.ensure_extension(connection)
         return tables.ensure(connection, table, base)
 
@@ -111,7 +111,7 @@ def test_a_server_killed_while_it_loads_comes_back_and_the_next_run_succeeds(emb
         benchmark.prepare(LONG, "cpu", cache)
     [record] = run(LONG, cache, tmp_path)
     assert record.status == "measured", record.reason
-    assert left(embedded.url()) == {benchmark._table(LONG, benchmark.prepare(LONG, "cpu", cache), "ivfflat").name}
+    assert left(embedded.url()) == {preparing.table_of(LONG, benchmark.prepare(LONG, "cpu", cache), "ivfflat").name}
 
 
 def test_a_server_killed_amid_the_queries_fails_the_record_and_is_measured_next_time(embedded, cache, tmp_path):
@@ -152,7 +152,7 @@ def test_a_connection_cut_before_the_end_leaves_no_complete_table(pgvector_url, 
         with pytest.raises(ServiceUnavailable, match="was lost"):
             ensure(table, base)
     assert table.draft in left(pgvector_url) and table.name not in left(pgvector_url)
-    benchmark._tidy_up(tables.drop_drafts)
+    preparing.tidy_up(tables.drop_drafts)
     assert table.draft not in left(pgvector_url)
     assert ensure(table, base)["reused"] is False
 

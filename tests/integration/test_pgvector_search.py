@@ -11,7 +11,7 @@ import pytest
 
 from nightgate.artifacts import Cache
 from nightgate.errors import NotMeasured, Unavailable
-from nightgate.pgvector_search import asking, benchmark, plan, server, tables
+from nightgate.pgvector_search import asking, benchmark, locks, plan, preparing, server, tables
 from nightgate.pgvector_search.settings import Settings
 
 SMALL = {"rows": 5000, "dim": 32, "queries": 100, "lists": 20, "passes": 2, "load_seconds": 0.3, "clients": (1, 2)}
@@ -168,7 +168,7 @@ def test_time_limits_of_the_role_do_not_end_a_load(pgvector_cluster, cache, tmp_
 
 def test_a_plan_without_the_index_is_no_measurement(pgvector_url, cache, tmp_path, monkeypatch):
     prepared = benchmark.prepare(ONE, "cpu", cache)
-    table = benchmark._table(ONE, prepared, "ivfflat")
+    table = preparing.table_of(ONE, prepared, "ivfflat")
     with monkeypatch.context() as patch:  # as if somebody had dropped it after it was looked at
         patch.setattr(tables, "ensure", lambda *rest: {"reused": True, "lists": 20})
         execute(pgvector_url, f"DROP INDEX {tables.SCHEMA}.{table.index}")
@@ -181,7 +181,7 @@ def test_a_plan_without_the_index_is_no_measurement(pgvector_url, cache, tmp_pat
 
 def test_the_plan_of_the_prepared_statement_itself_is_checked(pgvector_url, cache):
     prepared = benchmark.prepare(ONE, "cpu", cache)
-    table = benchmark._table(ONE, prepared, "ivfflat")
+    table = preparing.table_of(ONE, prepared, "ivfflat")
     query = asking.parameters(table, np.eye(1, 32, dtype=np.float32))[0]
     with asking.asker(table) as session:
         session.use({"probes": 3}, query)
@@ -204,7 +204,7 @@ def test_a_planner_that_would_rather_not_use_the_index_is_said(pgvector_url, cac
 
 def test_a_table_that_lost_rows_is_no_measurement(pgvector_url, cache, tmp_path):
     prepared = benchmark.prepare(ONE, "cpu", cache)
-    name = f"{tables.SCHEMA}.{benchmark._table(ONE, prepared, 'ivfflat').name}"
+    name = f"{tables.SCHEMA}.{preparing.table_of(ONE, prepared, 'ivfflat').name}"
     execute(pgvector_url, f"DELETE FROM {name} WHERE id = 7")
     [record] = benchmark.measure(ONE, "cpu", prepared, tmp_path / "s.npz")
     execute(pgvector_url, f"DROP TABLE {name}")
@@ -243,11 +243,11 @@ def test_a_cold_server_is_warmed_before_it_is_tuned(embedded, cache, tmp_path, m
 def test_the_cold_start_leaves_the_server_to_another_run(embedded, cache, tmp_path):
     prepared = benchmark.prepare(ONE, "cpu", cache)
     with server.session("use the tables") as other:
-        tables.lock(other, shared=True)
+        locks.wait(other, shared=True)
         one = benchmark.Evidence(benchmark._record(ONE, "cpu", prepared, "ivfflat", tmp_path / "s.npz"))
         benchmark._cold_start(ONE, prepared, one)
         assert other.execute("SELECT 1").fetchone() == (1,)
-    assert one.record.detail["cold_start"] == "not measured: another run uses the server"
+    assert one.record.detail["not_measured"] == {"cold_start": "another run uses the server"}
 
 
 def test_no_password_gets_into_records_or_process_lists(pgvector_cluster, cache, tmp_path, monkeypatch, caplog):

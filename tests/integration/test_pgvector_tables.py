@@ -8,7 +8,7 @@ import numpy as np
 import psycopg
 import pytest
 
-from nightgate.pgvector_search import copying, server, tables
+from nightgate.pgvector_search import copying, locks, server, tables
 from nightgate.pgvector_search.tables import Table
 
 
@@ -20,7 +20,7 @@ def base():
 
 def ensure(table, base):
     with server.session("load") as connection:
-        tables.lock(connection, shared=False)
+        locks.wait(connection, shared=False)
         server.ensure_extension(connection)
         return tables.ensure(connection, table, base)
 
@@ -150,10 +150,10 @@ def test_nobody_loads_while_a_session_is_timed(pgvector_url, base):
         done.set()
 
     with server.session("be timed") as timed:
-        tables.lock(timed, shared=False)
-        tables.share_lock(timed)
+        locks.wait(timed, shared=False)
+        locks.share(timed)
         with server.session("be timed too") as second:
-            tables.lock(second, shared=True)
+            locks.wait(second, shared=True)
         thread = threading.Thread(target=load)
         thread.start()
         assert not done.wait(0.5)
@@ -164,7 +164,7 @@ def test_nobody_loads_while_a_session_is_timed(pgvector_url, base):
 def test_everything_of_ours_can_be_removed(pgvector_url, base):
     ensure(Table("ivfflat", "d1" * 10, 10), base)
     with server.session("tidy up") as connection:
-        assert tables.try_lock(connection)
+        assert locks.take(connection)
         tables.remove(connection)
     assert found(pgvector_url) == {}
     with psycopg.connect(pgvector_url) as connection:

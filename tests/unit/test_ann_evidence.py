@@ -192,3 +192,25 @@ def test_few_passes_state_no_interval_of_the_throughput(evidence):
 
 def test_seconds_that_may_be_none_at_all_give_the_throughput_no_interval(evidence):
     assert throughput(evidence, [1.0, 1.0, 1.0, 1.0, 50.0]).ci95 is None
+
+
+@pytest.mark.parametrize(
+    ("route", "scan", "wrong"),
+    [
+        (0.058, 0.058, "the answers hold 0.7250 of the true neighbours and the candidates, from which they come, 0.0580"),
+        (0.9, 0.722, "the answers hold 0.7250 of the true neighbours and the candidates, from which they come, 0.7220"),
+        (0.85, 0.9, "the candidates hold 0.9000 of the true neighbours and the lists to scan, from which they come, 0.8500"),
+        (0.9, 0.7235, None),
+        (0.8, 0.8, None),
+    ],
+)  # fmt: skip
+def test_what_a_later_stage_finds_and_an_earlier_one_lost_is_believed_of_neither(evidence, route, scan, wrong):
+    process(evidence)
+    evidence.add_stages({"route_recall": route, "scan_recall": scan, "scan_seconds": 7.0})
+    raw = evidence.finish(np.arange(QUERIES))
+    if wrong is None:
+        assert evidence.record.status == "measured" and raw
+    else:
+        assert evidence.record.status == "failed"
+        assert evidence.record.reason == f"{wrong}: both cannot be true, so neither is believed"
+        assert (raw, evidence.record.metrics, evidence.record.samples) == ({}, {}, None)

@@ -273,10 +273,10 @@ class Twins(Staged):
         return self.answer(query, K)[None], None
 
     def scan(self, query, routed, k):
-        return routed[0][0][:k]
+        return routed[0][0][: k - 5]
 
     def rerank(self, query, candidates, k):
-        return candidates[: k - 5]
+        return candidates[: k - 8]
 
 
 def test_no_stage_keeps_less_than_a_later_one_finds_though_rows_tie(run, folder):
@@ -287,6 +287,22 @@ def test_no_stage_keeps_less_than_a_later_one_finds_though_rows_tie(run, folder)
     answer, _ = run(timed.time_stages, Twins, setting={"step": 4})
     # of the twenty by their ids only the ten that the truth holds as well would count, of the fifteen by distance all do
     assert answer["scan_recall"] == answer["route_recall"] == pytest.approx(15 / K)
+
+
+class Stray(Twins):
+    """Of its candidates the last is out of a list that was not to be scanned."""
+
+    def route(self, query):
+        routed, near = super().route(query)
+        return routed[:, : K - 6], near
+
+    def scan(self, query, routed, k):
+        return super().scan(query, super().route(query), k)
+
+
+def test_a_candidate_out_of_no_list_that_was_to_be_scanned_is_no_measurement(run):
+    with pytest.raises(NotMeasured, match="query 0 has 1 candidates out of lists that were not to be scanned"):
+        run(timed.time_stages, Stray, setting={"step": 4})
 
 
 def test_the_throughput_counts_every_query_of_whole_passes(run, folder):

@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 from nightgate.vectors.frame import Frame, choose
+from nightgate.vectors.usable import Usable
+
+NONE = np.empty(0, np.int64)
 
 
 def vectors(rows=400, dim=4, seed=0):
@@ -13,7 +16,7 @@ def vectors(rows=400, dim=4, seed=0):
 
 
 def chosen(array, metric):
-    return choose(array[::3], array.min(axis=0), array.max(axis=0), metric)
+    return choose([Usable(len(array), NONE, array.min(axis=0), array.max(axis=0), array[::3])], metric)
 
 
 @pytest.mark.parametrize("metric", ["l2", "ip"])
@@ -41,8 +44,13 @@ def test_others_are_scaled_by_a_power_of_two_which_changes_no_digit(metric, fact
 def test_the_borders_of_the_common_range_belong_to_it():
     for largest, exponent in ((2.0**14, 0), (2.0**14 * 1.001, -5), (2.0**-10, 0), (2.0**-10 * 0.999, 20)):
         bound = np.array([largest, 0])
-        assert choose(np.array([[1, 0], [-1, 0]]), -bound / 2, bound, "ip").exponent == exponent
-        assert choose(np.array([[1, 0], [-1, 0]]), -bound, bound / 2, "ip").exponent == exponent
+        middle = np.array([[1, 0], [-1, 0]])
+        base, queries = (Usable(2, NONE, -bound / part, bound, middle) for part in (2, 4))
+        assert choose([base], "ip").exponent == exponent
+        mirrored = Usable(2, NONE, -bound, bound / 2, middle)
+        assert choose([mirrored], "ip").exponent == exponent
+        small = Usable(2, NONE, -bound / 8, bound / 8, middle)
+        assert choose([small, queries], "ip").exponent == exponent, "queries may reach farther than the base"
 
 
 def test_an_offset_far_beyond_the_spread_is_taken_away_under_l2_alone():

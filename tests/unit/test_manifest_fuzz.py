@@ -3,10 +3,13 @@
 import json
 import random
 
+import pytest
+from support.sounds import wav
+
 from nightgate.errors import InputError
 from nightgate.transcription.clips.manifest import read_manifest
 
-ROUNDS = 12_000
+ROUNDS = 4_000
 SEED = 20_240_229
 ROWS = [
     {"audio_filepath": "a.wav", "text": "one two three", "duration": 1.5},
@@ -21,11 +24,19 @@ WORDS = [
 ]  # fmt: skip
 
 
-def mutated(chance: random.Random) -> bytes:
-    lines = [*WHOLE]
+LAYOUTS = {
+    "metadata.csv": b'file_name,text,offset\na.wav,"one, two",\nb.flac,three,0.5\ndeeper/a.wav,,\n',
+    "list.tsv": b"path\tsentence\tlocale\na.wav\tone\ten\nb.flac\ttwo\tde\n",
+    "a.trans.txt": b"a ONE TWO\nb THREE\n",
+    "wav.scp": b"a a.wav\nb b.flac\n", "text": b"u1 one two\nu2 three\n", "segments": b"u1 a 0.25 1.5\nu2 b 0 -1\n",
+}  # fmt: skip
+
+
+def mutated(chance: random.Random, whole: list[bytes] = WHOLE) -> bytes:
+    lines = [*whole]
     if chance.random() < 0.3:
         chance.shuffle(lines)
-        lines = lines[: chance.randint(0, 3)] + chance.choices(WHOLE, k=chance.randint(0, 2))
+        lines = lines[: chance.randint(0, 3)] + chance.choices(whole, k=chance.randint(0, 2))
     data = bytearray(b"\n".join(lines))
     for _ in range(chance.randint(0, 4)):
         place = chance.randrange(len(data) + 1)
@@ -49,9 +60,9 @@ def mutated(chance: random.Random) -> bytes:
 
 
 def test_a_mutated_manifest_is_read_or_refused(tmp_path):
-    for name in ("a.wav", "b.flac", "deeper/a.wav"):
+    for name, seconds in {"a.wav": 1.5, "b.flac": 3, "deeper/a.wav": 12}.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
+        (tmp_path / name).write_bytes(wav(seconds))
     source, chance = tmp_path / "clips.jsonl", random.Random(SEED)
     read, reasons = 0, set()
     for _ in range(ROUNDS):
@@ -68,8 +79,9 @@ def test_a_mutated_manifest_is_read_or_refused(tmp_path):
             assert len({entry.id for entry in entries}) == len(entries) > 0
             for entry in entries:
                 assert entry.audio.is_file()
-                assert any(letter.isalnum() for letter in entry.text.encode().decode())
+                assert not entry.text or any(letter.isalnum() for letter in entry.text.encode().decode())
                 assert entry.duration is None or 0 < entry.duration <= 3600
+                assert entry.offset is None or 0 <= entry.offset < 12
     # the mutations reach past the parser, and both outcomes are common
     assert ROUNDS / 20 < read < ROUNDS * 0.8
     assert len(reasons) >= 7, reasons
@@ -77,8 +89,8 @@ def test_a_mutated_manifest_is_read_or_refused(tmp_path):
 
 def test_a_mutated_transcript_is_read_or_refused(tmp_path):
     chance = random.Random(SEED)
-    (tmp_path / "a.wav").touch()
-    for _ in range(500):
+    (tmp_path / "a.wav").write_bytes(wav())
+    for _ in range(300):
         (tmp_path / "a.txt").write_bytes(mutated(chance) if chance.random() < 0.5 else chance.randbytes(20))
         try:
             (entry,) = read_manifest(tmp_path)
@@ -86,3 +98,26 @@ def test_a_mutated_transcript_is_read_or_refused(tmp_path):
             assert error.next_step
         else:
             assert entry.text == " ".join(entry.text.split()) != ""
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_mutated_table_is_read_or_refused(tmp_path, name):
+    for file, seconds in {"a.wav": 1.5, "b.flac": 3, "deeper/a.wav": 12}.items():
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_bytes(wav(seconds))
+    kaldi = name in ("wav.scp", "text", "segments")
+    for other in ("wav.scp", "text", "segments") if kaldi else ():
+        (tmp_path / other).write_bytes(LAYOUTS[other])
+    chance, read, refused = random.Random(SEED), 0, 0
+    for _ in range(250):
+        (tmp_path / name).write_bytes(mutated(chance, LAYOUTS[name].splitlines()))
+        try:
+            entries = read_manifest(tmp_path if kaldi else tmp_path / name)
+        except InputError as error:
+            assert error.next_step
+            assert str(error).isprintable(), ascii(str(error))
+            refused += 1
+        else:
+            read += 1
+            assert all(entry.audio.is_file() and entry.fault is None for entry in entries)
+    assert read > 20 and refused > 20, (read, refused)

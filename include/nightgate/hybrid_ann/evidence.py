@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self
 
 from nightgate.errors import NightgateError
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from nightgate.vectors.places import Places
 
 log = logging.getLogger(__name__)
+
+_STAGES = {"scan_recall": "the candidates", "route_recall": "the lists to scan"}
+_SAME_RECALL = 0.002  # the stages are asked once more, and on a GPU sums may come out otherwise
 
 
 class Evidence(Attempts):
@@ -86,6 +90,8 @@ class Evidence(Attempts):
 
         record, first = self.record, self._first
         record.finished_at = utc_now()
+        if record.status == "measured" and (wrong := self._contradiction()):
+            self.fail(wrong)
         if record.status != "measured":
             record.samples = None
             return {}
@@ -108,3 +114,15 @@ class Evidence(Attempts):
             "versions": first["versions"],
         }  # fmt: skip
         return {"durations_ns": durations, "recall": recall, **self._raw}
+
+    def _contradiction(self) -> str | None:
+        """Why the recalls of the stages cannot all be true, or None: none finds what an earlier one has lost."""
+        found = [("the answers", float(self._recalls[max(self._recalls)].mean()))]
+        found += [(what, self._stages[name]) for name, what in _STAGES.items() if name in self._stages]
+        for (later, more), (earlier, less) in pairwise(found):
+            if more > less + _SAME_RECALL:
+                return (
+                    f"{later} hold {more:.4f} of the true neighbours and {earlier}, from which they come, {less:.4f}: "
+                    "both cannot be true, so neither is believed"
+                )
+        return None

@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from nightgate.errors import NotMeasured
 from nightgate.hybrid_ann import strategies
 from nightgate.hybrid_ann.strategies.hybrid_gpu import see_device
 from nightgate.measure.clock import time_calls
@@ -83,8 +84,8 @@ def time_strategy(request: dict[str, Any]) -> dict[str, Any]:
     durations, found = time_calls(ask, queries, passes=request["passes"], warmup=warmup)
 
     truth, places = open_truth(Path(request["truth"]), "queries"), open_places(Path(request["vectors"]))
-    of = data.exact("base"), data.exact("queries")
-    recalls = [recall.per_query(found, truth, *of, depth, data.metric) for depth in request["depths"]]
+    base, exact = data.exact("base"), data.exact("queries")
+    recalls = [recall.per_query(found, truth, base, exact, depth, data.metric) for depth in request["depths"]]
     ids = _rectangle(found, k)
     saved = {"durations": durations, "recalls": recalls, "ids": places.in_file_order(ids) if places else ids}
     for name, array in saved.items():
@@ -186,23 +187,26 @@ def _tune(strategy: Any, data: Dataset, truth: Any, request: dict[str, Any]) -> 
 
 def _stages(strategy: Any, data: Dataset, truth: Any, k: int) -> dict[str, float]:
     """``route_seconds``, ``scan_seconds``, ``rerank_seconds``; ``route_recall`` and ``scan_recall``: which share of the
-    true neighbours is in the lists to scan, and among the candidates.
+    k nearest is in the lists to scan, and among the candidates, where a row as near as the k-th stands for it.
 
-    Neighbours are told by their ids here, and where rows tie another may stand for one of them. What the reranking
-    returns was among the candidates, and these in the lists, so no stage keeps less than a later one finds.
+    Raises:
+        NotMeasured: there is a candidate out of a list that was not to be scanned.
     """
     import numpy as np
 
-    queries, exact = np.array(data.queries), truth.ids[:, :k]
+    queries, exact, metric = np.array(data.queries), truth.ids[:, :k], data.metric
     routes, route = _timed_all(strategy.route, [(q,) for q in queries])
     scans, scan = _timed_all(strategy.scan, [(q, r, k) for q, r in zip(queries, routes, strict=True)])
-    found, rerank = _timed_all(strategy.rerank, [(q, c, k) for q, c in zip(queries, scans, strict=True)])
-    reranked = recall.per_query(found, truth, data.exact("base"), data.exact("queries"), k, data.metric)
-    scanned = [np.isin(row, candidates).mean() for row, candidates in zip(exact, scans, strict=True)]
-    scanned = np.maximum(scanned, reranked)
-    lists = strategy.list_of[exact]
-    routed = [np.isin(row, to_scan[0][0]).mean() for row, to_scan in zip(lists, routes, strict=True)]
-    routed = np.maximum(routed, scanned)
+    _, rerank = _timed_all(strategy.rerank, [(q, c, k) for q, c in zip(queries, scans, strict=True)])
+    base, asked = data.exact("base"), data.exact("queries")
+    routed, scanned = np.empty(len(queries)), np.empty(len(queries))
+    for row, (to_scan, candidates) in enumerate(zip(routes, scans, strict=True)):
+        ids = np.unique(candidates[candidates >= 0])
+        if strays := np.count_nonzero(~np.isin(strategy.list_of[ids], to_scan[0][0])):
+            raise NotMeasured(f"query {row} has {strays} candidates out of lists that were not to be scanned")
+        scanned[row] = min(k, recall.reaching(ids, exact[row, -1], base, asked[row], metric)) / k
+        # and so what the scan has found was in the lists, also where it ties with the k-th
+        routed[row] = max(scanned[row], np.isin(strategy.list_of[exact[row]], to_scan[0][0]).mean())
     return {
         "route_seconds": route, "scan_seconds": scan, "rerank_seconds": rerank,
         "route_recall": float(routed.mean()), "scan_recall": float(scanned.mean()),

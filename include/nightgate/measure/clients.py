@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
+from threading import BrokenBarrierError
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +79,7 @@ def closed_loop_clients(
         pipes.append(ours)
         processes.append(process)
     try:
-        answers = [_answer(pipe, seconds) for pipe in pipes]
+        answers = _answers(pipes, seconds, barrier)
     finally:
         for process in processes:
             process.kill()
@@ -89,6 +90,20 @@ def closed_loop_clients(
     inside = (ends >= 0) & (ends <= seconds * _SECOND)
     order = np.argsort(ends[inside], kind="stable")
     return Crowd(clients, latencies[inside][order], ends[inside][order], seconds)
+
+
+def _answers(pipes: Sequence[Connection], seconds: float, barrier: Barrier) -> list[tuple[int, Any, Any]]:
+    """What every client saw. When one fails, the others only leave the barrier, so its error is the one to raise."""
+    answers, failed = [], []
+    for pipe in pipes:
+        try:
+            answers.append(_answer(pipe, seconds))
+        except NightgateError as error:
+            failed.append(error)
+            barrier.abort()  # nobody shall wait there for one that has died
+    if failed:
+        raise next((error for error in failed if not isinstance(error, ChildError)), failed[0])
+    return answers
 
 
 def _answer(pipe: Connection, seconds: float) -> tuple[int, Any, Any]:
@@ -123,6 +138,8 @@ def _client(
                 latencies.append(now - before)
                 ends.append(now)
             pipe.send((start, np.array(latencies, np.int64), np.array(ends, np.int64)))
+    except BrokenBarrierError:
+        return  # another client failed, and says why
     except NightgateError as error:
         barrier.abort()
         pipe.send(error)

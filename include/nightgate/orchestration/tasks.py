@@ -98,6 +98,7 @@ def report(plan: dict[str, Any] | None) -> str:
 
     if not plan:
         raise AirflowSkipException("preflight refused the run, so there is nothing to report")
+    _name_pgvector()  # what a benchmark that was ended has left there is removed
     with translated():
         return steps.report(steps.Plan.model_validate(plan), _store_url()).state
 
@@ -117,10 +118,15 @@ def _step(plan: dict[str, Any], benchmark: str, device: str) -> Iterator[tuple[A
 
     if benchmark not in plan["settings"] or (benchmark, device) not in [tuple(pair) for pair in plan["work"]]:
         raise AirflowSkipException(f"{benchmark} on {device} is not part of this run")
-    if not os.environ.get("PGVECTOR_URL") and (url := _connection_url("pgvector_default")):
-        os.environ["PGVECTOR_URL"] = url
+    _name_pgvector()
     with translated():
         yield steps, steps.Plan.model_validate(plan)
+
+
+def _name_pgvector() -> None:
+    """The Airflow connection names the server for pgvector where the environment does not."""
+    if not os.environ.get("PGVECTOR_URL") and (url := _connection_url("pgvector_default")):
+        os.environ["PGVECTOR_URL"] = url
 
 
 def _store_url() -> str | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from nightgate.errors import NightgateError
 from nightgate.measure import estimates
 from nightgate.measure.attempts import Attempts
 from nightgate.record import Record, utc_now
@@ -21,7 +22,8 @@ _BUILD = ("load_seconds", "rows_per_second", "build_seconds", "index_bytes")
 
 
 class Evidence(Attempts):
-    """One variant's record and raw samples. When one step fails, the record says so and no other is made."""
+    """One variant's record and raw samples. What an objective judges comes first: when that fails, the record says so and
+    no other step is made. When a step after it fails, what was measured before stays (`aside`)."""
 
     def __init__(self, record: Record) -> None:
         super().__init__(record)
@@ -31,6 +33,22 @@ class Evidence(Attempts):
     @property
     def gated(self) -> bool:
         return self.record.gated
+
+    def aside(self, what: str, step: Callable[[], None]) -> None:
+        """Make a step that no number measured before hangs on. When it fails, ``detail["not_measured"]`` says so."""
+        if self.record.status != "measured":
+            return
+        try:
+            step()
+        except NightgateError as error:
+            self.note(what, str(error))
+        except Exception as error:  # also of psycopg or the file system; what was measured is not lost for it
+            self.note(what, f"{type(error).__name__}: {' '.join(str(error).split())}")
+
+    def note(self, what: str, reason: str) -> None:
+        """Say in the record why ``what`` was not measured."""
+        log.warning("%s: %s was not measured: %s", self.variant, what, reason)
+        self.record.detail.setdefault("not_measured", {})[what] = reason
 
     def fail(self, reason: str) -> None:
         super().fail(reason)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from nightgate.errors import NightgateError
-from nightgate.pgvector_search import server
+from nightgate.pgvector_search import faults, server
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LOG_EVERY = 5.0
+_STILL_THERE = "5s"
 _PROGRESS = "SELECT phase, tuples_done, tuples_total FROM pg_stat_progress_create_index WHERE pid = %s"
 
 
@@ -27,11 +28,15 @@ def build_index(
 ) -> float:
     """Create ``index`` over ``target``.vec for the cosine; returns the seconds it took.
 
+    Where the server has no shared memory for parallel workers (a container's /dev/shm often holds 64 MB), it is built
+    without them. The server looks now and then whether we are still there, so that it ends a build for nobody.
+
     Args:
         method: an access method of pgvector; ``lists`` is None for hnsw, which is built by its own defaults.
         column: the type of the column, which decides the operator class.
         name: what the log calls it.
     """
+    from psycopg.errors import DiskFull
     from psycopg.sql import SQL, Identifier, Literal
 
     options: Composable = SQL(" WITH (lists = {})").format(Literal(lists)) if lists else SQL("")
@@ -39,9 +44,18 @@ def build_index(
         Identifier(index), target, Identifier(method), Identifier(f"{column}_cosine_ops")
     )
     log.info("%s: building the index", name)
+    server.change(connection, {"client_connection_check_interval": _STILL_THERE})
     start = time.perf_counter()
-    with _watched(connection.info.backend_pid, name):
-        connection.execute(statement + options)
+    with _watched(server.backend(connection), name):
+        try:
+            connection.execute(statement + options)
+        except DiskFull as error:
+            if not faults.no_shared_memory(error):
+                raise
+            log.warning("%s: building without parallel workers (%s)", name, faults.reason(error))
+            server.change(connection, {"max_parallel_maintenance_workers": "0"})
+            start = time.perf_counter()
+            connection.execute(statement + options)
     seconds = time.perf_counter() - start
     log.info("%s: the index took %.1f s", name, seconds)
     return seconds

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nightgate.errors import ServiceUnavailable, Unavailable
-from nightgate.pgvector_search import address, faults
+from nightgate.pgvector_search import address, connecting, faults, pinning
 from nightgate.pgvector_search.variants import SINCE, Variant
 
 if TYPE_CHECKING:
@@ -17,20 +17,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_PATIENCE = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
-_COMES_BACK = 60.0  # seconds
-_OURS = {  # limits that a role or database may bring along would end a load or an index build half way
-    "statement_timeout": "0",
-    "transaction_timeout": "0",
-    "idle_in_transaction_session_timeout": "0",
-    "lock_timeout": "30min",
-}
 _SETTINGS = (
     "shared_buffers", "effective_cache_size", "effective_io_concurrency", "work_mem", "maintenance_work_mem",
     "max_parallel_maintenance_workers", "max_parallel_workers_per_gather", "enable_seqscan", "jit", "wal_level",
     "fsync", "synchronous_commit", "huge_pages_status", "ivfflat.probes", "ivfflat.iterative_scan", "hnsw.ef_search",
     "hnsw.iterative_scan",
 )  # fmt: skip
+_CANCEL = 5.0  # seconds
 _DECIDES_SPEED = r"^(Query Tuning|Resource Usage|Write-Ahead Log|Autovacuum|Vacuuming|Statistics|Client Connection Defaults / Statement)"
 _MAY_HOLD_SECRETS = r"conninfo|command|passphrase|password"
 
@@ -39,16 +32,18 @@ _MAY_HOLD_SECRETS = r"conninfo|command|passphrase|password"
 def session(doing: str, *, required: bool = True) -> Iterator[Connection[Any]]:
     """An autocommit connection to the server (`address.url`); what PostgreSQL reports inside becomes one of our errors.
 
-    Time limits of the role are lifted, and pgvector's names can be used wherever it is installed. The embedded server
-    is waited for, since its stack brings it back when it ended.
+    What a role or database may bring along is pinned (`pinning`), and pgvector's names can be used wherever it is
+    installed. The embedded server is waited for, since its stack brings it back when it ended. A statement that still
+    runs when the block is left by an exception is cancelled, so that the server does not work on for nobody.
 
     Args:
         doing: completes "the server was lost while it should …" ("load the table").
         required: raise ServiceUnavailable, not Unavailable, when there is no server to begin with.
 
     Raises:
-        Unavailable: no server is named, or nobody answers there. InputError: it is no connection string.
-        ServiceUnavailable: the server refuses, went away later, or lacks room or memory.
+        Unavailable: no server is named, or nobody is there. InputError: it is no connection string.
+        ServiceUnavailable: the server refuses, went away later, takes no writes, lacks room or memory, or keeps no
+            session for us (a pooler).
         NotMeasured: it refused a statement.
     """
     import psycopg
@@ -60,28 +55,30 @@ def session(doing: str, *, required: bool = True) -> Iterator[Connection[Any]]:
             f"{address.URL_VARIABLE} is not set", f"set {address.URL_VARIABLE} to a PostgreSQL server with pgvector"
         )
     name = address.name(url)
-    with closing(_connect(url, name, required=required)) as connection:
+    connect = partial(connecting.connect, url, name)
+    with closing(connect(required=required)) as connection:
+        pooled = False
         try:
-            change(connection, _OURS)
+            pooled = pinning.prove(connection, partial(connect, required=True))
+            pinning.pin(connection)
+            _require_writes(connection)
             _find_pgvector(connection)
             yield connection
         except psycopg.Error as error:
             raise faults.translated(error, connection, name, doing) from error
+        finally:
+            _end(connection, pooled)
 
 
-def _connect(url: str, name: str, *, required: bool) -> Connection[Any]:
-    """The embedded server comes back by itself when it ended, so for that one is waited."""
+def _end(connection: Connection[Any], pooled: bool) -> None:
     import psycopg
+    from psycopg.pq import TransactionStatus
 
-    ours = address.embedded()
-    give_up = time.monotonic() + _COMES_BACK * ours
-    while True:
-        try:
-            return psycopg.connect(url, autocommit=True, application_name="nightgate", **_PATIENCE)
-        except psycopg.Error as error:
-            if time.monotonic() >= give_up:
-                raise faults.not_connected(error, url, name, required=required or ours) from error
-            time.sleep(0.2)
+    with suppress(psycopg.Error):
+        if connection.info.transaction_status == TransactionStatus.ACTIVE:
+            connection.cancel_safe(timeout=_CANCEL)
+        elif pooled:
+            pinning.give_back(connection)
 
 
 def change(connection: Connection[Any], settings: dict[str, str]) -> dict[str, str]:
@@ -158,9 +155,14 @@ def facts(connection: Connection[Any]) -> dict[str, Any]:
         "settings": pairs(f"{shown} name = ANY(%s) ORDER BY name", list(_SETTINGS)),
         "differences": pairs(
             f"{shown} source NOT IN ('default', 'override', 'client') AND category ~ %s AND name <> ALL(%s) "
-            "AND name !~ %s ORDER BY name", _DECIDES_SPEED, list(_SETTINGS), _MAY_HOLD_SECRETS,
+            "AND name !~ %s ORDER BY name", _DECIDES_SPEED, [*_SETTINGS, *pinning.PINNED], _MAY_HOLD_SECRETS,
         ),
     }  # fmt: skip
+
+
+def backend(connection: Connection[Any]) -> int:
+    """The server's process that serves ``connection``; what libpq was told may be a pooler's invention."""
+    return _value(connection, "SELECT pg_backend_pid()")
 
 
 def collect_notices(connection: Connection[Any]) -> list[str]:
@@ -179,14 +181,35 @@ def has_extension(connection: Connection[Any], name: str) -> bool:
     return _value(connection, "SELECT count(*) FROM pg_extension WHERE extname = %s", name) > 0
 
 
+def _require_writes(connection: Connection[Any]) -> None:
+    standby = "SELECT pg_is_in_recovery()"
+    if _value(connection, standby):
+        what, step = "the PostgreSQL server is a standby, which takes no writes", "the primary server"
+        raise ServiceUnavailable(what, f"point {address.URL_VARIABLE} at {step}")
+    query = "SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only' AND setting = 'on'"
+    if source := _value(connection, query):
+        raise ServiceUnavailable(
+            f"the PostgreSQL server takes no writes: default_transaction_read_only is on (set by: {source})",
+            "set it off for this user or database (some providers set it when the disk is full), or point "
+            f"{address.URL_VARIABLE} at a primary server that takes writes",
+        )
+
+
 def _find_pgvector(connection: Connection[Any]) -> None:
     """Look up names where the extension is: managed servers often have a schema for extensions, off the search path."""
-    schema = _value(
-        connection, "SELECT nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace "
-        "WHERE extname = 'vector'",
-    )  # fmt: skip
-    if schema:
-        connection.execute("SELECT set_config('search_path', quote_ident(%s), false)", [schema])
+    row = connection.execute(
+        "SELECT nspname, has_schema_privilege(n.oid, 'USAGE'), current_user "
+        "FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = 'vector'"
+    ).fetchone()
+    if not row:
+        return
+    schema, usable, user = row
+    if not usable:
+        raise ServiceUnavailable(
+            f"pgvector is in the schema {schema} of that database, which the user {user} may not use",
+            f'let an administrator run GRANT USAGE ON SCHEMA "{schema}" TO "{user}"',
+        )
+    connection.execute("SELECT set_config('search_path', quote_ident(%s), false)", [schema])
 
 
 def _value(connection: Connection[Any], query: str, *values: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import ClassVar
 from pydantic import Field, model_validator
 
 from nightgate.pgvector_search import address
-from nightgate.pgvector_search.variants import VARIANTS
+from nightgate.pgvector_search.variants import MOST_DIMENSIONS, VARIANTS, too_long
 from nightgate.suite import BenchmarkSettings, Needs
 from nightgate.vectors.dataset import query_counts
 
@@ -28,8 +28,9 @@ class Settings(BenchmarkSettings):
         default=50_000, ge=1_000, le=5_000_000, title="Rows", description="Rows of the table that is searched."
     )
     dim: int = Field(
-        default=256, ge=8, le=2000, title="Dimensions", description="Of a vector; pgvector indexes at most 2000."
-    )
+        default=256, ge=8, le=max(MOST_DIMENSIONS.values()), title="Dimensions",
+        description="Of a vector; beyond 2000 pgvector indexes halfvec only, up to 4000.",
+    )  # fmt: skip
     queries: int = Field(
         default=200, ge=100, le=10_000, title="Queries",
         description="Distinct measured queries; probes are tuned on others.",
@@ -114,6 +115,17 @@ class Settings(BenchmarkSettings):
         most = max((VARIANTS[v].lists or self.lists for v in (*self.variants, *self.controls)), default=self.lists)
         if max(most, self.lists) > self.rows:
             raise ValueError(f"lists={max(most, self.lists)} is more than rows={self.rows}; every list needs a row")
+        return self
+
+    @model_validator(mode="after")
+    def _dimensions_fit(self) -> Settings:
+        """Of the gated variants; a control that cannot have them is skipped with the reason."""
+        for variant in self.variants:
+            if reason := too_long(variant, self.dim):
+                fitting = ", ".join(name for name in VARIANTS if too_long(name, self.dim) is None)
+                raise ValueError(
+                    f"variants: {variant} cannot be built: {reason}; use one of {fitting}, or a smaller dim"
+                )
         return self
 
     @model_validator(mode="after")

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nightgate.errors import NotMeasured
+from nightgate.pgvector_search import faults
 from nightgate.pgvector_search.copying import copy_rows, element
 from nightgate.pgvector_search.indexing import build_index
 from nightgate.pgvector_search.server import collect_notices, extension_version
@@ -30,10 +31,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SCHEMA = "nightgate_bench"
+SCHEMA = faults.SCHEMA
 FORMAT = 2  # raise it when the same name would stand for another table
 
-_LOCK = 0x6E67_7462  # an arbitrary constant: the advisory lock of our schema
 _DRAFT = "_loading"
 _OURS = re.compile(r"(ivfflat|hnsw)[a-z0-9_]*_[0-9a-f]{20}_\d+(_loading)?")  # also those of versions to come or gone
 _SAMPLE = 100
@@ -80,29 +80,10 @@ class Table:
         return _identifier(self.index)
 
 
-def lock(connection: Connection[Any], *, shared: bool) -> None:
-    """Wait for our schema until this session ends: one loads at a time (not ``shared``), and nobody while one is timed."""
-    suffix = "_shared" if shared else ""
-    if not connection.execute(f"SELECT pg_try_advisory_lock{suffix}({_LOCK})").fetchone()[0]:  # type: ignore[index]
-        log.info("another run uses the tables in %s; waiting for it to end", SCHEMA)
-        connection.execute(f"SELECT pg_advisory_lock{suffix}({_LOCK})")
-
-
-def try_lock(connection: Connection[Any]) -> bool:
-    """Take the exclusive `lock` if nobody holds it."""
-    return connection.execute(f"SELECT pg_try_advisory_lock({_LOCK})").fetchone()[0]  # type: ignore[index]
-
-
-def share_lock(connection: Connection[Any]) -> None:
-    """Turn the exclusive `lock` of this session into a shared one, without a moment in which it holds none."""
-    lock(connection, shared=True)
-    connection.execute(f"SELECT pg_advisory_unlock({_LOCK})")
-
-
 def ensure(connection: Connection[Any], table: Table, base: np.ndarray) -> dict[str, Any]:
     """Load and index ``base`` (rows, dim), float32, as ``table``, unless it is there already and holds just that.
 
-    The caller holds the exclusive `lock`. Tables of other data sets or numbers of lists are dropped.
+    The caller holds the exclusive lock (`locks`). Tables of other data sets or numbers of lists are dropped.
 
     Returns:
         the facts of the build: ``load_seconds`` (COPY and its commits), ``rows_per_second``, ``build_seconds`` (the
@@ -197,14 +178,14 @@ def require_rows(connection: Connection[Any], table: Table, rows: int) -> None:
 
 
 def drop_drafts(connection: Connection[Any]) -> None:
-    """Drop what an interrupted load left. The caller holds the exclusive `lock`."""
+    """Drop what an interrupted load left. The caller holds the exclusive lock (`locks`)."""
     for name, *_ in _found(connection):
         if name.endswith(_DRAFT):
             _drop(connection, name)
 
 
 def remove(connection: Connection[Any]) -> None:
-    """Drop every table of ours, and the schema if nothing else is in it. The caller holds the exclusive `lock`."""
+    """Drop every table of ours, and the schema if nothing else is in it. The caller holds the exclusive lock (`locks`)."""
     from psycopg import errors
     from psycopg.sql import SQL, Identifier
 

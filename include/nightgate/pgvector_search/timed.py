@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from nightgate.errors import NightgateError
 from nightgate.measure.clients import Crowd, closed_loop_clients
 from nightgate.measure.clock import time_calls
 from nightgate.measure.load import open_loop
@@ -19,9 +20,6 @@ from nightgate.vectors import recall, tuning
 from nightgate.vectors.dataset import Dataset, open_dataset
 from nightgate.vectors.latency import open_loop_answer
 from nightgate.vectors.truth import Truth, open_truth
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger(__name__)
 
@@ -99,18 +97,24 @@ def open_loop_latency(request: dict[str, Any]) -> dict[str, Any]:
 def many_clients(request: dict[str, Any]) -> dict[str, Any]:
     """A closed loop of each of ``request["clients"]`` many connections, ``request["seconds"]`` long each.
 
+    A number of clients that cannot be had (a role's CONNECTION LIMIT) ends the sweep, and what was measured stays.
+
     Returns:
-        ``sweep``: per number of clients ``queries_per_second`` with its ``ci95`` and ``n``, ``latency_p50``, ``latency_p95``.
+        ``sweep``: per number of clients ``queries_per_second`` with its ``ci95`` and ``n``, ``latency_p50``, ``latency_p95``;
+        ``failed``: None, or a sentence that says which number of clients failed and why.
     """
     data, table = _data_and_table(request)
     queries, warmup = parameters(table, data.queries), parameters(table, data.warmup[:_LOAD_WARMUP])
     connect = partial(one_client, table, request["setting"], data.warmup[0])
     sweep = []
     for clients in request["clients"]:
-        crowd = closed_loop_clients(connect, queries, clients, request["seconds"], warmup=warmup)
+        try:
+            crowd = closed_loop_clients(connect, queries, clients, request["seconds"], warmup=warmup)
+        except NightgateError as error:
+            return {"sweep": sweep, "failed": f"{clients} clients at once: {error}"}
         sweep.append(_said(crowd))
         log.info("%s: %d clients get %.0f answers per second", table.variant, clients, sweep[-1]["queries_per_second"])
-    return {"sweep": sweep}
+    return {"sweep": sweep, "failed": None}
 
 
 def cold_start(request: dict[str, Any]) -> dict[str, Any]:
@@ -150,7 +154,7 @@ def _point(ask: Any, queries: list[Any], data: Dataset, truth: Truth, wanted: fl
 
     durations, reached = [], []
     for start in range(0, len(queries), _AT_ONCE):
-        some = slice(start, start + _AT_ONCE)
+        some = slice(start, min(start + _AT_ONCE, len(queries)))  # of the others, too, no more than are asked
         spent, found = time_calls(ask, queries[some], passes=1)
         durations.append(spent[0])
         part = Truth(truth.ids[some])

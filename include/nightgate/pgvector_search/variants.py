@@ -7,6 +7,9 @@ from dataclasses import dataclass
 SINCE = {"hnsw": "0.5", "halfvec": "0.7"}
 """The pgvector that brought an access method or a type."""
 
+MOST_DIMENSIONS = {"vector": 2000, "halfvec": 4000}
+"""Of a type that pgvector can index."""
+
 _PROBES_OF_FEW_LISTS = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20)
 _PROBES_OF_MANY_LISTS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96)
 _EF_SEARCH = (10, 20, 40, 60, 80, 120, 200, 400)
@@ -50,3 +53,10 @@ VARIANTS = {
 def over_float32(name: str) -> str:
     """The same index over the type ``vector``, which every pgvector has."""
     return name.replace("_halfvec", "")
+
+
+def too_long(name: str, dim: int) -> str | None:
+    """Why vectors of ``dim`` dimensions cannot have the index of this variant, as a clause; None when they can."""
+    column = VARIANTS[name].column
+    most = MOST_DIMENSIONS[column]
+    return f"pgvector indexes the type {column} up to {most:,} dimensions and dim is {dim:,}" if dim > most else None

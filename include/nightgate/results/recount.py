@@ -1,7 +1,7 @@
 """Recall counted anew from the answers that a run kept, by trying every row: the check of a verdict by others.
 
 Nothing of how the run counted is used: neither its ground truth nor its recall, only the answers themselves, the vectors
-as they are in the user's file, numpy and float64. A recall that this does not find is not what was measured.
+as their file has them, numpy and float64. A recall that this does not find is not what was measured.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 MOST = 0.002
-"""A recall counted anew may differ by so much: rows whose distances float32 cannot tell apart."""
+"""A recall counted anew may differ by so much: a row or two that tie."""
 
-_TIE = 1e-9  # of a distance
+_TIE = 1e-12  # of a squared distance: more could be the whole difference of two rows that are both far away
 _SAME = 1e-24  # the square of a distance between unit vectors that differ by nothing but their rounding
 _QUERIES = 1024  # searched at once
 _ROUNDING = 2.0**-52
@@ -106,7 +106,7 @@ Answers = tuple[str, "np.ndarray", dict[str, int]]
 def count(vectors: Answered, answers: list[Answers]) -> list[dict[str, float]]:
     """The mean recall of each of ``answers`` at each of its depths, by name.
 
-    An answer counts among the first k when it is no farther than the true k-th neighbour, or by 1e-9 of that distance,
+    An answer counts among the first k when it is no farther than the true k-th neighbour, or by 1e-12 of that distance,
     which is then a tie. Distances are computed from differences in float64, of unit vectors under cosine; for "ip" it
     is the negative product.
 
@@ -196,7 +196,7 @@ def _measure_answers(
 def _prepared(vectors: np.ndarray, metric: str) -> np.ndarray:
     import numpy as np
 
-    vectors = np.asarray(vectors, np.float64)
+    vectors = np.asarray(vectors).astype(np.float64)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True) if metric == "cosine" else vectors
 
 

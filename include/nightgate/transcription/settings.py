@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from nightgate.errors import InputError
 from nightgate.suite import BenchmarkSettings, Needs
-from nightgate.transcription.clips.manifest import read_manifest, without
+from nightgate.transcription.clips.manifest import read_manifest
 from nightgate.transcription.models.published import MODELS, PACKAGED, known, nearest
 
 
@@ -23,8 +23,9 @@ class Settings(BenchmarkSettings):
     )  # fmt: skip
     clips: str | None = Field(
         default=None, title="Clips",
-        description="Your own: a folder of .wav or .flac files with a .txt beside each, or a JSONL manifest "
-        "(audio_filepath, text, duration). All of them are transcribed. Empty means the packaged corpus.",
+        description="Your own: a folder of audio files with a .txt beside each, a JSONL or csv manifest (audio_filepath, "
+        "text, offset, duration), or a LibriSpeech, Hugging Face or Kaldi folder. All of them are transcribed. Empty "
+        "means the packaged corpus.",
     )  # fmt: skip
     exclude: tuple[str, ...] = Field(
         default=(), title="Leave out", description="Names of your clips that are not to be used."
@@ -80,7 +81,7 @@ class Settings(BenchmarkSettings):
             raise ValueError("exclude names clips of yours, and clips is not set")
         if self.clips:
             try:
-                without(read_manifest(Path(self.clips)), self.exclude)
+                read_manifest(Path(self.clips), self.exclude)
             except InputError as error:
                 raise ValueError(str(error)) from None
         return self

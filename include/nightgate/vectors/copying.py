@@ -1,8 +1,8 @@
-"""Vectors on their way from the user's file into a data set: what is rounded is kept beside."""
+"""Vectors on their way from the user's file into a data set; what is rounded on the way is kept beside them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,33 +10,28 @@ from typing import TYPE_CHECKING, Any
 from nightgate.vectors.dataset import original_file
 from nightgate.vectors.files.rows import Rows
 from nightgate.vectors.frame import Frame
-from nightgate.vectors.usable import Usable
+from nightgate.vectors.usable import Usable, block_length
 
 if TYPE_CHECKING:
     import numpy as np
 
-BLOCK_BYTES = 2**25
-
 
 @dataclass(frozen=True)
 class Part:
-    """Those of the ``rows`` of the file ``path`` that can be used."""
+    """The ``usable`` of the ``rows`` of a file."""
 
     rows: Rows
-    path: Path
-    of: Usable
+    usable: Usable
 
     def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
-        """A block at a time as the file has it, each with how many usable rows came before it."""
+        """The usable rows as the file has them, a block at a time, each with how many came before it."""
         import numpy as np
 
-        length, before = block_length(self.rows.shape[1]), 0
-        for start in range(0, self.of.stop, length):
-            stop = min(start + length, self.of.stop)
-            left_out = self.of.left_out[(self.of.left_out >= start) & (self.of.left_out < stop)]
-            block = self.rows[start:stop]
-            if len(left_out):
-                block = np.delete(block, left_out - start, axis=0)
+        length, before, left_out = block_length(self.rows.shape[1]), 0, self.usable.left_out
+        for start in range(0, self.usable.stop, length):
+            stop = min(start + length, self.usable.stop)
+            block, gone = self.rows[start:stop], left_out[(left_out >= start) & (left_out < stop)]
+            block = np.delete(block, gone - start, axis=0) if len(gone) else block
             yield before, block
             before += len(block)
 
@@ -44,7 +39,7 @@ class Part:
 class Copy:
     """Vectors as they are measured (``ready``, float32), and as they were (``original``) where ``frame`` rounds them."""
 
-    def __init__(self, frame: Frame, parts: list[Part], shape: tuple[int, int], *files: Path) -> None:
+    def __init__(self, frame: Frame, parts: Sequence[Part], shape: tuple[int, int], *files: Path) -> None:
         import numpy as np
 
         def room(dtype: Any, *file: Path) -> np.ndarray:
@@ -60,11 +55,11 @@ class Copy:
         if self.original is not None:
             self.original[rows] = vectors
 
-    def pick(self, block: np.ndarray, start: int, chosen: np.ndarray, *, into: int) -> None:
-        """`put` those of the rows ``chosen`` that lie in ``block``, which begins with row ``start``, to their places
-        from ``into`` on."""
-        here = ((chosen >= start) & (chosen < start + len(block))).nonzero()[0]
-        self.put(into + here, block[chosen[here] - start])
+    def pick(self, block: np.ndarray, before: int, chosen: np.ndarray, *, into: int) -> None:
+        """`put` those of the rows ``chosen`` that lie in ``block``, whose first is number ``before``, to their places from
+        ``into`` on."""
+        here = ((chosen >= before) & (chosen < before + len(block))).nonzero()[0]
+        self.put(into + here, block[chosen[here] - before])
 
     def save(self, folder: Path, name: str, rows: slice) -> None:
         import numpy as np
@@ -77,8 +72,3 @@ class Copy:
         for array in (self.ready, self.original):
             if array is not None:
                 array.flush()
-
-
-def block_length(dim: int) -> int:
-    """How many rows make a block."""
-    return max(1, BLOCK_BYTES // (4 * dim))

@@ -9,6 +9,7 @@ subtracting a centre. What is rounded by that is kept beside it, see `dataset.Da
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ from nightgate.vectors.metric import unit
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from nightgate.vectors.usable import Usable
 
 _COMMON = (2.0**-10, 2.0**14)  # where the largest number may lie without being scaled; half precision goes to 2^16
 _TARGET = 10  # it is brought below 2^10 otherwise, which leaves 24 bits of half precision below it
@@ -58,17 +61,17 @@ class Frame:
         return said if self.centre is None else said | {"shifted_by_length": float(np.linalg.norm(self.centre))}
 
 
-def choose(sample: np.ndarray, lowest: np.ndarray, highest: np.ndarray, metric: str) -> Frame:
-    """The frame for vectors of which ``sample`` (n, dim) are some and ``lowest`` and ``highest`` (dim,) bound all.
+def choose(parts: Sequence[Usable], metric: str) -> Frame:
+    """The frame for the base, the first of ``parts``, and the queries, if they are in a file of their own.
 
-    The centre is the median of each dimension, which outliers do not move.
+    The centre is the median of the base in each dimension, which outliers do not move.
     """
     import numpy as np
 
     if metric == "cosine":
         return Frame(unit=True)
-    sample, lowest, highest = (np.asarray(array, np.float64) for array in (sample, lowest, highest))
-    centre = None
+    lowest, highest = np.min([part.lowest for part in parts], axis=0), np.max([part.highest for part in parts], axis=0)
+    sample, centre = parts[0].sample, None
     if metric == "l2":
         middle = np.median(sample, axis=0)
         reach = np.median(np.linalg.norm(sample - middle, axis=1))

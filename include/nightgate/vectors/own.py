@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightgate.errors import InputError
-from nightgate.vectors import copying, files, places
+from nightgate.vectors import files, places, usable
 from nightgate.vectors.copying import Copy, Part
 from nightgate.vectors.dataset import describe, original_file, query_counts
 from nightgate.vectors.files.rows import Rows
@@ -16,7 +16,7 @@ from nightgate.vectors.frame import choose
 from nightgate.vectors.metric import METRICS
 from nightgate.vectors.places import BASE_FILE, QUERIES_FILE, Places
 from nightgate.vectors.source import Own
-from nightgate.vectors.usable import Usable, look
+from nightgate.vectors.usable import block_length
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,36 +96,35 @@ def write(folder: Path, source: Own) -> dict[str, Any]:
 
     Returns:
         ``rows``, ``dim``, ``metric``, ``held_out`` and ``queries_in_base``: how many of the measured queries also stand
-        in the base, as exact copies; the frame, where it is another; where zero rows are left out also ``zero_rows``: how
-        many of ``base`` and ``queries`` were.
+        in the base, as exact copies; where zero rows are left out also ``zero_rows``: how many of ``base`` and
+        ``queries`` were; and the frame, where it is another.
 
     Raises:
         InputError: as `inspect` and `usable.look`, and for the first row that is ragged.
     """
     import numpy as np
 
-    plan, parts = _looked_at(source)
+    base, asked = _open(source)
+    plan, parts = _looked_at(source, base, asked)
+    of_base, of_asked = parts[0].usable, parts[1].usable if asked is not None else None
     rng = np.random.default_rng(source.seed)
     counts, missing = query_counts(source.queries), sum(plan.held_out.values())
-    total, of_base = sum(counts.values()), parts[0].of
-    frame = choose(
-        of_base.sample, np.min([part.of.lowest for part in parts], axis=0),
-        np.max([part.of.highest for part in parts], axis=0), plan.metric,
-    )  # fmt: skip
+    total = sum(counts.values())
+    frame = choose([part.usable for part in parts], plan.metric)
     queries, stands = Copy(frame, parts, (total, plan.dim)), np.full((total, 2), BASE_FILE, np.int64)
-    for part in parts[1:]:
-        chosen = rng.permutation(part.of.count)[: total - missing]
-        stands[: total - missing] = np.stack([np.full(len(chosen), QUERIES_FILE), part.of.rows[chosen]], axis=1)
-        for start, block in part.blocks():
-            queries.pick(block, start, chosen, into=0)
+    if of_asked is not None:
+        chosen = rng.permutation(of_asked.count)[: total - missing]
+        stands[: total - missing] = np.stack([np.full(len(chosen), QUERIES_FILE), of_asked.rows[chosen]], axis=1)
+        for before, block in parts[1].blocks():
+            queries.pick(block, before, chosen, into=0)
     chosen = rng.permutation(of_base.count)[:missing]
     kept = np.ones(of_base.count, bool)
     kept[chosen] = False
     stands[total - missing :, 1] = held_out = of_base.rows[chosen]
     copy, filled = Copy(frame, parts, (plan.rows, plan.dim), folder / "base.npy", original_file(folder, "base")), 0
-    for start, block in parts[0].blocks():
-        queries.pick(block, start, chosen, into=total - missing)
-        rest = block[kept[start : start + len(block)]]
+    for before, block in parts[0].blocks():
+        queries.pick(block, before, chosen, into=total - missing)
+        rest = block[kept[before : before + len(block)]]
         copy.put(slice(filled, filled + len(rest)), rest)
         filled += len(rest)
     copy.flush()
@@ -138,31 +137,26 @@ def write(folder: Path, source: Own) -> dict[str, Any]:
     repeated = _repeated(queries.ready[: source.queries], copy.ready)
     if repeated:
         log.warning("vectors: %d of the measured queries also stand in the base", repeated)
-    zero = {"base": len(of_base.left_out), "queries": sum(len(part.of.left_out) for part in parts[1:])}
+    zero = {"base": len(of_base.left_out), "queries": len(of_asked.left_out) if of_asked else 0}
     return {
         "rows": plan.rows, "dim": plan.dim, "metric": plan.metric, "held_out": plan.held_out, "queries_in_base": repeated,
         **frame.facts(),
     } | ({"zero_rows": zero} if source.skip_zero else {})  # fmt: skip
 
 
-def _looked_at(source: Own) -> tuple[Inspected, list[Part]]:
-    """The plan, now that every row is looked at, and the usable rows of the base and of the queries, if there are any."""
+def _looked_at(source: Own, base: Rows, asked: Rows | None) -> tuple[Inspected, list[Part]]:
+    """The plan, now that every row is looked at, and the usable rows of the base and, if there are any, of the queries."""
     plan = inspect(source)
-    base, asked = _open(source)
 
-    def usable(rows: Rows, path: Path, wanted: int) -> Usable:
-        at_once = copying.block_length(rows.shape[1])
-        return look(rows, path, wanted, plan.metric, skip_zero=source.skip_zero, at_once=at_once)
+    def look(rows: Rows, path: str, wanted: int) -> Part:
+        found = usable.look(rows, Path(path), wanted, plan.metric, skip_zero=source.skip_zero)
+        return Part(rows, found)
 
-    parts = []
-    if asked is not None:
-        path = Path(source.queries_path or source.path)
-        parts = [Part(asked, path, usable(asked, path, asked.shape[0]))]
-    there = sum(part.of.count for part in parts)
-    plan = _planned(source, plan.metric, base.shape[0], plan.dim, there)
-    of_base = usable(base, Path(source.path), plan.rows + sum(plan.held_out.values()))
-    plan = _planned(source, plan.metric, of_base.count, plan.dim, there)
-    return plan, [Part(base, Path(source.path), of_base), *parts]
+    queries = [] if asked is None else [look(asked, source.queries_path or source.path, asked.shape[0])]
+    count = sum(part.usable.count for part in queries)
+    plan = _planned(source, plan.metric, base.shape[0], plan.dim, count)
+    of_base = look(base, source.path, plan.rows + sum(plan.held_out.values()))
+    return _planned(source, plan.metric, of_base.usable.count, plan.dim, count), [of_base, *queries]
 
 
 def _length(rows: Rows | None) -> int:
@@ -187,7 +181,7 @@ def _repeated(queries: np.ndarray, base: np.ndarray) -> int:
         return np.einsum("ij,j->i", bits, weights, dtype=np.uint64, casting="unsafe")
 
     keys, found = key(queries), np.zeros(len(queries), bool)
-    length = copying.block_length(base.shape[1])
+    length = block_length(base.shape[1])
     for start in range(0, len(base), length):
         block = base[start : start + length]
         of_block = key(block)

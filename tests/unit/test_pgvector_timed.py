@@ -1,0 +1,403 @@
+"""What runs in the timed children, with a server whose every answer and every duration is known beforehand."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from nightgate.errors import ServiceUnavailable
+from nightgate.measure import clock
+from nightgate.measure.clients import Crowd
+from nightgate.measure.load import Load
+from nightgate.pgvector_search import asking, timed
+from nightgate.pgvector_search.tables import Table
+from nightgate.vectors import dataset, truth
+
+DIGEST = "a" * 20
+TRUE_OF = {1: 2, 2: 3, 3: 4, 4: 5}  # probes → how many of the five nearest the server finds
+NS_OF = {1: 1_000, 2: 3_000, 3: 7_000, 4: 20_000}  # probes → nanoseconds of a query, and one more for each id of it
+
+
+class Server:
+    """Stands in for `asking.Asker`: query i takes NS_OF[probes] + i ns and finds TRUE_OF[probes] of the five nearest."""
+
+    def __init__(self, folder):
+        self.table = Table("ivfflat", DIGEST, 4)
+        self.data = dataset.open_dataset(folder)
+        self.events, self.now, self.probes = [], 0, None
+        self.connection, self.prepared = "connection", "prepared"
+        self.changed, self.notices, self.planner_chose_index = {"jit": "off"}, ["NOTICE: little data"], False
+        self.names = {
+            self.data.__getattribute__(kind)[i].tobytes(): (kind, i)
+            for kind in ("queries", "tuning", "warmup") for i in range(len(getattr(self.data, kind)))
+        }  # fmt: skip
+
+    def name(self, vector):
+        return self.names[np.asarray(vector).tobytes()]
+
+    def put(self, setting):
+        (self.probes,) = setting.values()
+        self.events.append(("put", self.probes))
+
+    def use(self, setting, vector):
+        (self.probes,) = setting.values()
+        assert list(setting) == ["probes"]
+        self.events.append(("use", self.probes, self.name(vector)))
+
+    def ask(self, vector):
+        kind, number = self.name(vector)
+        self.events.append(("ask", self.probes, kind, number))
+        self.now += NS_OF[self.probes] + number
+        order = np.argsort(-(self.data.base.astype(np.float64) @ np.asarray(vector, np.float64)))
+        hits = TRUE_OF[self.probes]
+        return [int(row) for row in (*order[:hits], *order[7 : 7 + 5 - hits])]  # the rest is near, and not near enough
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """200 rows; 7 queries to measure, 9 to tune on, 25 to warm up with, and their exact neighbours."""
+    rng = np.random.default_rng(3)
+    for name, count in {"base": 200, "queries": 7, "tuning": 9, "warmup": 25}.items():
+        vectors = rng.standard_normal((count, 8)).astype(np.float32)
+        np.save(tmp_path / f"{name}.npy", vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    dataset.describe(tmp_path, "cosine")
+    data = dataset.open_dataset(tmp_path)
+    for name in ("queries", "tuning"):
+        scores = getattr(data, name).astype(np.float64) @ data.base.astype(np.float64).T
+        ids = np.argsort(-scores, axis=1)[:, :20]
+        truth.save(tmp_path, name, truth.Truth(ids))
+    return tmp_path
+
+
+@pytest.fixture
+def server(folder, monkeypatch):
+    made = Server(folder)
+
+    @contextmanager
+    def asker(table):
+        assert table == made.table
+        made.events.append("connect")
+        yield made
+
+    def warm(session, base):
+        assert session is made and len(base) == 200
+        made.events.append(("warm", made.probes))
+        return {"queries": len(made.events)}
+
+    def require_rows(connection, table, rows):
+        made.events.append(("rows", connection, table.name, rows))
+
+    def evidence(connection, statement, vector, index):
+        made.events.append(("evidence", connection, statement, made.name(vector), index))
+        return ["the plan"]
+
+    monkeypatch.setattr(timed, "asker", asker)
+    monkeypatch.setattr(timed, "parameters", lambda table, vectors: list(vectors))
+    monkeypatch.setattr(timed, "warm", warm)
+    monkeypatch.setattr(timed, "require_rows", require_rows)
+    monkeypatch.setattr(timed.plan, "evidence", evidence)
+    monkeypatch.setattr(timed.server, "facts", lambda connection: {"versions": {"postgresql": connection}})
+    monkeypatch.setattr(clock, "perf_counter_ns", lambda: made.now)
+    return made
+
+
+def request(folder, **more):
+    out = folder / "out"
+    out.mkdir(exist_ok=True)
+    return {
+        "variant": "ivfflat", "digest": DIGEST, "lists": 4, "vectors": str(folder), "truth": str(folder),
+        "folder": str(out), "setting": None, "passes": 2, "tuning_queries": 6, "recall_target": 0.5,
+        "recall_margin": 0.09, **more,
+    }  # fmt: skip
+
+
+def asked(server, kind):
+    return [event[1:] for event in server.events if event[0] == "ask" and event[2] == kind]
+
+
+def test_a_strategy_of_known_recall_and_latency_comes_out_as_just_that(server, folder):
+    answer = timed.search(request(folder))
+    assert answer["setting"] == {"probes": 2}, "0.6 is the first that reaches 0.5 + 0.09"
+    assert answer["tuned"] == {
+        "reached": True,
+        "curve": [
+            {
+                "setting": {"probes": 1},
+                "recall": pytest.approx(0.4),
+                "latency_p50": 1.003e-6,
+                "latency_p95": 1.005e-6,
+                "queries": 6,
+            },
+            {
+                "setting": {"probes": 2},
+                "recall": pytest.approx(0.6),
+                "latency_p50": 3.003e-6,
+                "latency_p95": 3.005e-6,
+                "queries": 6,
+            },
+        ],
+    }
+    out = folder / "out"
+    assert np.load(out / "durations.npy").tolist() == [[3000 + i for i in range(7)]] * 2
+    np.testing.assert_allclose(np.load(out / "recall.npy"), [0.6] * 7, rtol=1e-12)
+    data = server.data
+    order = np.argsort(-(data.queries.astype(np.float64) @ data.base.astype(np.float64).T), axis=1)
+    assert np.load(out / "ids.npy").tolist() == np.hstack([order[:, :3], order[:, 7:9]]).tolist()
+
+
+def test_each_step_comes_in_its_turn_and_with_queries_of_its_own(server, folder):
+    answer = timed.search(request(folder))
+    tuned, first = [], ("warmup", 0)
+    for probes in (1, 2):
+        tuned += [("use", probes, first), *[("ask", probes, "warmup", i) for i in range(20)]]
+        tuned += [("ask", probes, "tuning", i) for i in range(6)]
+    timing = [("ask", 2, "warmup", i) for i in range(25)] + 2 * [("ask", 2, "queries", i) for i in range(7)]
+    index = f"ivfflat_{DIGEST}_4_vec"
+    assert server.events == [
+        "connect", ("rows", "connection", f"ivfflat_{DIGEST}_4", 200),
+        ("use", 1, first), ("warm", 1), *tuned,
+        ("use", 2, first), ("warm", 2), *timing,
+        ("evidence", "connection", "prepared", ("queries", 0), index),
+    ]  # fmt: skip
+    assert {key: answer[key] for key in answer if key not in ("tuned", "setting", "warmed", "warmed_for_tuning")} == {
+        "statement": "prepared", "plan": ["the plan"], "planner_chose_index": False, "session": {"jit": "off"},
+        "notices": ["NOTICE: little data"], "versions": {"postgresql": "connection"},
+    }  # fmt: skip
+    assert answer["warmed_for_tuning"] == {"queries": 4}
+    assert answer["warmed"] == {"queries": 4 + len(tuned) + 2}
+
+
+def test_a_known_setting_is_not_looked_for_again(server, folder):
+    answer = timed.search(request(folder, setting={"probes": 3}, passes=1))
+    assert (answer["setting"], answer["tuned"], answer["warmed_for_tuning"]) == ({"probes": 3}, None, None)
+    assert asked(server, "tuning") == []
+    assert [event for event in server.events if event[0] in ("use", "warm")] == [("use", 3, ("warmup", 0)), ("warm", 3)]
+    assert np.load(folder / "out" / "durations.npy").tolist() == [[7000 + i for i in range(7)]]
+    np.testing.assert_allclose(np.load(folder / "out" / "recall.npy"), [0.8] * 7, rtol=1e-12)
+
+
+def test_a_target_out_of_reach_takes_the_best_and_says_so(server, folder):
+    answer = timed.search(request(folder, recall_target=0.99, recall_margin=0.02))
+    assert answer["setting"] == {"probes": 4} and answer["tuned"]["reached"] is False
+    assert [point["recall"] for point in answer["tuned"]["curve"]] == pytest.approx([0.4, 0.6, 0.8, 1.0])
+
+
+def test_the_margin_is_added_to_the_target(server, folder):
+    assert timed.search(request(folder, recall_target=0.55, recall_margin=0.06))["setting"] == {"probes": 3}
+    assert timed.search(request(folder, recall_target=0.55, recall_margin=0.04))["setting"] == {"probes": 2}
+
+
+# one point of the curve
+
+SCRIPTS = [0.2, 0.4, 0.4, 0.6, 0.8, 1.0, 0.8, 0.6, 0.2]
+
+
+@pytest.fixture
+def scripted(monkeypatch, folder):
+    """Each tuning query has a recall of its own, by the number of the nearest that are found."""
+    monkeypatch.setattr(timed, "_AT_ONCE", 4)
+    data, now = dataset.open_dataset(folder), [0]
+    exact = truth.open_truth(folder, "tuning")
+    monkeypatch.setattr(clock, "perf_counter_ns", lambda: now[0])
+
+    def ask(vector):
+        number = next(i for i in range(9) if np.array_equal(data.tuning[i], vector))
+        now[0] += 1000 * (number * 7 % 9 + 1)  # 1, 8, 6, 4, 2, 9, 7, 5, 3 µs
+        hits = round(SCRIPTS[number] * 5)
+        return [*exact.ids[number, :hits].tolist(), *exact.ids[number, 12 : 12 + 5 - hits].tolist()]
+
+    return lambda wanted, count=9: timed._point(ask, list(data.tuning[:count]), data, exact, wanted)
+
+
+def test_a_point_is_measured_on_all_queries_unless_it_clearly_falls_short(scripted):
+    # the first four: mean 0.4, standard error 0.0816, so 0.4 + 3.3 of them is 0.669; of all nine the mean is 5 / 9
+    assert scripted(0.66) == {
+        "recall": pytest.approx(5 / 9), "latency_p50": pytest.approx(5e-6), "latency_p95": pytest.approx(9e-6), "queries": 9,
+    }  # fmt: skip
+    assert scripted(0.68) == {
+        "recall": pytest.approx(0.4), "latency_p50": pytest.approx(6e-6), "latency_p95": pytest.approx(8e-6), "queries": 4,
+    }  # fmt: skip
+    # the first eight: mean 0.6, standard error 0.0926: 0.906 in all
+    assert scripted(0.66, count=8)["queries"] == 8
+
+
+def test_the_second_hundred_counts_with_the_first(scripted, monkeypatch):
+    monkeypatch.setattr(timed, "_SURE", 4.0)
+    # four: 0.4 + 4 × 0.0816 = 0.727; eight: 0.6 + 4 × 0.0926 = 0.970
+    assert scripted(0.72)["queries"] == 9
+    assert scripted(0.73)["queries"] == 4
+    monkeypatch.setattr(timed, "_SURE", 1.0)
+    monkeypatch.setattr(timed, "_AT_ONCE", 3)
+    # three: 0.333 + 0.067; six: 0.567 + 0.120 = 0.687; wanted between them ends neither
+    assert scripted(0.39)["queries"] == 9
+    assert scripted(0.41)["queries"] == 3
+
+
+# under load
+
+
+def test_the_open_loop_is_driven_as_asked_with_the_measured_queries(server, folder, monkeypatch):
+    def open_loop(ask, inputs, rate, seconds, seed):
+        assert ask == server.ask and [server.name(x) for x in inputs] == [("queries", i) for i in range(7)]
+        assert (rate, seconds, seed) == (35.0, 1.5, 1)
+        server.events.append("load")
+        ones = np.array([3, 1, 2])
+        return Load(ones * 1000, ones, np.array([5_000, 9_000, 40_000]), 3, 10**9, True)
+
+    monkeypatch.setattr(timed, "open_loop", open_loop)
+    monkeypatch.setattr(Load, "utilisation", 0.25)
+    answer = timed.open_loop_latency(request(folder, setting={"probes": 3}, rate=35.0, seconds=1.5))
+    assert answer == {"utilisation": 0.25, "saturated": True, "lateness_p50_seconds": 9e-6}
+    assert np.load(folder / "out" / "latencies.npy").tolist() == [3000, 1000, 2000]
+    warmed = [("ask", 3, "warmup", i) for i in range(20)]
+    assert server.events == ["connect", ("use", 3, ("warmup", 0)), *warmed, "load"]
+
+
+@pytest.fixture
+def crowds(monkeypatch, folder):
+    """Five answers in the first of ten stretches of a second, two in each other, times the number of clients."""
+    calls = []
+
+    def closed_loop_clients(connect, inputs, clients, seconds, *, warmup):
+        calls.append((connect.func, connect.args, [x.tobytes() for x in inputs], clients, seconds, len(warmup)))
+        if clients == 8:
+            raise ServiceUnavailable("too many connections", "raise it")
+        ends = np.concatenate([np.full(clients * (5 if i == 0 else 2), (i + 0.5) * 1e8) for i in range(10)]).astype(
+            np.int64
+        )
+        latencies = np.arange(1, len(ends) + 1) * 1_000_000
+        return Crowd(clients, latencies, ends, 1.0)
+
+    monkeypatch.setattr(timed, "closed_loop_clients", closed_loop_clients)
+    monkeypatch.setattr(timed, "parameters", lambda table, vectors: list(vectors))
+    return calls
+
+
+def test_each_number_of_clients_is_told_by_its_rate_and_its_latencies(crowds, folder):
+    answer = timed.many_clients(request(folder, setting={"probes": 2}, clients=[1, 3], seconds=1.0))
+    assert answer["failed"] is None
+    one, three = answer["sweep"]
+    assert (one["clients"], one["queries_per_second"], one["n"]) == (1, pytest.approx(23), 10)
+    assert (three["clients"], three["queries_per_second"]) == (3, pytest.approx(69))
+    assert one["ci95"] == pytest.approx((23 - 6.786, 23 + 6.786), abs=0.01), "t of nine degrees over ten stretches"
+    assert (one["latency_p50"], one["latency_p95"]) == (pytest.approx(0.012), pytest.approx(0.022))
+    assert set(one) == {"clients", "queries_per_second", "ci95", "n", "latency_p50", "latency_p95"}
+    data = dataset.open_dataset(folder)
+    connect, args, inputs, clients, seconds, warmup = crowds[1]
+    assert connect is asking.one_client and args[:2] == (Table("ivfflat", DIGEST, 4), {"probes": 2})
+    assert np.array_equal(args[2], data.warmup[0])
+    assert inputs == [query.tobytes() for query in data.queries]
+    assert (clients, seconds, warmup) == (3, 1.0, 20)
+
+
+def test_a_number_of_clients_that_cannot_be_had_ends_the_sweep_and_keeps_it(crowds, folder):
+    answer = timed.many_clients(request(folder, setting={"probes": 2}, clients=[1, 8, 2], seconds=1.0))
+    assert [level["clients"] for level in answer["sweep"]] == [1]
+    assert answer["failed"] == "8 clients at once: too many connections. Next step: raise it"
+    assert [call[3] for call in crowds] == [1, 8]
+
+
+def test_the_cold_start_asks_first_and_proves_afterwards(server, folder, monkeypatch):
+    monkeypatch.setattr(timed, "_COLD", 4)
+    answer = timed.cold_start(request(folder, setting={"probes": 4}))
+    assert answer == {"durations_ns": [20_000, 20_001, 20_002, 20_003]}
+    assert server.events == [
+        "connect", ("put", 4), *[("ask", 4, "queries", i) for i in range(4)],
+        ("evidence", "connection", "prepared", ("queries", 0), f"ivfflat_{DIGEST}_4_vec"),
+    ]  # fmt: skip
+
+
+def test_twenty_queries_meet_the_server_cold():
+    assert timed._COLD == 20
+
+
+# one session that asks
+
+
+class Connection:
+    def __init__(self):
+        self.executed, self.asked, self.handlers = [], [], []
+
+    def execute(self, statement, values=None):
+        self.executed.append((statement, values))
+        return SimpleNamespace(fetchone=lambda: (True,))
+
+    def add_notice_handler(self, handler):
+        self.handlers.append(handler)
+
+    def cursor(self, **options):
+        def execute(statement, values, prepare):
+            self.asked.append((statement, values, prepare, options["binary"]))
+            return SimpleNamespace(fetchall=lambda: [4, 2])
+
+        return SimpleNamespace(execute=execute)
+
+
+@pytest.fixture
+def session(monkeypatch):
+    monkeypatch.setattr("pgvector.psycopg.register_vector", lambda connection: None)
+    monkeypatch.setattr(
+        "psycopg.sql.Composable.as_string", lambda self, context: ".".join(f'"{name}"' for name in self._obj)
+    )
+    monkeypatch.setattr(asking.server, "change", lambda connection, settings: dict(settings))
+    monkeypatch.setattr(asking.server, "raise_to", lambda connection, name, size: {name: size})
+    return asking.Asker(Connection(), Table("ivfflat", DIGEST, 4))
+
+
+def test_the_timed_statement_is_the_one_of_the_objective(session):
+    name = f'"nightgate_bench"."ivfflat_{DIGEST}_4"'
+    assert session.statement == f"SELECT id FROM {name} ORDER BY vec <=> %b LIMIT 5"
+    assert session.prepared == f"SELECT id FROM {name} ORDER BY vec <=> $1 LIMIT 5"
+    assert session.changed == {"max_parallel_workers_per_gather": "0", "jit": "off", "work_mem": "64MB"}
+    assert session.ask("a vector") == [4, 2]
+    assert session.connection.asked == [(session.statement, ("a vector",), True, True)]
+
+
+def test_a_setting_is_put_in_force_and_proven(session, monkeypatch):
+    chosen = iter([True, False, True])
+    proven = []
+
+    def require_index(*what):
+        proven.append(what)
+        return next(chosen)
+
+    monkeypatch.setattr(asking.plan, "require_index", require_index)
+    assert session.planner_chose_index is True
+    session.use({"probes": 7}, "a vector")
+    assert session.planner_chose_index is True
+    session.use({"probes": 8}, "a vector")
+    session.use({"probes": 9}, "another")
+    assert session.planner_chose_index is False, "once not is not"
+    puts = [values for statement, values in session.connection.executed if "set_config" in statement]
+    assert puts == [["ivfflat.probes", "7"], ["ivfflat.probes", "8"], ["ivfflat.probes", "9"]]
+    assert proven[2] == (session.connection, session.statement, "another", f"ivfflat_{DIGEST}_4_vec")
+
+
+def test_answers_that_miss_are_minus_one():
+    found = asking.rectangle([[4, 2, 9, 1, 7], [3], []])
+    assert found.tolist() == [[4, 2, 9, 1, 7], [3, -1, -1, -1, -1], [-1] * 5] and found.dtype == np.int64
+
+
+def test_vectors_go_out_in_the_type_of_the_column():
+    queries = np.eye(2, 3, dtype=np.float32)
+    single = asking.parameters(Table("ivfflat", DIGEST, 4), queries)
+    half = asking.parameters(Table("hnsw_halfvec", DIGEST, 4), queries)
+    assert [type(vector).__name__ for vector in (single[0], half[1])] == ["Vector", "HalfVector"]
+    assert half[1].to_list() == [0, 1, 0] and len(single) == 2
+
+
+def test_a_client_has_a_session_of_its_own_under_the_setting(monkeypatch):
+    used = []
+    session = SimpleNamespace(use=lambda setting, vector: used.append((setting, vector)), ask="ask")
+
+    @contextmanager
+    def asker(table):
+        yield session
+
+    monkeypatch.setattr(asking, "asker", asker)
+    monkeypatch.setattr(asking, "parameters", lambda table, vectors: [f"wrapped {vector}" for vector in vectors])
+    with asking.one_client("table", {"probes": 2}, "first") as call:
+        assert call == "ask" and used == [({"probes": 2}, "wrapped first")]
