@@ -26,6 +26,7 @@ UNITS: dict[str, str] = {
     "batch_rtfx": "ratio",
     "first_segment_latency": "seconds",
     "wer": "ratio",
+    "cer": "ratio",
     **dict.fromkeys(RECALLS, "ratio"),
     "recall_p5": "ratio",
     "recall_easy": "ratio",

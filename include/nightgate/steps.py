@@ -88,7 +88,8 @@ def preflight(
     log.info("host %s: %s, %d cores, GPU: %s", facts.fingerprint, facts.cpu, facts.cores, facts.gpu or "none")
     log.info("canary %.1f ms, spread %.0f %%", canary["seconds"] * 1e3, canary["spread"] * 100)
     return Plan(
-        run_id=run_id, dag_id=dag_id, scale=scale, started_at=utc_now(), work=work, objectives=suite.objectives,
+        run_id=run_id, dag_id=dag_id, scale=scale, started_at=utc_now(), work=work,
+        objectives={name: suite.settings[name].applicable(limits) for name, limits in suite.objectives.items()},
         settings={name: suite.settings[name].model_dump(mode="json") for name in chosen}, require_gpu=require_gpu,
         canary=canary,
     )  # fmt: skip

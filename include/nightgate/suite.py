@@ -55,6 +55,10 @@ class BenchmarkSettings(BaseModel):
         """What a cold run of this benchmark takes at these settings; preflight compares it with the host."""
         return Needs(disk=2**29, memory=2**30)
 
+    def applicable(self, limits: Mapping[str, Mapping[str, Limit]]) -> dict[str, dict[str, Limit]]:
+        """The suite's objectives (metric → device → limit) as they are judged at these settings."""
+        return {metric: dict(of) for metric, of in limits.items()}
+
     @field_validator("variants", "controls")
     @classmethod
     def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:

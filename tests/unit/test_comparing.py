@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from nightgate import cli
+from nightgate import cli, paths
 from nightgate.errors import InputError, NotMeasured
 from nightgate.measure import estimates, samples
 from nightgate.record import Host, Record, Summary
@@ -42,6 +42,15 @@ def engine(variant, xrt=1.0, more_errors=0, host=HOST, device="cpu", **more):
         "batch_seconds": np.array([3.0, 3.1, 2.9]) * xrt,
     }
     return record, {f"{variant}/{name}": array for name, array in raw.items()}
+
+
+def with_characters(made, errors, words=WORDS):
+    """The same engine with errors by characters as well, of clips with as many ``words``."""
+    record, raw = made
+    characters = 5 * words
+    record.add("cer", *estimates.error_rate(errors, characters))
+    found = {"cer_errors": errors, "cer_characters": characters, "wer_words": words}
+    return record, raw | {f"{record.variant}/{name}": array for name, array in found.items()}
 
 
 def absent(variant, device="cpu", status="skipped", reason="not installed: pip install it"):
@@ -308,3 +317,32 @@ def test_the_command_refuses_what_makes_no_sense(night, capsys, words, message):
     night("night-1", engine("pywhispercpp"))
     with pytest.raises(InputError, match=message):
         command(capsys, *words)
+
+
+def test_errors_by_characters_are_compared_clip_by_clip_as_well(night):
+    fewer, more = ERRORS * 4 + 1, ERRORS * 4 + 9
+    run = night("a", with_characters(engine("a"), fewer), with_characters(engine("b"), more))
+    _, rows = side_by_side(run, run)
+    assert rows["cer"].difference.method.startswith("paired bootstrap")
+    assert rows["cer"].difference.value == pytest.approx(8 * 8 / (5 * WORDS.sum()))
+    assert rows["cer"].finding.startswith("a makes fewer errors, by 0.04")
+
+
+def test_a_clip_in_which_nobody_speaks_is_compared_with_the_others(night):
+    words = WORDS.copy()
+    words[2] = 0
+    run = night(
+        "a", with_characters(engine("a"), ERRORS, words), with_characters(engine("b", more_errors=2), ERRORS, words)
+    )
+    _, rows = side_by_side(run, run)
+    assert rows["wer"].difference.method.startswith("paired bootstrap")
+    silent = np.zeros(8, dtype=int)
+    run = night("b", with_characters(engine("a"), ERRORS, words), with_characters(engine("b"), ERRORS, words))
+    file = paths.run_dir(run.run_id) / "transcription-cpu.npz"
+    for name in ("a", "b"):
+        with np.load(file) as raw:
+            kept = dict(raw)
+        kept[f"{name}/wer_words"] = silent
+        samples.save(file, kept)
+    _, rows = side_by_side(run, run)
+    assert rows["wer"].difference.method == "whether the two intervals overlap"

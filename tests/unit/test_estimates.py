@@ -103,10 +103,64 @@ def test_the_same_clips_give_the_same_interval_and_many_clips_fit_into_memory():
     assert many[1] - many[0] < 0.01
 
 
-@pytest.mark.parametrize("words", [[], [10, 0, 10, 10, 10], [10, 10]])
-def test_a_clip_without_words_has_no_rate(words):
+@pytest.mark.parametrize(
+    ("errors", "words"),
+    [([], []), ([1] * 5, [0] * 5), ([1] * 5, [10, 10]), ([[1]], [[5]]), ([1] * 5, [9, 9, 9, 9, -1])],
+)
+def test_what_has_no_words_at_all_has_no_rate(errors, words):
     with pytest.raises(ValueError, match="a size above 0"):
-        estimates.error_rate(np.ones(5)[: len(words) if not words else 5], np.array(words))
+        estimates.error_rate(np.array(errors), np.array(words))
+
+
+SILENT = np.array([0, 3, 0]), np.zeros(3, int)
+"""Three clips in which nobody speaks; in one of them three words are heard."""
+
+
+def test_a_clip_without_words_adds_its_insertions():
+    errors, words = (np.concatenate(pair) for pair in zip((ERRORS, WORDS), SILENT, strict=True))
+    value, n, (low, high) = estimates.rate_over_clips(errors, words)
+    assert (value, n) == (pytest.approx(14 / 150), 150)
+    rng = np.random.default_rng(7)
+    drawn = rng.integers(0, 9, (400_000, 9))
+    sizes = words[drawn].sum(axis=1)
+    rates = errors[drawn].sum(axis=1)[sizes > 0] / sizes[sizes > 0]
+    residuals = errors - 14 / 150 * words
+    half = 2.570582 * residuals.std(ddof=1) / (150 / 9) / 9**0.5  # t of the six clips that have words
+    assert low == pytest.approx(min(np.quantile(rates, 0.025), 14 / 150 - half), abs=2e-3)
+    assert high == pytest.approx(max(np.quantile(rates, 0.975), 14 / 150 + half), abs=4e-3)
+
+
+def test_a_clip_without_words_is_none_of_the_five_that_an_interval_needs():
+    four = np.array([1, 2, 0, 1, 0, 0, 2]), np.array([10, 10, 10, 10, 0, 0, 0])
+    assert estimates.error_rate(*four) == (pytest.approx(6 / 40), 40, None)
+    five = np.array([1, 2, 0, 1, 1, 0, 2]), np.array([10, 10, 10, 10, 11, 0, 0])
+    value, n, (low, high) = estimates.error_rate(*five)
+    assert (value, n) == (pytest.approx(7 / 51), 51)
+    assert low < 7 / 51 < high
+
+
+def test_resamples_of_silence_alone_have_no_rate_and_leave_no_nan():
+    words = np.array([12, 9, 14, 8, 11] + [0] * 60)
+    errors = np.array([1, 0, 2, 1, 0] + [0] * 59 + [1])
+    with np.errstate(all="raise"):
+        _, n, (low, high) = estimates.rate_over_clips(errors, words)
+    assert n == 54
+    assert np.isfinite([low, high]).all()
+    with np.errstate(all="raise"):
+        assert len(estimates._resampled_rates(np.ones(30), np.array([1] + [0] * 29))) == pytest.approx(
+            10_000 * (1 - (29 / 30) ** 30), rel=0.03
+        )
+
+
+def test_the_bootstrap_draws_ten_thousand_times_whatever_the_number_of_clips():
+    for clips in (5, 1000, 3_000_000 // 1000):
+        assert len(estimates._resampled_rates(np.ones(clips), np.ones(clips))) == 10_000
+
+
+def test_wilson_is_that_of_scipy():
+    for rate, n in ((0.0, 17), (0.25, 40), (1.0, 9), (0.9, 10)):
+        known = binomtest(round(rate * n), n).proportion_ci(method="wilson")
+        assert estimates._wilson(rate, n) == pytest.approx((known.low, known.high))
 
 
 @pytest.mark.parametrize(("clips", "least"), [(6, 0.88), (14, 0.90), (40, 0.91)])

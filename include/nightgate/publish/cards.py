@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 _SAMPLES = "durations_ns"  # int64 nanoseconds, (passes or repeats, queries or clips)
 
 SECTIONS: dict[str, tuple[str | tuple[str, str], ...]] = {
-    "Speech": ("xrt", "wer", "xrt_p95", "rtfx", "batch_xrt", "batch_rtfx", "first_segment_latency"),
+    "Speech": ("xrt", "wer", "cer", "xrt_p95", "rtfx", "batch_xrt", "batch_rtfx", "first_segment_latency"),
     "Recall": (*RECALLS, "recall_easy", "recall_middle", "recall_hard", "recall_p5"),
     "One query at a time": ("latency_p50", "latency_p95", "latency_p99", "qps"),
     "Stage by stage: mean time · share of the true neighbours still there": (

@@ -18,6 +18,7 @@ BENCHMARKS = {
 METRICS = {
     "xrt": "xRT",
     "wer": "Word error rate",
+    "cer": "Character error rate",
     "xrt_p95": "P95 xRT",
     "rtfx": "RTFx",
     "batch_xrt": "Batch xRT",
@@ -55,13 +56,13 @@ METRICS = {
 }
 
 HEADLINES: dict[str, tuple[str, ...]] = {
-    "transcription": ("xrt", "wer", "batch_xrt", "xrt_p95", "first_segment_latency"),
+    "transcription": ("xrt", "wer", "cer", "batch_xrt", "xrt_p95", "first_segment_latency"),
     "hybrid_ann": ("recall_at_100", "latency_p50", "latency_p95", "throughput_qps", "build_seconds", "index_bytes"),
     "pgvector_search": ("recall_at_5", "latency_p50", "latency_p95", "throughput_qps", "build_seconds", "index_bytes"),
 }
 """What one wants to know first of each benchmark, in this order. See `headlines`."""
 
-_SHORT = {"wer": "WER", "index_bytes": "Index"}
+_SHORT = {"wer": "WER", "cer": "CER", "index_bytes": "Index"}
 
 _STEPS = {
     "seconds": ((1, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")),

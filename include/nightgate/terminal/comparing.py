@@ -19,6 +19,9 @@ from nightgate.record import Metric, Record, Summary
 if TYPE_CHECKING:
     import numpy as np
 
+_ERRORS = {"wer": "wer_words", "cer": "cer_characters"}
+"""Error rates → the samples that hold what each clip's errors are counted over."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -79,10 +82,10 @@ class Side:
             return None
         return 1 / times if metric.endswith("rtfx") else times
 
-    def clips(self) -> tuple[Any, ...] | None:
-        """What makes two sets of clips the same; None when it was not kept."""
-        known, words = self.record.detail.get("clips") or {}, self.samples.get("wer_words")
-        if words is None or words.shape != (len(known.get("ids", ())),) or not (words > 0).all():
+    def clips(self, metric: str) -> tuple[Any, ...] | None:
+        """What makes two sets of clips, and how an error rate is counted on them, the same; None when it was not kept."""
+        known, words = self.record.detail.get("clips") or {}, self.samples.get(_ERRORS[metric])
+        if words is None or words.shape != (len(known.get("ids", ())),) or not (words >= 0).all() or not words.any():
             return None
         return known["ids"], known.get("sha256"), words.tolist()
 
@@ -123,17 +126,17 @@ def _difference(name: str, one: Side, two: Side) -> Difference:
     repeats = one.repeats(name), two.repeats(name)
     if repeats[0] is not None and repeats[1] is not None:
         return comparison.speeds(*repeats)
-    if name == "wer" and one.clips() and one.clips() == two.clips():
-        words, errors = one.samples["wer_words"], [side.samples.get("wer_errors") for side in (one, two)]
+    if name in _ERRORS and one.clips(name) and one.clips(name) == two.clips(name):
+        words, errors = one.samples[_ERRORS[name]], [side.samples.get(f"{name}_errors") for side in (one, two)]
         if all(found is not None and found.shape == words.shape for found in errors):
             return comparison.error_rates(*errors, words)
-    scale = "difference" if name == "wer" or "recall" in name else "ratio"
+    scale = "difference" if name in _ERRORS or "recall" in name else "ratio"
     return comparison.intervals(one.record.metrics[name], two.record.metrics[name], scale)
 
 
 def _advantage(name: str, unit: str) -> tuple[bool, str]:
     """Whether the lower value is the better one, and what the better side does."""
-    if name == "wer":
+    if name in _ERRORS:
         return True, "makes fewer errors"
     if "recall" in name:
         return False, "finds more"

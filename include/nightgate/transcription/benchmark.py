@@ -6,22 +6,26 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightgate.artifacts.cache import Cache
-from nightgate.errors import NotMeasured, Unavailable
+from nightgate.errors import InputError, NotMeasured, Unavailable
 from nightgate.measure import host
 from nightgate.measure.child import ChildResult, run_child
 from nightgate.measure.samples import save
 from nightgate.record import Device, Record, utc_now
-from nightgate.transcription import engines
+from nightgate.transcription import engines, scoring
 from nightgate.transcription.clips.folder import read_clips
 from nightgate.transcription.clips.sets import clip_set, user_clip_set
 from nightgate.transcription.evidence import Evidence
+from nightgate.transcription.languages import contradiction, judged_by
+from nightgate.transcription.models.look import look_at
 from nightgate.transcription.models.resolve import ctranslate2_folder, resolve
 from nightgate.transcription.settings import Settings
+from nightgate.transcription.timed import AT_WORK
 from nightgate.transcription.whisper_batch import batch_size_cpu, splits
 
 if TYPE_CHECKING:
@@ -39,21 +43,25 @@ def prepare(settings: Settings, device: Device, cache: Cache) -> dict[str, Any]:
 
     Raises:
         Unavailable: ``device`` is "gpu" and the host has none, or no gated engine runs on it.
+        InputError: a clip is labelled with another language than the run's.
         NotMeasured: no gated engine is installed. ArtifactError: the model or a clip is not usable.
     """
     if device == "gpu" and host.gpu_name() is None:
         raise Unavailable(
             "this host has no NVIDIA device", "measure transcription on the cpu, or run on a host with one"
         )
-    missing = [engines.unavailable(variant, device) for variant in settings.variants]
+    missing = [engines.unavailable(variant, device, None, settings.decoding) for variant in settings.variants]
     if all(missing):
         reason = "; ".join(str(error) for error in missing)
         raise Unavailable(reason) if device == "gpu" else NotMeasured(reason)
-    model = resolve(settings.model, cache) | {"ctranslate2": _text(ctranslate2_folder(settings.model))}
+    model = resolve(settings.model, cache) | {
+        "ctranslate2": _text(ctranslate2_folder(settings.model)), "ftype": look_at(settings.model).ftype,
+    }  # fmt: skip
     if settings.clips:
         clips = user_clip_set(Path(settings.clips), settings.exclude, cache)
     else:
         clips = clip_set(settings.audio_seconds, cache)
+    _must_be_in_the_language(settings, read_clips(clips.path))
     return {"model": model, "clips": {"folder": str(clips.path), **clips.facts}}
 
 
@@ -64,24 +72,24 @@ def measure(settings: Settings, device: Device, prepared: dict[str, Any], sample
     second time, so that a host that slows down meanwhile does not favour one of them.
 
     ``samples`` gets, per variant: durations_ns and first_segment_ns, int64, shape (repeats, clips); xrt_repeats,
-    float64, (repeats,); wer_errors and wer_words, int64, (clips,); batch_seconds, float64, (passes,). What was heard
-    goes to ``<samples>-<variant>.jsonl`` beside it.
+    float64, (repeats,); wer_errors, wer_words, cer_errors and cer_characters, int64, (clips,); batch_seconds, float64,
+    (passes,). What was heard goes to ``<samples>-<variant>.jsonl`` beside it.
     """
     clips = read_clips(Path(prepared["clips"]["folder"]))
     found = [
-        Evidence(_record(settings, device, prepared, clips, variant), clips)
+        Evidence(_record(settings, device, prepared, clips, variant), clips, settings.language)
         for variant in (*settings.variants, *settings.controls)
         if engines.made_for(variant, device)
     ]
     model = _model(prepared)
     for one in found:
-        if missing := engines.unavailable(one.variant, device, model):
+        if missing := engines.unavailable(one.variant, device, model, settings.decoding):
             one.record.status, one.record.reason = "skipped", str(missing)
     for process, one in _turns(found):
         repeats = settings.repeats // _PROCESSES + (process < settings.repeats % _PROCESSES)
         one.attempt(partial(_one_by_one, settings, device, prepared, repeats))
     for one in found:
-        one.attempt(partial(_in_batches, settings, device, prepared))
+        one.attempt_beside("batch", partial(_in_batches, settings, device, prepared))
     raw: dict[str, np.ndarray] = {}
     for one in found:
         raw |= one.finish(samples)
@@ -146,19 +154,39 @@ def _request(
         "model": {"ggml": prepared["model"]["path"], "ctranslate2": prepared["model"]["ctranslate2"]},
         "device": device,
         "threads": _threads(settings),
+        "decoding": asdict(settings.decoding),
         "clips": [str(folder / clip["file"]) for clip in clips],
+        "ids": [clip["id"] for clip in clips],
     }
 
 
 def _child(function: str, request: dict[str, Any], audio_seconds: float) -> ChildResult:
+    """Run ``function`` of `timed`; when its process is gone, the error names the clips it was working on."""
     timeout = 120 + _SLOWEST_XRT * audio_seconds
     target = f"nightgate.transcription.timed:{function}"
-    return run_child(target, request, threads=request["threads"], device=request["device"], timeout=timeout)
+    with tempfile.TemporaryDirectory(prefix="nightgate-progress-") as folder:
+        progress = Path(folder, "progress")
+        request = request | {"progress": str(progress)}
+        try:
+            return run_child(target, request, threads=request["threads"], device=request["device"], timeout=timeout)
+        except NotMeasured as error:
+            marks = progress.read_bytes() if progress.exists() else b""
+            if at_work := [name for name, mark in zip(request["ids"], marks, strict=False) if mark == AT_WORK[0]]:
+                what = f"{request['variant']} failed on the clip {' or '.join(at_work)}: {error.what}"
+                raise type(error)(what, error.next_step) from error
+            raise
+
+
+def _must_be_in_the_language(settings: Settings, clips: list[dict[str, Any]]) -> None:
+    found = contradiction(settings.language, ((clip["id"], clip.get("language")) for clip in clips))
+    if found:
+        raise InputError(found)
 
 
 def _record(
     settings: Settings, device: Device, prepared: dict[str, Any], clips: list[dict[str, Any]], variant: str
 ) -> Record:
+    judged = judged_by(settings.language, (clip["text"] for clip in clips))
     facts = {name: value for name, value in prepared["clips"].items() if name != "folder"}
     return Record(
         benchmark=NAME, variant=variant, device=device, status="measured", host=host.describe(),
@@ -169,7 +197,8 @@ def _record(
             "audio_seconds": sum(clip["seconds"] for clip in clips),
             "threads": _threads(settings),
             "batch_size_cpu": batch_size_cpu(settings.gpu_batch),
-            "decoding": engines.DECODING,
+            "decoding": settings.decoding.facts(),
+            "scoring": {"normaliser": scoring.normaliser(settings.language), "judged_by": judged},
         },
     )  # fmt: skip
 
@@ -181,7 +210,10 @@ def _threads(settings: Settings) -> int:
 def _model(prepared: dict[str, Any]) -> engines.Model:
     folder = prepared["model"]["ctranslate2"]
     return engines.Model(
-        Path(prepared["model"]["path"]), Path(folder) if folder else None, prepared["model"]["n_vocab"]
+        Path(prepared["model"]["path"]),
+        Path(folder) if folder else None,
+        prepared["model"]["n_vocab"],
+        prepared["model"].get("ftype", 1),  # one prepared before this was kept
     )
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
+from nightgate.errors import NightgateError, NotMeasured
 from nightgate.measure import estimates
 from nightgate.measure.attempts import Attempts
 from nightgate.measure.child import ChildResult
 from nightgate.record import Record, utc_now
 from nightgate.transcription import scoring
+from nightgate.transcription.languages import AUTO, canonical
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,11 +23,16 @@ log = logging.getLogger(__name__)
 
 
 class Evidence(Attempts):
-    """One engine: its record, and the raw figures as they come in."""
+    """One engine: its record, and the raw figures as they come in.
 
-    def __init__(self, record: Record, clips: list[dict[str, Any]]) -> None:
+    Args:
+        language: what the run is told to hear, or `AUTO`; then a clip's own label says how its text is normalised.
+    """
+
+    def __init__(self, record: Record, clips: list[dict[str, Any]], language: str = "en") -> None:
         super().__init__(record)
         self.clips = clips
+        self.languages = [_language(clip, language) for clip in clips]
         self.audio_seconds = sum(clip["seconds"] for clip in clips)
         self._processes: list[ChildResult] = []
         self._spent: list[np.ndarray] = []
@@ -34,6 +42,16 @@ class Evidence(Attempts):
         """One process of `timed.one_by_one`; ``spent`` is int64 nanoseconds, shape (2, repeats, clips)."""
         self._processes.append(child)
         self._spent.append(spent)
+
+    def attempt_beside(self, name: str, step: Callable[[Self], None]) -> None:
+        """A step whose numbers no objective needs: when it fails, the record says so and keeps all others."""
+        if self.record.status != "measured":
+            return
+        try:
+            step(self)
+        except NightgateError as error:
+            log.error("%s: %s: %s", self.variant, name, error)
+            self.record.detail.setdefault("not_measured", {})[name] = str(error)
 
     def seconds_one_by_one(self, places: list[int]) -> list[float]:
         """What the clips at ``places`` took on average when they were transcribed one after the other."""
@@ -45,9 +63,11 @@ class Evidence(Attempts):
 
         value, seconds = child.value, np.array(child.value["seconds"])
         clips = [self.clips[place] for place in places]
-        self._must_have_text(clips, value["texts"])
+        languages = [self.languages[place] for place in places]
+        if self._heard_nothing(clips, value["texts"], languages):
+            raise NotMeasured(f"{self.variant} heard nothing in any of {len(clips)} clips in batches")
         audio_seconds = sum(clip["seconds"] for clip in clips)
-        errors, words = scoring.word_errors([clip["text"] for clip in clips], value["texts"])
+        errors, words = scoring.word_errors([clip["text"] for clip in clips], value["texts"], languages)
         alone = sum(self.seconds_one_by_one(places))
         self.record.detail["batch"] = {
             "size": size,
@@ -55,7 +75,7 @@ class Evidence(Attempts):
             "audio_seconds": audio_seconds,
             **{name: value[name] for name in ("contexts", "threads", "calibration")},
             "speedup_over_one_by_one": alone / seconds.mean(),
-            "wer": float(errors.sum() / words.sum()),
+            "wer": float(errors.sum() / words.sum()) if words.any() else None,
             "peak_rss_bytes": child.peak_rss_bytes,
         }
         self._put_ratio("batch_xrt", "batch_rtfx", seconds, audio_seconds)
@@ -78,7 +98,7 @@ class Evidence(Attempts):
 
         first, texts = self._processes[0].value, self._texts()
         self.record.detail |= {"versions": {self.variant: first["version"]}, "ran_on": first["ran_on"]}
-        self._must_have_text(self.clips, texts)
+        self._must_hear_something(texts)
         if differ := [
             clip["id"] for clip, *said in zip(self.clips, texts, self._texts(-1), strict=True) if len({*said}) > 1
         ]:
@@ -89,16 +109,23 @@ class Evidence(Attempts):
         self.record.add("xrt_p95", *estimates.quantile(per_clip, 0.95))
         waited = np.median(self._first_segments(), axis=0) / 1e9
         self.record.add("first_segment_latency", *estimates.quantile(waited, 0.5))
-        errors, words = scoring.word_errors([clip["text"] for clip in self.clips], texts)
-        self.record.add("wer", *estimates.error_rate(errors, words))
+        self._put_errors(texts)
         loads = [child.value["load_seconds"] for child in self._processes]
         self.record.add("load_seconds", float(np.mean(loads)), len(loads))
         self.record.add("peak_rss_bytes", max(child.peak_rss_bytes for child in self._processes))
-        self._raw |= {
-            "xrt_repeats": durations.sum(axis=1) / 1e9 / self.audio_seconds,
-            "wer_errors": errors,
-            "wer_words": words,
-        }
+        self._raw["xrt_repeats"] = durations.sum(axis=1) / 1e9 / self.audio_seconds
+
+    def _put_errors(self, texts: list[str]) -> None:
+        """The error rates of words and of characters. Where nobody speaks in any clip there are none."""
+        truths = [clip["text"] for clip in self.clips]
+        for metric, unit, count in (
+            ("wer", "words", scoring.word_errors),
+            ("cer", "characters", scoring.character_errors),
+        ):
+            errors, sizes = count(truths, texts, self.languages)
+            self._raw |= {f"{metric}_errors": errors, f"{metric}_{unit}": sizes}
+            if sizes.any():
+                self.record.add(metric, *estimates.error_rate(errors, sizes))
 
     def _put_ratio(self, time_ratio: str, throughput: str, seconds: np.ndarray, audio_seconds: float) -> None:
         """The ratio of time to audio, and its inverse, which the Open ASR leaderboard calls RTFx."""
@@ -107,10 +134,27 @@ class Evidence(Attempts):
         turned = (1 / bounds[1], 1 / bounds[0]) if bounds and bounds[0] > 0 else None
         self.record.add(throughput, 1 / value, n, turned)
 
-    def _must_have_text(self, clips: list[dict[str, Any]], texts: list[str]) -> None:
-        silent = [clip["id"] for clip, text in zip(clips, texts, strict=True) if not scoring.says_something(text)]
-        if silent:
-            self.fail(f"{self.variant} returned no text for {', '.join(silent)}")
+    def _must_hear_something(self, texts: list[str]) -> None:
+        """A clip in which nothing was heard counts with all its words; an engine that hears nothing at all is broken."""
+        if self._heard_nothing(self.clips, texts, self.languages):
+            self.fail(f"{self.variant} returned no text for any of the {len(self.clips)} clips")
+        missed = [
+            clip["id"]
+            for clip, text, language in zip(self.clips, texts, self.languages, strict=True)
+            if scoring.says_something(clip["text"], language) and not scoring.says_something(text, language)
+        ]
+        if missed:
+            self.record.detail["heard_nothing_in"] = missed
+
+    @staticmethod
+    def _heard_nothing(clips: list[dict[str, Any]], texts: list[str], languages: list[str]) -> bool:
+        """Whether words were spoken in some of ``clips``, and nothing was heard in any of those."""
+        spoken = [
+            scoring.says_something(text, language)
+            for clip, text, language in zip(clips, texts, languages, strict=True)
+            if scoring.says_something(clip["text"], language)
+        ]
+        return bool(spoken) and not any(spoken)
 
     def _durations(self) -> np.ndarray:
         import numpy as np
@@ -141,3 +185,10 @@ class Evidence(Attempts):
         draft = file.with_name(file.name + ".tmp")
         draft.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
         draft.rename(file)
+
+
+def _language(clip: dict[str, Any], language: str) -> str:
+    """How the text of ``clip`` is normalised."""
+    if language != AUTO:
+        return language
+    return canonical(clip.get("language") or "") or AUTO

@@ -1,27 +1,37 @@
 """The child's side: what runs alone in its own process while the clock is read.
 
-Both functions take one request: variant, model (``ggml`` and ``ctranslate2`` path), device, threads, and clips (paths
-of float32 16 kHz ``.npy``). Audio is in memory before the clock starts; the model is validated first, because an
-engine may crash on a bad file, and then no reason would be left.
+Both functions take one request: variant, model (``ggml`` and ``ctranslate2`` path), device, threads, decoding (the
+fields of `engines.Decoding`), clips (paths of float32 16 kHz ``.npy``), and progress (the path of a file with a byte
+per clip: `WAITING`, `AT_WORK` or `DONE`). Audio is in memory before the clock starts; the model is validated first,
+because an engine may crash on a bad file, and then no reason would be left. For the same reason the progress is
+written: what is `AT_WORK` when the process is gone has brought it down.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from time import perf_counter, perf_counter_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nightgate.transcription import engines
 from nightgate.transcription.models.ggml import validate_ggml
-from nightgate.transcription.whisper_batch import batches, spread
+from nightgate.transcription.models.mel import SAMPLE_RATE
+from nightgate.transcription.whisper_batch import batches, each, spread
+
+if TYPE_CHECKING:
+    import numpy as np
 
 log = logging.getLogger(__name__)
 
+WAITING, AT_WORK, DONE = b"\0", b"\1", b"\2"
+
 
 def one_by_one(request: dict[str, Any]) -> dict[str, Any]:
-    """Transcribe the clips one after the other ``repeats`` times, after the shortest of them once untimed.
+    """Transcribe the clips one after the other ``repeats`` times, after one of them once untimed.
 
     Args:
         request: also repeats, and saved (the path of an ``.npy``: int64 nanoseconds, shape (2, repeats, clips); first
@@ -36,24 +46,29 @@ def one_by_one(request: dict[str, Any]) -> dict[str, Any]:
     version = engines.import_library(request["variant"])
     model = _model(request)
     start = perf_counter()
-    engine = engines.load(request["variant"], model, request["threads"], request["device"])
+    decoding = engines.Decoding(**request["decoding"])
+    engine = engines.load(request["variant"], model, request["threads"], request["device"], decoding)
     load_seconds = perf_counter() - start
 
     paths, repeats = request["clips"], request["repeats"]
     spent = np.zeros((2, repeats, len(paths)), dtype=np.int64)
     transcripts: list[engines.Transcript] = []
-    engine.transcribe(min((np.load(path) for path in paths), key=len))
-    for row in range(repeats):
-        for column, path in enumerate(paths):
-            audio = np.load(path)
-            first = _Mark()
-            begin = perf_counter_ns()
-            transcript = engine.transcribe(audio, first)
-            end = perf_counter_ns()
-            spent[:, row, column] = end - begin, (first.at or end) - begin
-            if row == 0:
-                transcripts.append(transcript)
-        log.info("%s: pass %d of %d", request["variant"], row + 1, repeats)
+    with _progress(request) as at_work:
+        place = warming_clip([np.load(path, mmap_mode="r") for path in paths])
+        with at_work(place):
+            engine.transcribe(np.load(paths[place]))
+        for row in range(repeats):
+            for column, path in enumerate(paths):
+                audio = np.load(path)
+                first = _Mark()
+                with at_work(column):
+                    begin = perf_counter_ns()
+                    transcript = engine.transcribe(audio, first)
+                    end = perf_counter_ns()
+                spent[:, row, column] = end - begin, (first.at or end) - begin
+                if row == 0:
+                    transcripts.append(transcript)
+            log.info("%s: pass %d of %d", request["variant"], row + 1, repeats)
     np.save(request["saved"], spent)
     return {
         "version": version,
@@ -79,41 +94,46 @@ def in_batches(request: dict[str, Any]) -> dict[str, Any]:
     """
     import numpy as np
 
-    variant, model = request["variant"], _model(request)
+    variant, model, decoding = request["variant"], _model(request), engines.Decoding(**request["decoding"])
     engines.import_library(variant)
     clips = [np.load(path) for path in request["clips"]]
     order = sorted(range(len(clips)), key=lambda place: -len(clips[place]))
     cut = list(batches(order, request["batch_size"]))
     sample = [batch for batch in cut if len(batch) == len(cut[0])][-1]
-
-    def run(contexts: list[engines.Engine], batch: Sequence[int]) -> list[str]:
-        return spread(contexts, [clips[place] for place in batch], lambda engine, audio: engine.transcribe(audio).text)
+    warming = warming_clip(clips)
 
     def load(count: int, threads: int) -> list[engines.Engine]:
-        return [engines.load(variant, model, threads, request["device"]) for _ in range(count)]
+        contexts = [engines.load(variant, model, threads, request["device"], decoding) for _ in range(count)]
+        each(contexts, lambda engine: engine.transcribe(clips[warming]))  # warm, as one context was
+        return contexts
 
     # one context is what the clips were transcribed with one by one, so that its time is known
     alone = {"contexts": 1, "threads": request["threads"], "seconds": sum(request["alone"][place] for place in sample)}
     best, chosen, calibration = alone, [], [alone]
-    for count, threads in request["splits"]:
-        contexts = load(count, threads)
-        run(contexts, [sample[-1]] * count)  # warm, as one context was
-        start = perf_counter()
-        run(contexts, sample)
-        row = {"contexts": count, "threads": threads, "seconds": perf_counter() - start}
-        calibration.append(row)
-        if row["seconds"] < best["seconds"]:
-            best, chosen = row, contexts
-        del contexts
-    log.info(
-        "%s: %s", variant, ", ".join("{contexts} × {threads}: {seconds:.1f} s".format(**row) for row in calibration)
-    )
-    chosen = chosen or load(best["contexts"], best["threads"])
-    passes, texts = [], []
-    for _ in range(request["passes"]):
-        start = perf_counter()
-        texts = [text for batch in cut for text in run(chosen, batch)]
-        passes.append(perf_counter() - start)
+    with _progress(request) as at_work:
+
+        def hear(engine: engines.Engine, place: int) -> str:
+            with at_work(place):
+                return engine.transcribe(clips[place]).text
+
+        for count, threads in request["splits"]:
+            contexts = load(count, threads)
+            start = perf_counter()
+            spread(contexts, sample, hear)
+            row = {"contexts": count, "threads": threads, "seconds": perf_counter() - start}
+            calibration.append(row)
+            if row["seconds"] < best["seconds"]:
+                best, chosen = row, contexts
+            del contexts
+        log.info(
+            "%s: %s", variant, ", ".join("{contexts} × {threads}: {seconds:.1f} s".format(**row) for row in calibration)
+        )
+        chosen = chosen or load(best["contexts"], best["threads"])
+        passes, texts = [], []
+        for _ in range(request["passes"]):
+            start = perf_counter()
+            texts = [text for batch in cut for text in spread(chosen, batch, hear)]
+            passes.append(perf_counter() - start)
     in_order = dict(zip(order, texts, strict=True))
     return {
         "calibration": calibration,
@@ -123,6 +143,34 @@ def in_batches(request: dict[str, Any]) -> dict[str, Any]:
         "seconds": passes,
         "texts": [in_order[place] for place in range(len(clips))],
     }
+
+
+def warming_clip(clips: Sequence[np.ndarray]) -> int:
+    """The place of the shortest clip of a second or more, else of the longest: whisper.cpp returns from less than a
+    second without any work, which would leave everything cold."""
+    long_enough = [place for place, clip in enumerate(clips) if len(clip) >= SAMPLE_RATE]
+    if long_enough:
+        return min(long_enough, key=lambda place: len(clips[place]))
+    return max(range(len(clips)), key=lambda place: len(clips[place]))
+
+
+@contextmanager
+def _progress(request: dict[str, Any]) -> Iterator[Callable[[int], AbstractContextManager[None]]]:
+    """Yields what marks a clip as `AT_WORK` and then `DONE`. The marks are no part of what is timed one by one."""
+    file = os.open(request["progress"], os.O_RDWR | os.O_CREAT)
+    os.truncate(file, 0)
+    os.write(file, WAITING * len(request["clips"]))
+
+    @contextmanager
+    def at_work(place: int) -> Iterator[None]:
+        os.pwrite(file, AT_WORK, place)
+        yield
+        os.pwrite(file, DONE, place)  # not when it failed: then it is what failed
+
+    try:
+        yield at_work
+    finally:
+        os.close(file)
 
 
 class _Mark:
@@ -137,4 +185,4 @@ class _Mark:
 def _model(request: dict[str, Any]) -> engines.Model:
     ggml, ctranslate2 = Path(request["model"]["ggml"]), request["model"]["ctranslate2"]
     hparams = validate_ggml(ggml)
-    return engines.Model(ggml, Path(ctranslate2) if ctranslate2 else None, hparams.n_vocab)
+    return engines.Model(ggml, Path(ctranslate2) if ctranslate2 else None, hparams.n_vocab, hparams.ftype)

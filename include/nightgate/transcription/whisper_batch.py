@@ -76,3 +76,10 @@ def spread(contexts: Sequence[Context], items: Sequence[Item], work: Callable[[C
             for done in [pool.submit(take, context) for context in contexts]:
                 done.result()
     return [results[place] for place in range(len(items))]
+
+
+def each(contexts: Sequence[Context], work: Callable[[Context], object]) -> None:
+    """``work(context)`` once for every context, all side by side. The first exception of a context is raised."""
+    with ThreadPoolExecutor(len(contexts)) as pool:
+        for done in [pool.submit(work, context) for context in contexts]:
+            done.result()

@@ -8,7 +8,8 @@ from nightgate.errors import NotMeasured, Unavailable
 from nightgate.record import Device
 from nightgate.transcription.engines.faster_whisper import FasterWhisper
 from nightgate.transcription.engines.interface import (
-    DECODING,
+    GREEDY,
+    Decoding,
     Engine,
     Model,
     Segment,
@@ -18,24 +19,38 @@ from nightgate.transcription.engines.interface import (
 from nightgate.transcription.engines.pywhispercpp import PyWhisperCpp
 from nightgate.transcription.engines.whisper_cpp_python import WhisperCppPython
 
-__all__ = ["DECODING", "Engine", "Model", "Segment", "Transcript", "import_library", "load", "made_for", "unavailable"]
+__all__ = [
+    "Decoding",
+    "Engine",
+    "Model",
+    "Segment",
+    "Transcript",
+    "cannot",
+    "cannot_read",
+    "import_library",
+    "load",
+    "made_for",
+    "unavailable",
+]
 
 _ENGINES: dict[str, type[Engine]] = {
     engine.package: engine for engine in (WhisperCppPython, PyWhisperCpp, FasterWhisper)
 }
 
 
-def load(variant: str, model: Model, threads: int, device: Device) -> Engine:
-    """Load ``model`` into the engine called ``variant``.
+def load(variant: str, model: Model, threads: int, device: Device, decoding: Decoding = GREEDY) -> Engine:
+    """Load ``model`` into the engine called ``variant``, to decode as ``decoding`` says.
 
     Raises:
         ArtifactError: the engine refuses the file.
-        NotMeasured: ``device`` is "gpu" and the model did not get onto one.
+        NotMeasured: ``device`` is "gpu" and the model did not get onto one, or the engine cannot decode so.
     """
     engine = _ENGINES[variant]
     if not made_for(variant, device):
         raise NotMeasured(f"{variant} does not run on a {device}")
-    return engine(model, threads, device)
+    if reason := engine.cannot(decoding):
+        raise NotMeasured(reason.what, reason.next_step)
+    return engine(model, threads, device, decoding)
 
 
 def import_library(variant: str) -> str:
@@ -49,7 +64,20 @@ def made_for(variant: str, device: Device) -> bool:
     return device in _ENGINES[variant].devices
 
 
-def unavailable(variant: str, device: Device, model: Model | None = None) -> Unavailable | None:
-    """Why this host cannot run ``variant`` on ``device`` (with ``model``), with the line that installs it; None if it can."""
+def cannot(variant: str, decoding: Decoding) -> Unavailable | None:
+    """Why ``variant`` cannot decode so, on any host; None if it can."""
+    return _ENGINES[variant].cannot(decoding)
+
+
+def cannot_read(variant: str, model: Model) -> Unavailable | None:
+    """Why ``variant`` cannot read ``model``, on any host; None if it can."""
+    return _ENGINES[variant].lacks(model, "cpu")
+
+
+def unavailable(
+    variant: str, device: Device, model: Model | None = None, decoding: Decoding = GREEDY
+) -> Unavailable | None:
+    """Why this host cannot run ``variant`` on ``device`` (with ``model``, decoding so), with the line that installs it;
+    None if it can."""
     engine = _ENGINES[variant]
-    return not_installed(engine, device) or engine.lacks(model, device)
+    return not_installed(engine, device) or engine.cannot(decoding) or engine.lacks(model, device)

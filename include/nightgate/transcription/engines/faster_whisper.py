@@ -6,9 +6,11 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from nightgate.errors import ArtifactError, NotMeasured, Unavailable
+from nightgate.errors import ArtifactError, ChildError, NotMeasured, Unavailable
+from nightgate.measure.child import run_child
 from nightgate.record import Device
-from nightgate.transcription.engines.interface import DECODING, Model, Segment, Transcript
+from nightgate.transcription.engines.interface import TEMPERATURES, Decoding, Model, Segment, Transcript
+from nightgate.transcription.languages import AUTO
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +26,7 @@ class FasterWhisper:
     install: ClassVar[str] = "pip install faster-whisper"
     devices: ClassVar[tuple[Device, ...]] = ("cpu", "gpu")
 
-    def __init__(self, model: Model, threads: int, device: Device) -> None:
+    def __init__(self, model: Model, threads: int, device: Device, decoding: Decoding) -> None:
         if model.ctranslate2 is None:
             raise ArtifactError(f"{model.ggml} has no CTranslate2 form")
         try:
@@ -37,14 +39,20 @@ class FasterWhisper:
         core = self._model.model
         if core.device != _PLACE[device]:
             raise NotMeasured(f"faster-whisper was asked for the {device} and runs on {core.device}")
+        self._options = {
+            "language": None if decoding.language == AUTO else decoding.language,
+            "beam_size": decoding.beam_size,
+            "best_of": decoding.best_of,
+            "temperature": TEMPERATURES if decoding.temperature_fallback else TEMPERATURES[0],
+            "initial_prompt": decoding.initial_prompt,
+            "vad_filter": decoding.vad,
+            "condition_on_previous_text": False,
+        }
         self.ran_on = f"{core.device}{core.device_index}, {core.compute_type}, {threads} threads"
 
     def transcribe(self, audio: np.ndarray, heard: Callable[[], None] | None = None) -> Transcript:
         try:
-            lazy, _ = self._model.transcribe(
-                audio, language=DECODING["language"], beam_size=1, best_of=DECODING["best_of"],
-                temperature=DECODING["temperature"], condition_on_previous_text=not DECODING["no_context"],
-            )  # fmt: skip
+            lazy, _ = self._model.transcribe(audio, **self._options)
             found = []
             for part in lazy:  # decoding happens here
                 if heard and not found:
@@ -63,15 +71,27 @@ class FasterWhisper:
         return faster_whisper
 
     @staticmethod
+    def cannot(decoding: Decoding) -> Unavailable | None:
+        return None
+
+    @staticmethod
     def lacks(model: Model | None, device: Device) -> Unavailable | None:
         if model and model.ctranslate2 is None:
             return Unavailable(
                 f"faster-whisper reads CTranslate2 models, and {model.ggml.name} is a ggml file only",
                 "use the packaged model, or leave faster-whisper out",
             )
-        if device == "gpu":
-            import ctranslate2
+        if device != "gpu":
+            return None
+        try:
+            count = run_child(f"{__name__}:cuda_devices", {}, threads=1, device="gpu").value["count"]
+        except ChildError as error:  # in a process of its own: a library may bring down the one that imports it
+            return Unavailable(f"the installed faster-whisper does not start ({error.what})", FasterWhisper.install)
+        return None if count else Unavailable("CTranslate2 sees no CUDA device", "check the driver with nvidia-smi")
 
-            if not ctranslate2.get_cuda_device_count():
-                return Unavailable("CTranslate2 sees no CUDA device", "check the driver with nvidia-smi")
-        return None
+
+def cuda_devices(_: dict[str, Any]) -> dict[str, Any]:
+    """The child's side of `FasterWhisper.lacks`."""
+    import ctranslate2
+
+    return {"count": ctranslate2.get_cuda_device_count()}

@@ -14,25 +14,69 @@ from nightgate.record import Device
 if TYPE_CHECKING:
     import numpy as np
 
-DECODING: Final[dict[str, Any]] = {
-    "strategy": "greedy",
-    "best_of": 1,
-    "temperature": 0.0,
-    "temperature_inc": 0.0,
-    "language": "en",
-    "no_context": True,
-}
-"""The same for all, so that their times compare. Nothing falls back to a higher temperature, because a fallback
-decodes a bad window up to six times; nothing is carried from one window or call to the next; nothing is printed."""
+TEMPERATURES: Final = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+"""Tried in turn where a window may be decoded again: OpenAI's, whisper.cpp's and faster-whisper's own default."""
+
+BEST_OF: Final = 5
+"""Candidates at a temperature above 0, of which the likeliest is taken; the default of all three as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How a model decodes: the same for all engines, so that their times compare.
+
+    As it stands it is greedy, at temperature 0, without a prompt: no window is decoded again at a higher temperature,
+    which takes up to six times as long, and nothing is carried from one call to the next.
+    """
+
+    language: str = "en"
+    """One of `languages.CODES`."""
+    beam_size: int = 1
+    """1 is greedy."""
+    temperature_fallback: bool = False
+    """Whether a window that looks wrong is decoded again at the next of `TEMPERATURES`."""
+    initial_prompt: str | None = None
+    vad: bool = False
+    """Whether only what a detector takes for speech is decoded."""
+    vad_model: str | None = None
+    """The detector's ggml file for whisper.cpp; faster-whisper brings its own."""
+
+    @property
+    def best_of(self) -> int:
+        return BEST_OF if self.temperature_fallback else 1
+
+    @property
+    def temperature_inc(self) -> float:
+        """The step to the next temperature; whisper.cpp takes 0 as: never."""
+        return TEMPERATURES[1] if self.temperature_fallback else 0.0
+
+    def facts(self) -> dict[str, Any]:
+        """What a record says of it."""
+        return {
+            "strategy": "greedy" if self.beam_size == 1 else "beam_search",
+            "beam_size": self.beam_size,
+            "best_of": self.best_of,
+            "temperature": TEMPERATURES[0],
+            "temperature_inc": self.temperature_inc,
+            "language": self.language,
+            "initial_prompt": self.initial_prompt,
+            "no_context": True,
+            "vad": self.vad,
+        }
+
+
+GREEDY: Final = Decoding()
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One set of weights: the ggml file, the folder of its CTranslate2 form where there is one, and its tokens."""
+    """One set of weights: the ggml file, the folder of its CTranslate2 form where there is one, how many tokens it has
+    and the type of its weights (1 for float16, above that quantised)."""
 
     ggml: Path
     ctranslate2: Path | None
     n_vocab: int
+    ftype: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +110,7 @@ class Engine(Protocol):
     ran_on: str
     """The device in the engine's own words: the proof of where the work was done."""
 
-    def __init__(self, model: Model, threads: int, device: Device) -> None: ...
+    def __init__(self, model: Model, threads: int, device: Device, decoding: Decoding) -> None: ...
 
     def transcribe(self, audio: np.ndarray, heard: Callable[[], None] | None = None) -> Transcript:
         """What ``audio`` says (float32, shape (samples,), mono, 16 kHz, in [-1, 1]).
@@ -77,6 +121,10 @@ class Engine(Protocol):
     @staticmethod
     def library() -> Any:
         """Import what the engine needs, so that loading a model is timed without it."""
+
+    @staticmethod
+    def cannot(decoding: Decoding) -> Unavailable | None:
+        """Why the engine cannot decode so, or None. What it cannot do it would leave out without a word."""
 
     @staticmethod
     def lacks(model: Model | None, device: Device) -> Unavailable | None:

@@ -8,16 +8,18 @@ import tempfile
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from nightgate.errors import ArtifactError, NotMeasured, Unavailable
+from nightgate.errors import ArtifactError, ChildError, NotMeasured, Unavailable
+from nightgate.measure.child import run_child
 from nightgate.record import Device
-from nightgate.transcription.engines.interface import DECODING, Model, Segment, Transcript
+from nightgate.transcription.engines.interface import TEMPERATURES, Decoding, Model, Segment, Transcript
 
 if TYPE_CHECKING:
     import numpy as np
 
 log = logging.getLogger(__name__)
 
-_GREEDY = 0  # WHISPER_SAMPLING_GREEDY
+_GREEDY, _BEAM_SEARCH = 0, 1  # as its Model takes them
+_NO_PATIENCE = -1.0  # whisper.cpp's default; it has not implemented another
 _TICK = 0.01  # seconds per unit of its time stamps
 _CUDA_BUILD = "`make setup-gpu` builds it with GGML_CUDA=1"
 _BACKEND = re.compile(r"using (\S+) backend")
@@ -31,21 +33,29 @@ class PyWhisperCpp:
     install: ClassVar[str] = "pip install pywhispercpp"
     devices: ClassVar[tuple[Device, ...]] = ("cpu", "gpu")
 
-    def __init__(self, model: Model, threads: int, device: Device) -> None:
+    def __init__(self, model: Model, threads: int, device: Device, decoding: Decoding) -> None:
+        chosen: dict[str, Any] = {}
+        if decoding.beam_size > 1:
+            chosen["beam_search"] = {"beam_size": decoding.beam_size, "patience": _NO_PATIENCE}
+        if decoding.initial_prompt:
+            chosen["initial_prompt"] = decoding.initial_prompt
+        if decoding.vad:
+            chosen |= {"vad": True, "vad_model_path": decoding.vad_model}
         with tempfile.NamedTemporaryFile("r", suffix=".log") as said:
             try:
-                self._model = self.library().Model(
+                self._model = _checked(self.library())(
                     str(model.ggml),
-                    params_sampling_strategy=_GREEDY,
+                    params_sampling_strategy=_GREEDY if decoding.beam_size == 1 else _BEAM_SEARCH,
                     redirect_whispercpp_logs_to=said.name,
                     context_params={"use_gpu": device == "gpu"},
                     n_threads=threads,
-                    greedy={"best_of": DECODING["best_of"]},
-                    temperature=DECODING["temperature"],
-                    temperature_inc=DECODING["temperature_inc"],
-                    language=DECODING["language"],
-                    no_context=DECODING["no_context"],
+                    greedy={"best_of": decoding.best_of},
+                    temperature=TEMPERATURES[0],
+                    temperature_inc=decoding.temperature_inc,
+                    language=decoding.language,
+                    no_context=True,
                     print_special=False, print_progress=False, print_realtime=False, print_timestamps=False,
+                    **chosen,
                 )  # fmt: skip
             except RuntimeError as error:
                 raise ArtifactError(f"pywhispercpp cannot load {model.ggml} ({error})", said.read()[-300:]) from error
@@ -70,10 +80,41 @@ class PyWhisperCpp:
         return model
 
     @staticmethod
-    def lacks(model: Model | None, device: Device) -> Unavailable | None:
-        if device == "gpu" and "CUDA :" not in PyWhisperCpp.library().Model.system_info():
-            return Unavailable("the installed pywhispercpp is a CPU build", _CUDA_BUILD)
+    def cannot(decoding: Decoding) -> Unavailable | None:
+        if decoding.vad and not decoding.vad_model:
+            return Unavailable(
+                "pywhispercpp needs a model of its own to detect voice activity",
+                "set transcription.vad_model to whisper.cpp's ggml file of Silero VAD, or leave pywhispercpp out",
+            )
         return None
+
+    @staticmethod
+    def lacks(model: Model | None, device: Device) -> Unavailable | None:
+        if device != "gpu":
+            return None
+        try:
+            facts = run_child(f"{__name__}:system_info", {}, threads=1, device="gpu").value["facts"]
+        except ChildError as error:  # in a process of its own: a library may bring down the one that imports it
+            return Unavailable(f"the installed pywhispercpp does not start ({error.what})", _CUDA_BUILD)
+        return None if "CUDA :" in facts else Unavailable("the installed pywhispercpp is a CPU build", _CUDA_BUILD)
+
+
+def _checked(library: Any) -> Any:
+    """Its `Model`, which pays no heed to what whisper_full returns: a clip that failed would look like one in which
+    nothing was heard."""
+
+    class Checked(library.Model):
+        def _transcribe(self, audio: np.ndarray, **_: Any) -> Any:
+            if code := library.pw.whisper_full(self._ctx, self._params, audio, audio.size):
+                raise NotMeasured(f"pywhispercpp failed on a clip of {len(audio) / 16_000:.1f} s (code {code})")
+            return self._get_segments(self._ctx, 0, library.pw.whisper_full_n_segments(self._ctx))
+
+    return Checked
+
+
+def system_info(_: dict[str, Any]) -> dict[str, Any]:
+    """The child's side of `PyWhisperCpp.lacks`: what whisper.cpp was built for, in its own words."""
+    return {"facts": PyWhisperCpp.library().Model.system_info()}
 
 
 def proven_gpu(loading: str) -> str:

@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nightgate.errors import ArtifactError, NotMeasured, Unavailable
 from nightgate.record import Device
-from nightgate.transcription.engines.interface import DECODING, Model, Segment, Transcript
+from nightgate.transcription.engines.interface import TEMPERATURES, Decoding, Model, Segment, Transcript
 
 if TYPE_CHECKING:
     import numpy as np
 
-_GREEDY = 0  # WHISPER_SAMPLING_GREEDY
+_GREEDY, _BEAM_SEARCH = 0, 1  # WHISPER_SAMPLING_GREEDY, WHISPER_SAMPLING_BEAM_SEARCH
 _TICK = 0.01  # seconds per unit of its time stamps
 _MULTILINGUAL, _ENGLISH = 51_865, 51_864
+_FLOAT16 = 1
+_LEAVE_OUT = "leave whisper-cpp-python out of transcription.variants and transcription.controls"
+_OLDER_CODES = {"he": "iw"}
 
 
 class WhisperCppPython:
@@ -29,19 +32,24 @@ class WhisperCppPython:
     install: ClassVar[str] = "CMAKE_POLICY_VERSION_MINIMUM=3.5 pip install whisper-cpp-python==0.2.0"
     devices: ClassVar[tuple[Device, ...]] = ("cpu",)
 
-    def __init__(self, model: Model, threads: int, device: Device) -> None:
+    def __init__(self, model: Model, threads: int, device: Device, decoding: Decoding) -> None:
         self._lib = self.library()
         context = self._lib.whisper_init_from_file(str(model.ggml).encode())
         if not context:
             raise ArtifactError(f"whisper-cpp-python cannot load {model.ggml}", "its reason stands in the log above")
         self._context = ctypes.c_void_p(context)
-        self._params = self._lib.whisper_full_default_params(_GREEDY)
+        greedy = decoding.beam_size == 1
+        self._params = self._lib.whisper_full_default_params(_GREEDY if greedy else _BEAM_SEARCH)
         self._params.n_threads = threads
-        self._params.greedy.best_of = DECODING["best_of"]
-        self._params.temperature = DECODING["temperature"]
-        self._params.temperature_inc = DECODING["temperature_inc"]
-        self._params.language = DECODING["language"].encode()
-        self._params.no_context = DECODING["no_context"]
+        self._params.greedy.best_of = decoding.best_of
+        if not greedy:
+            self._params.beam_search.beam_size = decoding.beam_size
+        self._params.temperature = TEMPERATURES[0]
+        self._params.temperature_inc = decoding.temperature_inc
+        self._params.language = _OLDER_CODES.get(decoding.language, decoding.language).encode()
+        self._params.no_context = True
+        if decoding.initial_prompt:
+            self._params.initial_prompt = decoding.initial_prompt.encode()
         for name in ("print_special", "print_progress", "print_realtime", "print_timestamps"):
             setattr(self._params, name, False)
         self._waiting: list[Callable[[], None]] = []
@@ -64,11 +72,24 @@ class WhisperCppPython:
         return whisper_cpp
 
     @staticmethod
+    def cannot(decoding: Decoding) -> Unavailable | None:
+        if decoding.vad:
+            return Unavailable("whisper-cpp-python has no voice activity detection", _LEAVE_OUT)
+        if decoding.language == "yue":
+            return Unavailable("whisper-cpp-python is of 2023 and does not know yue (Cantonese)", _LEAVE_OUT)
+        return None
+
+    @staticmethod
     def lacks(model: Model | None, device: Device) -> Unavailable | None:
+        if model and model.ftype != _FLOAT16:  # it ends the process, or hears nonsense
+            return Unavailable(
+                f"whisper-cpp-python is of 2023 and does not read the quantised weights of {model.ggml.name}",
+                f"use a float16 model, or {_LEAVE_OUT}",
+            )
         if model and model.n_vocab not in (_ENGLISH, _MULTILINGUAL):  # it would take other tokens for the special ones
             return Unavailable(
                 f"whisper-cpp-python is of 2023 and does not know the {model.n_vocab} tokens of {model.ggml.name}",
-                "use an older model, or leave whisper-cpp-python out",
+                f"use an older model, or {_LEAVE_OUT}",
             )
         return None
 

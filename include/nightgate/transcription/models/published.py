@@ -62,6 +62,8 @@ MODELS: Final = {
     "large-v3-turbo-q8_0": Published("01bf15bedffe9f39d65c1b6ff9b687ea91f59e0e", 874_188_075),
 }
 NAMES: Final = tuple(MODELS)
+FILE_TYPES: Final = {"": 1, "q5_0": 8, "q5_1": 9, "q8_0": 7}
+"""What a name ends with → the type in the file's header; see `ggml_layout.WEIGHT_TYPE`."""
 
 
 def known(name: str) -> bool:

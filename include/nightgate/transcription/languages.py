@@ -1,0 +1,111 @@
+"""The languages Whisper knows, and how their text is written. Light: a form is built from it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Final
+
+AUTO: Final = "auto"
+"""The engine finds the language of each clip out by itself."""
+
+LANGUAGES: Final = {
+    "en": "english", "zh": "chinese", "de": "german", "es": "spanish", "ru": "russian", "ko": "korean", "fr":
+    "french", "ja": "japanese", "pt": "portuguese", "tr": "turkish", "pl": "polish", "ca": "catalan", "nl":
+    "dutch", "ar": "arabic", "sv": "swedish", "it": "italian", "id": "indonesian", "hi": "hindi", "fi":
+    "finnish", "vi": "vietnamese", "he": "hebrew", "uk": "ukrainian", "el": "greek", "ms": "malay", "cs":
+    "czech", "ro": "romanian", "da": "danish", "hu": "hungarian", "ta": "tamil", "no": "norwegian", "th":
+    "thai", "ur": "urdu", "hr": "croatian", "bg": "bulgarian", "lt": "lithuanian", "la": "latin", "mi": "maori",
+    "ml": "malayalam", "cy": "welsh", "sk": "slovak", "te": "telugu", "fa": "persian", "lv": "latvian", "bn":
+    "bengali", "sr": "serbian", "az": "azerbaijani", "sl": "slovenian", "kn": "kannada", "et": "estonian", "mk":
+    "macedonian", "br": "breton", "eu": "basque", "is": "icelandic", "hy": "armenian", "ne": "nepali", "mn":
+    "mongolian", "bs": "bosnian", "kk": "kazakh", "sq": "albanian", "sw": "swahili", "gl": "galician", "mr":
+    "marathi", "pa": "punjabi", "si": "sinhala", "km": "khmer", "sn": "shona", "yo": "yoruba", "so": "somali",
+    "af": "afrikaans", "oc": "occitan", "ka": "georgian", "be": "belarusian", "tg": "tajik", "sd": "sindhi",
+    "gu": "gujarati", "am": "amharic", "yi": "yiddish", "lo": "lao", "uz": "uzbek", "fo": "faroese", "ht":
+    "haitian creole", "ps": "pashto", "tk": "turkmen", "nn": "nynorsk", "mt": "maltese", "sa": "sanskrit", "lb":
+    "luxembourgish", "my": "myanmar", "bo": "tibetan", "tl": "tagalog", "mg": "malagasy", "as": "assamese",
+    "tt": "tatar", "haw": "hawaiian", "ln": "lingala", "ha": "hausa", "ba": "bashkir", "jw": "javanese", "su":
+    "sundanese", "yue": "cantonese",
+}  # fmt: skip
+"""Code → name, in the order of OpenAI's `whisper/tokenizer.py`; the last one came with large-v3."""
+
+CODES: Final = (AUTO, *LANGUAGES)
+
+_WITHOUT_SPACES: Final = frozenset({"zh", "yue", "ja", "th", "lo", "my", "km", "bo"})
+_OTHER_CODES: Final = {
+    "cmn": "zh", "zh-hk": "yue", "iw": "he", "nb": "no", "fil": "tl", "jv": "jw", "burmese": "my", "mandarin": "zh",
+    "flemish": "nl", "castilian": "es", "farsi": "fa",
+}  # fmt: skip
+"""What other collections call some of them."""
+
+
+def canonical(label: str) -> str | None:
+    """The code of a language as people label it, "de", "de-AT", "de_de", "German"; None when it is none of Whisper's."""
+    plain = label.strip().lower().replace("_", "-")
+    for known in (plain, plain.partition("-")[0]):
+        if known in _OTHER_CODES:
+            return _OTHER_CODES[known]
+        if known in LANGUAGES:
+            return known
+    return next((code for code, name in LANGUAGES.items() if name == plain.replace("-", " ")), None)
+
+
+def nearest(label: str) -> str:
+    """The code that comes closest to ``label``, for an error message."""
+    if code := canonical(label):
+        return code
+    names = {name: code for code, name in LANGUAGES.items()}
+    match = difflib.get_close_matches(label.strip().lower()[:80], [*names, *CODES], n=1, cutoff=0)[0]
+    return names.get(match, match)
+
+
+def without_spaces(language: str, text: str) -> bool:
+    """Whether words stand without spaces between them, so that errors are counted by characters.
+
+    The language says it; where it is not known (`AUTO`) most letters of ``text`` do.
+    """
+    if language != AUTO:
+        return language in _WITHOUT_SPACES
+    letters = [character for character in text if character.isalpha()]
+    return 2 * sum(map(_of_such_a_script, letters)) > len(letters)
+
+
+def judged_by(language: str, texts: Iterable[str]) -> str:
+    """The error rate that an objective holds for: ``cer`` where words cannot be counted, else ``wer``."""
+    return "cer" if without_spaces(language, " ".join(texts)) else "wer"
+
+
+def _of_such_a_script(letter: str) -> bool:
+    return any(first <= letter <= last for first, last in _SCRIPTS)
+
+
+_SCRIPTS: Final = (
+    ("\u0e00", "\u0fff"),  # Thai, Lao, Tibetan
+    ("\u1000", "\u109f"),  # Myanmar
+    ("\u1780", "\u17ff"),  # Khmer
+    ("\u3040", "\u30ff"),  # Hiragana, Katakana
+    ("\u3400", "\u9fff"),  # Han
+    ("\uf900", "\ufaff"),  # Han, compatibility
+    ("\uff66", "\uff9f"),  # Katakana, half width
+    ("\U00020000", "\U0003ffff"),  # Han, rare
+)
+
+
+def contradiction(language: str, clips: Iterable[tuple[str, str | None]]) -> str | None:
+    """Why clips (their id, and the language they are labelled with, if any) cannot be transcribed as ``language``; None
+    if they can."""
+    for clip, label in clips:
+        if not label:
+            continue
+        code = canonical(label)
+        if code is None:
+            return (
+                f"the clip {clip} is labelled {label!r}, which is no language Whisper knows; correct it or leave it out"
+            )
+        if language not in (AUTO, code):
+            return (
+                f"the clip {clip} is in {code} ({LANGUAGES[code]}), and transcription.language is {language}; set it to "
+                f"{code}, or to auto with a multilingual model, or leave the clip out with transcription.exclude"
+            )
+    return None

@@ -1,0 +1,267 @@
+"""The figures of one engine, from hand-made times and texts in which no two values are the same."""
+
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+from scipy.stats import t
+
+from nightgate.errors import ChildError, NotMeasured
+from nightgate.measure import estimates
+from nightgate.measure.child import ChildResult
+from nightgate.record import Record
+from nightgate.transcription.evidence import Evidence
+from nightgate.transcription.scoring import character_errors
+
+TEXTS = ["red green blue", "one small step for man", "so", "the rain in Spain falls", "yes", "stay here now"]
+HEARD = ["red green blue", "one small step for a man", "", "the train in Spain", "yes", "stay hear now"]
+ERRORS, WORDS = [0, 1, 1, 2, 0, 1], [3, 5, 1, 5, 1, 3]
+SECONDS = [2.0, 4.0, 1.5, 5.0, 2.5, 3.0]  # 18 s of audio
+FIRST = np.array([[200, 410, 160, 520, 260, 310], [220, 400, 150, 510, 240, 330], [210, 430, 140, 530, 250, 300]])
+SECOND = np.array([[230, 440, 170, 500, 270, 290], [190, 420, 130, 540, 230, 320]])
+MS = 1_000_000
+
+
+def clips(**more):
+    return [
+        {"id": f"clip-{place}", "file": f"{place}.npy", "seconds": seconds, "text": text}
+        | {name: values[place] for name, values in more.items()}
+        for place, (seconds, text) in enumerate(zip(SECONDS, TEXTS, strict=True))
+    ]
+
+
+def child(texts=HEARD, *, load=0.5, peak=1000, version="1.2", ran_on="cpu, 2 threads"):
+    heard = [[[0.0, 1.0, text]] if text else [] for text in texts]
+    value = {"load_seconds": load, "version": version, "ran_on": ran_on, "transcripts": heard}
+    return ChildResult(value, peak, 9.0)
+
+
+def batch_child(texts, seconds=(4.0, 5.0, 3.0)):
+    value = {"contexts": 2, "threads": 3, "calibration": [{"contexts": 1}], "ran_on": "cpu", "seconds": list(seconds)}
+    return ChildResult(value | {"texts": texts}, 7000, 9.0)
+
+
+def evidence(texts=HEARD, *, language="en", clips_=None, second=None):
+    record = Record(benchmark="transcription", variant="fake", device="cpu", status="measured")
+    one = Evidence(record, clips_ or clips(), language)
+    one.add_process(child(texts), np.stack([FIRST * MS, FIRST * MS // 4]))
+    one.add_process(
+        child(second or texts, load=0.9, peak=3000, version="other", ran_on="elsewhere"),
+        np.stack([SECOND * MS, SECOND * MS // 2]),
+    )
+    return one
+
+
+@pytest.fixture
+def samples(tmp_path):
+    return tmp_path / "transcription-cpu.npz"
+
+
+def test_the_speed_is_the_time_of_a_pass_over_its_audio(samples):
+    one = evidence()
+    raw = one.finish(samples)
+    passes = np.array([1.860, 1.850, 1.860, 1.900, 1.830])
+    half = t.ppf(0.975, 4) * passes.std(ddof=1) / 18 / 5**0.5
+    xrt, rtfx = one.record.metrics["xrt"], one.record.metrics["rtfx"]
+    assert (xrt.value, xrt.n) == (pytest.approx(9.3 / 5 / 18), 5)
+    assert xrt.ci95 == pytest.approx((9.3 / 90 - half, 9.3 / 90 + half))
+    assert (rtfx.value, rtfx.n) == (pytest.approx(90 / 9.3), 5)
+    assert rtfx.ci95 == pytest.approx((1 / (9.3 / 90 + half), 1 / (9.3 / 90 - half)))
+    assert rtfx.ci95[0] < rtfx.value < rtfx.ci95[1]
+    assert raw["fake/xrt_repeats"] == pytest.approx(passes / 18)
+
+
+def test_a_speed_that_may_be_zero_leaves_its_inverse_without_an_interval():
+    one = evidence()
+    one._put_ratio("xrt", "rtfx", np.array([0.1, 9.0, 0.2]), 10.0)
+    assert one.record.metrics["xrt"].ci95[0] < 0
+    assert one.record.metrics["rtfx"].ci95 is None
+    one._put_ratio("xrt", "rtfx", np.array([0.1, 0.3]), 2.0)
+    assert (one.record.metrics["xrt"].ci95, one.record.metrics["rtfx"].ci95) == (None, None)
+    assert (one.record.metrics["rtfx"].value, one.record.metrics["rtfx"].n) == (pytest.approx(10), 2)
+
+
+def test_of_each_clip_the_median_over_all_repeats_counts(samples):
+    one = evidence()
+    one.finish(samples)
+    medians = np.array([210, 420, 150, 520, 250, 310]) / 1000
+    slowest = one.record.metrics["xrt_p95"]
+    assert (slowest.value, slowest.n) == (pytest.approx((medians / SECONDS).max()), 6)
+    # a quarter of the time in the first process, half of it in the second
+    waited = np.median(np.concatenate([FIRST / 4, SECOND / 2]), axis=0) / 1000
+    first = one.record.metrics["first_segment_latency"]
+    value, n, ends = estimates.quantile(waited, 0.5)
+    assert (first.value, first.n, first.ci95) == (pytest.approx(value), n, ends and pytest.approx(ends))
+    assert value == pytest.approx(0.0825)  # of 40, 55, 65, 82.5, 107.5 and 132.5 ms the upper middle one
+
+
+def test_errors_are_summed_over_all_clips_and_a_silent_one_counts_with_its_words(samples):
+    one = evidence()
+    raw = one.finish(samples)
+    wer, cer = one.record.metrics["wer"], one.record.metrics["cer"]
+    assert (one.record.status, one.record.reason) == ("measured", None)
+    assert (wer.value, wer.n) == (pytest.approx(5 / 18), 18)
+    assert wer.ci95 == pytest.approx(estimates.error_rate(np.array(ERRORS), np.array(WORDS))[2])
+    assert raw["fake/wer_errors"].tolist() == ERRORS
+    assert raw["fake/wer_words"].tolist() == WORDS
+    errors, characters = character_errors(TEXTS, HEARD)
+    assert (cer.value, cer.n) == (pytest.approx(errors.sum() / characters.sum()), characters.sum())
+    assert raw["fake/cer_errors"].tolist() == errors.tolist() != ERRORS
+    assert raw["fake/cer_characters"].tolist() == [14, 22, 2, 23, 3, 13]
+    assert one.record.detail["heard_nothing_in"] == ["clip-2"]
+
+
+def test_words_that_are_heard_in_silence_are_insertions(samples):
+    silence = clips()
+    silence[4]["text"] = ""  # music
+    one = evidence(clips_=silence)
+    raw = one.finish(samples)
+    assert raw["fake/wer_words"].tolist() == [3, 5, 1, 5, 0, 3]
+    assert one.record.metrics["wer"].value == pytest.approx(6 / 17)
+    assert one.record.metrics["wer"].ci95[1] > 6 / 17
+    assert one.record.detail["heard_nothing_in"] == ["clip-2"], "no word was missed where none was spoken"
+
+
+@pytest.mark.parametrize("nothing", ["", "...", "[BLANK_AUDIO]", "\N{MUSIC NATURAL SIGN}"])
+def test_an_engine_that_hears_nothing_at_all_is_no_measurement(samples, nothing):
+    one = evidence([nothing] * 6)
+    raw = one.finish(samples)
+    assert (one.record.status, one.record.metrics) == ("failed", {})
+    assert one.record.reason == "fake returned no text for any of the 6 clips"
+    assert raw["fake/durations_ns"].shape == (5, 6), "the times stay as evidence"
+
+
+def test_what_it_hears_in_silence_is_no_proof_that_it_hears(samples):
+    silence = clips()
+    silence[1]["text"] = ""
+    one = evidence(["", "you", "", "", "", ""], clips_=silence)
+    one.finish(samples)
+    assert one.record.status == "failed"
+
+
+def test_one_word_in_one_clip_is_enough(samples):
+    one = evidence(["", "", "", "", "yes", ""])
+    one.finish(samples)
+    assert one.record.status == "measured"
+    assert one.record.metrics["wer"].value == pytest.approx(17 / 18)
+    assert one.record.detail["heard_nothing_in"] == ["clip-0", "clip-1", "clip-2", "clip-3", "clip-5"]
+
+
+def test_where_nobody_speaks_there_is_a_speed_and_no_error_rate(samples):
+    silence = [clip | {"text": ""} for clip in clips()]
+    one = evidence([""] * 6, clips_=silence)
+    one.finish(samples)
+    assert one.record.status == "measured"
+    assert "xrt" in one.record.metrics
+    assert not {"wer", "cer"} & set(one.record.metrics)
+    assert "heard_nothing_in" not in one.record.detail
+
+
+def test_loading_memory_version_and_place(samples):
+    one = evidence()
+    one.finish(samples)
+    value = {name: (metric.value, metric.n) for name, metric in one.record.metrics.items()}
+    assert value["load_seconds"] == (pytest.approx(0.7), 2)
+    assert value["peak_rss_bytes"] == (3000, 1)
+    assert one.record.detail["versions"] == {"fake": "1.2"}
+    assert one.record.detail["ran_on"] == "cpu, 2 threads"
+    assert one.record.samples == "transcription-cpu.npz"
+    assert one.record.finished_at.endswith("Z")
+
+
+def test_the_raw_times_are_kept_in_the_order_of_the_processes(samples):
+    raw = evidence().finish(samples)
+    assert raw["fake/durations_ns"].tolist() == [*(FIRST * MS).tolist(), *(SECOND * MS).tolist()]
+    assert raw["fake/first_segment_ns"].tolist() == [*(FIRST * MS // 4).tolist(), *(SECOND * MS // 2).tolist()]
+
+
+def test_what_the_second_process_heard_otherwise_is_named(samples):
+    one = evidence(second=[*HEARD[:3], "the rain in Spain", *HEARD[4:]])
+    one.finish(samples)
+    assert one.record.detail["heard_differently_the_second_time"] == ["clip-3"]
+    assert one.record.metrics["wer"].value == pytest.approx(5 / 18), "the first counts"
+
+
+def test_transcripts_are_kept_with_the_median_time(samples):
+    evidence(clips_=clips(source=[f"{place}.wav" for place in range(6)])).finish(samples)
+    rows = [json.loads(line) for line in samples.with_name("transcription-cpu-fake.jsonl").open()]
+    assert [row["time"] for row in rows] == pytest.approx([0.21, 0.42, 0.15, 0.52, 0.25, 0.31])
+    assert rows[3] == {
+        "audio_filepath": "3.wav", "id": "clip-3", "duration": 5.0, "time": pytest.approx(0.52), "text": TEXTS[3],
+        "pred_text": "the train in Spain", "segments": [[0.0, 1.0, "the train in Spain"]],
+    }  # fmt: skip
+    assert (rows[2]["pred_text"], rows[2]["segments"]) == ("", [])
+
+
+def test_batches_are_compared_with_the_same_clips_one_by_one(samples):
+    one = evidence()
+    one.add_batches(batch_child([HEARD[3], HEARD[1], ""]), 8, [3, 1, 2])
+    raw = one.finish(samples)
+    batch = one.record.detail["batch"]
+    means = np.concatenate([FIRST, SECOND]).mean(axis=0)[[3, 1, 2]] / 1000
+    assert batch == {
+        "size": 8, "clips": 3, "audio_seconds": 10.5, "contexts": 2, "threads": 3, "calibration": [{"contexts": 1}],
+        "speedup_over_one_by_one": pytest.approx(means.sum() / 4.0), "wer": pytest.approx(4 / 11),
+        "peak_rss_bytes": 7000,
+    }  # fmt: skip
+    assert one.seconds_one_by_one([3, 1, 2]) == pytest.approx(means.tolist())
+    xrt, rtfx = one.record.metrics["batch_xrt"], one.record.metrics["batch_rtfx"]
+    assert (xrt.value, xrt.n) == (pytest.approx(4 / 10.5), 3)
+    assert xrt.ci95 == pytest.approx([(4 + sign * t.ppf(0.975, 2) / 3**0.5) / 10.5 for sign in (-1, 1)])
+    assert rtfx.ci95 == pytest.approx((1 / xrt.ci95[1], 1 / xrt.ci95[0]))
+    assert raw["fake/batch_seconds"].tolist() == [4.0, 5.0, 3.0]
+
+
+def test_a_batch_in_which_nobody_speaks_has_no_error_rate():
+    silence = clips()
+    silence[2]["text"] = ""
+    one = evidence(clips_=silence)
+    one.add_batches(batch_child([""]), 1, [2])
+    assert one.record.detail["batch"]["wer"] is None
+
+
+@pytest.mark.parametrize("error", [ChildError("was ended by SIGABRT"), NotMeasured("ran out")])
+def test_batches_that_fail_take_nothing_with_them(samples, error):
+    def fails(one):
+        raise error
+
+    one = evidence()
+    one.attempt_beside("batch", fails)
+    one.finish(samples)
+    assert one.record.status == "measured"
+    assert one.record.detail["not_measured"] == {"batch": error.what}
+    assert {"xrt", "wer", "cer"} <= set(one.record.metrics)
+    assert "batch_xrt" not in one.record.metrics
+
+
+def test_batches_that_hear_nothing_are_not_measured(samples):
+    one = evidence()
+    one.attempt_beside("batch", partial(Evidence.add_batches, child=batch_child(["", "..."]), size=2, places=[0, 1]))
+    one.finish(samples)
+    assert one.record.detail["not_measured"] == {"batch": "fake heard nothing in any of 2 clips in batches"}
+    assert "batch" not in one.record.detail
+    assert one.record.status == "measured"
+
+
+def test_no_batch_is_tried_with_an_engine_that_failed():
+    one = evidence()
+    one.fail("broken")
+    tried = []
+    one.attempt_beside("batch", tried.append)
+    assert tried == []
+    assert (one.record.status, one.record.reason) == ("failed", "broken")
+
+
+def test_a_language_decides_how_errors_are_counted(samples):
+    german = [clip | {"text": text} for clip, text in zip(clips(), ["die Maßen", *["ja"] * 5], strict=True)]
+    heard = ["die Massen", *["ja"] * 5]
+    for language, expected in (("de", [1, 0, 0, 0, 0, 0]), ("en", [0] * 6)):
+        assert evidence(heard, language=language, clips_=german).finish(samples)["fake/wer_errors"].tolist() == expected
+
+
+def test_under_auto_the_label_of_a_clip_decides(samples):
+    labels = ["de", None, "en-GB", None, "German", "nonsense"]
+    one = evidence(language="auto", clips_=clips(language=labels))
+    assert one.languages == ["de", "auto", "en", "auto", "de", "auto"]
+    assert evidence(language="de", clips_=clips(language=labels)).languages == ["de"] * 6

@@ -1,0 +1,328 @@
+"""What may be asked of the transcription benchmark, and what is refused before anything starts."""
+
+import json
+import struct
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import soundfile
+from pydantic import ValidationError
+
+from nightgate import paths, steps
+from nightgate.benchmarks import SETTINGS
+from nightgate.errors import InputError
+from nightgate.suite import Limit, load_suite, parse_overrides
+from nightgate.transcription import engines
+from nightgate.transcription.models import look, published
+from nightgate.transcription.models.ggml_layout import Hparams
+from nightgate.transcription.settings import Settings
+
+OLD, NEW, PEER = "whisper-cpp-python", "pywhispercpp", "faster-whisper"
+
+
+def header(n_vocab=51_865, ftype=1):
+    """A file that begins as a model does, and ends there."""
+    return struct.pack("<12i", 0x67676D6C, n_vocab, 1500, 384, 6, 4, 448, 384, 6, 4, 80, ftype)
+
+
+@pytest.fixture
+def model(tmp_path, monkeypatch):
+    """``model(n_vocab=…, ftype=…)``: a file that is walked as if it were whole."""
+
+    def write(**facts):
+        path = tmp_path / "ggml-mine.bin"
+        path.write_bytes(header(**facts))
+        known = Hparams(*struct.unpack("<11i", header(**facts)[4:]))
+        monkeypatch.setattr(look, "validate_ggml", lambda _: known)
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def clips(tmp_path):
+    """``clips(text, …)``: a manifest with as many files."""
+
+    def write(*texts):
+        rows = []
+        for number, text in enumerate(texts):
+            soundfile.write(tmp_path / f"{number}.wav", np.full(1600, 0.01, np.float32), 16_000)
+            rows.append(json.dumps({"audio_filepath": f"{number}.wav", "text": text}))
+        manifest = tmp_path / "clips.jsonl"
+        manifest.write_text("\n".join(rows))
+        return str(manifest)
+
+    return write
+
+
+def settings(**values):
+    return Settings(**{"variants": (NEW,), **values})
+
+
+def refused(**values):
+    with pytest.raises((ValidationError, InputError)) as caught:
+        settings(**values).needs()
+    return str(caught.value)
+
+
+def test_as_it_stands_it_is_greedy_english():
+    assert settings().decoding == engines.GREEDY
+    assert settings().decoding.facts() == {
+        "strategy": "greedy", "beam_size": 1, "best_of": 1, "temperature": 0.0, "temperature_inc": 0.0,
+        "language": "en", "initial_prompt": None, "no_context": True, "vad": False,
+    }  # fmt: skip
+
+
+def test_what_is_asked_for_reaches_the_engines(tmp_path, clips):
+    (tmp_path / "vad.bin").write_bytes(b"")
+    asked = settings(
+        clips=clips("ja"), language="de", beam_size=5, temperature_fallback=True, initial_prompt="Müller", vad=True,
+        vad_model=str(tmp_path / "vad.bin"),
+    )  # fmt: skip
+    assert asked.decoding == engines.Decoding("de", 5, True, "Müller", True, str(tmp_path / "vad.bin"))
+    assert asked.decoding.facts() == {
+        "strategy": "beam_search", "beam_size": 5, "best_of": 5, "temperature": 0.0, "temperature_inc": 0.2,
+        "language": "de", "initial_prompt": "Müller", "no_context": True, "vad": True,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("language", "says"),
+    [
+        ("german", "did you mean 'de' (german)?"),
+        ("dee", "'de'"),
+        ("EN", "'en'"),
+        ("de-DE", "'de'"),
+        ("", "did you mean"),
+    ],
+)
+def test_an_unknown_language_gets_the_nearest(clips, language, says):
+    found = refused(clips=clips("ja"), language=language)
+    assert "no language code of Whisper's" in found
+    assert says in found
+
+
+def test_norwegian_is_a_language_and_not_a_no(clips, model):
+    """YAML reads a bare ``no`` as false."""
+    asked = parse_overrides(["transcription.language=no"])
+    assert settings(clips=clips("ja"), model=model(), language=asked["transcription.language"]).language == "no"
+    with pytest.raises(ValidationError):
+        settings(clips=clips("ja"), language=True)
+
+
+@pytest.mark.parametrize("language", ["de", "auto", "zh"])
+@pytest.mark.parametrize("name", ["tiny.en", "small.en-q5_1", None])
+def test_an_english_model_hears_no_other_language(clips, model, language, name):
+    name = name or model(n_vocab=51_864)
+    found = refused(clips=clips("ja"), language=language, model=name)
+    assert f"transcription.language={language}" in found
+    assert "knows English only" in found and "multilingual" in found
+
+
+@pytest.mark.parametrize("name", ["base", "large-v3-turbo-q8_0", None])
+def test_a_multilingual_model_hears_any(clips, model, name):
+    for language in ("de", "auto", "en"):
+        settings(clips=clips("ja"), language=language, model=name or model(n_vocab=51_865)).needs()
+
+
+def test_cantonese_came_with_large_v3(clips, model):
+    for known in ("large-v3-q5_0", model(n_vocab=51_866)):
+        settings(clips=clips("ja"), language="yue", model=known).needs()
+    for unknown in ("large-v2", model(n_vocab=51_865)):
+        assert "does not know Cantonese" in refused(clips=clips("ja"), language="yue", model=unknown)
+    assert "does not know yue" in refused(clips=clips("ja"), language="yue", model="large-v3", variants=(OLD,))
+
+
+def test_the_packaged_clips_are_english():
+    assert "the packaged clips are English" in refused(language="de", model="base")
+    settings(language="auto", model="base").needs()
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"beam_size": 0}, "greater than or equal to 1"), ({"beam_size": 9}, "less than or equal to 8"),
+        ({"initial_prompt": " "}, "holds no text"), ({"initial_prompt": "a\0b"}, "zero byte"),
+        ({"initial_prompt": "x" * 801}, "at most 800"),
+    ],
+)  # fmt: skip
+def test_bounds(values, says):
+    assert says in refused(**values)
+    settings(beam_size=8, initial_prompt="x" * 800)
+
+
+def test_an_engine_that_cannot_decode_so_is_refused_by_name(tmp_path):
+    (tmp_path / "vad.bin").write_bytes(b"")
+    assert "whisper-cpp-python has no voice activity detection" in refused(variants=(PEER, OLD), vad=True)
+    assert "pywhispercpp needs a model of its own" in refused(variants=(NEW,), vad=True)
+    assert "vad is not set" in refused(vad_model=str(tmp_path / "vad.bin"))
+    assert settings(variants=(PEER,), controls=(OLD,), vad=True).decoding.vad, "a control is skipped, with the reason"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None, b"", b"lmgg", header(), struct.pack("<2i", 0x67676D6C, 10) + b"whisper-xx", b"xxxx\x0a\0\0\0silero-16k",
+        struct.pack("<2i", 0x67676D6C, 65) + b"silero" + b"-" * 59, struct.pack("<2i", 0x67676D6C, 0) + b"silero-16k",
+        struct.pack("<2i", 0x67676D6C, -1) + b"silero-16k",
+    ],
+)  # fmt: skip
+def test_a_detector_that_is_none(tmp_path, content):
+    path = tmp_path / "vad.bin"
+    if content is not None:
+        path.write_bytes(content)
+    assert f"transcription.vad_model={path}" in refused(vad=True, vad_model=str(path))
+
+
+@pytest.mark.parametrize("length", [10, 64])
+def test_a_detector(tmp_path, length):
+    (tmp_path / "vad.bin").write_bytes(struct.pack("<2i", 0x67676D6C, length) + b"silero-16k".ljust(length) + bytes(9))
+    settings(vad=True, vad_model=str(tmp_path / "vad.bin")).needs()
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"GGUF\x03\0\0\0" + bytes(99), "a GGUF file"),
+        (struct.pack("<Q", 900) + b'{"__metadata__"', "a safetensors file"),
+        (b"PK\x03\x04" + bytes(99), "a PyTorch checkpoint"),
+        (b"\x80\x02}q\0", "a PyTorch checkpoint"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "a Git LFS pointer"),
+        (b"\n<!DOCTYPE html><html>", "a web page"),
+        (b'{"error": "not found"}', "a JSON file"),
+        (b"\x1f\x8b\x08", "a packed file"),
+        (b"\x06\0\0\0\x0c\0WhisperSpec\0", "a CTranslate2 model"),
+        (b"\x08\x07\x12\x07pytorch" + b"onnx", "an ONNX model"),
+        (struct.pack("<2i", 0x67676D6C, 10) + b"silero-16k", "voice activity"),
+        (b"tjgg" + bytes(99), "another format"),
+        (b"", "an empty file"),
+        (b"hello, I am no model", "starts with b'hell'"),
+        (header()[:20], "ends inside"),
+        (header(), "ends inside"),
+        (header(n_vocab=32_000), "n_vocab is 32000"),
+        (header(ftype=0), "its file type is 0"),
+    ],
+)
+def test_a_file_that_is_no_model_is_the_users_mistake_before_anything_starts(tmp_path, content, says):
+    path = tmp_path / "mine.bin"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="transcription.model") as caught:
+        settings(model=str(path)).needs()
+    assert says in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert caught.value.next_step
+
+
+def test_what_is_no_file(tmp_path):
+    (tmp_path / "folder").mkdir()
+    found = refused(model=str(tmp_path / "folder"))
+    assert "it is a folder: give a ggml file, as" in found
+    (tmp_path / "folder" / "b.bin").write_bytes(header())
+    (tmp_path / "folder" / "a.bin").write_bytes(b"GGUF")
+    assert "a ggml file in it, such as b.bin" in refused(model=str(tmp_path / "folder"))
+    assert "it is an address" in refused(model="https://huggingface.co/ggml-base.bin")
+    assert "did you mean 'tiny.en'?" in refused(model="tinny.en")
+    assert "did you mean 'base.en'?" in refused(model="/models/ggml-base.en.bin")
+    assert "existing ggml file " in refused(model=str(tmp_path / "nothing.bin"))
+    for name in ("x" * 5000, "a\0b", "~nobody-of-that-name/m.bin"):
+        assert refused(model=name)
+
+
+def test_the_published_names_tell_their_kind():
+    kinds = {name: look.look_at(name) for name in published.NAMES}
+    assert {name for name, kind in kinds.items() if kind.english_only} == {n for n in kinds if ".en" in n}
+    assert {name for name, kind in kinds.items() if kind.knows_cantonese} == {n for n in kinds if "-v3" in n}
+    assert kinds["tiny.en"] == look.Kind(51_864, 1, 77_704_715)
+    assert kinds["small-q5_1"] == look.Kind(51_865, 9, 190_085_487)
+    assert kinds["large-v3-q5_0"] == look.Kind(51_866, 8, 1_081_140_203)
+    assert kinds["medium.en-q8_0"].ftype == 7
+
+
+def test_a_model_that_no_gated_engine_reads_is_refused_and_one_that_some_do_not_is_warned_of(model, caplog):
+    quantised = model(n_vocab=51_864, ftype=2009)
+    found = refused(model=quantised, variants=(OLD, PEER))
+    assert "no gated engine reads" in found and "quantised" in found and "CTranslate2" in found
+    assert "51866 tokens" in refused(model="large-v3", variants=(OLD,))
+    settings(model=quantised, variants=(OLD, NEW)).needs()
+    assert "quantised weights of ggml-mine.bin; so it will be skipped" in caplog.text
+    caplog.clear()
+    settings(model=quantised, variants=(NEW,), controls=(OLD,)).needs()
+    assert caplog.text == ""
+
+
+def test_the_room_it_takes_follows_from_the_size_of_the_model(model):
+    path = model()
+    needs = settings(model=path).needs()
+    assert (needs.disk, needs.memory) == (2**29 + 48, 2**30 + 2 * 48)
+    assert settings(model="base").needs().disk == 2**29 + 147_951_465
+    assert (settings().needs().disk, settings().needs().memory) == (2**29, 2**30)
+
+
+LIMITS = {"wer": {"cpu": Limit(op="<=", limit=0.15)}, "xrt": {"cpu": Limit(op="<=", limit=2)}}
+
+
+def test_an_objective_on_words_holds_for_characters_where_words_cannot_be_counted(clips):
+    assert settings(clips=clips("ja"), language="de").applicable(LIMITS) == LIMITS
+    asked = settings(clips=clips("今天"), language="zh")
+    assert asked.applicable(LIMITS) == {"cer": LIMITS["wer"], "xrt": LIMITS["xrt"]}
+    own = {**LIMITS, "cer": {"cpu": Limit(op="<=", limit=0.3)}}
+    assert asked.applicable(own) == {"cer": own["cer"], "xrt": LIMITS["xrt"]}
+    assert asked.applicable({"xrt": LIMITS["xrt"]}) == {"xrt": LIMITS["xrt"]}
+
+
+@pytest.mark.parametrize(
+    ("texts", "left_out", "judged"),
+    [
+        (["今天天气很好", "ok"], (), "cer"),
+        (["今天", "it is a fine day"], (), "wer"),
+        (["今天天气很好", "it is a fine day today"], (), "wer"),
+        (["今天天气很好", "it is a fine day today"], ("1",), "cer"),  # what is left out does not count
+    ],
+)
+def test_under_auto_most_of_the_text_decides(clips, texts, left_out, judged):
+    asked = settings(clips=clips(*texts), language="auto", exclude=left_out)
+    assert set(asked.applicable(LIMITS)) == {judged, "xrt"}
+
+
+def test_the_plan_says_what_will_be_judged(clips, tmp_path, monkeypatch):
+    monkeypatch.setenv("NIGHTGATE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NIGHTGATE_RUNS", str(tmp_path / "runs"))
+    (tmp_path / "home").mkdir()
+    overrides = {"transcription.clips": clips("今天"), "transcription.language": "ja", "transcription.model": "base"}
+    plan = steps.preflight(
+        "run-1",
+        dag_id="x",
+        scale="smoke",
+        only=["transcription"],
+        overrides=overrides | {"objectives.transcription.wer": 0.3},
+    )
+    assert plan.objectives["transcription"]["cer"]["cpu"] == Limit(op="<=", limit=0.3)
+    assert "wer" not in plan.objectives["transcription"]
+    suite = load_suite(paths.suite_file(), SETTINGS, "smoke")
+    assert plan.objectives["hybrid_ann"] == suite.objectives["hybrid_ann"]
+
+
+def test_clips_labelled_with_another_language_are_refused(clips, monkeypatch):
+    from nightgate.transcription import settings as module
+
+    real = module.read_manifest
+    labels = {"1": "de", "2": None}
+
+    def labelled(source, exclude):
+        return [replace(entry, language=labels.get(entry.id, "en")) for entry in real(source, exclude)]
+
+    monkeypatch.setattr(module, "read_manifest", labelled)
+    found = refused(clips=clips("yes", "ja", "so"))
+    assert "the clip 1 is in de (german)" in found and "transcription.exclude" in found
+    settings(clips=clips("yes", "ja", "so"), exclude=("1",))
+    settings(clips=clips("yes", "ja", "so"), language="auto", model="base").needs()
+
+
+def test_german_texts_are_not_taken_for_english(clips):
+    german = clips("Ich weiß nicht, wie das auf Dauer gehen soll.", "Es war einmal ein König, und er war alt.")
+    found = refused(clips=german)
+    assert "the texts of the clips look german (de), and language is en" in found
+    settings(clips=german, language="de", model="base").needs()
+    settings(clips=german, language="auto", model="base").needs()
+    assert "not written in Latin letters" in refused(clips=clips("今天天气很好"))
