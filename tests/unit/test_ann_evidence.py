@@ -39,6 +39,7 @@ def process(evidence, first=1_000, recall=RECALL, ids=None, peak=7, **changed):
 
 
 def test_a_record_holds_what_was_measured(evidence):
+    assert (evidence.setting, evidence.staged, evidence.variant) == (None, False, "hybrid")
     process(evidence)
     process(evidence, first=5_000, recall=RECALL / 3, ids=np.zeros((QUERIES, 20), int), peak=9, setting={"lists": 8})
     process(evidence, peak=8, reached=False, first_touch_ns=1, curve=[], versions={}, staged=False)

@@ -244,6 +244,14 @@ def test_zero_queries_are_replaced_by_rows_of_the_base(tmp_path):
     assert not {0, 5, 319} & set(found.queries[:, 1].tolist())
 
 
+def test_where_every_query_is_zero_all_come_from_the_base(tmp_path):
+    array = vectors(1000)
+    path, queries = saved(tmp_path / "a.npy", array), saved(tmp_path / "q.npy", np.zeros((50, 8), np.float32))
+    facts, dataset = written(tmp_path / "a", source(path, queries_path=queries, metric="cosine", skip_zero=True))
+    assert (facts["held_out"], facts["zero_rows"]) == (query_counts(QUERIES), {"base": 0, "queries": 50})
+    assert_places(tmp_path / "a", dataset, array)
+
+
 def test_too_few_rows_besides_the_zero_ones_are_refused(tmp_path):
     array = vectors(NEEDED + 100)
     array[-1] = 0

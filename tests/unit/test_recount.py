@@ -289,6 +289,20 @@ def test_a_run_on_a_file_is_recounted_in_the_order_of_its_rows(run, of_file, suf
         recount(run((one, wrong)))
 
 
+def test_a_file_of_float64_is_compared_as_it_is(run, tmp_path):
+    """In float32 these rows would all be one."""
+    array = 1e9 + np.random.default_rng(0).standard_normal((700, 6))
+    np.save(tmp_path / "mine.npy", array)
+    source, folder = Own(str(tmp_path / "mine.npy"), 50, 1, 100, metric="l2"), tmp_path / "vectors"
+    folder.mkdir()
+    facts = data._names(source) | own.write(folder, source)
+    kept = places.open_places(folder)
+    base, asked = array[kept.base], array[kept.queries[:, 1]]
+    ids = kept.in_file_order(ranked(base, asked, "l2")[:, :10])
+    raw = {"ids": ids, "query_rows": np.array(kept.queries), "held_out": np.array(kept.held_out)}
+    assert recount(run(record("a", {"recall_at_10": 1.0}, raw, {"dataset": source.path}, facts)))[0].recounted == 1.0
+
+
 def test_rows_left_out_few_rows_and_queries_from_both_files(run, of_file):
     asked = random(30, 6, seed=4)
     found = recount(run(of_file(zero=(0, 3, 100, 350), queries=asked, rows=150)))
