@@ -2,6 +2,7 @@
 
 import json
 import struct
+import wave
 
 import pytest
 from pydantic import ValidationError
@@ -44,7 +45,9 @@ def clips(tmp_path):
     def write(*texts):
         rows = []
         for number, text in enumerate(texts):
-            (tmp_path / f"{number}.wav").write_bytes(b"RIFF")
+            with wave.open(str(tmp_path / f"{number}.wav"), "wb") as file:
+                file.setparams((1, 2, 16_000, 0, "NONE", ""))
+                file.writeframes(bytes([number, 0]) * 16_000)
             rows.append(json.dumps({"audio_filepath": f"{number}.wav", "text": text}))
         manifest = tmp_path / "clips.jsonl"
         manifest.write_text("\n".join(rows))
@@ -309,7 +312,7 @@ def test_clips_labelled_with_another_language_are_refused(clips, monkeypatch):
         def __init__(self, entry):
             self.id, self.text, self.language = entry.id, entry.text, {"1": "de", "2": None}.get(entry.id, "en")
 
-    monkeypatch.setattr(module, "read_manifest", lambda source: [Labelled(entry) for entry in real(source)])
+    monkeypatch.setattr(module, "read_manifest", lambda *given: [Labelled(entry) for entry in real(*given)])
     found = refused(clips=clips("yes", "ja", "so"))
     assert "the clip 1 is in de (german)" in found and "transcription.exclude" in found
     settings(clips=clips("yes", "ja", "so"), exclude=("1",))
