@@ -25,7 +25,7 @@ def test_they_are_whispers():
         ("de", "de"), (" DE ", "de"), ("de-AT", "de"), ("de_de", "de"), ("German", "de"), ("haitian creole", "ht"),
         ("haitian_creole", "ht"), ("cmn_hans_cn", "zh"), ("zh-TW", "zh"), ("zh-HK", "yue"), ("yue_hant_hk", "yue"),
         ("iw", "he"), ("nb-NO", "no"), ("fil_ph", "tl"), ("mandarin", "zh"), ("klingon", None), ("", None),
-        ("auto", None),
+        ("auto", None), ("deu", "de"), ("eng-US", "en"), ("wel", "cy"), ("xyz", None),
     ],
 )  # fmt: skip
 def test_a_label_as_people_write_it(label, code):
@@ -67,3 +67,10 @@ def test_clips_must_be_in_the_language_of_the_run():
 def test_what_is_judged():
     assert judged_by("zh", []) == judged_by(AUTO, ["今天", "天气"]) == "cer"
     assert judged_by("de", ["今天"]) == judged_by(AUTO, ["a b c", "天气"]) == judged_by(AUTO, []) == "wer"
+
+
+def test_what_others_call_a_language_is_one_of_whispers():
+    from nightgate.transcription import languages
+
+    assert set(languages._OTHER_CODES.values()) <= set(LANGUAGES)
+    assert not set(languages._OTHER_CODES) & set(LANGUAGES)

@@ -2,11 +2,9 @@
 
 import json
 import struct
-from dataclasses import replace
+import wave
 
-import numpy as np
 import pytest
-import soundfile
 from pydantic import ValidationError
 
 from nightgate import paths, steps
@@ -47,7 +45,9 @@ def clips(tmp_path):
     def write(*texts):
         rows = []
         for number, text in enumerate(texts):
-            soundfile.write(tmp_path / f"{number}.wav", np.full(1600, 0.01, np.float32), 16_000)
+            with wave.open(str(tmp_path / f"{number}.wav"), "wb") as file:
+                file.setparams((1, 2, 16_000, 0, "NONE", ""))
+                file.writeframes(bytes([number, 0]) * 16_000)
             rows.append(json.dumps({"audio_filepath": f"{number}.wav", "text": text}))
         manifest = tmp_path / "clips.jsonl"
         manifest.write_text("\n".join(rows))
@@ -307,12 +307,12 @@ def test_clips_labelled_with_another_language_are_refused(clips, monkeypatch):
     from nightgate.transcription import settings as module
 
     real = module.read_manifest
-    labels = {"1": "de", "2": None}
 
-    def labelled(source, exclude):
-        return [replace(entry, language=labels.get(entry.id, "en")) for entry in real(source, exclude)]
+    class Labelled:
+        def __init__(self, entry):
+            self.id, self.text, self.language = entry.id, entry.text, {"1": "de", "2": None}.get(entry.id, "en")
 
-    monkeypatch.setattr(module, "read_manifest", labelled)
+    monkeypatch.setattr(module, "read_manifest", lambda *given: [Labelled(entry) for entry in real(*given)])
     found = refused(clips=clips("yes", "ja", "so"))
     assert "the clip 1 is in de (german)" in found and "transcription.exclude" in found
     settings(clips=clips("yes", "ja", "so"), exclude=("1",))

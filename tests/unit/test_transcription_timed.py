@@ -2,6 +2,7 @@
 
 import json
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -67,7 +68,7 @@ def host(monkeypatch, clock):
 
     monkeypatch.setattr(engines, "load", load)
     monkeypatch.setattr(engines, "import_library", lambda variant: clock.pass_by(11_000_000_000) or f"{variant} 9")
-    monkeypatch.setattr(timed, "validate_ggml", lambda path: TINY)
+    monkeypatch.setattr(timed, "validate_ggml", {Path("/m.bin"): TINY}.__getitem__)
     return told
 
 
@@ -185,9 +186,9 @@ def test_the_fastest_split_is_taken_and_each_of_its_contexts_was_warmed(host, re
     answer = in_batches(request_, splits=[[2, 2], [4, 1]], passes=1)
     loads = [call[2] for call in host["calls"] if call[0] == "load"]
     assert loads == [2, 2, 1, 1, 1, 1]
-    first_load = [call[0] for call in host["calls"]]
-    assert first_load[:6] == ["load", "load", "hear", "hear", "hear", "hear"]
-    assert heard(host)[:4] == [16_000, 16_000, 24_000, 16_000]
+    assert [call[0] for call in host["calls"][:6]] == ["load", "load", "hear", "hear", "hear", "hear"]
+    assert heard(host)[:2] == [16_000, 16_000]
+    assert sorted(heard(host)[2:4]) == [16_000, 24_000]  # side by side
     assert heard(host)[4:8] == [16_000] * 4
     # 2.5 s of audio take 250 ms; the calls 3 and 4, then 9 and 10, add their milliseconds
     assert [row["seconds"] for row in answer["calibration"]] == pytest.approx([3.0, 0.257, 0.269])

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from nightgate.transcription.whisper_batch import batch_size_cpu, batches, splits, spread
+from nightgate.transcription.whisper_batch import batch_size_cpu, batches, each, splits, spread
 
 
 @pytest.mark.parametrize(("gpu", "cpu"), [(16, 4), (17, 4), (8, 2), (7, 1), (4, 1), (3, 1), (1, 1), (1024, 256)])
@@ -69,3 +69,16 @@ def test_what_a_context_raises_is_raised(contexts):
 
     with pytest.raises(ZeroDivisionError):
         spread(contexts, [1, 2, 3], work)
+
+
+def test_each_context_works_once_and_all_at_the_same_time():
+    together, seen = threading.Barrier(3, timeout=10), []
+
+    def work(context):
+        together.wait()
+        seen.append(context)
+
+    each("abc", work)
+    assert sorted(seen) == ["a", "b", "c"]
+    with pytest.raises(ZeroDivisionError):
+        each("ab", lambda context: 1 // (context == "a"))

@@ -191,4 +191,5 @@ def _language(clip: dict[str, Any], language: str) -> str:
     """How the text of ``clip`` is normalised."""
     if language != AUTO:
         return language
-    return canonical(clip.get("language") or "") or AUTO
+    label = clip.get("language")
+    return (canonical(label) if label else None) or AUTO

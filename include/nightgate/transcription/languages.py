@@ -33,7 +33,16 @@ LANGUAGES: Final = {
 CODES: Final = (AUTO, *LANGUAGES)
 
 _WITHOUT_SPACES: Final = frozenset({"zh", "yue", "ja", "th", "lo", "my", "km", "bo"})
+_THREE_LETTERS: Final = (
+    "eng en, deu de, ger de, fra fr, fre fr, spa es, ita it, por pt, nld nl, dut nl, rus ru, jpn ja, zho zh, chi zh, kor ko, "
+    "ara ar, hin hi, tur tr, pol pl, ukr uk, swe sv, nor no, nob no, nno nn, dan da, fin fi, ces cs, cze cs, ell el, gre el, "
+    "heb he, hun hu, ron ro, rum ro, tha th, vie vi, ind id, msa ms, may ms, cat ca, fas fa, per fa, ben bn, tam ta, tel te, "
+    "mar mr, urd ur, bul bg, hrv hr, srp sr, slk sk, slo sk, slv sl, lit lt, lav lv, est et, eus eu, baq eu, cym cy, wel cy"
+)
+"""ISO 639-2 and 639-3 of the commonest."""
+
 _OTHER_CODES: Final = {
+    **dict(pair.split() for pair in _THREE_LETTERS.split(", ")),
     "cmn": "zh", "zh-hk": "yue", "iw": "he", "nb": "no", "fil": "tl", "jv": "jw", "burmese": "my", "mandarin": "zh",
     "flemish": "nl", "castilian": "es", "farsi": "fa",
 }  # fmt: skip
