@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import time
 from contextlib import contextmanager
@@ -80,3 +81,20 @@ def test_a_client_that_dies_is_said():
 def test_the_rate_is_that_of_whole_windows():
     even = Crowd(1, np.ones(100, np.int64), (np.arange(100) * 1e7 + 1).astype(np.int64), 1.0)
     assert even.per_second() == (100.0, 10, (100.0, 100.0))
+
+
+def test_the_reason_of_the_one_that_failed_is_told_and_not_that_of_those_who_waited(capfd):
+    """Others wait at the barrier for the last one, which is refused; what they see of the barrier is of no use."""
+    connected = multiprocessing.get_context("fork").Value("i", 0)
+
+    @contextmanager
+    def last_is_refused():
+        with connected.get_lock():
+            connected.value += 1
+            if connected.value == 3:
+                raise ServiceUnavailable("too many connections")
+        yield lambda _: time.sleep(0.01)
+
+    with pytest.raises(ServiceUnavailable, match="too many connections"):
+        closed_loop_clients(last_is_refused, [0], 3, 0.05)
+    assert "Traceback" not in "".join(capfd.readouterr())

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from nightgate import benchmarks, steps
 from nightgate.errors import ChildError, NotMeasured, ServiceUnavailable, Unavailable
 from nightgate.pgvector_search import benchmark, preparing, tables
 from nightgate.pgvector_search.settings import Settings
@@ -455,6 +456,26 @@ def test_tables_that_cannot_be_removed_are_named(world, caplog, error):
     world.broken["remove our tables"] = error
     preparing.tidy_up(tables.remove)
     assert f"tables of ours may be left in the schema nightgate_bench ({error})" in caplog.text
+
+
+def test_a_run_is_swept_by_its_benchmark_if_that_has_what_to_sweep(world, monkeypatch):
+    benchmarks.tidy("pgvector_search", settings())
+    assert world.done[-1] == "remove"
+    world.done.clear()
+    benchmarks.tidy("transcription", settings())
+    assert world.done == []
+
+
+@pytest.mark.parametrize("error", [NotMeasured("x"), KeyboardInterrupt()])
+def test_a_step_that_ends_early_sweeps_and_one_that_does_not_leaves_all(monkeypatch, error):
+    swept = []
+    monkeypatch.setattr(steps.benchmarks, "tidy", lambda *what: swept.append(what))
+    with steps._tidied("pgvector_search", "the settings"):
+        pass
+    assert swept == []
+    with pytest.raises(type(error)), steps._tidied("pgvector_search", "the settings"):
+        raise error
+    assert swept == [("pgvector_search", "the settings")]
 
 
 # how many dimensions

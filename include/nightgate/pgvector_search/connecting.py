@@ -83,7 +83,8 @@ def not_connected(error: Error, name: str, answered: bool, *, required: bool) ->
         kind = ServiceUnavailable if required else Unavailable
         return kind(f"the PostgreSQL server at {name} cannot be reached ({why})", step)
     step = next((step for pattern, step in _STEPS if re.search(pattern, why)), "see its log")
-    return ServiceUnavailable(f"the PostgreSQL server at {name} refuses the connection ({why})", step)
+    does = "refuses the connection" if "resolve host" not in why else "has no address"
+    return ServiceUnavailable(f"the PostgreSQL server at {name} {does} ({why})", step)
 
 
 def absent(error: Error, answered: bool) -> bool:
