@@ -150,24 +150,28 @@ class Record(_Model):
         variants = self.settings.get("variants")
         return self.variant in variants if variants is not None else bool(self.objectives)
 
-    @property
-    def work(self) -> dict[str, Any]:
-        """What was to be done: two records measured the same work when these are equal.
-
-        The settings but for the choice of variants, which changes nothing for any one of them, and the digests of the
-        data. A setting that is None is left out: a record of before it existed did the same.
-        """
-        settings = {key: value for key, value in self.settings.items() if key not in ("variants", "controls")}
-        digests = {
-            f"{thing} ({key})": found.get(key)
-            for thing, key in (("data", "digest"), ("clips", "sha256"), ("model", "sha256"))
-            if isinstance(found := self.detail.get(thing), Mapping)
-        }
-        return {key: value for key, value in {**settings, **digests}.items() if value is not None}
-
     def add(self, name: str, value: float, n: int = 1, ci95: tuple[float, float] | None = None) -> None:
         """Put one metric in; its unit comes from `UNITS` (KeyError for a name that is not in the vocabulary)."""
         self.metrics[name] = Metric(value=value, unit=UNITS[name], n=n, ci95=ci95)
+
+
+def differing(first: Record, second: Record) -> dict[str, tuple[Any, Any]]:
+    """What makes the work of two records another, by name; empty when they did the same and can be compared.
+
+    That is their settings, but for the choice of variants, which changes nothing for any one of them, and the digests of
+    their data where both are known. A setting that one of them lacks is as if it were None: what came with a later
+    version and is None changed nothing.
+    """
+    found = {}
+    for key in dict.fromkeys([*first.settings, *second.settings]):
+        pair = first.settings.get(key), second.settings.get(key)
+        if key not in ("variants", "controls") and pair[0] != pair[1]:
+            found[key] = pair
+    for thing, key in (("data", "digest"), ("clips", "sha256"), ("model", "sha256")):
+        digests = [(record.detail.get(thing) or {}).get(key) for record in (first, second)]
+        if all(digests) and digests[0] != digests[1]:
+            found[f"{thing} ({key})"] = (digests[0], digests[1])
+    return found
 
 
 class Summary(_Model):

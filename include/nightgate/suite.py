@@ -79,9 +79,10 @@ class BenchmarkSettings(BaseModel):
     @classmethod
     def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse what pydantic would take for 1 or 0."""
-        if any(isinstance(item, bool) for item in (value if isinstance(value, (list, tuple)) else [value])):
-            if not _takes_bool(cls.model_fields[str(info.field_name)].annotation):
-                raise ValueError("it is neither true nor false")
+        items = value if isinstance(value, (list, tuple)) else [value]
+        truth = any(isinstance(item, bool) for item in items)
+        if truth and not _takes_bool(cls.model_fields[str(info.field_name)].annotation):
+            raise ValueError("it is neither true nor false")
         return value
 
     @field_validator("variants", "controls")

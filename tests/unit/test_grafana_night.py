@@ -17,13 +17,23 @@ from nightgate.record import Host, Objective, Record, Summary
 from nightgate.results import files
 
 
-def night(run_id="night-1", *, days=0, verdict="breach", dag_id="nightly_benchmarks", metrics=("latency_p95", "wer")):
+def night(
+    run_id="night-1",
+    *,
+    days=0,
+    verdict="breach",
+    dag_id="nightly_benchmarks",
+    metrics=("latency_p95", "wer"),
+    scheduled=True,
+    overrides=None,
+):
     end = datetime.now(UTC) - timedelta(days=days)
     objectives = [Objective(metric=metric, op="<", limit=0.02, value=0.03, verdict=verdict) for metric in metrics]
     record = Record(benchmark="hybrid_ann", variant="hybrid", device="cpu", status="measured", objectives=objectives)
     return Summary(
         run_id=run_id, dag_id=dag_id, scale="smoke", state=verdict, started_at=stamp(end - timedelta(minutes=3)),
         finished_at=stamp(end), host=Host(fingerprint="f", cpu="c", cores=2, memory_bytes=1), results=[record],
+        scheduled=scheduled, overrides=overrides or {},
     )  # fmt: skip
 
 

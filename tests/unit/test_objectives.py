@@ -46,7 +46,7 @@ def test_the_shipped_suite_makes_sense(tmp_path):
         ("latency_p99: \"<= 0\"", "latency_p99 can never be <= 0"),
         ("latency_p99: \">= 0.1\"", "latency_p99 is better the lower it is, and >= 0.1 asks for the opposite.*write <= or <"),
         ("index_bytes: \"> 1\"", "index_bytes is better the lower"),
-        ("latency_p99: \"< .nan\"", "'.nan' is not a number|must be finite"),
+        ("latency_p99: \"< .nan\"", "' .nan' is not a number"),
         ("latency_p99: \"< nan\"", "the limit must be finite"),
         ("latency_p99: \"< -inf\"", "the limit must be finite"),
         ("latency_p99: true", "True is not an objective"),
