@@ -211,6 +211,41 @@ def test_neither_old_runs_nor_those_by_hand_nor_torn_ones_are_annotated(project,
     assert server.annotations == []
 
 
+def test_only_breaches_of_nights_are_annotated_and_of_what_stands_in_for_one_until_then(project, server):
+    adhoc = night("ad-hoc", scheduled=False, overrides={"hybrid_ann.rows": 5000}, metrics=["wer"])
+    files.write_summary(adhoc)
+    steps.upload("x")
+    assert server.annotations == []
+    files.write_summary(night("stand-in", days=2, scheduled=False, metrics=["wer"]))
+    files.write_summary(night("stand-in-later", days=1, scheduled=False, metrics=["wer"]))
+    assert [run.run_id for run in steps._recent_nights()] == ["stand-in", "stand-in-later"]
+    files.write_summary(night("scheduled", days=3, metrics=["wer"]))
+    files.write_summary(night("long-ago", days=15, metrics=["wer"]))
+    assert [run.run_id for run in steps._recent_nights()] == ["scheduled"]
+    steps.upload("x")
+    assert [each["tags"][2] for each in server.annotations] == ["run:scheduled"]
+
+
+def test_any_number_of_ad_hoc_runs_hides_no_night(project, monkeypatch):
+    files.write_summary(night("scheduled", days=3))
+    for number in range(120):
+        files.write_summary(night(f"ad-hoc-{number}", scheduled=False, overrides={"hybrid_ann.rows": number}))
+    assert [run.run_id for run in steps._recent_nights()] == ["scheduled"]
+
+
+def test_a_folder_that_nobody_touched_for_weeks_is_not_read(project, monkeypatch):
+    files.write_summary(night("scheduled", days=3))
+    files.write_summary(night("older", days=4))
+    long_ago = (datetime.now(UTC) - timedelta(days=15)).timestamp()
+    os.utime(paths.run_dir("older"), (long_ago, long_ago))
+    read = []
+    monkeypatch.setattr(
+        files, "read_summary", lambda run_id, own=files.read_summary: read.append(run_id) or own(run_id)
+    )
+    steps._recent_nights()
+    assert read == ["scheduled"]
+
+
 def test_the_dry_run_only_reads_and_tells_what_would_change(client, server, tmp_path):
     one, two, three = boards(tmp_path, "one", "two", "three")
     assert all(fine for fine, _ in dry_run(client, [one], folder="F"))
