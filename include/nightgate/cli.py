@@ -301,7 +301,10 @@ def _report_line(run_id: str, screen: Console) -> None:
 
 
 def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+    names = [name.strip() for name in text.split(",")]
+    if text and not all(names):
+        raise InputError(f"{text!r} names nothing before or after a comma", "write names with commas between them")
+    return names if text else []
 
 
 @contextmanager

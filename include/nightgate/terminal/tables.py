@@ -67,12 +67,20 @@ def verdicts(records: Iterable[Record]) -> RenderableType:
 def runs(summaries: Iterable[tuple[Path, Summary]]) -> Table:
     """One row per run."""
     table = _table()
-    for name in ("run", "scale", "state", "finished", "host", "report"):
+    for name in ("run", "scale", "state", "counts as", "finished", "host", "report"):
         table.add_column(name, overflow="fold", no_wrap=name == "run")
     for folder, summary in summaries:
         state = Text(summary.state, style=_COLOURS[summary.state])
         report = str(folder / "report.html")
-        table.add_row(summary.run_id, summary.scale, state, summary.finished_at, summary.host.fingerprint, report)
+        table.add_row(
+            summary.run_id,
+            summary.scale,
+            state,
+            summary.standing,
+            summary.finished_at,
+            summary.host.fingerprint,
+            report,
+        )
     return table
 
 
