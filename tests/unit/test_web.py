@@ -1,4 +1,5 @@
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from fastapi import Depends, HTTPException
@@ -176,6 +177,14 @@ def test_the_board_shows_the_newest_verdicts_and_since_when(monkeypatch, runs_fo
     assert '<a href="runs/night-8">' in text
     assert "runs/night-7" not in text
     assert "night-9" in text
+
+
+@pytest.mark.parametrize(("hours", "state"), [(None, "running"), (5.9, "running"), (6.1, "unfinished")])
+def test_a_run_that_was_never_judged_does_not_run_for_ever(hours, state):
+    recorded = hours and datetime.now(UTC) - timedelta(hours=hours)
+    run = Run("night-9", "nightly_benchmarks", "full", None, None, None, [], "night", {}, recorded)
+    assert web._line(run)["state"] == state
+    assert web._line(night(8, "breach"))["state"] == "breach"
 
 
 def test_without_a_night_of_the_same_work_there_is_no_before(monkeypatch):

@@ -27,7 +27,9 @@ COUNTING = """
 SELECT CASE WHEN EXISTS (SELECT FROM nightgate.runs WHERE standing = 'night') THEN 'night' ELSE 'stand-in' END
 """
 
-RUN_COLUMNS = "run_id, dag_id, scale, state, head->>'started_at', head->>'finished_at', standing, overrides"
+RUN_COLUMNS = (
+    "run_id, dag_id, scale, state, head->>'started_at', head->>'finished_at', standing, overrides, recorded_at"
+)
 
 RUNS = f"SELECT {RUN_COLUMNS} FROM nightgate.runs ORDER BY recorded_at DESC LIMIT %s"
 

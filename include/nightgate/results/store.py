@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -27,7 +28,7 @@ _FORGET_AFTER = "30 days"  # a variant that left the suite leaves /metrics after
 
 @dataclass(frozen=True)
 class Run:
-    """One run as the board lists it. ``state`` and ``finished_at`` are None until it is judged.
+    """One run as the board lists it. ``state`` and ``finished_at`` are None until it is judged; it was ``recorded_at`` first.
 
     The results come without their ``detail``, but for the digests of their data.
     """
@@ -41,6 +42,7 @@ class Run:
     results: list[Record] = field(default_factory=list)
     standing: Standing = "ad-hoc"
     overrides: dict[str, Any] | None = None
+    recorded_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -253,8 +255,8 @@ def url_from_airflow(uri: str) -> str:
 
 
 def _run(row: tuple[Any, ...], results: list[Record]) -> Run:
-    *head, standing, overrides = row
-    return Run(*head, results=results, standing=standing, overrides=overrides)
+    *head, standing, overrides, recorded_at = row
+    return Run(*head, results=results, standing=standing, overrides=overrides, recorded_at=recorded_at)
 
 
 def _json(values: Mapping[str, Any] | None) -> str | None:

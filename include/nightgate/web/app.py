@@ -10,6 +10,7 @@ import hmac
 import ipaddress
 import os
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ Pools = Mapping[str, Mapping[str, int]]
 """Pool → state → slots."""
 
 _SHOWN = 30
+_LONGEST = timedelta(hours=6)
 _HERE = Path(__file__).parent
 _TOKEN = "NIGHTGATE_METRICS_TOKEN"
 _HEADERS = {
@@ -136,10 +138,16 @@ def _line(run: Run) -> dict[str, Any]:
         duration = figures.human(figures.epoch(run.finished_at) - figures.epoch(run.started_at), "seconds")
     unmet = [f"{row['metric']} of {row['variant']} on {row['device']}" for row in rows if row["verdict"] != "pass"]
     return {
-        "run": run, "state": run.state or "running", "overrides": _overrides(run), "skipped": skips(run.results), "duration": duration, "unmet": unmet,
+        "run": run, "state": run.state or _unjudged(run), "overrides": _overrides(run), "skipped": skips(run.results), "duration": duration, "unmet": unmet,
         "held": sum(row["verdict"] == "pass" for row in rows), "objectives": len(rows),
         "has_report": (paths.run_dir(run.run_id) / "report.html").exists(),
     }  # fmt: skip
+
+
+def _unjudged(run: Run) -> str:
+    """What to call a run without a verdict: after the time-out of the DAG nothing of it can be under way any more."""
+    old = run.recorded_at is not None and datetime.now(UTC) - run.recorded_at > _LONGEST
+    return "unfinished" if old else "running"
 
 
 def _overrides(run: Run) -> list[str]:
