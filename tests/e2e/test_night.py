@@ -186,8 +186,8 @@ def test_the_rules_hold_in_a_real_prometheus(breach, prometheus):
 
 def test_a_run_that_is_ended_while_the_stack_is_up_is_red(home, stack, client, small):
     """By Ctrl-C, which marks the run failed as a person would in the UI: what is pending is skipped, gates too."""
-    run = start(home, *small({"hybrid_ann.passes": 50, "hybrid_ann.queries": 2000}))
-    wait_for(run, "hybrid_ann.cpu.measure  running")
+    run = start(home, *small({"hybrid_ann.rows": 4001}))
+    wait_for(run, "hybrid_ann.cpu.prepare  running")
     run.send_signal(signal.SIGINT)
     said, _ = run.communicate(timeout=60)
     assert run.returncode == 3, said

@@ -39,6 +39,8 @@ def test_whisper_xrt_takes_the_newest_run_only():
     old = engine("b", 0.9, at="2026-11-21T02:00:00.000Z")
     page = lines(Snapshot(measured=[("night-1", old), ("night-2", engine("a", 0.12))]))
     assert 'whisper_xrt{device="cpu"} 0.12' in page
+    turned = lines(Snapshot(measured=[("night-2", engine("a", 0.12)), ("night-1", old)]))
+    assert 'whisper_xrt{device="cpu"} 0.12' in turned, "in whatever order they come"
     assert any(line.startswith("nightgate_xrt_ratio{") and line.endswith(" 0.9") for line in page)
 
 
