@@ -56,7 +56,14 @@ def fill(store: Store, night: Summary, nights: int) -> None:
     for age in range(nights):
         moment = (today - timedelta(days=age)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         records = [record.model_copy(update={"finished_at": moment}) for record in night.results]
-        changes = {"run_id": f"night-{age}", "results": records, "started_at": moment, "finished_at": moment}
+        changes = {
+            "run_id": f"night-{age}",
+            "results": records,
+            "started_at": moment,
+            "finished_at": moment,
+            "scheduled": True,
+            "overrides": {},
+        }
         store.save_summary(night.model_copy(update=changes))
 
 

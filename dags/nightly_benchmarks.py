@@ -4,7 +4,8 @@ Measures transcription, hybrid vector search and pgvector on this host, records 
 objectives of `include/suites/nightly.yaml` with a stated confidence, and fails when one does not hold.
 
 `prepare` builds what is missing, `measure` has the host for itself, `record` stores the numbers, `gate` judges them.
-`report` and `upload_dashboards` are teardowns: they run after a breach as well, and the gates decide the run's state.
+`report`, `verdict` and `upload_dashboards` are teardowns: they run after a breach as well, and after somebody ended the
+run. `verdict` alone decides the run's state: it fails unless everything was judged and holds.
 """
 
 from datetime import timedelta
@@ -14,7 +15,7 @@ from airflow.sdk import dag
 from nightgate import benchmarks
 from nightgate.measure.durations import NIGHT_SECONDS
 from nightgate.orchestration.params import trigger_params
-from nightgate.orchestration.tasks import measured, preflight, report, upload_dashboards
+from nightgate.orchestration.tasks import measured, preflight, report, upload_dashboards, verdict
 
 
 @dag(
@@ -32,7 +33,10 @@ def nightly_benchmarks():
     plan = preflight()
     gates = [gate for name, devices in benchmarks.DEVICES.items() for gate in measured(name, devices, plan)]
     closing = report(plan).as_teardown()
-    gates >> closing >> upload_dashboards().as_teardown()
+    # it must be a leaf of its own: what is pending when a run is ended by hand is skipped, and skipped gates fail nobody
+    decided = verdict(closing).as_teardown(on_failure_fail_dagrun=True)
+    gates >> closing >> [decided, upload_dashboards().as_teardown()]
+    gates >> decided
 
 
 nightly_benchmarks()

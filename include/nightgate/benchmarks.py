@@ -16,11 +16,7 @@ SETTINGS: dict[str, type[BenchmarkSettings]] = {
     "pgvector_search": PgvectorSearch,
 }
 
-DEVICES: dict[str, tuple[str, ...]] = {
-    "transcription": ("cpu", "gpu"),
-    "hybrid_ann": ("cpu", "gpu"),
-    "pgvector_search": ("cpu",),
-}
+DEVICES: dict[str, tuple[str, ...]] = {name: model.devices for name, model in SETTINGS.items()}
 
 
 def implementation(name: str) -> ModuleType:

@@ -19,7 +19,7 @@ from rich.logging import RichHandler
 from nightgate import benchmarks, paths, steps, terminal
 from nightgate.artifacts import Cache
 from nightgate.errors import EXIT_BREACH, EXIT_NOT_MEASURED, InputError, NightgateError, Unavailable
-from nightgate.judge import night
+from nightgate.publish.absent import skips
 from nightgate.publish.figures import human
 from nightgate.record import Record
 from nightgate.results import files
@@ -66,7 +66,7 @@ def run(
     _report_line(summary.run_id, screen)
     if json:
         print(summary.model_dump_json(indent=1))
-    _finish(code, screen)
+    _finish(code, screen, summary.results)
 
 
 @app.command()
@@ -84,6 +84,8 @@ def measure(
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
     overrides = parse_overrides(set_ or [])
     if variant:
+        if twice := {f"{benchmark}.variants", f"{benchmark}.controls"} & overrides.keys():
+            raise InputError(f"--variant and --set {min(twice)} say the same twice", "keep one of them")
         overrides |= {f"{benchmark}.variants": [variant], f"{benchmark}.controls": []}
     run_id = steps.new_run_id(f"measure-{benchmark}")
     plan = steps.preflight(
@@ -102,7 +104,7 @@ def measure(
     _report_line(summary.run_id, screen)
     if json:
         print("[" + ",\n".join(record.model_dump_json() for record in summary.results) + "]")
-    _finish(tables.EXIT_OF_STATE.get(night(summary.results), EXIT_NOT_MEASURED), screen)
+    _finish(tables.EXIT_OF_STATE.get(summary.state, EXIT_NOT_MEASURED), screen, summary.results)
 
 
 @app.command()
@@ -112,6 +114,7 @@ def up(
     """Start the stack and leave it running; the schedule is on."""
     from nightgate.stack import airflow, supervisor
 
+    paths.check_environment()
     home = paths.home()
     state = supervisor.up(home, port)
     out.print(
@@ -155,6 +158,9 @@ def results_compare(
     variants: Annotated[str, typer.Option(metavar="A,B", help="A of the first run with B of the second or same.")] = "",
     benchmark: Annotated[str, typer.Option(help="Only this benchmark.")] = "",
     device: Annotated[str, typer.Option(help="Only cpu or gpu.")] = "",
+    anyway: Annotated[
+        bool, typer.Option(help="Also judge the differences of two that did not do the same work.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Two runs, or two variants of one, side by side: which differences are real, and how large they are."""
@@ -168,7 +174,9 @@ def results_compare(
     first = files.read_summary(run_)
     second = files.read_summary(after) if after else first
     chosen = (names[0], names[1]) if names else None
-    found = [compare((a, first), (b, second)) for a, b in pairs(first, second, chosen, benchmark, device)]
+    found = [
+        compare((a, first), (b, second), anyway=anyway) for a, b in pairs(first, second, chosen, benchmark, device)
+    ]
     if json:
         print(as_json(found))
     else:
@@ -302,8 +310,9 @@ def _leave(code: int) -> None:
     sys.exit(code)
 
 
-def _finish(code: int, screen: Console) -> None:
-    screen.print(tables.last_line(code), highlight=False)
+def _finish(code: int, screen: Console, records: list[Record]) -> None:
+    # one line however long, so that it stays the last one of a pipe
+    screen.print(tables.last_line(code, skips(records)), highlight=False, markup=False, soft_wrap=True)
     raise SystemExit(code)
 
 
@@ -317,7 +326,10 @@ def _report_line(run_id: str, screen: Console) -> None:
 
 
 def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+    names = [name.strip() for name in text.split(",")]
+    if text and not all(names):
+        raise InputError(f"{text!r} names nothing before or after a comma", "write names with commas between them")
+    return names if text else []
 
 
 @contextmanager

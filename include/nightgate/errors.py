@@ -18,6 +18,9 @@ Every error carries one sentence that names the cause and one that names the nex
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
+
 EXIT_PASS = 0
 EXIT_BREACH = 1
 EXIT_INPUT = 2
@@ -89,3 +92,14 @@ def by_name(name: str) -> type[NightgateError]:
     """The error class called ``name``; `NotMeasured` when there is none (used to carry errors over a process border)."""
     found = globals().get(name)
     return found if isinstance(found, type) and issubclass(found, NightgateError) else NotMeasured
+
+
+def nearest(word: str, valid: Sequence[str]) -> str:
+    """``; did you mean 'rows'?`` for what was probably meant, empty when nothing is near."""
+    match = difflib.get_close_matches(word, valid, n=1, cutoff=0.5)
+    return f"; did you mean {match[0]!r}?" if match else ""
+
+
+def choices(valid: Sequence[str]) -> str:
+    """The next step of an error about a name: all the valid ones."""
+    return "use one of " + ", ".join(valid)

@@ -6,10 +6,19 @@ import os
 import re
 from pathlib import Path
 
-from nightgate.errors import InputError
+from nightgate.errors import InputError, choices, nearest
 
 EMBEDDED_PGVECTOR = "NIGHTGATE_EMBEDDED_PGVECTOR"
 """The variable in which the embedded stack hands the address of its benchmark cluster to those it starts."""
+
+VARIABLES = (
+    "NIGHTGATE_HOME", "NIGHTGATE_RUNS", "NIGHTGATE_SUITE", "NIGHTGATE_CACHE_BYTES", "NIGHTGATE_CACHE_PATIENCE",
+    "NIGHTGATE_CACHE_URL", "NIGHTGATE_REDIS_URL", "NIGHTGATE_MODELS_URL", "NIGHTGATE_METRICS_TOKEN", EMBEDDED_PGVECTOR,
+)  # fmt: skip
+"""Every variable of our own that something reads."""
+
+# Kubernetes and Docker put the addresses of a service called "nightgate…" into the environment of its neighbours
+_OF_A_CLUSTER = re.compile(r"NIGHTGATE_(\w+_)?(SERVICE_(HOST|PORT\w*)|PORT(_\d+_\w+)?|ENV_\w+|NAME)")
 
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+~-]{0,199}")
 
@@ -44,7 +53,22 @@ def cache_dir() -> Path:
 
 
 def suite_file() -> Path:
-    return project_root() / "include" / "suites" / "nightly.yaml"
+    """The shipped suite; ``NIGHTGATE_SUITE`` names another."""
+    own = os.environ.get("NIGHTGATE_SUITE")
+    return Path(own).expanduser().absolute() if own else project_root() / "include" / "suites" / "nightly.yaml"
+
+
+def check_environment() -> None:
+    """Refuse a variable of ours that nothing reads: it is a slip, and the run would go on without what it says.
+
+    Raises:
+        InputError: with the nearest name that means something.
+    """
+    for name in sorted(os.environ):
+        if name.startswith("NIGHTGATE_") and name not in VARIABLES and not _OF_A_CLUSTER.fullmatch(name):
+            raise InputError(
+                f"nothing reads the variable {name}{nearest(name, VARIABLES)}", f"unset it, or {choices(VARIABLES)}"
+            )
 
 
 def dashboards_dir() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -17,6 +18,17 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 RECALLS = {f"recall_at_{depth}": depth for depth in (100, 5, *(k for k in range(1, 100) if k != 5))}
 """The name of recall at each depth that can be measured, and the depth."""
+
+Standing = Literal["night", "stand-in", "ad-hoc"]
+"""What a run counts for.
+
+    night      the DAG's schedule made it, with the suite's own values: history, gauges, alerts and annotations are of these
+    stand-in   the DAG made it by hand, with the suite's own values: it counts for as long as there is no night
+    ad-hoc     anything else: other values, fewer benchmarks or devices, or no DAG. It never counts.
+"""
+
+BY_HAND = "nightgate measure"
+"""The ``dag_id`` of what the terminal measures without Airflow: it is no night."""
 
 UNITS: dict[str, str] = {
     "xrt": "ratio",
@@ -58,6 +70,23 @@ UNITS: dict[str, str] = {
     "rows_per_second": "per_second",
 }
 """Every metric name a record may hold, with its unit. Base units only."""
+
+_ERROR_RATES = ("wer", "cer")
+
+
+def higher_is_better(metric: str) -> bool:
+    """The direction of a metric: shares found and rates are better the higher, everything else the lower."""
+    return is_share(metric) or metric.endswith("rtfx") or UNITS.get(metric) == "per_second"
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric lies between 0 and 1: every recall does. An error rate does not, insertions take it above 1."""
+    return "recall" in metric
+
+
+def may_be_zero(metric: str) -> bool:
+    """Whether a perfect measurement may have 0; a time or a size never is."""
+    return is_share(metric) or metric in _ERROR_RATES
 
 
 class _Model(BaseModel):
@@ -129,8 +158,27 @@ class Record(_Model):
         self.metrics[name] = Metric(value=value, unit=UNITS[name], n=n, ci95=ci95)
 
 
+def differing(first: Record, second: Record) -> dict[str, tuple[Any, Any]]:
+    """What makes the work of two records another, by name; empty when they did the same and can be compared.
+
+    That is their settings, but for the choice of variants, which changes nothing for any one of them, and the digests of
+    their data where both are known. A setting that one of them lacks is as if it were None: what came with a later
+    version and is None changed nothing.
+    """
+    found = {}
+    for key in dict.fromkeys([*first.settings, *second.settings]):
+        pair = first.settings.get(key), second.settings.get(key)
+        if key not in ("variants", "controls") and pair[0] != pair[1]:
+            found[key] = pair
+    for thing, key in (("data", "digest"), ("clips", "sha256"), ("model", "sha256")):
+        digests = [(record.detail.get(thing) or {}).get(key) for record in (first, second)]
+        if all(digests) and digests[0] != digests[1]:
+            found[f"{thing} ({key})"] = (digests[0], digests[1])
+    return found
+
+
 class Summary(_Model):
-    """One night: ``summary.json``."""
+    """One run: ``summary.json``. ``scheduled`` and ``overrides`` are None in one that was written before they were kept."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     run_id: str
@@ -140,7 +188,29 @@ class Summary(_Model):
     started_at: str
     finished_at: str
     host: Host
+    scheduled: bool | None = None
+    overrides: dict[str, Any] | None = None
     results: list[Record]
+
+    @property
+    def standing(self) -> Standing:
+        if self.scheduled is None or self.overrides is None:
+            return "night" if self.run_id.startswith("scheduled__") else "ad-hoc"  # Airflow's own prefix
+        return standing(self.dag_id, self.scheduled, self.overrides)
+
+
+def standing(dag_id: str, scheduled: bool, overrides: Mapping[str, Any]) -> Standing:
+    """What a run counts for. ``overrides``: what it does otherwise than the suite, by path."""
+    if dag_id == BY_HAND or overrides:
+        return "ad-hoc"
+    return "night" if scheduled else "stand-in"
+
+
+def counting(runs: Iterable[Summary]) -> list[Summary]:
+    """The runs that count: the nights, or the stand-ins where there is no night."""
+    found = list(runs)
+    nights = [run for run in found if run.standing == "night"]
+    return nights or [run for run in found if run.standing == "stand-in"]
 
 
 def utc_now() -> str:

@@ -26,23 +26,27 @@ from nightgate.measure import durations, host
 from nightgate.measure.child import ends_within
 from nightgate.publish import figures, grafana, statsd
 from nightgate.publish.report import render_report
-from nightgate.record import Device, Host, Record, Summary, utc_now
+from nightgate.record import BY_HAND, Device, Host, Record, Standing, Summary, counting, standing, utc_now
 from nightgate.results import files, history
 from nightgate.results.store import Store
-from nightgate.suite import DEVICES, BenchmarkSettings, Objectives, load_suite
+from nightgate.suite import DEVICES, BenchmarkSettings, Objectives, Suite, load_suite
 
 log = logging.getLogger(__name__)
 
-BY_HAND = "nightgate measure"
-"""The ``dag_id`` of what the terminal measures without Airflow: it is no night."""
+__all__ = [
+    "BY_HAND", "Plan", "gate", "measure", "new_run_id", "preflight", "prepare", "record", "rehearse_upload", "report", "upload",
+]  # fmt: skip
 
 _CATCH_UP = timedelta(days=14)
-_CATCH_UP_RUNS = 100
 _PREPARE_SECONDS = "prepare_seconds"
 
 
 class Plan(BaseModel):
-    """What one run will do, decided once: the resolved suite and the (benchmark, device) pairs to measure."""
+    """What one run will do, decided once: the resolved suite and the (benchmark, device) pairs to measure.
+
+    ``overrides`` is what it does otherwise than the suite: values by their path, and ``benchmarks``, ``devices`` or
+    ``require_gpu`` where not all are measured as the suite has them.
+    """
 
     model_config = ConfigDict(extra="forbid")
     run_id: str
@@ -63,6 +67,13 @@ class Plan(BaseModel):
         steps = self.timeout_seconds.get(benchmark, {}).get(device)
         return steps.of(step) if steps else durations.STEP_SECONDS
 
+    scheduled: bool = False
+    overrides: dict[str, Any] = {}
+
+    @property
+    def standing(self) -> Standing:
+        return standing(self.dag_id, self.scheduled, self.overrides)
+
     def settings_of(self, benchmark: str) -> BenchmarkSettings:
         return benchmarks.SETTINGS[benchmark].model_validate(self.settings[benchmark])
 
@@ -76,22 +87,33 @@ def preflight(
     devices: list[str] | None = None,
     overrides: dict[str, Any] | None = None,
     require_gpu: bool = False,
+    scheduled: bool = False,
 ) -> Plan:
     """Decide the plan and refuse, within seconds, what cannot work.
+
+    Args:
+        scheduled: whether the schedule asked for the run, and not a person.
 
     Raises:
         InputError: an unknown name, a value out of bounds, too little disk or memory.
     """
+    paths.check_environment()
     _known("benchmark", only, tuple(benchmarks.SETTINGS))
     _known("device", devices, DEVICES)
     paths.run_dir(run_id)
     suite = load_suite(paths.suite_file(), benchmarks.SETTINGS, scale, overrides)
+    all_work = [(name, device) for name in benchmarks.SETTINGS for device in benchmarks.DEVICES[name]]
     chosen = [name for name in benchmarks.SETTINGS if not only or name in only]
-    work = [
-        (name, device) for name in chosen for device in benchmarks.DEVICES[name] if not devices or device in devices
-    ]
+    work = [(name, device) for name, device in all_work if name in chosen and (not devices or device in devices)]
     if not work:
         raise InputError(f"{', '.join(chosen)} does not run on {', '.join(devices or [])}", "choose another device")
+    changed = _changed(load_suite(paths.suite_file(), benchmarks.SETTINGS, scale), suite, chosen)
+    if len(chosen) < len(benchmarks.SETTINGS):
+        changed["benchmarks"] = chosen
+    if len(work) < sum(name in chosen for name, _ in all_work):
+        changed["devices"] = [device for device in DEVICES if device in (devices or ())]
+    if require_gpu:
+        changed["require_gpu"] = True
     _check_room({name: suite.settings[name] for name in chosen})
     facts, canary = host.describe(), host.canary()
     log.info("host %s: %s, %d cores, GPU: %s", facts.fingerprint, facts.cpu, facts.cores, facts.gpu or "none")
@@ -101,7 +123,7 @@ def preflight(
         run_id=run_id, dag_id=dag_id, scale=scale, started_at=utc_now(), work=work,
         objectives={name: suite.settings[name].applicable(limits) for name, limits in suite.objectives.items()},
         settings={name: suite.settings[name].model_dump(mode="json") for name in chosen}, require_gpu=require_gpu,
-        canary=canary, **estimates,
+        canary=canary, scheduled=scheduled, overrides=changed, **estimates,
     )  # fmt: skip
 
 
@@ -166,13 +188,21 @@ def measure(plan: Plan, benchmark: str, device: Device, prepared: dict[str, Any]
     return file
 
 
-def record(plan: Plan, benchmark: str, device: Device, store_url: str) -> None:
-    """Put the records of one measurement into the store and send them to statsd."""
+def record(plan: Plan, benchmark: str, device: Device, store_url: str | None) -> None:
+    """Put the records of one measurement into the store and, where the run counts, send them to statsd."""
     records = _records(plan, benchmark, device)
-    store = Store(store_url)
-    store.migrate()
-    store.save_records(plan.run_id, plan.dag_id, plan.scale, records)
-    statsd.send(records)
+    if store_url:
+        store = Store(store_url)
+        store.migrate()
+        _save(store, plan, records)
+        counts = plan.standing == store.counting()
+    else:
+        log.warning(
+            "no store: there is no Airflow connection nightgate_results, the results stay in %s", paths.runs_dir()
+        )
+        counts = plan.standing != "ad-hoc"
+    if counts:
+        statsd.send(records)
     for each in records:
         log.info(figures.headline(each))
 
@@ -187,7 +217,7 @@ def gate(plan: Plan, benchmark: str, device: Device, store_url: str | None) -> N
     records = _judge(plan, _records(plan, benchmark, device))
     files.write_records(plan.run_id, benchmark, device, records)
     if store_url:
-        Store(store_url).save_records(plan.run_id, plan.dag_id, plan.scale, records)
+        _save(Store(store_url), plan, records)
     state = night(records)
     if state == "breach":
         raise ObjectiveBreached("; ".join(unmet(records)))
@@ -211,7 +241,7 @@ def report(plan: Plan, store_url: str | None) -> Summary:
         files.write_records(plan.run_id, benchmark, device, own)
     summary = Summary(
         run_id=plan.run_id, dag_id=plan.dag_id, scale=plan.scale, state=night(judged), started_at=plan.started_at,
-        finished_at=utc_now(), host=host.describe(), results=judged,
+        finished_at=utc_now(), host=host.describe(), scheduled=plan.scheduled, overrides=plan.overrides, results=judged,
     )  # fmt: skip
     files.write_summary(summary)
     if store_url:
@@ -271,17 +301,36 @@ def _dashboards() -> list[Path]:
 
 
 def _recent_nights() -> list[Summary]:
-    """The runs whose breaches belong on the dashboard: those of the last weeks that the DAG made, oldest first."""
+    """The runs whose breaches belong on the dashboard: those of the last weeks that count, oldest first."""
     since = datetime.now(UTC) - _CATCH_UP
     found = []
-    for run_id in files.newest_runs(_CATCH_UP_RUNS):
+    for run_id in files.newest_runs(None, since):
         try:
             summary = files.read_summary(run_id)
         except (ArtifactError, InputError):
             continue  # still running, ended early, or torn: `results show` says which
-        if summary.dag_id != BY_HAND and datetime.fromisoformat(summary.finished_at) >= since:
+        if datetime.fromisoformat(summary.finished_at) >= since:
             found.append(summary)
-    return sorted(found, key=lambda summary: summary.finished_at)
+    return sorted(counting(found), key=lambda summary: summary.finished_at)
+
+
+def _changed(own: Suite, suite: Suite, chosen: list[str]) -> dict[str, Any]:
+    """What differs between two readings of a suite for the chosen benchmarks, by path; a value given again does not."""
+    found: dict[str, Any] = {}
+    for name in chosen:
+        before, after = (each.settings[name].model_dump(mode="json") for each in (own, suite))
+        found |= {f"{name}.{key}": value for key, value in after.items() if before[key] != value}
+        for metric, limits in suite.objectives.get(name, {}).items():
+            found |= {
+                f"objectives.{name}.{metric}.{device}": str(limit)
+                for device, limit in limits.items()
+                if own.objectives[name][metric][device] != limit
+            }
+    return found
+
+
+def _save(store: Store, plan: Plan, records: list[Record]) -> None:
+    store.save_records(plan.run_id, plan.dag_id, plan.scale, records, standing=plan.standing, overrides=plan.overrides)
 
 
 def _records(plan: Plan, benchmark: str, device: Device) -> list[Record]:
@@ -292,9 +341,18 @@ def _judge(plan: Plan, records: list[Record]) -> list[Record]:
     measured = {(r.benchmark, r.device) for r in records if r.status == "measured"}
     for record in records:
         expected = (record.benchmark, record.device) in measured
-        limits = plan.objectives.get(record.benchmark, {})
+        limits = {} if _never_there(plan, record) else plan.objectives.get(record.benchmark, {})
         record.objectives = judge(record, limits, gated=record.gated, expected=expected)
     return records
+
+
+def _never_there(plan: Plan, record: Record) -> bool:
+    """Whether it failed, or was ended, before anybody could find out that this host has no such device.
+
+    Then there is no verdict about the device; the run is invalid all the same, see `night`.
+    """
+    without = record.host is not None and record.host.gpu is None
+    return record.status == "failed" and record.device == "gpu" and without and not plan.require_gpu
 
 
 def _place(plan: Plan, record: Record) -> tuple[int, int]:

@@ -7,23 +7,43 @@ is given, so that it does not depend on any benchmark.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from nightgate.errors import InputError
-from nightgate.record import RECALLS, UNITS, Finite, Op
+from nightgate.document import Path_, Where, check_keys, read
+from nightgate.errors import InputError, choices, nearest
+from nightgate.objectives import Limit, Measurable, Objectives, must_be_measured, override_limits, read_objectives
+from nightgate.record import RECALLS, UNITS
+
+__all__ = [
+    "DEVICES",
+    "SCALES",
+    "BenchmarkSettings",
+    "Limit",
+    "Needs",
+    "Objectives",
+    "Suite",
+    "Takes",
+    "load_suite",
+    "parse_overrides",
+]
 
 DEVICES = ("cpu", "gpu")
 SCALES = ("smoke", "full")
+STAGES = ("prepare_seconds", "measure_seconds")
+"""The metrics every benchmark has: they are taken around it."""
+QUERIES = (
+    "recall_p5", "latency_p50", "latency_p95", "latency_p99", "qps", "open_loop_p50", "open_loop_p95", "open_loop_p99",
+    "throughput_qps", "build_seconds", "index_bytes",
+)  # fmt: skip
+"""The metrics every vector search has."""
 _TOP_LEVEL = ("schema_version", "objectives", "scales")
-_OPS = ("<=", ">=", "<", ">")
-
-Path_ = tuple[str, ...]
+_MESSAGES = {"tuple_type": "it must be a list, such as [a, b]"}
+"""What pydantic says in words of Python, said in words of the suite."""
 
 
 class Needs(BaseModel):
@@ -47,8 +67,10 @@ class Takes(BaseModel):
 class BenchmarkSettings(BaseModel):
     """What the settings of every benchmark share: which variants the objectives gate, and which stand beside them."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     known_variants: ClassVar[tuple[str, ...]] = ()
+    known_metrics: ClassVar[tuple[str, ...]] = tuple(UNITS)
+    devices: ClassVar[tuple[str, ...]] = DEVICES
 
     variants: tuple[str, ...] = Field(
         min_length=1, title="Gated variants", description="Measured, and the objectives must hold for each of them."
@@ -74,12 +96,27 @@ class BenchmarkSettings(BaseModel):
         """How long a cold run of this benchmark takes at these settings; the history of the host corrects it."""
         return Takes(prepare=60, measure=60, lower="scale")
 
+    def measures(self) -> tuple[str, ...]:
+        """The metrics that can be an objective at these settings: of the recalls, those of `recall_depths`."""
+        depths = [f"recall_at_{depth}" for depth in self.recall_depths]
+        return (*depths, *(metric for metric in self.known_metrics if metric not in RECALLS))
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse what pydantic would take for 1 or 0."""
+        items = value if isinstance(value, (list, tuple)) else [value]
+        truth = any(isinstance(item, bool) for item in items)
+        if truth and not _takes_bool(cls.model_fields[str(info.field_name)].annotation):
+            raise ValueError("it is neither true nor false")
+        return value
+
     @field_validator("variants", "controls")
     @classmethod
     def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
             if name not in cls.known_variants:
-                raise ValueError(f"there is no variant {name!r}{_nearest(name, cls.known_variants)}")
+                raise ValueError(f"there is no variant {name!r}{nearest(name, cls.known_variants)}")
         return tuple(dict.fromkeys(names))
 
     @field_validator("controls")
@@ -87,21 +124,6 @@ class BenchmarkSettings(BaseModel):
     def _gated_already(cls, controls: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         """A control that is chosen as a gated variant for one run is measured once, and gates."""
         return tuple(name for name in controls if name not in info.data.get("variants", ()))
-
-
-class Limit(BaseModel):
-    """One side of an objective: ``value op limit`` must hold."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    op: Op
-    limit: Finite
-
-    def __str__(self) -> str:
-        return f"{self.op} {self.limit:g}"
-
-
-Objectives = dict[str, dict[str, dict[str, Limit]]]
-"""benchmark → metric → device → limit."""
 
 
 class Suite(BaseModel):
@@ -122,29 +144,26 @@ def load_suite(
         InputError: an unknown key or a value out of bounds, with the line it stands on and the nearest valid key.
     """
     if scale not in SCALES:
-        raise InputError(f"there is no scale {scale!r}{_nearest(scale, SCALES)}", f"use one of {', '.join(SCALES)}")
-    document, lines = _read(file)
-    where = _Where(file, lines)
-    _check_keys(document, (*_TOP_LEVEL, *models), (), where)
-    if document.get("schema_version") != 1:
+        raise InputError(f"there is no scale {scale!r}{nearest(scale, SCALES)}", f"use one of {', '.join(SCALES)}")
+    document, where = read(file)
+    check_keys(document, (*_TOP_LEVEL, *models), (), where)
+    if type(document.get("schema_version")) is not int or document["schema_version"] != 1:
         raise InputError(f"{where(('schema_version',))}: schema_version must be 1")
-    scales = document.get("scales") or {}
-    _check_keys(scales, SCALES, ("scales",), where)
-    for name in scales:
-        _check_keys(scales[name] or {}, tuple(models), ("scales", name), where)
+    _check_sections(document, models, where)
     for name, model in models.items():  # the other scale is checked too: a typo must not wait for the full night
         for other in SCALES:
-            _settings(document, name, model, other, where)
+            _validate(model, _layers(document, name, other), name, other, where, frozenset())
 
     settings_overrides, limit_overrides = _split(overrides or {}, models)
     settings = {}
     for name, model in models.items():
         merged = _layers(document, name, scale) | settings_overrides.get(name, {})
         settings[name] = _validate(model, merged, name, scale, where, frozenset(settings_overrides.get(name, {})))
-    objectives = _objectives(document.get("objectives") or {}, models, where)
-    for path, value in limit_overrides:
-        _override_limit(objectives, path, value)
-    _check_recalls(objectives, settings, where)
+    devices = {name: model.devices for name, model in settings.items()}
+    known = {name: Measurable(model.known_metrics, devices[name]) for name, model in settings.items()}
+    objectives = read_objectives(_mapping(document, "objectives"), known, where)
+    override_limits(objectives, limit_overrides, known)
+    must_be_measured(objectives, {name: model.measures() for name, model in settings.items()}, where)
     return Suite(scale=scale, settings=settings, objectives=objectives)
 
 
@@ -155,6 +174,8 @@ def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
         path, equals, text = pair.partition("=")
         if not equals or not path.strip():
             raise InputError(f"--set {pair!r} is not PATH=VALUE", "write for example --set hybrid_ann.rows=20000")
+        if path.strip() in found:
+            raise InputError(f"--set {path.strip()} is given twice", "keep one of them")
         try:
             found[path.strip()] = yaml.safe_load(text)
         except yaml.YAMLError:
@@ -162,64 +183,35 @@ def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-class _Where:
-    """Names the place of a value for an error message: ``nightly.yaml line 12``."""
-
-    def __init__(self, file: Path, lines: Mapping[Path_, int]) -> None:
-        self.file, self.lines = file, lines
-
-    def __call__(self, *paths: Path_) -> str:
-        line = next((self.lines[path] for path in paths if path in self.lines), None)
-        return f"{self.file.name} line {line}" if line else self.file.name
-
-
-def _read(file: Path) -> tuple[dict[str, Any], dict[Path_, int]]:
-    try:
-        text = file.read_text()
-    except OSError as error:
-        raise InputError(f"the suite {file} cannot be read ({error.strerror})") from error
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"the suite {file} is not valid YAML: {error}") from error
-    if not isinstance(document, dict):
-        raise InputError(f"the suite {file} must be a mapping with the keys {', '.join(_TOP_LEVEL)} and the benchmarks")
-    lines: dict[Path_, int] = {}
-
-    def walk(node: yaml.Node, path: Path_) -> None:
-        if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                lines[(*path, str(key.value))] = key.start_mark.line + 1
-                walk(value, (*path, str(key.value)))
-
-    walk(root, ())
-    return document, lines
+def _check_sections(document: Mapping[str, Any], models: Mapping[str, Any], where: Where) -> None:
+    scales = _mapping(document, "scales")
+    check_keys(scales, SCALES, ("scales",), where)
+    for scale in scales:
+        check_keys(_mapping(scales, scale), tuple(models), ("scales", scale), where)
+    for name, model in models.items():
+        check_keys(_mapping(document, name), tuple(model.model_fields), (name,), where)
+        for scale in scales:
+            check_keys(
+                _mapping(_mapping(scales, scale), name), tuple(model.model_fields), ("scales", scale, name), where
+            )
 
 
-def _check_keys(mapping: Any, valid: Sequence[str], path: Path_, where: _Where) -> None:
-    name = ".".join(path) or "the suite"
-    if not isinstance(mapping, dict):
-        raise InputError(f"{where(path)}: {name} must be a mapping of {', '.join(valid)}")
-    for key in mapping:
-        if key not in valid:
-            place = where((*path, str(key)))
-            raise InputError(f"{place}: {name} has no key {key!r}{_nearest(str(key), valid)}", _choices(valid))
+def _mapping(document: Mapping[str, Any], key: str) -> Any:
+    """What stands under a key; an empty mapping where nothing does."""
+    found = document.get(key)
+    return {} if found is None else found
 
 
 def _layers(document: Mapping[str, Any], name: str, scale: str) -> dict[str, Any]:
-    at_scale = (document.get("scales") or {}).get(scale) or {}
-    return {**(document.get(name) or {}), **(at_scale.get(name) or {})}
+    return {**_mapping(document, name), **_mapping(_mapping(_mapping(document, "scales"), scale), name)}
 
 
-def _settings(
-    document: Mapping[str, Any], name: str, model: type[BenchmarkSettings], scale: str, where: _Where
-) -> BenchmarkSettings:
-    return _validate(model, _layers(document, name, scale), name, scale, where, frozenset())
+def _takes_bool(annotation: Any) -> bool:
+    return annotation is bool or any(_takes_bool(part) for part in get_args(annotation))
 
 
 def _validate(
-    model: type[BenchmarkSettings], values: dict[str, Any], name: str, scale: str, where: _Where, set_by_user: frozenset
+    model: type[BenchmarkSettings], values: dict[str, Any], name: str, scale: str, where: Where, set_by_user: frozenset
 ) -> BenchmarkSettings:
     try:
         return model.model_validate(values)
@@ -233,118 +225,28 @@ def _validate(
             place = "--set " + ", ".join(f"{name}.{each}" for each in asked)
         fields = tuple(model.model_fields)
         if first["type"] == "extra_forbidden":
-            raise InputError(f"{place}: {name} has no key {key!r}{_nearest(key, fields)}", _choices(fields)) from None
+            raise InputError(f"{place}: {name} has no key {key!r}{nearest(key, fields)}", choices(fields)) from None
         if first["type"] == "missing":
             raise InputError(f"{place}: {name}.{key} is missing", "add it to the suite") from None
-        message = first["msg"].removeprefix("Value error, ")
+        message = _MESSAGES.get(first["type"], first["msg"].removeprefix("Value error, "))
         subject = f"{name}.{key}={values.get(key)!r}: " if key else ""
         raise InputError(f"{place}: {subject}{message}") from None
 
 
-def _objectives(raw: Any, models: Mapping[str, Any], where: _Where) -> Objectives:
-    _check_keys(raw, tuple(models), ("objectives",), where)
-    found: Objectives = {}
-    for name, metrics in raw.items():
-        _check_keys(metrics, tuple(UNITS), ("objectives", name), where)
-        found[name] = {}
-        for metric, limit in metrics.items():
-            path = ("objectives", name, metric)
-            if isinstance(limit, dict):
-                _check_keys(limit, DEVICES, path, where)
-                found[name][metric] = {device: _limit(text, where((*path, device))) for device, text in limit.items()}
-            else:
-                found[name][metric] = dict.fromkeys(DEVICES, _limit(limit, where(path)))
-    return found
-
-
-def _check_recalls(objectives: Objectives, settings: Mapping[str, BenchmarkSettings], where: _Where) -> None:
-    """Refuse an objective on a recall that the run will not measure: it could only end without a number."""
-    for name, limits in objectives.items():
-        measured = [f"recall_at_{depth}" for depth in settings[name].recall_depths]
-        for metric in limits:
-            if metric in RECALLS and metric not in measured:
-                raise InputError(
-                    f"{where(('objectives', name, metric))}: the objective {name}.{metric} cannot be judged, because this "
-                    f"run measures {', '.join(measured) or 'no recall'}",
-                    f"set {name}.k, or move the objective: --set objectives.{name}.{metric}=null --set "
-                    f'"objectives.{name}.{measured[-1]}=>= 0.9"' if measured else "remove it",
-                )  # fmt: skip
-
-
-def _limit(text: Any, place: str) -> Limit:
-    op = next((op for op in _OPS if isinstance(text, str) and text.strip().startswith(op)), None)
-    if op is None:
-        raise InputError(
-            f"{place}: {text!r} is not an objective", 'write an operator and a number, for example "< 0.02"'
-        )
-    return Limit(op=op, limit=_number(text.strip()[len(op) :], place))
-
-
-def _number(text: Any, place: str) -> float:
-    try:
-        value = float(text)
-    except (TypeError, ValueError):
-        raise InputError(f"{place}: {text!r} is not a number") from None
-    if value != value or value in (float("inf"), float("-inf")):
-        raise InputError(f"{place}: the limit must be finite, not {text!r}")
-    return value
-
-
 def _split(
     overrides: Mapping[str, Any], models: Mapping[str, Any]
-) -> tuple[dict[str, dict[str, Any]], list[tuple[Path_, Any]]]:
+) -> tuple[dict[str, dict[str, Any]], dict[Path_, Any]]:
     settings: dict[str, dict[str, Any]] = {}
-    limits: list[tuple[Path_, Any]] = []
+    limits: dict[Path_, Any] = {}
     roots = ("objectives", *models)
     for dotted, value in overrides.items():
         path = tuple(dotted.split("."))
         if path[0] not in roots:
-            raise InputError(f"--set {dotted}: there is no {path[0]!r}{_nearest(path[0], roots)}", _choices(roots))
+            raise InputError(f"--set {dotted}: there is no {path[0]!r}{nearest(path[0], roots)}", choices(roots))
         if path[0] == "objectives":
-            limits.append((path[1:], value))
+            limits[path[1:]] = value
         elif len(path) != 2:
             raise InputError(f"--set {dotted}: a path is BENCHMARK.KEY", f"for example {path[0]}.variants")
         else:
             settings.setdefault(path[0], {})[path[1]] = value
     return settings, limits
-
-
-def _override_limit(objectives: Objectives, path: Path_, value: Any) -> None:
-    """A bare number keeps the operator of the suite; "<= 3" replaces both. Without a device it holds for all.
-
-    "<= 3" for a metric without an objective makes one, and null drops one.
-    """
-    place = "--set objectives." + ".".join(path)
-    if len(path) == 2 and path[0] in objectives:
-        limits, metric = objectives[path[0]], path[1]
-        if value is None and metric in limits:
-            del limits[metric]
-            return
-        if metric in UNITS and metric not in limits and isinstance(value, str):
-            limits[metric] = dict.fromkeys(DEVICES, _limit(value, place))
-            return
-    level: Any = objectives
-    for key in path[:2]:
-        if key not in level:
-            raise InputError(
-                f"{place}: there is no objective {key!r}{_nearest(key, tuple(level))}", _choices(tuple(level))
-            )
-        level = level[key]
-    devices = path[2:] or tuple(level)
-    if len(path) not in (2, 3) or any(device not in level for device in devices):
-        raise InputError(f"{place}: a path is objectives.BENCHMARK.METRIC or objectives.BENCHMARK.METRIC.DEVICE")
-    for device in devices:
-        if isinstance(value, str) and value.strip().startswith(("<", ">")):
-            level[device] = _limit(value, place)
-        else:
-            level[device] = Limit(op=level[device].op, limit=_number(value, place))
-
-
-def _nearest(word: str, valid: Sequence[str]) -> str:
-    match = difflib.get_close_matches(word, valid, n=1, cutoff=0.5)
-    return f"; did you mean {match[0]!r}?" if match else ""
-
-
-def _choices(valid: Sequence[str]) -> str:
-    shown = [name for name in valid if name not in RECALLS or RECALLS[name] in (1, 10, 100)]
-    return "use one of " + ", ".join(shown) + (", or another recall_at_K" if len(shown) < len(valid) else "")

@@ -112,7 +112,7 @@ def test_the_street_of_a_benchmark(nightly, benchmark):
     assert task(f"{prefix}.prepare").downstream_task_ids == {f"{prefix}.measure"}
     assert task(f"{prefix}.measure").downstream_task_ids == {f"{prefix}.record"}
     assert task(f"{prefix}.record").downstream_task_ids == {f"{prefix}.gate"}
-    assert task(f"{prefix}.gate").downstream_task_ids == {"report"}
+    assert task(f"{prefix}.gate").downstream_task_ids == {"report", "verdict"}
 
 
 def test_a_measurement_takes_its_whole_pool(nightly):
@@ -121,17 +121,24 @@ def test_a_measurement_takes_its_whole_pool(nightly):
             assert task.pool_slots == POOLS[task.pool]["slots"]
 
 
-def test_the_gates_and_only_they_decide_the_state_of_the_run(nightly):
-    """Airflow's rule: leaves decide, and a teardown is no leaf unless it asks to be."""
-    closing = [nightly.get_task(name) for name in ("report", "upload_dashboards")]
-    assert all(task.is_teardown and not task.on_failure_fail_dagrun for task in closing)
+def test_the_verdict_and_nothing_else_decides_the_state_of_the_run(nightly):
+    """Airflow's rule: leaves decide, and a teardown is no leaf unless it asks to be.
+
+    A run that is ended by hand skips what is pending, gates too, and runs its teardowns: one of them must decide.
+    """
+    closing = {name: nightly.get_task(name) for name in ("report", "verdict", "upload_dashboards")}
+    assert all(task.is_teardown for task in closing.values())
+    assert [name for name, task in closing.items() if task.on_failure_fail_dagrun] == ["verdict"]
+
+    def counts(task):
+        return not task.is_teardown or task.on_failure_fail_dagrun
 
     def decides(task):
-        followers = [nightly.get_task(name) for name in task.downstream_task_ids]
-        return not task.is_teardown and all(f.is_teardown and not f.on_failure_fail_dagrun for f in followers)
+        return counts(task) and not any(counts(nightly.get_task(name)) for name in task.downstream_task_ids)
 
-    deciding = {task.task_id for task in nightly.tasks if decides(task)}
-    assert deciding == {t.task_id for t in nightly.tasks if t.task_id.endswith(".gate")}
+    assert [task.task_id for task in nightly.tasks if decides(task)] == ["verdict"]
+    assert closing["verdict"].retries == 0
+    assert closing["upload_dashboards"].upstream_task_ids == {"report"}
 
 
 def test_a_gate_does_not_retry(nightly):

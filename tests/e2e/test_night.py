@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from contextlib import suppress
 
 import pytest
 import requests
 from contract.grafana_server import Fault
+from support.interrupting import start, wait_for
 from support.real_prometheus import panels, query, scraping
 from support.redis_server import exporter
 
+from nightgate.record import Summary, utc_now
 from nightgate.results.store import Store
 from nightgate.stack import airflow
 from nightgate.stack.client import DAG_ID, AirflowClient
@@ -20,6 +23,7 @@ from nightgate.stack.client import DAG_ID, AirflowClient
 @pytest.fixture(scope="module")
 def stack(home, grafana, statsd, redis):
     """`nightgate up`, and `nightgate down` at the end."""
+    home.suite(latency_p95="< 1e-6")
     started = home.nightgate("up")
     assert started.returncode == 0, started.stderr
     state = json.loads((home.path / "stack.json").read_text())
@@ -44,8 +48,9 @@ def prometheus(stack, redis, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def breach(home, stack, prometheus, small):
-    done = home.nightgate("run", "--json", *small({"objectives.hybrid_ann.latency_p95": "1e-6"}))
+def breach(home, stack, prometheus):
+    """With the suite's own values, so that it counts as long as no night was scheduled."""
+    done = home.nightgate("run", "--json")
     assert done.stdout, done.stderr
     return done, json.loads(done.stdout)
 
@@ -53,14 +58,17 @@ def breach(home, stack, prometheus, small):
 def test_a_breach_exits_with_1_and_fails_the_run_in_airflow(breach, client):
     done, summary = breach
     assert done.returncode == 1, done.stderr
-    assert done.stderr.strip().splitlines()[-1] == "nightgate: exit code 1: an objective is breached"
+    last = "nightgate: exit code 1: an objective is breached; skipped: transcription on gpu, hybrid_ann on gpu: "
+    assert done.stderr.strip().splitlines()[-1].startswith(last)
+    assert (summary["scheduled"], summary["overrides"]) == (False, {})
     assert summary["state"] == "breach"
     assert client.run_state(summary["run_id"]) == "failed"
     states = {task["task_id"]: task["state"] for task in client.tasks(summary["run_id"])}
     assert states["hybrid_ann.cpu.gate"] == "failed"
     assert states["transcription.cpu.gate"] == states["pgvector_search.cpu.gate"] == "success"
     assert states["transcription.gpu.prepare"] == "skipped"
-    assert states["upload_dashboards"] == "success", "the upload runs after a breach as well"
+    assert states["upload_dashboards"] == states["report"] == "success", "they run after a breach as well"
+    assert states["verdict"] == "failed"
 
 
 def test_a_breach_keeps_its_own_evidence(breach, home, stack):
@@ -126,24 +134,41 @@ def test_the_board_wants_a_login(breach, stack, client):
     assert breach[1]["run_id"] in page.text
 
 
-def test_a_good_night_exits_with_0_even_when_grafana_is_broken(home, stack, client, grafana, small):
+def test_an_ad_hoc_run_exits_with_0_even_when_grafana_is_broken(breach, home, stack, client, grafana, small):
+    before = nightly(stack)
     grafana.faults.extend([Fault(status=500, body={"message": "no disk"})] * 99)
-    done = home.nightgate("run", "--benchmarks", "hybrid_ann", *small())
+    done = home.nightgate("run", "--benchmarks", "hybrid_ann", *small({"objectives.hybrid_ann.latency_p95": "< 0.05"}))
     grafana.faults.clear()
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.strip().splitlines()[-1] == "nightgate: exit code 0: all objectives hold"
+    last = "nightgate: exit code 0: all objectives hold; skipped: hybrid_ann on gpu: "
+    assert done.stdout.strip().splitlines()[-1].startswith(last)
     run_id = max(path.name for path in home.runs.iterdir())
     assert client.run_state(run_id) == "success"
     states = {task["task_id"]: task["state"] for task in client.tasks(run_id)}
+    assert states["verdict"] == "success"
     assert states["upload_dashboards"] == "failed", "the verdict stands, and the missing upload shows"
+    assert nightly(stack) == before, "it touches no gauge"
+    nights, others = client._session.get(f"{stack['url']}/nightgate/", timeout=10).text.split("Ad-hoc runs")
+    assert "1 objective is breached" in nights and run_id not in nights
+    assert run_id in others and "Overridden: benchmarks hybrid_ann" in others
+
+
+def nightly(stack):
+    """What the endpoint says of nights."""
+    page = requests.get(f"{stack['url']}/nightgate/metrics", timeout=10).text
+    other = ("#", "nightgate_cache", "nightgate_pool", "nightgate_redis")
+    return [line for line in page.splitlines() if not line.startswith(other)]
 
 
 # panels that show nothing after a night on one host without a GPU, and why
 WITHOUT_DATA = {"Whisper xRT, gpu": "no GPU"}
 
 
-def test_every_panel_of_the_dashboards_gets_data_from_a_real_prometheus(breach, prometheus):
-    """After `test_a_good_night…`, so that a success is known. `pytest -s` prints the table of the panels."""
+def test_every_panel_of_the_dashboards_gets_data_from_a_real_prometheus(breach, stack, prometheus):
+    """`pytest -s` prints the table of the panels."""
+    now = utc_now()
+    later = breach[1] | {"run_id": "a-later-one", "state": "pass", "started_at": now, "finished_at": now}
+    Store(stack["results_url"]).save_summary(Summary.model_validate(later))  # so that a success is known
     time.sleep(3)  # a scrape that sees the end of the last night
     found = [(board, row, panel, query(prometheus, expression)) for board, row, panel, expression in panels()]
     for board, row, panel, series in found:
@@ -157,6 +182,53 @@ def test_the_rules_hold_in_a_real_prometheus(breach, prometheus):
     assert query(prometheus, "device:whisper_xrt:max26h")
     firing = {one["metric"]["alertname"] for one in query(prometheus, 'ALERTS{alertstate="firing"}')}
     assert "NightgateNoSuccess" not in firing and "NightgatePoolStarved" not in firing
+
+
+def test_a_run_that_is_ended_while_the_stack_is_up_is_red(home, stack, client, small):
+    """By Ctrl-C, which marks the run failed as a person would in the UI: what is pending is skipped, gates too."""
+    run = start(home, *small({"hybrid_ann.rows": 4001}))
+    wait_for(run, "hybrid_ann.cpu.prepare  running")
+    run.send_signal(signal.SIGINT)
+    said, _ = run.communicate(timeout=60)
+    assert run.returncode == 3, said
+    run_id = max(path.name for path in home.runs.iterdir())
+    assert ended(client, run_id) == "failed"
+    states = {task["task_id"]: task["state"] for task in client.tasks(run_id)}
+    assert (states["hybrid_ann.cpu.gate"], states["report"], states["verdict"]) == ("skipped", "success", "failed")
+    summary = json.loads((home.runs / run_id / "summary.json").read_text())
+    assert summary["state"] == "invalid"
+    gpu = [record for record in summary["results"] if record["device"] == "gpu"]
+    assert [record["objectives"] for record in gpu] == [[]], "nobody looked at a GPU, so there is no verdict about one"
+
+
+def test_a_run_whose_tasks_were_skipped_by_hand_is_red(home, client):
+    conf = {"scale": "smoke", "benchmarks": ["hybrid_ann"], "devices": ["cpu"]}
+    client.trigger("skipped-by-hand", conf)
+    path = f"/dags/{DAG_ID}/dagRuns/skipped-by-hand/taskInstances/hybrid_ann.cpu.prepare"
+    client._call("PATCH", path, json={"new_state": "skipped"})
+    assert ended(client, "skipped-by-hand") == "failed"
+    states = {task["task_id"]: task["state"] for task in client.tasks("skipped-by-hand")}
+    assert {state for task, state in states.items() if task.endswith(".gate")} == {"skipped"}
+    assert json.loads((home.runs / "skipped-by-hand" / "summary.json").read_text())["state"] == "invalid"
+
+
+def test_a_conf_that_means_nothing_is_refused_before_anything_starts(home, client):
+    """A slip in the name of a key used to start a full night of everything."""
+    client.trigger("a-slip", {"scal": "smoke", "benchmark": ["transcription"]})
+    assert ended(client, "a-slip") == "failed"
+    states = {task["task_id"]: task["state"] for task in client.tasks("a-slip")}
+    assert (states["preflight"], states["verdict"]) == ("failed", "failed")
+    assert {state for task, state in states.items() if task.endswith(".prepare")} == {"upstream_failed"}
+    assert not (home.runs / "a-slip").exists()
+    log = client._call("GET", f"/dags/{DAG_ID}/dagRuns/a-slip/taskInstances/preflight/logs/1")
+    assert "has the key 'scal', which means nothing; did you mean 'scale'?" in json.dumps(log)
+
+
+def ended(client, run_id, seconds=90):
+    deadline = time.monotonic() + seconds
+    while (state := client.run_state(run_id)) not in ("success", "failed") and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return state
 
 
 def test_a_truncated_model_exits_with_3(home, stack, small, tmp_path):

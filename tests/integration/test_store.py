@@ -7,7 +7,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from nightgate.errors import InputError, ServiceUnavailable
-from nightgate.record import Host, Objective, Record, Summary
+from nightgate.record import Host, Objective, Record, Summary, differing
 from nightgate.results import queries
 from nightgate.results.store import Snapshot, Store, url_from_airflow
 
@@ -46,9 +46,10 @@ def record(variant="hybrid", night=1, p95=0.0012, verdict="pass", status="measur
     return made
 
 
-def summary(night=1, state="pass", records=None, scale="smoke"):
+def summary(night=1, state="pass", records=None, scale="smoke", scheduled=True, overrides=None, name="night"):
     return Summary(
-        run_id=f"night-{night:02d}", dag_id="nightly_benchmarks", scale=scale, state=state, host=HOST,
+        run_id=f"{name}-{night:02d}", dag_id="nightly_benchmarks", scale=scale, state=state, host=HOST,
+        scheduled=scheduled, overrides=overrides or {},
         started_at=f"2099-11-{night:02d}T02:00:00.000Z", finished_at=f"2099-11-{night:02d}T02:02:00.5Z",
         results=[record(night=night)] if records is None else records,
     )  # fmt: skip
@@ -84,44 +85,33 @@ def test_a_summary_replaces_what_its_run_no_longer_holds(store):
 
 
 def test_a_run_is_listed_before_it_is_judged(store):
-    store.save_summary(summary(1))
-    store.save_records("night-02", "nightly_benchmarks", "full", [record(night=2, verdict=None)])
+    store.save_summary(summary(1, overrides={"hybrid_ann.rows": 5000}))
+    store.save_records(
+        "night-02", "nightly_benchmarks", "full", [record(night=2, verdict=None)], standing="night", overrides={}
+    )
     running, done = store.runs()
     assert (running.run_id, running.scale, running.state, running.finished_at) == ("night-02", "full", None, None)
+    assert (running.standing, running.overrides) == ("night", {})
     assert (done.run_id, done.state, done.results[0].objectives[0].verdict) == ("night-01", "pass", "pass")
+    assert (done.standing, done.overrides) == ("ad-hoc", {"hybrid_ann.rows": 5000})
     assert store.summary("night-02") is None
     assert store.latest().run_id == "night-01"
     assert [run.run_id for run in store.runs(limit=1)] == ["night-02"]
 
 
-def test_history_keeps_hosts_scales_and_variants_apart(store):
-    for night in (1, 2, 3):
-        store.save_summary(summary(night, records=[record(night=night, p95=night / 1000), record("hnsw", night=night)]))
-    store.save_summary(summary(4, scale="full", records=[record(night=4, p95=0.5)]))
-    other = HOST.model_copy(update={"fingerprint": "other"})
-    store.save_summary(summary(5, records=[record(night=5, p95=0.7, host=other)]))
-    store.save_summary(summary(6, records=[record(night=6, status="failed", verdict="invalid")]))
-
-    def values(**more):
-        return [point.value for point in store.history("hybrid_ann", "hybrid", "cpu", "latency_p95", "abc", **more)]
-
-    assert values(scale="smoke") == [0.001, 0.002, 0.003]
-    assert values(scale="smoke", limit=2) == [0.002, 0.003]
-    assert values() == [0.001, 0.002, 0.003, 0.5]
-    newest = store.history("hybrid_ann", "hybrid", "cpu", "latency_p95", "abc", scale="smoke")[-1]
-    assert (newest.run_id, newest.ci95) == ("night-03", pytest.approx((0.0027, 0.0033)))
-    assert store.history("hybrid_ann", "hybrid", "cpu", "recall_at_100", "abc") == []
-
-
 def test_the_snapshot_holds_the_newest_measured_and_the_newest_judged(store):
     store.save_summary(summary(1, records=[record(night=1, p95=0.001), record("left", night=1)]))
     store.save_summary(summary(2, "invalid", [record(night=2, status="failed", verdict="invalid")]))
-    store.save_records("night-03", "nightly_benchmarks", "smoke", [record("hnsw", night=3, verdict=None)])
+    store.save_records(
+        "night-03", "nightly_benchmarks", "smoke", [record("hnsw", night=3, verdict=None)], standing="night"
+    )
     found = store.snapshot()
     assert [(run_id, r.variant) for run_id, r in found.measured] == [
         ("night-03", "hnsw"), ("night-01", "hybrid"), ("night-01", "left"),
     ]  # fmt: skip
-    assert [(r.variant, r.objectives[0].verdict) for r in found.judged] == [("hybrid", "invalid"), ("left", "pass")]
+    assert [(r.variant, r.objectives[0].verdict) for r in found.judged] == [("hybrid", "invalid")], (
+        "and not of one that left"
+    )
     assert (found.last.run_id, found.last.state, found.succeeded_at) == (
         "night-02",
         "invalid",
@@ -141,14 +131,19 @@ def test_the_snapshot_query_does_not_read_the_history(store, url):
     )
     with psycopg.connect(url) as connection:
         connection.execute(
-            "INSERT INTO nightgate.runs (run_id, dag_id, scale) SELECT 'old-' || n, 'd', 'smoke' FROM generate_series(1, 3000) n"
+            "INSERT INTO nightgate.runs (run_id, dag_id, scale, standing) SELECT 'old-' || n, 'd', 'smoke', "
+            "CASE n % 3 WHEN 0 THEN 'night' ELSE 'ad-hoc' END FROM generate_series(1, 3000) n"
         )
         connection.execute(
-            "INSERT INTO nightgate.results SELECT 'old-' || n, benchmark, variant, device, status, judged, fingerprint, "
-            "measured_at - n * interval '1 hour', record FROM nightgate.results, generate_series(1, 3000) n"
+            "INSERT INTO nightgate.results (run_id, benchmark, variant, device, status, judged, fingerprint, measured_at, "
+            "standing, record) SELECT 'old-' || n, benchmark, variant, device, status, judged, fingerprint, "
+            "measured_at + (CASE n % 3 WHEN 0 THEN -n ELSE n END) * interval '1 hour', "
+            "CASE n % 3 WHEN 0 THEN 'night' ELSE 'ad-hoc' END, record FROM nightgate.results, generate_series(1, 3000) n"
         )
-        connection.execute("ANALYZE nightgate.results")
-        explained = connection.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + queries.NEWEST, ("30 days", "30 days"))
+        connection.execute("ANALYZE nightgate.results, nightgate.runs")
+        explained = connection.execute(
+            "EXPLAIN (ANALYZE, FORMAT JSON) " + queries.NEWEST, {"counting": "night", "forget": "30 days"}
+        )
         plan = explained.fetchone()[0][0]["Plan"]
 
     def rows(node):
@@ -156,6 +151,123 @@ def test_the_snapshot_query_does_not_read_the_history(store, url):
         return own + sum(rows(child) for child in node.get("Plans", []))
 
     assert rows(plan) < 100, json.dumps(plan, indent=1)
+
+
+def test_only_nights_count_and_where_there_is_none_what_stands_in_for_one(store):
+    adhoc = summary(
+        5, overrides={"hybrid_ann.rows": 5000}, scheduled=False, name="hand", records=[record(night=5, p95=0.005)]
+    )
+    store.save_summary(adhoc)
+    assert (store.counting(), store.snapshot(), store.nights()) == ("stand-in", Snapshot(), [])
+    assert [run.run_id for run in store.others()] == ["hand-05"]
+
+    own = summary(4, scheduled=False, name="hand", records=[record(night=4, p95=0.004)])
+    store.save_summary(own)
+    found = store.snapshot()
+    assert [(run_id, r.metrics["latency_p95"].value) for run_id, r in found.measured] == [("hand-04", 0.004)]
+    assert (found.last.run_id, found.succeeded_at) == ("hand-04", own.finished_at)
+    assert [run.run_id for run in store.nights()] == ["hand-04"]
+
+    store.save_summary(summary(1, "breach", records=[record(night=1, p95=0.001, verdict="breach")]))
+    found = store.snapshot()
+    assert store.counting() == "night"
+    assert [(run_id, r.metrics["latency_p95"].value) for run_id, r in found.measured] == [("night-01", 0.001)]
+    assert [r.objectives[0].verdict for r in found.judged] == ["breach"]
+    assert (found.last.run_id, found.last.state, found.succeeded_at) == ("night-01", "breach", None)
+    assert [run.run_id for run in store.nights()] == ["night-01"]
+    assert {run.run_id for run in store.others()} == {"hand-04", "hand-05"}
+
+
+def skipped_gpu(night, **more):
+    return record(night=night, device="gpu", status="skipped", verdict=None, **more)
+
+
+def test_a_verdict_is_gone_when_a_newer_night_looked_at_that_device_and_has_none(store):
+    """One stopped night left "invalid" for a device the host has not, for thirty days."""
+    stopped = record(night=1, device="gpu", status="failed", verdict="invalid")
+    store.save_summary(summary(1, "invalid", [record(night=1), stopped]))
+    assert [(r.device, r.objectives[0].verdict) for r in store.snapshot().judged] == [
+        ("cpu", "pass"),
+        ("gpu", "invalid"),
+    ]
+    elsewhere = HOST.model_copy(update={"fingerprint": "other"})
+    store.save_summary(summary(2, records=[record(night=2, host=elsewhere), skipped_gpu(2, host=elsewhere)]))
+    assert [r.device for r in store.snapshot().judged] == ["cpu", "gpu"], (
+        "another host says nothing of this one's device"
+    )
+    adhoc = summary(3, overrides={"devices": ["gpu"]}, records=[skipped_gpu(3)])
+    store.save_summary(adhoc)
+    assert [r.device for r in store.snapshot().judged] == ["cpu", "gpu"], "nor does a run that does not count"
+    store.save_summary(summary(4, records=[record(night=4), skipped_gpu(4)]))
+    assert [r.device for r in store.snapshot().judged] == ["cpu"]
+
+
+def test_a_verdict_stays_while_the_next_night_is_measured_and_not_yet_judged(store):
+    store.save_summary(summary(1, records=[record(night=1)]))
+    store.save_records("night-02", "d", "smoke", [record("hnsw", night=2, verdict=None)], standing="night")
+    assert [(r.variant, r.objectives[0].verdict) for r in store.snapshot().judged] == [("hybrid", "pass")]
+
+
+OLD_TABLES = """
+DROP SCHEMA nightgate CASCADE;
+CREATE SCHEMA nightgate;
+CREATE TABLE nightgate.runs (
+    run_id text COLLATE "C" PRIMARY KEY, dag_id text NOT NULL, scale text NOT NULL, state text, finished_at timestamptz,
+    head jsonb, recorded_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE nightgate.results (
+    run_id text COLLATE "C" NOT NULL REFERENCES nightgate.runs ON DELETE CASCADE, benchmark text COLLATE "C" NOT NULL,
+    variant text COLLATE "C" NOT NULL, device text COLLATE "C" NOT NULL, status text NOT NULL, judged boolean NOT NULL,
+    fingerprint text, measured_at timestamptz NOT NULL, record jsonb NOT NULL,
+    PRIMARY KEY (run_id, benchmark, variant, device)
+);
+CREATE INDEX results_by_series ON nightgate.results (benchmark, variant, device, measured_at DESC);
+CREATE INDEX runs_by_end ON nightgate.runs (finished_at DESC) WHERE state IS NOT NULL;
+"""
+
+
+@pytest.mark.parametrize("first", ["read", "write"])
+def test_tables_of_before_are_renewed_with_what_they_hold(store, url, first):
+    """By whoever comes first: the board after an upgrade, or the next run."""
+    rows = [("scheduled__2026-11-20T02:00:00+00:00", 1, 0.001), ("smoke-20261122T021500.123Z", 2, 0.002)]
+    with psycopg.connect(url) as connection:
+        connection.execute(OLD_TABLES)
+        for run_id, night, p95 in rows:
+            kept = summary(night, records=[]).model_dump(mode="json", exclude={"results", "scheduled", "overrides"})
+            head = json.dumps({**kept, "run_id": run_id})
+            connection.execute(
+                "INSERT INTO nightgate.runs VALUES (%s, 'nightly_benchmarks', 'full', 'pass', %s, %s)",
+                (run_id, kept["finished_at"], head),
+            )
+            old = record(night=night, p95=p95)
+            connection.execute(
+                "INSERT INTO nightgate.results VALUES (%s, 'hybrid_ann', 'hybrid', 'cpu', 'measured', true, 'abc', %s, %s)",
+                (run_id, old.finished_at, old.model_dump_json()),
+            )
+    if first == "write":
+        store.migrate()
+        store.save_summary(summary(9, overrides={"hybrid_ann.rows": 5000}))
+    found = store.snapshot()
+    assert [(run_id, r.metrics["latency_p95"].value) for run_id, r in found.measured] == [(rows[0][0], 0.001)]
+    assert found.last.run_id == rows[0][0]
+    assert [run.run_id for run in store.nights()] == [rows[0][0]]
+    assert rows[1][0] in [run.run_id for run in store.others()], "nobody knows what was overridden"
+    kept = store.summary(rows[1][0])
+    assert (kept.standing, kept.overrides, kept.results[0].metrics["latency_p95"].value) == ("ad-hoc", None, 0.002)
+    assert store.summary(rows[0][0]).standing == "night"
+    store.migrate()
+    assert len(store.runs()) == (3 if first == "write" else 2)
+
+
+def test_runs_bring_what_tells_the_work_of_one_from_that_of_another(store):
+    done = record()
+    done.detail = {"data": {"digest": "d1", "rows": 5}, "model": {"sha256": "m1"}, "knobs": {"ef": 100}}
+    store.save_summary(summary(records=[done]))
+    (kept,) = store.runs()[0].results
+    assert differing(kept, done) == {}
+    other = done.model_copy(deep=True, update={"settings": {**done.settings, "rows": 9}})
+    other.detail["data"]["digest"] = "d2"
+    assert differing(kept, other) == {"rows": (50_000, 9), "data (digest)": ("d1", "d2")}
 
 
 def test_an_empty_database_has_no_runs(url):

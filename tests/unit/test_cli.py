@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from nightgate import cli, paths
 from nightgate.artifacts import Cache
-from nightgate.errors import NightgateError
+from nightgate.errors import InputError, NightgateError
 
 
 def test_an_unforeseen_error_is_not_taken_for_a_breach(monkeypatch, capsys):
@@ -56,3 +56,33 @@ def test_verify_names_what_is_damaged(cache):
     (made.path / "a").write_bytes(b"y" * 1000)
     with pytest.raises(NightgateError, match=rf"damaged: {made.path}"):
         nightgate("cache", "verify")
+
+
+@pytest.mark.parametrize(
+    "words", [["run", "--benchmarks", ","], ["run", "--devices", "cpu,"], ["run", "--benchmarks", " "]]
+)
+def test_a_list_that_names_nothing_is_refused_and_not_taken_for_all(monkeypatch, words):
+    from nightgate.terminal import night
+
+    monkeypatch.setattr(night, "run_night", lambda *_: pytest.fail("it was started"))
+    with pytest.raises(InputError, match="names nothing before or after a comma"):
+        nightgate(*words)
+
+
+@pytest.mark.parametrize("key", ["variants", "controls"])
+def test_a_variant_that_is_chosen_twice_is_refused(key):
+    with pytest.raises(InputError, match=f"--variant and --set hybrid_ann.{key} say the same twice"):
+        nightgate("measure", "hybrid_ann", "--variant", "hybrid", "--set", f"hybrid_ann.{key}=[hnsw]")
+
+
+def test_the_doctor_names_a_variable_that_nothing_reads(monkeypatch):
+    from nightgate.terminal import doctor
+
+    for name in paths.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    assert doctor._environment() == (True, "environment: none of the variables of Nightgate is set")
+    monkeypatch.setenv("NIGHTGATE_HOME", "/x")
+    assert doctor._environment() == (True, "environment: NIGHTGATE_HOME")
+    monkeypatch.setenv("NIGHTGATE_RUN", "/x")
+    fine, said = doctor._environment()
+    assert not fine and "NIGHTGATE_RUN; did you mean 'NIGHTGATE_RUNS'?" in said

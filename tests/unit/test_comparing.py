@@ -10,7 +10,7 @@ import pytest
 from nightgate import cli, paths
 from nightgate.errors import InputError, NotMeasured
 from nightgate.measure import estimates, samples
-from nightgate.record import Host, Record, Summary
+from nightgate.record import Host, Record, Summary, differing
 from nightgate.results import files
 from nightgate.terminal.comparing import compare
 from nightgate.terminal.pairs import pairs
@@ -64,9 +64,9 @@ def night(tmp_path, monkeypatch):
     """Makes a run with its files from records and their samples."""
     monkeypatch.setenv("NIGHTGATE_RUNS", str(tmp_path))
 
-    def made(run_id, *engines, host=HOST):
+    def made(run_id, *engines, host=HOST, scale="smoke"):
         summary = Summary(
-            run_id=run_id, dag_id="d", scale="smoke", state="pass", started_at="2026-11-22T02:00:00.000Z",
+            run_id=run_id, dag_id="d", scale=scale, state="pass", started_at="2026-11-22T02:00:00.000Z",
             finished_at="2026-11-22T02:01:48.000Z", host=host, results=[record for record, _ in engines],
         )  # fmt: skip
         files.write_summary(summary)
@@ -137,7 +137,7 @@ def test_error_rates_on_other_clips_are_not_paired(night, change):
     found, rows = side_by_side(run, run)
     assert rows["wer"].difference.method == "whether the two intervals overlap"
     assert rows["wer"].difference.scale == "difference"
-    assert ("The clips are not the same." in found.notes) == ("sha256" in change)
+    assert found.differences == (["clips (sha256): s → other"] if "sha256" in change else [])
 
 
 @pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 torn", "an array", "a folder", "half", "flipped"])
@@ -194,14 +194,65 @@ def test_samples_are_looked_for_in_the_run_only(night, tmp_path):
     assert side_by_side(run, run)[1]["xrt"].difference.method == "whether the two intervals overlap"
 
 
-def test_what_was_asked_for_differently_is_said(night):
-    after = engine("pywhispercpp", settings={"repeats": 9, "variants": ["pywhispercpp"]})
+def test_of_two_that_did_not_do_the_same_no_difference_is_called_real(night):
+    """A full run and a smoke run were "faster, 71 ×", and the settings that differ came last."""
+    after = engine("pywhispercpp", 0.5, settings={"repeats": 9, "variants": ["pywhispercpp"], "later": None})
     after[0].detail["model"] = {"sha256": "n"}
     before = engine("pywhispercpp")
     before[0].detail["model"] = {"sha256": "m"}
-    found, _ = side_by_side(night("a", before), night("b", after))
-    assert "The settings differ: repeats 5 → 9." in found.notes
-    assert "The model is not the same." in found.notes
+    runs = night("a", before), night("b", after, scale="full")
+    found, rows = side_by_side(*runs)
+    assert found.differences == ["scale: smoke → full", "repeats: 5 → 9", "model (sha256): m → n"]
+    assert found.judged is False
+    assert {row.finding for row in found.rows} == {"cannot be told: not the same work"}
+    assert rows["xrt"].difference.value == pytest.approx(0.5), "the numbers are shown all the same"
+    anyway = compare((before[0], runs[0]), (after[0], runs[1]), anyway=True)
+    assert (anyway.differences, anyway.judged) == (found.differences, True)
+    assert anyway.rows[0].finding.startswith("after is faster, 2.00 ×")
+
+
+def test_the_command_names_first_what_was_not_the_same(night, capsys):
+    night("a", engine("pywhispercpp"))
+    night("b", engine("pywhispercpp", 0.5, settings={"repeats": 9}))
+    said = command(capsys, "a", "b")
+    assert "faster" not in said
+    assert said.index("Not the same work: no difference is called better or worse (--anyway calls it so)") < said.index(
+        "repeats: 5 → 9"
+    )
+    assert said.index("repeats: 5 → 9") < said.index("xRT")
+    said = command(capsys, "a", "b", "--anyway")
+    assert said.index("Not the same work") < said.index("repeats: 5 → 9") < said.index("after is faster, 2.00 ×")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ({"settings": {"rows": 5, "variants": ["a"]}}, {"settings": {"rows": 5, "controls": ["b"]}}, {}),
+        ({"settings": {"rows": 5}}, {"settings": {"rows": 6}}, {"rows": (5, 6)}),
+        ({"settings": {"rows": 5}}, {"settings": {}}, {"rows": (5, None)}),
+        ({"settings": {}}, {"settings": {"new": None}}, {}),
+        ({"settings": {}}, {"settings": {"new": 0}}, {"new": (None, 0)}),
+        ({"detail": {"data": {"digest": "x"}}}, {"detail": {"data": {"digest": "y"}}}, {"data (digest)": ("x", "y")}),
+        (
+            {"detail": {"clips": {"sha256": "x"}}},
+            {"detail": {"clips": {"sha256": "y"}}},
+            {"clips (sha256)": ("x", "y")},
+        ),
+        (
+            {"detail": {"model": {"sha256": "x"}}},
+            {"detail": {"model": {"sha256": "y"}}},
+            {"model (sha256)": ("x", "y")},
+        ),
+        ({"detail": {"data": {"digest": "x"}}}, {"detail": {"data": None}}, {}),
+        ({"detail": {"data": {"digest": "x"}}}, {}, {}),
+    ],
+)
+def test_what_makes_the_work_of_two_records_another(first, second, expected):
+    one, two = (
+        Record(benchmark="b", variant="v", device="cpu", status="measured", **facts) for facts in (first, second)
+    )
+    assert differing(one, two) == expected
+    assert differing(two, one) == {key: pair[::-1] for key, pair in expected.items()}
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from nightgate.terminal.follow import busy_seconds
+import io
+
+from rich.console import Console
+
+from nightgate.terminal import follow as following
+from nightgate.terminal.follow import busy_seconds, follow
 
 
 def task(name, start, end):
@@ -23,3 +28,25 @@ def test_overlapping_work_counts_once_and_other_tasks_do_not_count():
         task("c.gpu.measure", None, None),
     ]
     assert busy_seconds(tasks) == 15
+
+
+def test_the_states_it_returns_are_those_after_the_end(monkeypatch):
+    """The exit code is read from them: a verdict that is seen while it still runs would be none."""
+    monkeypatch.setattr(following.time, "sleep", lambda _: None)
+
+    class Airflow:
+        """Ends between any two questions."""
+
+        asked = 0
+
+        def run_state(self, run_id):
+            self.asked += 1
+            return "success" if self.asked > 3 else "running"
+
+        def tasks(self, run_id):
+            self.asked += 1
+            state = "success" if self.asked > 3 else "running"
+            return [{"task_id": "verdict", "state": state, "start_date": None, "end_date": None, "try_number": 1}]
+
+    (found,) = follow(Airflow(), "a", Console(file=io.StringIO()), lambda: None)
+    assert found["state"] == "success"

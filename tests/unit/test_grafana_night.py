@@ -17,13 +17,23 @@ from nightgate.record import Host, Objective, Record, Summary
 from nightgate.results import files
 
 
-def night(run_id="night-1", *, days=0, verdict="breach", dag_id="nightly_benchmarks", metrics=("latency_p95", "wer")):
+def night(
+    run_id="night-1",
+    *,
+    days=0,
+    verdict="breach",
+    dag_id="nightly_benchmarks",
+    metrics=("latency_p95", "wer"),
+    scheduled=True,
+    overrides=None,
+):
     end = datetime.now(UTC) - timedelta(days=days)
     objectives = [Objective(metric=metric, op="<", limit=0.02, value=0.03, verdict=verdict) for metric in metrics]
     record = Record(benchmark="hybrid_ann", variant="hybrid", device="cpu", status="measured", objectives=objectives)
     return Summary(
         run_id=run_id, dag_id=dag_id, scale="smoke", state=verdict, started_at=stamp(end - timedelta(minutes=3)),
         finished_at=stamp(end), host=Host(fingerprint="f", cpu="c", cores=2, memory_bytes=1), results=[record],
+        scheduled=scheduled, overrides=overrides or {},
     )  # fmt: skip
 
 
@@ -340,6 +350,41 @@ def test_neither_old_runs_nor_those_by_hand_nor_torn_ones_are_annotated(project,
     (paths.runs_dir() / "torn" / "summary.json").write_text("{")
     steps.upload("night-1")
     assert server.annotations == []
+
+
+def test_only_breaches_of_nights_are_annotated_and_of_what_stands_in_for_one_until_then(project, server):
+    adhoc = night("ad-hoc", scheduled=False, overrides={"hybrid_ann.rows": 5000}, metrics=["wer"])
+    files.write_summary(adhoc)
+    steps.upload("x")
+    assert server.annotations == []
+    files.write_summary(night("stand-in", days=2, scheduled=False, metrics=["wer"]))
+    files.write_summary(night("stand-in-later", days=1, scheduled=False, metrics=["wer"]))
+    assert [run.run_id for run in steps._recent_nights()] == ["stand-in", "stand-in-later"]
+    files.write_summary(night("scheduled", days=3, metrics=["wer"]))
+    files.write_summary(night("long-ago", days=15, metrics=["wer"]))
+    assert [run.run_id for run in steps._recent_nights()] == ["scheduled"]
+    steps.upload("x")
+    assert [each["tags"][2] for each in server.annotations] == ["run:scheduled"]
+
+
+def test_any_number_of_ad_hoc_runs_hides_no_night(project, monkeypatch):
+    files.write_summary(night("scheduled", days=3))
+    for number in range(120):
+        files.write_summary(night(f"ad-hoc-{number}", scheduled=False, overrides={"hybrid_ann.rows": number}))
+    assert [run.run_id for run in steps._recent_nights()] == ["scheduled"]
+
+
+def test_a_folder_that_nobody_touched_for_weeks_is_not_read(project, monkeypatch):
+    files.write_summary(night("scheduled", days=3))
+    files.write_summary(night("older", days=4))
+    long_ago = (datetime.now(UTC) - timedelta(days=15)).timestamp()
+    os.utime(paths.run_dir("older"), (long_ago, long_ago))
+    read = []
+    monkeypatch.setattr(
+        files, "read_summary", lambda run_id, own=files.read_summary: read.append(run_id) or own(run_id)
+    )
+    steps._recent_nights()
+    assert read == ["scheduled"]
 
 
 def test_the_dry_run_only_reads_and_tells_what_would_change(client, server, tmp_path):

@@ -1,6 +1,11 @@
+import re
+
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from nightgate.publish.prometheus import render
+from nightgate import __version__
+from nightgate.artifacts import Cache
+from nightgate.publish.prometheus import render, samples
 from nightgate.record import UNITS, Objective, Record
 from nightgate.results.store import Run, Snapshot
 
@@ -34,7 +39,78 @@ def test_whisper_xrt_takes_the_newest_run_only():
     old = engine("b", 0.9, at="2026-11-21T02:00:00.000Z")
     page = lines(Snapshot(measured=[("night-1", old), ("night-2", engine("a", 0.12))]))
     assert 'whisper_xrt{device="cpu"} 0.12' in page
+    turned = lines(Snapshot(measured=[("night-2", engine("a", 0.12)), ("night-1", old)]))
+    assert 'whisper_xrt{device="cpu"} 0.12' in turned, "in whatever order they come"
     assert any(line.startswith("nightgate_xrt_ratio{") and line.endswith(" 0.9") for line in page)
+
+
+def test_whisper_xrt_of_one_device_stays_when_the_other_has_a_newer_run():
+    gpu = engine("a", 0.9, device="gpu", at="2026-11-21T02:00:00.000Z")
+    cpu = engine("a", 0.12, at="2026-11-22T02:00:00.000Z")
+    for measured in ([("night-1", gpu), ("night-2", cpu)], [("night-2", cpu), ("night-1", gpu)]):
+        page = lines(Snapshot(measured=measured))
+        assert 'whisper_xrt{device="cpu"} 0.12' in page
+        assert 'whisper_xrt{device="gpu"} 0.9' in page
+
+
+def test_whisper_xrt_is_of_all_engines_of_the_newest_run_and_of_transcription_only():
+    early, late = engine("b", 0.25, at="2026-11-22T02:00:00.000Z"), engine("a", 0.12, at="2026-11-22T02:05:00.000Z")
+    other = engine("a", 0.9, at="2026-11-23T02:00:00.000Z").model_copy(update={"benchmark": "hybrid_ann"})
+    old = engine("c", 0.7, gated=("c",), at="2026-11-21T02:00:00.000Z")
+    page = lines(Snapshot(measured=[("night-9", old), ("night-2", early), ("night-2", late), ("night-3", other)]))
+    assert [line for line in page if line.startswith("whisper_xrt")] == ['whisper_xrt{device="cpu"} 0.25']
+
+
+def test_the_page_names_its_version_and_explains_its_gauges():
+    page = render(Snapshot(measured=[("n", engine("a", 0.12)), ("n", query())]))[0].decode()
+    assert f'nightgate_build_info{{version="{__version__}"}} 1.0\n' in page
+    help_ = dict(line.removeprefix("# HELP ").split(" ", 1) for line in page.splitlines() if line.startswith("# HELP"))
+    assert help_ == {
+        "nightgate_build_info": "The version that computed this page.",
+        "whisper_xrt": "Processing time per audio time of the slowest gated engine in the newest run.",
+        "nightgate_xrt_ratio": "Processing time per audio time.",
+        "nightgate_latency_seconds": "Time of one query at a quantile.",
+        "nightgate_latency_lower_bound_seconds": "An end of the 95 % interval of the newest measurement.",
+        "nightgate_latency_upper_bound_seconds": "An end of the 95 % interval of the newest measurement.",
+        "nightgate_index_bytes": "Of the newest measurement.",
+    }
+    assert all(" gauge" in line for line in page.splitlines() if line.startswith("# TYPE"))
+
+
+def query():
+    made = Record(benchmark="hybrid_ann", variant="hybrid", device="cpu", status="measured")
+    made.add("latency_p95", 0.002, 1000, (0.001, 0.003))
+    made.add("index_bytes", 5000)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("metric", "name"),
+    [
+        ("recall_at_100", 'nightgate_recall_ratio{at="100",'), ("recall_at_5", 'nightgate_recall_ratio{at="5",'),
+        ("recall_p5", "nightgate_recall_worst_ratio{"), ("latency_p50", "nightgate_latency_seconds{"),
+        ("latency_p95", "nightgate_latency_seconds{"), ("latency_p99", "nightgate_latency_seconds{"),
+        ("qps", "nightgate_queries_per_second{"), ("throughput_qps", "nightgate_throughput_qps_per_second{"),
+        ("prepare_seconds", "nightgate_stage_duration_seconds{"), ("measure_seconds", "nightgate_stage_duration_seconds{"),
+        ("wer", "nightgate_wer_ratio{"), ("build_seconds", "nightgate_build_seconds{"), ("index_bytes", "nightgate_index_bytes{"),
+        ("rows_per_second", "nightgate_rows_per_second{"), ("open_loop_p95", "nightgate_open_loop_p95_seconds{"),
+    ],
+)  # fmt: skip
+def test_what_a_metric_is_called(metric, name):
+    record = Record(benchmark="hybrid_ann", variant="hybrid", device="gpu", status="measured")
+    record.add(metric, 0.5)
+    (line,) = [
+        line for line in lines(Snapshot(measured=[("n", record)])) if not line.startswith("nightgate_build_info")
+    ]
+    labels = {"benchmark": "hybrid_ann", "variant": "hybrid", "device": "gpu"}
+    extra = {
+        "recall_at_100": {"at": "100"}, "recall_at_5": {"at": "5"}, "latency_p50": {"percentile": "50"}, "latency_p95": {"percentile": "95"},
+        "latency_p99": {"percentile": "99"}, "prepare_seconds": {"stage": "prepare"}, "measure_seconds": {"stage": "measure"},
+    }  # fmt: skip
+    assert line.startswith(name) and line.endswith("} 0.5")
+    assert dict(re.findall(r'(\w+)="([^"]*)"', line)) == labels | extra.get(metric, {})
+    ((_, given, value),) = samples(record)
+    assert (given, value) == (labels | extra.get(metric, {}), 0.5)
 
 
 def test_every_metric_has_a_name_in_base_units():
@@ -75,6 +151,20 @@ def test_objectives_and_a_one_hot_verdict():
     assert verdicts == {"pass": "0.0", "breach": "0.0", "inconclusive": "0.0", "invalid": "1.0"}
 
 
+def test_what_an_objective_demands_and_met():
+    objective = Objective(metric="xrt", op="<=", limit=2.0, value=0.25, verdict="breach")
+    record = engine("a", device="gpu").model_copy(update={"objectives": [objective]})
+    page = lines(Snapshot(judged=[record]))
+    labels = 'benchmark="transcription",device="gpu",metric="xrt",variant="a"'
+    assert f"nightgate_objective_limit{{{labels}}} 2.0" in page
+    assert f"nightgate_objective_value{{{labels}}} 0.25" in page
+    assert (
+        'nightgate_objective_verdict{benchmark="transcription",device="gpu",metric="xrt",variant="a",verdict="breach"} 1.0'
+        in page
+    )
+    assert len([line for line in page if line.endswith(" 1.0") and "objective_verdict" in line]) == 1
+
+
 def test_bounds_stand_beside_what_has_an_interval():
     record = Record(benchmark="hybrid_ann", variant="hybrid", device="cpu", status="measured")
     record.add("latency_p95", 0.002, 1000, (0.001, 0.003))
@@ -104,11 +194,32 @@ def test_who_takes_openmetrics_gets_it():
     assert content_type.startswith("application/openmetrics-text") and page.endswith(b"# EOF\n")
     page, content_type = render(Snapshot(), accept="text/html")
     assert content_type.startswith("text/plain") and not page.endswith(b"# EOF\n")
+    assert render(Snapshot())[1].startswith("text/plain")
 
 
 def test_a_run_has_a_duration():
     last = Run("night-2", "d", "smoke", "breach", "2026-11-22T02:00:00Z", "2026-11-22T02:01:40Z")
     assert "nightgate_run_duration_seconds 100.0" in lines(Snapshot(last=last))
+
+
+def test_a_night_that_has_not_ended_has_neither_end_nor_duration():
+    page = lines(Snapshot(last=Run("night-2", "d", "full", "pass", "2026-11-22T02:00:00Z", None)))
+    assert [line.split("{")[0] for line in page] == ["nightgate_build_info", "nightgate_run_info"]
+    page = lines(Snapshot(last=Run("night-2", "d", "full", "pass", None, "2026-11-22T02:01:40Z")))
+    assert [line.split("{")[0].split(" ")[0] for line in page] == [
+        "nightgate_build_info", "nightgate_run_info", "nightgate_last_completion_timestamp_seconds",
+    ]  # fmt: skip
+
+
+def test_the_cache_of_this_host_is_on_the_page(tmp_path):
+    page = render(Snapshot(), None, Cache(tmp_path))[0].decode()
+    assert "nightgate_cache" in page and "nightgate_cache" not in render(Snapshot())[0].decode()
+
+
+def test_a_pool_that_lacks_a_state_has_none_in_it():
+    page = render(Snapshot(), {"cpu": {"open": 2}})[0].decode()
+    assert 'nightgate_pool_slots{pool="cpu",state="open"} 2.0' in page
+    assert page.count("} 0.0") == 4
 
 
 def test_completion_and_success_are_told_apart():

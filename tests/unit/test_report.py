@@ -104,6 +104,28 @@ def test_what_was_not_measured_is_listed_with_its_reason(folder):
     assert "0 of 3 variants measured" in text
 
 
+def test_what_was_skipped_stands_under_the_headline_and_what_was_overridden_with_the_host(folder):
+    skipped = Record(
+        benchmark="transcription", variant="a", device="gpu", status="skipped", reason="no device. Next step: x"
+    )
+    night = summary(engine(), skipped)
+    night.scheduled, night.overrides = (
+        False,
+        {"hybrid_ann.rows": 50000, "objectives.hybrid_ann.latency_p95.cpu": "< 0.5"},
+    )
+    text = text_of(render_report(night, folder))
+    assert text.index("Skipped: transcription on gpu: no device nightly_benchmarks at smoke scale") < text.index(
+        "Objectives"
+    )
+    assert (
+        "counts as ad-hoc overridden hybrid_ann.rows: 50,000 overridden objectives.hybrid_ann.latency_p95.cpu: < 0.5"
+        in text
+    )
+    night.overrides = {}
+    text = text_of(render_report(night, folder))
+    assert "counts as stand-in" in text and "overridden" not in text
+
+
 def test_a_run_without_any_result_has_a_report(tmp_path):
     assert "Nothing was judged" in text_of(render_report(summary(state="invalid"), tmp_path))
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import nullcontext
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -10,8 +13,17 @@ import pytest
 from nightgate import benchmarks, paths, steps
 from nightgate.artifacts import Cache
 from nightgate.errors import ArtifactError, InputError, NotMeasured, ObjectiveBreached, Unavailable
+from nightgate.measure import host
 from nightgate.record import Record
 from nightgate.results import files
+from nightgate.suite import Needs
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """The canary and the charts take most of the time, and are of no interest here."""
+    monkeypatch.setattr(host, "canary", lambda: {"seconds": 0.01, "spread": 0.02})
+    monkeypatch.setattr(steps, "render_report", lambda summary, folder: f"{summary.state} in {folder.name}")
 
 
 @pytest.fixture
@@ -87,6 +99,7 @@ def test_a_good_night(plan, benchmark):
     assert {p.name for p in paths.run_dir("a-run").iterdir()} == {
         "summary.json", "hybrid_ann-cpu.json", "hybrid_ann-cpu.npz", "report.html",
     }  # fmt: skip
+    assert files.report_path("a-run").read_text() == "pass in a-run"
 
 
 def test_a_breach_is_recorded_before_it_fails(plan, benchmark):
@@ -150,9 +163,366 @@ def test_what_this_host_cannot_measure_is_skipped_unless_it_is_required(plan, be
     assert {r.status for r in files.read_records("a-run")} == {"skipped"}
     assert steps.report(plan, None).state == "invalid", "a night that measured nothing is no pass"
 
+    with pytest.raises(Unavailable):
+        steps.prepare(plan.model_copy(update={"require_gpu": True}), "hybrid_ann", "cpu")
+
+
+def absent(*_):
+    raise Unavailable("no device", "get one")
+
+
+def test_a_gpu_that_is_required_fails_and_is_judged(plan, benchmark, without_gpu):
+    benchmark.prepare = absent
     required = plan.model_copy(update={"require_gpu": True, "work": [("hybrid_ann", "gpu")]})
-    with pytest.raises(NotMeasured, match="a GPU is required: no device"):
+    with pytest.raises(NotMeasured, match=r"^a GPU is required: no device. Next step: get one$"):
         steps.prepare(required, "hybrid_ann", "gpu")
+    with pytest.raises(
+        NotMeasured, match=r"hybrid on gpu: recall_at_100 is no value.*invalid \(a GPU is required: no device"
+    ):
+        steps.gate(required, "hybrid_ann", "gpu", None)
+    summary = steps.report(required, None)
+    assert summary.state == "invalid"
+    assert [(r.variant, r.device, r.status, r.reason, len(r.objectives)) for r in summary.results] == [
+        (variant, "gpu", "failed", "a GPU is required: no device. Next step: get one", objectives)
+        for variant, objectives in (("hybrid", 2), ("hnsw", 0), ("ivfpq_refine", 0))
+    ]
+
+
+@pytest.fixture
+def without_gpu(monkeypatch):
+    described = host.describe().model_copy(update={"gpu": None})
+    monkeypatch.setattr(host, "describe", lambda: described)
+
+
+@pytest.fixture
+def both(plan):
+    """The same plan, on both devices."""
+    return plan.model_copy(update={"work": [("hybrid_ann", "cpu"), ("hybrid_ann", "gpu")]})
+
+
+def test_a_stopped_run_is_no_verdict_about_a_device_the_host_has_not(both, benchmark, without_gpu):
+    """One such run left "invalid" on the GPU's gauge for thirty days, on a host without one."""
+    walk(both)
+    for _ in range(2):  # whoever ended it and the task `report` may both close it
+        summary = steps.report(both, None)
+        assert summary.state == "invalid", "what was asked for and not looked at is no pass"
+        found = {(r.variant, r.device): (r.status, [o.verdict for o in r.objectives]) for r in summary.results}
+        assert found["hybrid", "cpu"] == ("measured", ["pass", "pass"])
+        assert found["hybrid", "gpu"] == ("failed", [])
+
+
+def test_a_stopped_run_is_a_verdict_about_a_device_the_host_has(both, benchmark, monkeypatch):
+    described = host.describe().model_copy(update={"gpu": "NVIDIA H100"})
+    monkeypatch.setattr(host, "describe", lambda: described)
+    walk(both)
+    (gated, *_) = [r for r in steps.report(both, None).results if r.device == "gpu"]
+    assert [o.verdict for o in gated.objectives] == ["invalid", "invalid"]
+
+
+def test_a_night_whose_gpu_is_skipped_passes(both, benchmark):
+    walk(both)
+    benchmark.prepare = absent
+    with pytest.raises(Unavailable):
+        steps.prepare(both, "hybrid_ann", "gpu")
+    summary = steps.report(both, None)
+    assert summary.state == "pass"
+    assert {r.reason for r in summary.results if r.device == "gpu"} == {"no device. Next step: get one"}
+
+
+def test_a_gated_variant_that_is_skipped_beside_measured_ones_does_not_pass(plan, benchmark):
+    benchmark.measure = lambda *_: [
+        measured("hybrid", status="skipped", reason="not installed"), measured("hnsw"), measured("ivfpq_refine"),
+    ]  # fmt: skip
+    with pytest.raises(NotMeasured, match="hybrid was not measured: not installed"):
+        steps.measure(plan, "hybrid_ann", "cpu", steps.prepare(plan, "hybrid_ann", "cpu"))
+    with pytest.raises(NotMeasured, match=r"invalid \(not installed\)"):
+        steps.gate(plan, "hybrid_ann", "cpu", None)
+    assert steps.report(plan, None).state == "invalid"
+
+
+def test_a_gate_does_not_let_an_undecided_objective_pass(plan, benchmark):
+    benchmark.measure = lambda *_: [measured("hybrid", latency=0.0195)]
+    with pytest.raises(NotMeasured, match="latency_p95 is 0.0195, the objective is < 0.02: inconclusive"):
+        walk(plan)
+    assert steps.report(plan, None).state == "inconclusive"
+
+
+def test_a_gate_without_anything_to_judge_does_not_pass(plan, benchmark):
+    benchmark.measure = lambda *_: [measured("hnsw")]
+    with pytest.raises(NotMeasured, match="^hybrid_ann on cpu was not measured$"):
+        walk(plan)
+
+
+def test_a_gate_judges_its_own_measurement_only(both, benchmark):
+    walk(both)
+    files.write_records("a-run", "hybrid_ann", "gpu", [measured("hybrid", latency=0.5, device="gpu")])
+    steps.gate(both, "hybrid_ann", "cpu", None)
+    with pytest.raises(ObjectiveBreached, match="hybrid on gpu"):
+        steps.gate(both, "hybrid_ann", "gpu", None)
+
+
+def test_a_measurement_that_breaks_leaves_a_failed_record_of_every_variant(plan, benchmark):
+    def broken(*_):
+        raise ValueError("it broke")
+
+    benchmark.measure = broken
+    with pytest.raises(ValueError, match="it broke"):
+        walk(plan)
+    found = files.read_records("a-run")
+    assert [(r.variant, r.status, r.reason) for r in found] == [
+        (variant, "failed", "measure failed: it broke") for variant in ("hnsw", "hybrid", "ivfpq_refine")
+    ]
+    assert all(r.host and r.started_at == r.finished_at and r.settings == plan.settings["hybrid_ann"] for r in found)
+
+
+def test_how_long_the_stages_took_is_in_every_record_that_was_measured(plan, benchmark, monkeypatch):
+    ticks = iter([10.0, 12.5, 20.0, 26.0])
+    monkeypatch.setattr(steps, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    benchmark.measure = lambda *_: [measured("hybrid"), measured("hnsw", status="failed", reason="it crashed")]
+    prepared = steps.prepare(plan, "hybrid_ann", "cpu")
+    assert prepared == {"ready": True, "prepare_seconds": 2.5}
+    monkeypatch.setattr(steps.host, "quiet", lambda home: nullcontext({"canary_before": {"spread": 0.1}}))
+    file = steps.measure(plan, "hybrid_ann", "cpu", prepared)
+    assert file == paths.run_dir("a-run") / "hybrid_ann-cpu.json"
+    failed, good = files.read_records("a-run")
+    assert {name: good.metrics[name].value for name in ("prepare_seconds", "measure_seconds")} == {
+        "prepare_seconds": 2.5, "measure_seconds": 6.0,
+    }  # fmt: skip
+    assert failed.metrics == {}
+    assert good.detail["noise"] == failed.detail["noise"] == {"canary_before": {"spread": 0.1}}
+
+
+class FakeStore:
+    """Notes what is saved."""
+
+    made: ClassVar[list] = []
+    level = "night"
+
+    def __init__(self, url):
+        self.made.append(("open", url))
+
+    def migrate(self):
+        self.made.append(("migrate",))
+
+    def counting(self):
+        return self.level
+
+    def save_records(self, *values, **named):
+        run_id, dag_id, scale, records = values
+        self.made.append(
+            (
+                "records",
+                run_id,
+                dag_id,
+                scale,
+                [r.variant for r in records],
+                [len(r.objectives) for r in records],
+                named,
+            )
+        )
+
+    def save_summary(self, summary):
+        self.made.append(("summary", summary.run_id, summary.state))
+
+
+@pytest.fixture
+def store(monkeypatch):
+    monkeypatch.setattr(steps, "Store", FakeStore)
+    monkeypatch.setattr(FakeStore, "made", [])
+    return FakeStore
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    found = []
+    monkeypatch.setattr(steps.statsd, "send", lambda records: found.append([r.variant for r in records]))
+    return found
+
+
+def test_what_is_stored_and_when(plan, benchmark, store, sent):
+    benchmark.measure = lambda *_: [measured("hybrid")]
+    steps.measure(plan, "hybrid_ann", "cpu", steps.prepare(plan, "hybrid_ann", "cpu"))
+    assert store.made == []
+    steps.record(plan, "hybrid_ann", "cpu", "postgresql://store")
+    where = ("a-run", "test", "smoke", ["hybrid"])
+    named = {"standing": "ad-hoc", "overrides": plan.overrides}
+    assert store.made == [("open", "postgresql://store"), ("migrate",), ("records", *where, [0], named)]
+    store.made.clear()
+    steps.gate(plan, "hybrid_ann", "cpu", "postgresql://store")
+    assert store.made == [("open", "postgresql://store"), ("records", *where, [2], named)]
+    store.made.clear()
+    steps.report(plan, "postgresql://store")
+    assert store.made == [("open", "postgresql://store"), ("migrate",), ("summary", "a-run", "pass")]
+
+
+def test_without_a_store_the_results_stay_in_the_files(plan, benchmark, store, sent, caplog):
+    walk(plan)
+    steps.record(plan, "hybrid_ann", "cpu", None)
+    assert store.made == []
+    assert "there is no Airflow connection nightgate_results" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("scheduled", "overrides", "level", "counts"),
+    [
+        (True, {}, "night", True), (False, {}, "night", False), (False, {}, "stand-in", True), (True, {"a": 1}, "night", False),
+        (False, {"a": 1}, "stand-in", False), (True, {}, None, True), (False, {}, None, True), (False, {"a": 1}, None, False),
+    ],
+)  # fmt: skip
+def test_only_what_counts_reaches_the_gauges_of_statsd(
+    plan, benchmark, store, sent, monkeypatch, scheduled, overrides, level, counts
+):
+    monkeypatch.setattr(store, "level", level)
+    walk(plan)
+    ours = plan.model_copy(update={"scheduled": scheduled, "overrides": overrides})
+    steps.record(ours, "hybrid_ann", "cpu", "postgresql://store" if level else None)
+    assert sent == ([["hnsw", "hybrid", "ivfpq_refine"]] if counts else [])
+
+
+def test_a_breach_is_stored_before_it_fails(plan, benchmark, store):
+    benchmark.measure = lambda *_: [measured("hybrid", latency=0.5)]
+    steps.measure(plan, "hybrid_ann", "cpu", steps.prepare(plan, "hybrid_ann", "cpu"))
+    with pytest.raises(ObjectiveBreached):
+        steps.gate(plan, "hybrid_ann", "cpu", "postgresql://store")
+    assert store.made[-1][0] == "records"
+    assert [o.verdict for o in files.read_records("a-run")[0].objectives] == ["pass", "breach"]
+
+
+def preflight(**changes):
+    return steps.preflight(**{"run_id": "x", "dag_id": "nightly_benchmarks", "scale": "smoke", **changes})
+
+
+ALL = list(benchmarks.SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "overrides", "standing"),
+    [
+        ({}, {}, "stand-in"), ({"scheduled": True}, {}, "night"), ({"scheduled": True, "scale": "full"}, {}, "night"),
+        ({"only": ALL, "devices": ["gpu", "cpu"]}, {}, "stand-in"), ({"only": [], "devices": []}, {}, "stand-in"),
+        ({"overrides": {"hybrid_ann.rows": 50_000}}, {}, "stand-in"), ({"dag_id": steps.BY_HAND}, {}, "ad-hoc"),
+        ({"overrides": {"hybrid_ann.rows": 5000}}, {"hybrid_ann.rows": 5000}, "ad-hoc"),
+        ({"scheduled": True, "overrides": {"hybrid_ann.rows": 5000}}, {"hybrid_ann.rows": 5000}, "ad-hoc"),
+        ({"overrides": {"hybrid_ann.controls": []}}, {"hybrid_ann.controls": []}, "ad-hoc"),
+        ({"overrides": {"objectives.hybrid_ann.latency_p95.cpu": 0.5}}, {"objectives.hybrid_ann.latency_p95.cpu": "< 0.5"}, "ad-hoc"),
+        ({"overrides": {"objectives.hybrid_ann.latency_p95": 0.02}}, {}, "stand-in"),
+        ({"only": ["hybrid_ann"]}, {"benchmarks": ["hybrid_ann"]}, "ad-hoc"),
+        ({"devices": ["cpu"]}, {"devices": ["cpu"]}, "ad-hoc"),
+        ({"only": ["pgvector_search"], "devices": ["cpu"]}, {"benchmarks": ["pgvector_search"]}, "ad-hoc"),
+        ({"require_gpu": True}, {"require_gpu": True}, "ad-hoc"),
+        ({"only": ["hybrid_ann"], "overrides": {"pgvector_search.rows": 5000}}, {"benchmarks": ["hybrid_ann"]}, "ad-hoc"),
+    ],
+)  # fmt: skip
+def test_what_a_run_counts_for(tmp_path, monkeypatch, changes, overrides, standing):
+    monkeypatch.setenv("NIGHTGATE_HOME", str(tmp_path))
+    plan = preflight(**changes)
+    assert (plan.overrides, plan.standing) == (overrides, standing)
+    assert steps.Plan.model_validate_json(plan.model_dump_json()) == plan, "it travels between tasks"
+
+
+def test_the_plan(tmp_path, monkeypatch):
+    monkeypatch.setenv("NIGHTGATE_HOME", str(tmp_path))
+    monkeypatch.setattr(host, "canary", lambda: {"seconds": 0.01, "spread": 0.5})
+    plan = preflight()
+    assert plan.work == [
+        ("transcription", "cpu"), ("transcription", "gpu"), ("hybrid_ann", "cpu"), ("hybrid_ann", "gpu"), ("pgvector_search", "cpu"),
+    ]  # fmt: skip
+    assert (plan.run_id, plan.dag_id, plan.scale, plan.require_gpu) == ("x", "nightly_benchmarks", "smoke", False)
+    assert plan.canary == {"seconds": 0.01, "spread": 0.5}
+    assert list(plan.settings) == ALL and plan.settings["hybrid_ann"]["rows"] == 50_000
+    assert plan.settings_of("pgvector_search").lists == 100
+    assert str(plan.objectives["hybrid_ann"]["latency_p95"]["gpu"]) == "< 0.02"
+    assert preflight(devices=["gpu"]).work == [("transcription", "gpu"), ("hybrid_ann", "gpu")]
+    assert preflight(only=["pgvector_search", "hybrid_ann"]).work == plan.work[2:]
+
+
+def test_what_a_run_counts_for_is_in_its_summary(plan, benchmark):
+    walk(plan)
+    summary = steps.report(plan.model_copy(update={"scheduled": True}), None)
+    assert (summary.scheduled, summary.overrides) == (True, plan.overrides)
+    assert plan.overrides == {
+        "benchmarks": ["hybrid_ann"], "devices": ["cpu"], "hybrid_ann.controls": ["hnsw", "ivfpq_refine"],
+    }  # fmt: skip
+    assert summary.standing == "ad-hoc"
+    assert (summary.started_at, summary.dag_id, summary.scale) == (plan.started_at, "test", "smoke")
+    assert files.read_summary("a-run") == summary
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("NIGHTGATE_HOEM", "; did you mean 'NIGHTGATE_HOME'"),
+        ("NIGHTGATE_CACHE_BYTE", "; did you mean 'NIGHTGATE_CACHE_BYTES'"),
+    ],
+)
+def test_a_variable_that_nothing_reads_is_refused(monkeypatch, name, hint):
+    monkeypatch.setenv(name, "/somewhere")
+    with pytest.raises(InputError, match=f"nothing reads the variable {name}{hint}"):
+        preflight()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["NIGHTGATE_SERVICE_HOST", "NIGHTGATE_BOARD_SERVICE_PORT_HTTP", "NIGHTGATE_PORT_8080_TCP_ADDR", "NIGHTGATE_PORT"],
+)
+def test_what_a_cluster_puts_into_the_environment_is_let_be(monkeypatch, name):
+    monkeypatch.setenv(name, "10.0.0.1")
+    paths.check_environment()
+
+
+def test_every_variable_that_the_code_reads_is_known():
+    source = "".join(file.read_text() for file in (paths.project_root() / "include/nightgate").rglob("*.py"))
+    assert set(re.findall(r'"(NIGHTGATE_[A-Z_]+)"', source)) == set(paths.VARIABLES)
+
+
+def test_another_suite_can_be_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("NIGHTGATE_HOME", str(tmp_path))
+    own = tmp_path / "own.yaml"
+    own.write_text(
+        paths.suite_file()
+        .read_text()
+        .replace("rows: 50000, queries: 200, load_seconds: 0.5}", "rows: 3000, queries: 100}")
+    )
+    monkeypatch.setenv("NIGHTGATE_SUITE", str(own))
+    plan = preflight()
+    assert (plan.settings["hybrid_ann"]["rows"], plan.standing) == (3000, "stand-in"), (
+        "they are that suite's own values"
+    )
+    monkeypatch.setenv("NIGHTGATE_SUITE", str(tmp_path / "none.yaml"))
+    with pytest.raises(InputError, match="none.yaml cannot be read"):
+        preflight()
+
+
+def test_room_is_asked_for_before_anything_starts(tmp_path, monkeypatch):
+    monkeypatch.setenv("NIGHTGATE_HOME", str(tmp_path))
+    needs = {"transcription": (6, 3), "hybrid_ann": (10, 8), "pgvector_search": (20, 5)}
+    for name, (disk, memory) in needs.items():
+        monkeypatch.setattr(
+            benchmarks.SETTINGS[name], "needs", lambda self, d=disk, m=memory: Needs(disk=d * 10**9, memory=m * 2**30)
+        )
+    described = host.describe()
+    free = {"free": 36 * 10**9}
+    monkeypatch.setattr(steps.shutil, "disk_usage", lambda path: SimpleNamespace(**free))
+    monkeypatch.setattr(host, "describe", lambda: described.model_copy(update={"memory_bytes": 8 * 2**30}))
+    preflight()
+    free["free"] = 36 * 10**9 - 1
+    with pytest.raises(InputError, match=r"has 36.0 GB free and this scale needs 36.0 GB.*free some space"):
+        preflight()
+    preflight(only=["hybrid_ann"])
+    free["free"] = 10**12
+    monkeypatch.setattr(host, "describe", lambda: described.model_copy(update={"memory_bytes": 8 * 2**30 - 1}))
+    with pytest.raises(
+        InputError,
+        match=r"^hybrid_ann needs 8.0 GiB of memory at this scale and the host has 8.0 GiB.*lower rows, passes or controls of",
+    ):
+        preflight()
+    preflight(only=["pgvector_search"])
+
+
+def test_a_run_id_sorts_by_time():
+    first, second = steps.new_run_id("smoke"), steps.new_run_id("smoke")
+    assert re.fullmatch(r"smoke-\d{8}T\d{6}\.\d{3}Z", first)
+    assert first <= second
 
 
 def test_every_step_can_be_walked_again(plan, benchmark):
@@ -173,7 +543,8 @@ def test_every_step_can_be_walked_again(plan, benchmark):
     ("changes", "message"),
     [
         ({"only": ["hybrid"]}, "no benchmark 'hybrid'"),
-        ({"devices": ["tpu"]}, "no device 'tpu'"),
+        ({"devices": ["tpu"]}, "no device 'tpu'.*use one of cpu, gpu"),
+        ({"scale": "tiny"}, "no scale 'tiny'"),
         ({"only": ["pgvector_search"], "devices": ["gpu"]}, "does not run on gpu"),
         ({"run_id": "../elsewhere"}, "cannot name a folder"),
         ({"overrides": {"hybrid_ann.rows": 20_000_000, "hybrid_ann.dim": 4096}}, "GB free and this scale needs"),

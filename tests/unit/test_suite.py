@@ -28,6 +28,9 @@ scales:
 class Walk(BenchmarkSettings):
     known_variants: ClassVar = ("slow", "fast")
     steps: int = Field(default=1, ge=1, le=100)
+    share: float = 0.5
+    sizes: tuple[int, ...] = ()
+    still: bool = False
 
 
 @pytest.fixture
@@ -53,9 +56,9 @@ def test_objectives_hold_per_device_or_for_all(load):
 
 
 def test_a_bare_number_keeps_the_operator_and_a_text_replaces_both(load):
-    changed = load(set=parse_overrides(["objectives.walk.latency_p95=1e-6", "objectives.walk.xrt.cpu=> 3"])).objectives
+    changed = load(set=parse_overrides(["objectives.walk.latency_p95=1e-6", "objectives.walk.xrt.cpu=< 3"])).objectives
     assert changed["walk"]["latency_p95"]["cpu"] == Limit(op="<", limit=1e-6)
-    assert changed["walk"]["xrt"]["cpu"] == Limit(op=">", limit=3.0)
+    assert changed["walk"]["xrt"]["cpu"] == Limit(op="<", limit=3.0)
     assert changed["walk"]["xrt"]["gpu"] == Limit(op="<=", limit=0.5)
 
 
@@ -79,6 +82,12 @@ def test_a_bare_number_keeps_the_operator_and_a_text_replaces_both(load):
         (SUITE.replace("  full:", "  ful:"), r"line 10: scales has no key 'ful'; did you mean 'full'"),
         (SUITE + "wlak: {}\n", r"line 12: the suite has no key 'wlak'; did you mean 'walk'"),
         (SUITE.replace("schema_version: 1", "schema_version: 2"), r"line 1: schema_version must be 1"),
+        (SUITE.replace("schema_version: 1", "schema_version: true"), r"line 1: schema_version must be 1"),
+        (SUITE.replace("  steps: 3", "  steps: 3\n  steps: 4"), r"line 9: walk.steps stands on line 8 already"),
+        (SUITE.replace("    walk: {steps: 30}", "    walk: 30"), r"line 11: scales.full.walk must be a mapping"),
+        (SUITE.replace("  full:\n    walk: {steps: 30}", "  full: []"), r"line 10: scales.full must be a mapping"),
+        (SUITE.split("walk:\n  variants")[0] + "walk: 0\n", r"line 6: walk must be a mapping"),
+        (SUITE.replace("  steps: 3", "  steps: false"), r"line 8: walk.steps=False: it is neither true nor false"),
         ("- a list", "must be a mapping"),
         ("{", "not valid YAML"),
     ],
@@ -99,11 +108,39 @@ def test_a_typo_names_its_line_and_the_nearest_key(load, text, message):
         ("wlak.steps=1", "no 'wlak'; did you mean 'walk'"),
         ("walk=1", "a path is BENCHMARK.KEY"),
         ("walk.steps", "is not PATH=VALUE"),
+        ("walk.steps=true", "walk.steps=True: it is neither true nor false"),
+        ("walk.sizes=[1, true]", "it is neither true nor false"),
+        ("walk.share=.nan", "walk.share=nan: .*finite number"),
+        ("walk.share=.inf", "walk.share=inf: .*finite number"),
+        ("walk.variants=slow", r"walk.variants='slow': it must be a list, such as \[a, b\]"),
+        ("walk.variants=[]", "at least 1 item"),
+        ("walk.steps=many", "valid integer"),
+        ("objectives.walk=1", "a path is objectives.BENCHMARK.METRIC"),
+        ("objectives.walk.xrt.cpu.now=1", "a path is objectives.BENCHMARK.METRIC"),
+        ("objectives.wlak.xrt=1", "no objective 'wlak'; did you mean 'walk'"),
+        ("objectives.walk.xrt.gpuu=1", "no device 'gpuu'; did you mean 'gpu'.*use one of cpu, gpu"),
+        ("objectives.walk.xrt=true", "True is not a number"),
     ],
 )
 def test_a_bad_override_is_refused(load, override, message):
     with pytest.raises(InputError, match=message):
         load(set=parse_overrides([override]))
+
+
+def test_a_value_that_is_given_twice_is_refused():
+    with pytest.raises(InputError, match="--set walk.steps is given twice"):
+        parse_overrides(["walk.steps=1", " walk.steps =2"])
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_limit_of_one_device_is_laid_over_that_of_all(load, order):
+    both = ["objectives.walk.xrt=1.5", "objectives.walk.xrt.gpu=0.25"][::order]
+    changed = load(set=parse_overrides(both)).objectives["walk"]["xrt"]
+    assert {device: limit.limit for device, limit in changed.items()} == {"cpu": 1.5, "gpu": 0.25}
+
+
+def test_a_truth_where_one_is_asked_for_is_taken(load):
+    assert load(set={"walk.still": True}).settings["walk"].still is True
 
 
 def test_an_unknown_scale_names_the_nearest(load):

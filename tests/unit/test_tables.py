@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from nightgate.judge.comparison import Difference
 from nightgate.publish import figures
-from nightgate.record import Metric, Objective, Record
+from nightgate.record import Host, Metric, Objective, Record, Summary
 from nightgate.terminal import tables
 from nightgate.terminal.comparing import Comparison, Row
 
@@ -279,3 +280,31 @@ def test_a_record_in_one_line():
 )
 def test_the_interval_decides_how_many_digits_mean_something(value, unit, ci95, text):
     assert figures.with_interval(Metric(value=value, unit=unit, n=5, ci95=ci95)) == text
+
+
+def test_the_list_of_runs_says_what_each_counts_for():
+    host = Host(fingerprint="abc", cpu="c", cores=2, memory_bytes=1)
+    runs = [
+        Summary(
+            run_id=f"run-{number}", dag_id="nightly_benchmarks", scale="full", state="breach", started_at="s", finished_at="e", host=host,
+            scheduled=scheduled, overrides=overrides, results=[],
+        )
+        for number, (scheduled, overrides) in enumerate([(True, {}), (False, {}), (False, {"hybrid_ann.rows": 5000})])
+    ]  # fmt: skip
+    text = shown(tables.runs((Path("/runs") / run.run_id, run) for run in runs))
+    assert line_of(text, "run-0 ") == "run-0 full breach night e abc /runs/run-0/report.html"
+    assert line_of(text, "run-1 ") == "run-1 full breach stand-in e abc /runs/run-1/report.html"
+    assert line_of(text, "run-2 ") == "run-2 full breach ad-hoc e abc /runs/run-2/report.html"
+
+
+def test_what_was_not_the_same_stands_before_the_figures():
+    differ = {"differences": ["scale: smoke → full", "rows: 5 → 6"], "judged": False}
+    text = shown(tables.compared([comparison(*ROWS, **differ)]))
+    lines = text.splitlines()
+    assert lines[1:4] == [
+        "Not the same work: no difference is called better or worse (--anyway calls it so)", "scale: smoke → full", "rows: 5 → 6",
+    ]  # fmt: skip
+    assert (
+        shown(tables.compared([comparison(*ROWS, **differ | {"judged": True})])).splitlines()[1] == "Not the same work"
+    )
+    assert "same work" not in shown(tables.compared([comparison(*ROWS)]))

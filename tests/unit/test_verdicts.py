@@ -30,8 +30,49 @@ def test_the_interval_and_not_the_value_decides():
     assert verdict(record(0.02, (0.019, 0.02))) == "inconclusive", "the limit itself does not satisfy <"
 
 
-def test_too_few_samples_are_not_a_pass():
-    assert verdict(record(0.001, None, n=10)) == "inconclusive"
+RECALL = {"recall_at_100": {"cpu": Limit(op=">=", limit=0.92)}}
+
+
+@pytest.mark.parametrize(
+    ("value", "ci95", "n", "expected"),
+    [
+        (0.95, (0.93, 0.97), 200, "pass"), (0.95, (0.92, 0.98), 200, "pass"), (0.95, (0.9199, 0.98), 200, "inconclusive"),
+        (0.93, (0.90, 0.96), 200, "inconclusive"), (0.91, (0.88, 0.94), 200, "inconclusive"), (0.90, (0.88, 0.9199), 200, "breach"),
+        (0.90, (0.88, 0.92), 200, "inconclusive"), (0.95, None, 200, "inconclusive"), (0.90, None, 200, "inconclusive"),
+        (0.92, None, 1, "pass"), (0.91, None, 1, "breach"),
+    ],
+)  # fmt: skip
+def test_an_objective_from_below_is_judged_by_its_interval_too(value, ci95, n, expected):
+    made = Record(benchmark="b", variant="v", device="cpu", status="measured")
+    made.add("recall_at_100", value, n, ci95)
+    (objective,) = judge(made, RECALL, gated=True)
+    assert (objective.verdict, objective.value, objective.op, objective.limit) == (expected, value, ">=", 0.92)
+
+
+@pytest.mark.parametrize(
+    ("op", "pass_", "breach"),
+    [("<", (1, 2.999), (3, 4)), ("<=", (1, 3), (3.001, 4)), (">", (3.001, 4), (2, 3)), (">=", (3, 4), (2, 2.999))],
+)
+def test_each_operator_at_its_edge(op, pass_, breach):
+    limits = {"latency_p95": {"cpu": Limit(op=op, limit=3)}}
+    for ci95, expected in ((pass_, "pass"), (breach, "breach"), ((2.5, 3.5), "inconclusive")):
+        (objective,) = judge(record(2.9, ci95), limits, gated=True)
+        assert objective.verdict == expected, (op, ci95)
+        (alone,) = judge(record(pass_[0], None, 1), limits, gated=True)
+        assert alone.verdict == "pass"
+
+
+@pytest.mark.parametrize("n", [2, 3, 10])
+@pytest.mark.parametrize("value", [0.001, 0.5])
+def test_too_few_samples_are_neither_a_pass_nor_a_breach(n, value):
+    (objective,) = judge(record(value, None, n=n), LIMITS, gated=True)
+    assert (objective.verdict, objective.value) == ("inconclusive", value)
+    assert objective.reason == f"{n} samples are too few to state an interval"
+
+
+def test_an_interval_that_holds_the_limit_is_told():
+    (objective,) = judge(record(0.019, (0.018, 0.021)), LIMITS, gated=True)
+    assert objective.reason == "the 95 % interval 0.018 to 0.021 holds the limit"
 
 
 def test_a_breach_says_what_the_benchmark_knows_of_its_cause():
@@ -51,6 +92,45 @@ def test_a_number_that_stands_for_itself_is_compared():
 def test_a_missing_number_never_passes():
     assert verdict(record(None)) == "invalid"
     assert verdict(record(None, status="failed", reason="the server died")) == "invalid"
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        ({"status": "failed", "reason": "the server died"}, "the server died"), ({"status": "failed"}, "it was not measured"),
+        ({}, "the measurement gave no latency_p95"),
+    ],
+)  # fmt: skip
+def test_why_there_is_no_number(facts, reason):
+    (objective,) = judge(record(None, **facts), LIMITS, gated=True)
+    assert (objective.metric, objective.value, objective.verdict, objective.reason) == (
+        "latency_p95",
+        None,
+        "invalid",
+        reason,
+    )
+
+
+def test_a_failed_record_is_invalid_whatever_number_it_carries():
+    assert verdict(record(0.001, (0.0009, 0.0011), status="failed", reason="it crashed later")) == "invalid"
+
+
+def test_a_gated_variant_that_was_skipped_beside_measured_ones_is_invalid():
+    skipped = record(None, status="skipped", reason="not installed")
+    (objective,) = judge(skipped, LIMITS, gated=True, expected=True)
+    assert (objective.verdict, objective.reason) == ("invalid", "not installed")
+    assert judge(skipped, LIMITS, gated=True, expected=False) == judge(skipped, LIMITS, gated=True) == []
+    assert judge(skipped, LIMITS, gated=False, expected=True) == []
+
+
+def test_every_limit_of_the_device_is_judged_in_order():
+    limits = {
+        "recall_at_100": {"cpu": Limit(op=">=", limit=0.9)}, "xrt": {"gpu": Limit(op="<=", limit=1)},
+        "latency_p95": {"cpu": Limit(op="<", limit=0.02), "gpu": Limit(op="<", limit=0.001)},
+    }  # fmt: skip
+    assert [(o.metric, o.limit, o.verdict) for o in judge(record(), limits, gated=True)] == [
+        ("recall_at_100", 0.9, "invalid"), ("latency_p95", 0.02, "pass"),
+    ]  # fmt: skip
 
 
 def test_controls_and_skipped_records_do_not_gate():
@@ -77,6 +157,50 @@ def test_the_gravest_verdict_is_the_state_of_the_night(verdicts, state):
     for made in records:
         made.objectives = judge(made, LIMITS, gated=True)
     assert night(records) == state
+
+
+def failed(variant="v", variants=("v",), reason="it crashed"):
+    settings = {"variants": list(variants)}
+    return Record(benchmark="b", variant=variant, device="gpu", status="failed", reason=reason, settings=settings)
+
+
+def test_a_gated_variant_that_failed_makes_the_night_invalid_though_no_objective_is_about_it():
+    good = record()
+    good.objectives = judge(good, LIMITS, gated=True)
+    assert night([good, failed()]) == "invalid"
+    assert unmet([good, failed()]) == ["b v on gpu failed: it crashed"]
+    assert unmet([failed(reason=None)]) == ["b v on gpu failed: no reason was given"]
+    assert night([good, failed("control")]) == "pass"
+    assert unmet([good, failed("control")]) == []
+    bad = record(0.03, (0.025, 0.035))
+    bad.objectives = judge(bad, LIMITS, gated=True)
+    assert night(iter([failed(), bad, good])) == "breach"
+    skipped = failed().model_copy(update={"status": "skipped"})
+    assert night([good, skipped]) == "pass"
+    assert night([skipped]) == "invalid"
+
+
+def test_what_is_unmet_is_said_gravest_first():
+    records = []
+    for name, value, ci95 in (
+        ("c", 0.019, (0.018, 0.021)),
+        ("b", None, None),
+        ("a", 0.03, (0.025, 0.035)),
+        ("d", 0.01, (0.009, 0.011)),
+    ):
+        made = record(value, ci95, variant=name)
+        made.objectives = judge(made, LIMITS, gated=True)
+        records.append(made)
+    assert [sentence.split(" on ")[0] for sentence in unmet([*records, failed()])] == [
+        "b a",
+        "b b",
+        ["b v", "gpu failed: it crashed"][0],
+        "b c",
+    ]
+    assert unmet(records)[1:] == [
+        "b b on cpu: latency_p95 is no value, the objective is < 0.02: invalid (the measurement gave no latency_p95)",
+        "b c on cpu: latency_p95 is 0.019, the objective is < 0.02: inconclusive (the 95 % interval 0.018 to 0.021 holds the limit)",
+    ]
 
 
 def test_what_is_unmet_is_said_in_sentences():

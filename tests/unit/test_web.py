@@ -1,3 +1,6 @@
+import re
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from fastapi import Depends, HTTPException
 from fastapi.testclient import TestClient
@@ -20,8 +23,17 @@ class FakeStore:
     def __init__(self, url):
         assert url == "postgresql://store"
 
-    def runs(self, limit):
-        return self._answer(0)[:limit]
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def nights(self, limit):
+        return [run for run in self._answer(0) if run.standing != "ad-hoc"][:limit]
+
+    def others(self, limit):
+        return [run for run in self._answer(0) if run.standing == "ad-hoc"][:limit]
 
     def snapshot(self):
         return self._answer(1)
@@ -48,13 +60,40 @@ def client(**more):
     )
 
 
-def night(number, verdict="pass", p95=0.0012, scale="smoke", host=HOST):
-    record = Record(benchmark="hybrid_ann", variant="hybrid", device="cpu", status="measured", host=host)
+def night(
+    number,
+    verdict="pass",
+    p95=0.0012,
+    scale="smoke",
+    host=HOST,
+    standing="night",
+    overrides=None,
+    rows=50_000,
+    digest="d",
+):
+    settings, detail = {"rows": rows, "variants": ["hybrid"]}, {"data": {"digest": digest}}
+    record = Record(
+        benchmark="hybrid_ann",
+        variant="hybrid",
+        device="cpu",
+        status="measured",
+        host=host,
+        settings=settings,
+        detail=detail,
+    )
     record.add("latency_p95", p95, 3000, (p95 * 0.9, p95 * 1.1))
     record.objectives = [Objective(metric="latency_p95", op="<", limit=0.02, value=p95, verdict=verdict)]
     day = f"2026-11-{number:02d}"
     return Run(
-        f"night-{number}", "nightly_benchmarks", scale, verdict, f"{day}T02:00:00Z", f"{day}T02:02:00Z", [record]
+        f"night-{number}",
+        "nightly_benchmarks",
+        scale,
+        verdict,
+        f"{day}T02:00:00Z",
+        f"{day}T02:02:00Z",
+        [record],
+        standing,
+        overrides,
     )
 
 
@@ -95,14 +134,14 @@ def test_the_api_pages_of_the_framework_are_off(path):
 def test_a_board_without_runs_says_how_to_start_one():
     answer = client().get("/")
     assert answer.status_code == 200
-    assert "No run has been judged yet" in answer.text
+    assert "No night has been judged yet" in answer.text
 
 
 def test_the_board_shows_the_newest_verdicts_and_since_when(monkeypatch, runs_folder):
-    running = Run("night-9", "nightly_benchmarks", "smoke", None, None, None, [])
+    running = Run("night-9", "nightly_benchmarks", "smoke", None, None, None, [], "night")
     runs = [
         running, night(8, "breach", 0.0222), night(7, p95=0.5, scale="full"), night(6, "breach", 0.0211), night(5, "breach", 0.9, host=OTHER),
-        night(4, "pass"), night(3, "breach", 0.03),
+        night(5, p95=0.8, rows=5000), night(5, p95=0.7, digest="other"), night(4, "pass"), night(3, "breach", 0.03),
     ]  # fmt: skip
     monkeypatch.setattr(FakeStore, "answers", (runs, Snapshot()))
     (runs_folder / "night-8").mkdir()
@@ -114,6 +153,57 @@ def test_the_board_shows_the_newest_verdicts_and_since_when(monkeypatch, runs_fo
     assert '<a href="runs/night-8">' in text
     assert "runs/night-7" not in text
     assert "night-9" in text
+
+
+@pytest.mark.parametrize(("hours", "state"), [(None, "running"), (5.9, "running"), (6.1, "unfinished")])
+def test_a_run_that_was_never_judged_does_not_run_for_ever(hours, state):
+    recorded = hours and datetime.now(UTC) - timedelta(hours=hours)
+    run = Run("night-9", "nightly_benchmarks", "full", None, None, None, [], "night", {}, recorded)
+    assert web._line(run)["state"] == state
+    assert web._line(night(8, "breach"))["state"] == "breach"
+
+
+def test_without_a_night_of_the_same_work_there_is_no_before(monkeypatch):
+    runs = [night(8, "breach", 0.0222), night(7, "breach", 0.5, rows=5000), night(6, "breach", 0.4, scale="full")]
+    (row,) = web._with_history(runs[0], runs)
+    assert (row["before"], row["since"]) == (None, "2026-11-08T02:00:00Z")
+
+
+def test_ad_hoc_runs_are_listed_apart_with_what_was_overridden(monkeypatch):
+    changes = {"hybrid_ann.rows": 5000, "objectives.hybrid_ann.latency_p95.cpu": "< 0.5", "benchmarks": ["hybrid_ann"]}
+    adhoc = night(9, "breach", 0.0444, standing="ad-hoc", overrides=changes)
+    old = night(7, "breach", 0.0333, standing="ad-hoc")
+    monkeypatch.setattr(FakeStore, "answers", ([adhoc, night(8, p95=0.0111), old], Snapshot()))
+    text = client().get("/").text
+    top, nights, others = re.split("<h2>(?:Nights|Ad-hoc runs)</h2>", text)
+    assert "The objective holds" in top and "11.1 ms" in top and "44.4 ms" not in text
+    assert "night-8" in nights and "night-9" not in nights
+    assert "night-9" in others and "night-7" in others
+    for said in (
+        "Overridden: hybrid_ann.rows 5000",
+        "latency_p95.cpu &lt; 0.5",
+        "Overridden: benchmarks hybrid_ann",
+        "Overridden: not known",
+    ):
+        assert said in others
+    assert "by hand" not in top
+
+
+def test_a_run_that_stands_in_for_a_night_says_so(monkeypatch):
+    monkeypatch.setattr(FakeStore, "answers", ([night(8, standing="stand-in")], Snapshot()))
+    text = client().get("/").text
+    assert "The objective holds" in text
+    assert "Started by hand; the first scheduled night takes its place" in text
+    assert "Ad-hoc" not in text
+
+
+def test_what_was_skipped_stands_under_the_headline_and_in_the_list(monkeypatch):
+    run = night(8)
+    reason = "this host has no NVIDIA device. Next step: measure it elsewhere"
+    run.results.append(Record(benchmark="hybrid_ann", variant="hybrid", device="gpu", status="skipped", reason=reason))
+    monkeypatch.setattr(FakeStore, "answers", ([run], Snapshot()))
+    text = client().get("/").text
+    assert text.count("Skipped: hybrid_ann on gpu: this host has no NVIDIA device<") == 2
 
 
 def test_a_report_is_served_from_its_run_folder(runs_folder):

@@ -37,8 +37,14 @@ def judge(
 
 
 def night(records: Iterable[Record]) -> Verdict:
-    """The state of the whole run: the gravest of its verdicts. A run in which nothing was judged is invalid."""
+    """The state of the whole run: the gravest of its verdicts.
+
+    A run in which nothing was judged is invalid, and so is one in which a gated variant failed that no objective is about.
+    """
+    records = list(records)
     verdicts = {objective.verdict for record in records for objective in record.objectives}
+    if any(_failed_unjudged(record) for record in records):
+        verdicts.add("invalid")
     for grave in ("breach", "invalid", "inconclusive"):
         if grave in verdicts:
             return grave
@@ -46,7 +52,7 @@ def night(records: Iterable[Record]) -> Verdict:
 
 
 def unmet(records: Iterable[Record]) -> list[str]:
-    """One sentence for each objective that does not pass, the gravest first."""
+    """One sentence for each objective that does not pass, and each gated variant that failed without one, the gravest first."""
     order = {"breach": 0, "invalid": 1, "inconclusive": 2}
     found: list[tuple[int, str]] = []
     for record in records:
@@ -58,7 +64,14 @@ def unmet(records: Iterable[Record]) -> list[str]:
                     f"the objective is {o.op} {o.limit:g}: {o.verdict}"
                 )
                 found.append((order[o.verdict], f"{sentence} ({o.reason})" if o.reason else sentence))
+        if _failed_unjudged(record):
+            what = f"{record.benchmark} {record.variant} on {record.device} failed: {record.reason or 'no reason was given'}"
+            found.append((order["invalid"], what))
     return [sentence for _, sentence in sorted(found)]
+
+
+def _failed_unjudged(record: Record) -> bool:
+    return record.status == "failed" and record.gated and not record.objectives
 
 
 def _judge_one(record: Record, metric: str, limit: Limit) -> Objective:

@@ -7,9 +7,13 @@ from typing import Any
 from airflow.sdk import Param
 
 from nightgate import benchmarks, paths
+from nightgate.errors import InputError, nearest
+from nightgate.record import is_share
 from nightgate.suite import DEVICES, SCALES, Suite, load_suite
 
 _GENERAL, _ENGINES, _OTHER = "What to run", "Engines", "Anything else"
+_KEYS = ("scale", "benchmarks", "devices", "require_gpu", "engines", "set")
+"""The fields of the form that are no path of the suite."""
 _BOUNDS = ("minimum", "exclusiveMinimum", "maximum", "multipleOf", "minLength")
 
 
@@ -17,7 +21,6 @@ def trigger_params() -> dict[str, Param]:
     """The Params of `nightly_benchmarks`. An empty field means: the suite's value for the chosen scale."""
     suites = {scale: load_suite(paths.suite_file(), benchmarks.SETTINGS, scale) for scale in SCALES}
     names = list(benchmarks.SETTINGS)
-    engines = suites["smoke"].settings["transcription"]
     return {
         "scale": Param(
             "full", type="string", enum=list(SCALES), title="Scale", section=_GENERAL,
@@ -30,7 +33,7 @@ def trigger_params() -> dict[str, Param]:
             description="A missing GPU then fails the run instead of skipping the GPU tasks.",
         ),
         "engines": _choice(
-            list(engines.variants), list(engines.known_variants), "Transcription engines",
+            _engines(), list(benchmarks.SETTINGS["transcription"].known_variants), "Transcription engines",
             "The engines whose speed and transcripts are gated.", _ENGINES,
         ),
         **_objective_params(suites["full"]),
@@ -42,11 +45,41 @@ def trigger_params() -> dict[str, Param]:
     }  # fmt: skip
 
 
+def check_conf(conf: dict[str, Any]) -> None:
+    """Refuse what a caller of the API or the command line wrote and nothing would read: Airflow lets every key pass.
+
+    A path of the suite is no key of the form, and is checked with the suite.
+
+    Raises:
+        InputError: with the nearest key that means something.
+    """
+    for key in conf:
+        if key not in _KEYS and "." not in key:
+            raise InputError(
+                f"the conf of this run has the key {key!r}, which means nothing{nearest(key, _KEYS)}",
+                f"use {', '.join(_KEYS)}, or a path of the suite such as hybrid_ann.rows",
+            )
+
+
 def overrides(params: dict[str, Any]) -> dict[str, Any]:
-    """The suite values that a filled-in form changes, by path."""
+    """The suite values that a filled-in form changes, by path.
+
+    Raises:
+        InputError: a field and "set" want two values in one place.
+    """
     changed = {key: value for key, value in params.items() if "." in key and value is not None}
-    engines = {"transcription.variants": params["engines"]} if params.get("engines") else {}
-    return {**engines, **changed, **(params.get("set") or {})}
+    if params["engines"] != _engines():
+        changed["transcription.variants"] = params["engines"]
+    for path, value in (params["set"] or {}).items():
+        if path in changed and changed[path] != value:
+            raise InputError(f'{path} is {changed[path]!r} in the form and {value!r} in "set"', "keep one of them")
+        changed[path] = value
+    return changed
+
+
+def _engines() -> list[str]:
+    """What the field of the engines says when nobody touches it."""
+    return list(load_suite(paths.suite_file(), benchmarks.SETTINGS, "smoke").settings["transcription"].variants)
 
 
 def _choice(default: list[str], valid: list[str], title: str, description: str, section: str) -> Param:
@@ -61,10 +94,9 @@ def _objective_params(suite: Suite) -> dict[str, Param]:
     for name, metrics in suite.objectives.items():
         for metric, limits in metrics.items():
             for device, limit in limits.items():
-                if device not in benchmarks.DEVICES[name]:
-                    continue
+                most = {"maximum": 1} if is_share(metric) else {}
                 found[f"objectives.{name}.{metric}.{device}"] = Param(
-                    None, type=["null", "number"], minimum=0, title=f"{name}: {metric} on {device}",
+                    None, type=["null", "number"], minimum=0, **most, title=f"{name}: {metric} on {device}",
                     description=f"The suite says {limit}. Base units: seconds, ratios.", section="Objectives",
                 )  # fmt: skip
     return found

@@ -45,14 +45,16 @@ def translated() -> Iterator[None]:
 def preflight() -> dict[str, Any]:
     """Check the form, the devices and the room on this host, and decide the plan of the run."""
     from nightgate import steps
-    from nightgate.orchestration.params import overrides
+    from nightgate.orchestration.params import check_conf, overrides
 
     context = get_current_context()
-    params = dict(context["params"])
+    params, run = dict(context["params"]), context["dag_run"]
     with translated():
+        check_conf(run.conf or {})
         plan = steps.preflight(
-            context["dag_run"].run_id, dag_id=context["dag"].dag_id, scale=params["scale"], only=params["benchmarks"],
+            run.run_id, dag_id=context["dag"].dag_id, scale=params["scale"], only=params["benchmarks"],
             devices=params["devices"], overrides=overrides(params), require_gpu=params["require_gpu"],
+            scheduled=run.run_type == "scheduled",
         )  # fmt: skip
     return plan.model_dump(mode="json")
 
@@ -103,6 +105,21 @@ def report(plan: dict[str, Any] | None) -> str:
     _name_pgvector()  # what a benchmark that was ended has left there is removed
     with translated():
         return steps.report(steps.Plan.model_validate(plan), _store_url()).state
+
+
+@task(execution_timeout=_SHORT, retries=0)
+def verdict(state: str | None) -> None:
+    """Fail unless the run passed: this task alone is the state of the run in Airflow, whatever was marked by hand.
+
+    Args:
+        state: what `report` found; None when it found nothing, because it failed or preflight did.
+    """
+    if state is None:
+        raise AirflowFailException(
+            "there is no verdict: the run was refused or ended before it had a plan, or its report failed"
+        )
+    if state != "pass":
+        raise AirflowFailException(f"the verdict of this run is {state}; its report and the log of its gates say why")
 
 
 @task(execution_timeout=_SHORT, **_RETRY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -68,6 +69,7 @@ _STEPS = {
     "seconds": ((1, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")),
     "bytes": ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B")),
 }
+_LONG = 600  # characters of one setting or detail
 _MINUTES = 90  # seconds from which a time is read in minutes
 
 
@@ -216,6 +218,23 @@ def clock(timestamp: str | None) -> str:
     if not timestamp:
         return "–"
     return datetime.fromtimestamp(epoch(timestamp), UTC).strftime("%-d %b %Y, %H:%M UTC")
+
+
+def plain(value: Any) -> str:
+    """A setting or detail as text: short, and never a wall."""
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "–"}[value]
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, (list, tuple)) and not any(isinstance(item, (list, tuple, Mapping)) for item in value):
+        text = ", ".join(plain(item) for item in value) or "none"
+    elif isinstance(value, Mapping):
+        text = named({key: plain(item) for key, item in value.items()}) or "none"
+    else:
+        text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= _LONG else f"{text[:_LONG]} … ({len(text):,} characters)"
 
 
 def _step(value: float, unit: str) -> tuple[float, str]:

@@ -82,16 +82,16 @@ def render(
         _put_objectives(page, record)
     if last := snapshot.last:
         labels = {"run_id": last.run_id, "scale": last.scale, "state": str(last.state)}
-        page.put("nightgate_run_info", "The run that was judged last.", labels, 1)
+        page.put("nightgate_run_info", "The night that was judged last.", labels, 1)
         if last.finished_at:
             name = "nightgate_last_completion_timestamp_seconds"
-            page.put(name, "When the last run was judged, whatever its state.", {}, epoch(last.finished_at))
+            page.put(name, "When the last night was judged, whatever its state.", {}, epoch(last.finished_at))
         if last.finished_at and last.started_at:
             seconds = epoch(last.finished_at) - epoch(last.started_at)
-            page.put("nightgate_run_duration_seconds", "From the start of the last run to its verdict.", {}, seconds)
+            page.put("nightgate_run_duration_seconds", "From the start of the last night to its verdict.", {}, seconds)
     if snapshot.succeeded_at:
         name = "nightgate_last_success_timestamp_seconds"
-        page.put(name, "When the last run passed.", {}, epoch(snapshot.succeeded_at))
+        page.put(name, "When the last night passed.", {}, epoch(snapshot.succeeded_at))
     for pool, slots in (pools or {}).items():
         for state in _POOL_STATES:
             labels = {"pool": pool, "state": state}

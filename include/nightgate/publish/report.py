@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from nightgate import __version__
 from nightgate.publish import charts, figures
+from nightgate.publish.absent import absent, skips
 from nightgate.publish.cards import cards
 from nightgate.record import UNITS, Record, Summary
 
 _HERE = Path(__file__).parent
 _GRAVITY = ("breach", "invalid", "inconclusive", "pass")
-_LONG = 600  # characters of one detail
 
 
 def render_report(summary: Summary, folder: Path) -> str:
@@ -26,7 +25,7 @@ def render_report(summary: Summary, folder: Path) -> str:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"clock": figures.clock, "human": figures.human, "plain": _plain}
+    environment.filters |= {"clock": figures.clock, "human": figures.human, "plain": figures.plain}
     environment.tests["listing"] = _is_listing
     rows = objective_rows(summary.results)
     bars = _bars(summary.results)
@@ -34,7 +33,7 @@ def render_report(summary: Summary, folder: Path) -> str:
         summary=summary, rows=rows, version=__version__, style=Markup((_HERE / "style.css").read_text()),
         headline=headline(summary.state, rows), lead=_lead(rows),
         objectives_chart=Markup(charts.objectives(bars)) if bars else "",
-        cards=cards(summary, folder), absent=_absent(summary.results), tiles=_tiles(summary, rows),
+        cards=cards(summary, folder), absent=absent(summary.results), skipped=skips(summary.results), tiles=_tiles(summary, rows),
     )  # fmt: skip
 
 
@@ -128,37 +127,7 @@ def _bars(records: Iterable[Record]) -> list[charts.Bar]:
     return sorted(bars, key=lambda bar: _GRAVITY.index(bar.verdict))
 
 
-def _absent(records: Iterable[Record]) -> list[dict[str, Any]]:
-    """What was skipped or failed; variants that share a reason share a row."""
-    groups: dict[tuple[str, ...], list[str]] = {}
-    for record in records:
-        if record.status != "measured":
-            key = (record.benchmark, record.device, record.status, record.reason or "no reason was given")
-            groups.setdefault(key, []).append(record.variant)
-    return [
-        {"benchmark": figures.benchmark_title(b), "device": d, "status": status, "reason": reason, "variants": variants}
-        for (b, d, status, reason), variants in groups.items()
-    ]
-
-
 def _is_listing(value: Any) -> bool:
     """Whether a value is a list of mappings with the same keys, such as a tuning curve: a table of its own."""
     items = value if isinstance(value, (list, tuple)) else ()
     return bool(items) and all(isinstance(item, Mapping) and item.keys() == items[0].keys() for item in items)
-
-
-def _plain(value: Any) -> str:
-    """A setting or detail as text: short, and never a wall."""
-    if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: "–"}[value]
-    if isinstance(value, int):
-        return f"{value:,}" if abs(value) >= 10_000 else str(value)
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, (list, tuple)) and not any(isinstance(item, (list, tuple, Mapping)) for item in value):
-        text = ", ".join(_plain(item) for item in value) or "none"
-    elif isinstance(value, Mapping):
-        text = figures.named({key: _plain(item) for key, item in value.items()}) or "none"
-    else:
-        text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return text if len(text) <= _LONG else f"{text[:_LONG]} … ({len(text):,} characters)"

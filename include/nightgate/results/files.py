@@ -11,6 +11,7 @@ import os
 import re
 import uuid
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -22,7 +23,6 @@ from nightgate.record import SCHEMA_VERSION, Device, Record, Summary
 
 _BENCHMARK = re.compile(r"[a-z][a-z0-9_]*")
 _NEWEST = 5
-_ALL = 10_000
 
 _Document = TypeVar("_Document", bound=BaseModel)
 
@@ -99,12 +99,14 @@ def samples_path(run_id: str, benchmark: str, device: Device) -> Path:
     return path
 
 
-def newest_runs(limit: int = _NEWEST) -> list[str]:
-    """The ids of the runs that have a folder, newest first."""
+def newest_runs(limit: int | None = _NEWEST, since: datetime | None = None) -> list[str]:
+    """The ids of the runs that have a folder, newest first; with ``since`` only of folders that changed after it."""
     try:
         folders = [entry for entry in os.scandir(runs_dir()) if entry.is_dir() and not entry.name.startswith(".")]
     except FileNotFoundError:
         return []
+    if since:
+        folders = [entry for entry in folders if entry.stat().st_mtime >= since.timestamp()]
     folders.sort(key=lambda entry: (entry.stat().st_mtime, entry.name), reverse=True)
     return [entry.name for entry in folders[:limit]]
 
@@ -118,7 +120,7 @@ def _measurement_path(run_id: str, benchmark: str, device: str, suffix: str) -> 
 def _existing(run_id: str) -> Path:
     folder = run_dir(run_id)
     if not folder.is_dir():
-        known = newest_runs(_ALL)
+        known = newest_runs(None)
         near = difflib.get_close_matches(run_id, known, n=1, cutoff=0.8)
         guess = f"; did you mean {near[0]!r}?" if near else ""
         hint = f"the newest runs are {', '.join(known[:_NEWEST])}" if known else "start one with `make run`"

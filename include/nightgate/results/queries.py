@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
-INSERT_RUN = "INSERT INTO nightgate.runs (run_id, dag_id, scale) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
+INSERT_RUN = """
+INSERT INTO nightgate.runs (run_id, dag_id, scale, standing, overrides) VALUES (%s, %s, %s, %s, %s::jsonb)
+ON CONFLICT DO NOTHING
+"""
 
 UPSERT_RUN = """
-INSERT INTO nightgate.runs (run_id, dag_id, scale, state, finished_at, head) VALUES (%s, %s, %s, %s, %s, %s::jsonb)
-ON CONFLICT (run_id) DO UPDATE SET dag_id = excluded.dag_id, scale = excluded.scale, state = excluded.state,
-    finished_at = excluded.finished_at, head = excluded.head
+INSERT INTO nightgate.runs (run_id, dag_id, scale, standing, overrides, state, finished_at, head)
+VALUES (%s, %s, %s, %s, %s::jsonb, %s, %s, %s::jsonb)
+ON CONFLICT (run_id) DO UPDATE SET dag_id = excluded.dag_id, scale = excluded.scale, standing = excluded.standing,
+    overrides = excluded.overrides, state = excluded.state, finished_at = excluded.finished_at, head = excluded.head
 """
 
 UPSERT_RESULT = """
 INSERT INTO nightgate.results
-    (run_id, benchmark, variant, device, status, judged, fingerprint, measured_at, record)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb)
+    (run_id, benchmark, variant, device, status, judged, fingerprint, measured_at, standing, record)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb)
 ON CONFLICT (run_id, benchmark, variant, device) DO UPDATE SET status = excluded.status, judged = excluded.judged,
-    fingerprint = excluded.fingerprint, measured_at = excluded.measured_at, record = excluded.record
+    fingerprint = excluded.fingerprint, measured_at = excluded.measured_at, standing = excluded.standing, record = excluded.record
 """
 
-RUN_COLUMNS = "run_id, dag_id, scale, state, head->>'started_at', head->>'finished_at'"
+# what counts: the nights, and as long as there is none the runs that may stand in for one (`nightgate.record.Standing`)
+COUNTING = """
+SELECT CASE WHEN EXISTS (SELECT FROM nightgate.runs WHERE standing = 'night') THEN 'night' ELSE 'stand-in' END
+"""
+
+RUN_COLUMNS = (
+    "run_id, dag_id, scale, state, head->>'started_at', head->>'finished_at', standing, overrides, recorded_at"
+)
 
 RUNS = f"SELECT {RUN_COLUMNS} FROM nightgate.runs ORDER BY recorded_at DESC LIMIT %s"
 
+NIGHTS = f"SELECT {RUN_COLUMNS} FROM nightgate.runs WHERE standing = %s ORDER BY recorded_at DESC LIMIT %s"
+
+OTHERS = f"SELECT {RUN_COLUMNS} FROM nightgate.runs WHERE standing <> %s ORDER BY recorded_at DESC LIMIT %s"
+
 RUN_RESULTS = """
-SELECT run_id, record - 'detail' - 'settings' FROM nightgate.results WHERE run_id = ANY(%s)
+SELECT run_id, (record - 'detail') || jsonb_build_object('detail', jsonb_strip_nulls(jsonb_build_object(
+    'data', jsonb_build_object('digest', record->'detail'->'data'->'digest'),
+    'clips', jsonb_build_object('sha256', record->'detail'->'clips'->'sha256'),
+    'model', jsonb_build_object('sha256', record->'detail'->'model'->'sha256'))))
+FROM nightgate.results WHERE run_id = ANY(%s)
 ORDER BY benchmark, device, variant
 """
 
@@ -31,43 +50,48 @@ SUMMARY_RESULTS = "SELECT record FROM nightgate.results WHERE run_id = %s ORDER 
 
 LAST_FINISHED = f"SELECT {RUN_COLUMNS} FROM nightgate.runs WHERE state IS NOT NULL ORDER BY finished_at DESC LIMIT 1"
 
+LAST_NIGHT = f"""
+SELECT {RUN_COLUMNS} FROM nightgate.runs WHERE state IS NOT NULL AND standing = %s
+ORDER BY finished_at DESC LIMIT 1
+"""
+
 LAST_SUCCESS = """
-SELECT head->>'finished_at' FROM nightgate.runs WHERE state = 'pass' ORDER BY finished_at DESC LIMIT 1
+SELECT head->>'finished_at' FROM nightgate.runs WHERE state = 'pass' AND standing = %s
+ORDER BY finished_at DESC LIMIT 1
 """
 
-HISTORY = """
-SELECT run_id, measured_at, record->'metrics'->%(metric)s::text
-FROM nightgate.results JOIN nightgate.runs USING (run_id)
-WHERE benchmark = %(benchmark)s AND variant = %(variant)s AND device = %(device)s AND fingerprint = %(fingerprint)s
-  AND status = 'measured' AND record->'metrics' ? %(metric)s::text
-  AND (%(scale)s::text IS NULL OR scale = %(scale)s)
-ORDER BY measured_at DESC LIMIT %(limit)s
-"""
-
-# A loose index scan (https://wiki.postgresql.org/wiki/Loose_indexscan): one probe for each series, two for its rows.
+# A loose index scan (https://wiki.postgresql.org/wiki/Loose_indexscan): one probe for each series, three for its rows.
+# A verdict is gone when a newer run that counts has looked at the same device of the same host and has none for it.
 NEWEST = """
 WITH RECURSIVE series AS (
-    (SELECT benchmark, variant, device FROM nightgate.results ORDER BY benchmark, variant, device LIMIT 1)
+    (SELECT benchmark, variant, device FROM nightgate.results WHERE standing = %(counting)s
+     ORDER BY benchmark, variant, device LIMIT 1)
     UNION ALL
     SELECT following.* FROM series, LATERAL (
         SELECT benchmark, variant, device FROM nightgate.results
-        WHERE (benchmark, variant, device) > (series.benchmark, series.variant, series.device)
+        WHERE standing = %(counting)s AND (benchmark, variant, device) > (series.benchmark, series.variant, series.device)
         ORDER BY benchmark, variant, device LIMIT 1
     ) AS following
 )
-SELECT measured.run_id, measured.record, judged.record
+SELECT measured.run_id, measured.record, CASE WHEN looked.run_id IS NULL OR looked.run_id = judged.run_id THEN judged.record END
 FROM series
 LEFT JOIN LATERAL (
     SELECT run_id, record - 'detail' AS record FROM nightgate.results
-    WHERE (benchmark, variant, device) = (series.benchmark, series.variant, series.device)
-      AND status = 'measured' AND measured_at > now() - %s::interval
+    WHERE standing = %(counting)s AND (benchmark, variant, device) = (series.benchmark, series.variant, series.device)
+      AND status = 'measured' AND measured_at > now() - %(forget)s::interval
     ORDER BY measured_at DESC LIMIT 1
 ) AS measured ON true
 LEFT JOIN LATERAL (
-    SELECT record - 'detail' AS record FROM nightgate.results
-    WHERE (benchmark, variant, device) = (series.benchmark, series.variant, series.device)
-      AND judged AND measured_at > now() - %s::interval
+    SELECT run_id, fingerprint, record - 'detail' AS record FROM nightgate.results
+    WHERE standing = %(counting)s AND (benchmark, variant, device) = (series.benchmark, series.variant, series.device)
+      AND judged AND measured_at > now() - %(forget)s::interval
     ORDER BY measured_at DESC LIMIT 1
 ) AS judged ON true
+LEFT JOIN LATERAL (
+    SELECT run_id FROM nightgate.results AS own
+    WHERE standing = %(counting)s AND benchmark = series.benchmark AND device = series.device
+      AND fingerprint = judged.fingerprint AND (own.judged OR status <> 'measured')
+    ORDER BY measured_at DESC LIMIT 1
+) AS looked ON true
 ORDER BY series.benchmark, series.device, series.variant
 """

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from nightgate.errors import InputError, ServiceUnavailable
-from nightgate.record import Device, Record, Summary, Verdict, utc_now
+from nightgate.record import Record, Standing, Summary, Verdict, utc_now
 from nightgate.results import queries
 
 if TYPE_CHECKING:
@@ -27,9 +28,9 @@ _FORGET_AFTER = "30 days"  # a variant that left the suite leaves /metrics after
 
 @dataclass(frozen=True)
 class Run:
-    """One run as the board lists it. ``state`` and ``finished_at`` are None until it is judged.
+    """One run as the board lists it. ``state`` and ``finished_at`` are None until it is judged; it was ``recorded_at`` first.
 
-    The results come without their ``settings`` and ``detail``.
+    The results come without their ``detail``, but for the digests of their data.
     """
 
     run_id: str
@@ -39,21 +40,15 @@ class Run:
     started_at: str | None
     finished_at: str | None
     results: list[Record] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Point:
-    """One night of one metric, in its base unit."""
-
-    run_id: str
-    measured_at: str
-    value: float
-    ci95: tuple[float, float] | None
+    standing: Standing = "ad-hoc"
+    overrides: dict[str, Any] | None = None
+    recorded_at: datetime | None = None
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What /metrics shows: per series the newest measured record (with its run) and the newest judged one."""
+    """What /metrics shows, of the runs that count: per series the newest measured record (with its run) and the newest
+    judged one, the run that was judged last, and when one passed last."""
 
     measured: list[tuple[str, Record]] = field(default_factory=list)
     judged: list[Record] = field(default_factory=list)
@@ -62,6 +57,10 @@ class Snapshot:
 
 
 class _NoTables(ServiceUnavailable):
+    pass
+
+
+class _OldTables(ServiceUnavailable):
     pass
 
 
@@ -103,28 +102,43 @@ class Store:
         with self._session() as connection:
             connection.execute(Path(__file__).with_name("schema.sql").read_text())
 
-    def save_records(self, run_id: str, dag_id: str, scale: str, records: Sequence[Record]) -> None:
+    def save_records(
+        self, run_id: str, dag_id: str, scale: str, records: Sequence[Record], *,
+        standing: Standing = "ad-hoc", overrides: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         """Upsert the records of one measurement; the run appears with them."""
         with self._session() as connection:
-            connection.execute(queries.INSERT_RUN, (run_id, dag_id, scale))
-            _put(connection, run_id, records)
+            connection.execute(queries.INSERT_RUN, (run_id, dag_id, scale, standing, _json(overrides)))
+            _put(connection, run_id, records, standing)
 
     def save_summary(self, summary: Summary) -> None:
         """Upsert a judged run. Its records become exactly those of the summary."""
         head = summary.model_dump_json(exclude={"results"})
-        row = (summary.run_id, summary.dag_id, summary.scale, summary.state, summary.finished_at, head)
+        row = (
+            summary.run_id, summary.dag_id, summary.scale, summary.standing, _json(summary.overrides), summary.state,
+            summary.finished_at, head,
+        )  # fmt: skip
         with self._session() as connection:
             connection.execute(queries.UPSERT_RUN, row)
             connection.execute("DELETE FROM nightgate.results WHERE run_id = %s", (summary.run_id,))
-            _put(connection, summary.run_id, summary.results)
+            _put(connection, summary.run_id, summary.results, summary.standing)
 
     def runs(self, limit: int = 30) -> list[Run]:
         """The newest runs, the ones not yet judged included, newest first."""
-        heads = self._read(queries.RUNS, (limit,))
-        results: dict[str, list[Record]] = {row[0]: [] for row in heads}
-        for run_id, record in self._read(queries.RUN_RESULTS, (list(results),)):
-            results[run_id].append(Record.model_validate(record))
-        return [Run(*row, results=results[row[0]]) for row in heads]
+        return self._runs(queries.RUNS, (limit,))
+
+    def nights(self, limit: int = 30) -> list[Run]:
+        """As `runs`, those that count: the nights, or where there is none yet the runs that stand in for one."""
+        return self._runs(queries.NIGHTS, (self.counting(), limit))
+
+    def others(self, limit: int = 30) -> list[Run]:
+        """As `runs`, those that do not count."""
+        return self._runs(queries.OTHERS, (self.counting(), limit))
+
+    def counting(self) -> Standing:
+        """What a run must stand for to count: ``stand-in`` until there is a night."""
+        rows = self._read(queries.COUNTING, ())
+        return rows[0][0] if rows else "stand-in"
 
     def summary(self, run_id: str) -> Summary | None:
         """The summary of a judged run, its results sorted by benchmark, device and variant; None if there is none."""
@@ -139,32 +153,17 @@ class Store:
         rows = self._read(queries.LAST_FINISHED, ())
         return self.summary(rows[0][0]) if rows else None
 
-    def history(
-        self, benchmark: str, variant: str, device: Device, metric: str, fingerprint: str, limit: int = 30,
-        *, scale: str | None = None,
-    ) -> list[Point]:  # fmt: skip
-        """The last ``limit`` measured values of one metric on one host, oldest first.
-
-        Give ``scale`` for a comparison: 50,000 rows and a million do not belong to one series.
-        """
-        asked = {"benchmark": benchmark, "variant": variant, "device": device, "metric": metric,
-                 "fingerprint": fingerprint, "scale": scale, "limit": limit}  # fmt: skip
-        rows = self._read(queries.HISTORY, asked)
-        points = []
-        for run_id, measured_at, found in reversed(rows):
-            interval = tuple(found["ci95"]) if found["ci95"] else None
-            points.append(Point(run_id, measured_at.isoformat(), found["value"], interval))
-        return points
-
     def snapshot(self) -> Snapshot:
         """What /metrics shows. Its cost grows with the number of series, not with the number of nights."""
-        rows = self._read(queries.NEWEST, (_FORGET_AFTER, _FORGET_AFTER))
-        last = self._read(queries.LAST_FINISHED, ())
-        succeeded = self._read(queries.LAST_SUCCESS, ())
+        with nullcontext() if self._held else self:
+            counting = self.counting()
+            rows = self._read(queries.NEWEST, {"counting": counting, "forget": _FORGET_AFTER})
+            last = self._read(queries.LAST_NIGHT, (counting,))
+            succeeded = self._read(queries.LAST_SUCCESS, (counting,))
         return Snapshot(
             measured=[(run_id, Record.model_validate(record)) for run_id, record, _ in rows if record],
             judged=[Record.model_validate(record) for _, _, record in rows if record],
-            last=Run(*last[0]) if last else None,
+            last=_run(last[0], []) if last else None,
             succeeded_at=succeeded[0][0] if succeeded else None,
         )
 
@@ -173,12 +172,23 @@ class Store:
         found = self._parameters
         return f"{found.get('host', 'localhost')}:{found.get('port', 5432)}/{found.get('dbname', '')}"
 
+    def _runs(self, query: str, values: Sequence[Any]) -> list[Run]:
+        heads = self._read(query, values)
+        results: dict[str, list[Record]] = {row[0]: [] for row in heads}
+        for run_id, record in self._read(queries.RUN_RESULTS, (list(results),)):
+            results[run_id].append(Record.model_validate(record))
+        return [_run(row, results[row[0]]) for row in heads]
+
     def _read(self, query: str, values: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
         try:
             with self._session() as connection:
                 return connection.execute(query, values).fetchall()
         except _NoTables:
             return []
+        except _OldTables:  # of before an upgrade, and no run has ended since
+            self.migrate()
+            with self._session() as connection:
+                return connection.execute(query, values).fetchall()
 
     @contextmanager
     def _session(self) -> Iterator[psycopg.Connection]:
@@ -192,6 +202,10 @@ class Store:
         except psycopg.errors.UndefinedTable:
             raise _NoTables(
                 f"the database at {self._place} has no results yet", "start a run, it makes the tables"
+            ) from None
+        except psycopg.errors.UndefinedColumn:
+            raise _OldTables(
+                f"the tables of the database at {self._place} are of an older Nightgate", "start a run, it renews them"
             ) from None
         except psycopg.Error as error:
             raise self._refused(error) from None
@@ -240,12 +254,21 @@ def url_from_airflow(uri: str) -> str:
     return urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(kept), ""))
 
 
-def _put(connection: psycopg.Connection, run_id: str, records: Sequence[Record]) -> None:
+def _run(row: tuple[Any, ...], results: list[Record]) -> Run:
+    *head, standing, overrides, recorded_at = row
+    return Run(*head, results=results, standing=standing, overrides=overrides, recorded_at=recorded_at)
+
+
+def _json(values: Mapping[str, Any] | None) -> str | None:
+    return None if values is None else json.dumps(values)
+
+
+def _put(connection: psycopg.Connection, run_id: str, records: Sequence[Record], standing: Standing) -> None:
     rows = [
         (
             run_id, record.benchmark, record.variant, record.device, record.status, bool(record.objectives),
             record.host.fingerprint if record.host else None,
-            record.finished_at or record.started_at or utc_now(), record.model_dump_json(),
+            record.finished_at or record.started_at or utc_now(), standing, record.model_dump_json(),
         )
         for record in records
     ]  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from nightgate.judge import comparison
 from nightgate.judge.comparison import Difference
 from nightgate.measure import samples
 from nightgate.publish import figures
-from nightgate.record import Metric, Record, Summary
+from nightgate.record import Metric, Record, Summary, differing, higher_is_better, may_be_zero
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +36,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All metrics that two records share. ``first`` and ``second`` are what to call them."""
+    """All metrics that two records share. ``first`` and ``second`` are what to call them.
+
+    ``differences`` is what makes their work another ("rows: 50,000 → 1,000,000"), empty when they did the same; ``judged``
+    is whether it is said which one is better.
+    """
 
     benchmark: str
     device: str
@@ -46,13 +50,15 @@ class Comparison:
     second: str
     rows: list[Row]
     notes: list[str]
+    differences: list[str] = field(default_factory=list)
+    judged: bool = True
 
 
 class Side:
     """One record of a run, what to call it, and its raw samples."""
 
     def __init__(self, record: Record, run: Summary, name: str) -> None:
-        self.record, self.run_id, self.name = record, run.run_id, name
+        self.record, self.run_id, self.scale, self.name = record, run.run_id, run.scale, name
         self.host = (record.host or run.host).fingerprint
         self.notes: list[str] = []
 
@@ -90,19 +96,24 @@ class Side:
         return known["ids"], known.get("sha256"), words.tolist()
 
 
-def compare(first: tuple[Record, Summary], second: tuple[Record, Summary]) -> Comparison:
-    """Every metric that both records have, each with its run. The samples are read from the runs' folders."""
+def compare(first: tuple[Record, Summary], second: tuple[Record, Summary], *, anyway: bool = False) -> Comparison:
+    """Every metric that both records have, each with its run. The samples are read from the runs' folders.
+
+    Of two that did not do the same work no difference is called real, unless ``anyway``.
+    """
     records, runs = (first[0], second[0]), (first[1], second[1])
     variants = (records[0].variant, records[1].variant)
     names = variants if variants[0] != variants[1] else ("before", "after")
     one, two = (Side(record, run, name) for record, run, name in zip(records, runs, names, strict=True))
     order = dict.fromkeys([*figures.HEADLINES.get(records[0].benchmark, ()), *figures.METRICS, *records[0].metrics])
     shared = [name for name in order if all(name in record.metrics for record in records)]
-    rows = [_row(name, one, two) for name in shared]
+    differences = _differences(one, two)
+    judged = anyway or not differences
+    rows = [_row(name, one, two, comparable=judged) for name in shared]
     return Comparison(
         benchmark=records[0].benchmark, device=records[0].device, variants=variants,
         runs=(one.run_id, two.run_id), first=names[0], second=names[1], rows=rows,
-        notes=[*_notes(one, two), *one.notes, *two.notes],
+        notes=[*_notes(one, two), *one.notes, *two.notes], differences=differences, judged=judged,
     )  # fmt: skip
 
 
@@ -112,11 +123,13 @@ def as_json(comparisons: list[Comparison]) -> str:
     return json.dumps(found, indent=1, default=lambda metric: metric.model_dump(mode="json"))
 
 
-def _row(name: str, one: Side, two: Side) -> Row:
+def _row(name: str, one: Side, two: Side, *, comparable: bool) -> Row:
     first, second = one.record.metrics[name], two.record.metrics[name]
     found = _difference(name, one, two)
-    lower_wins, advantage = _advantage(name, first.unit)
-    if advantage == "is faster" and one.host != two.host:
+    lower_wins, advantage = not higher_is_better(name), _advantage(name, first.unit)
+    if not comparable:
+        found = replace(found, real=None, reason="not the same work")
+    elif advantage == "is faster" and one.host != two.host:
         found = replace(found, real=None, reason="different hosts")
     second_wins = (found.value < (1 if found.scale == "ratio" else 0)) == lower_wins
     return Row(name, first, second, found, _in_words(found, f"{(two if second_wins else one).name} {advantage}"))
@@ -130,19 +143,15 @@ def _difference(name: str, one: Side, two: Side) -> Difference:
         words, errors = one.samples[_ERRORS[name]], [side.samples.get(f"{name}_errors") for side in (one, two)]
         if all(found is not None and found.shape == words.shape for found in errors):
             return comparison.error_rates(*errors, words)
-    scale = "difference" if name in _ERRORS or "recall" in name else "ratio"
+    scale = "difference" if may_be_zero(name) else "ratio"
     return comparison.intervals(one.record.metrics[name], two.record.metrics[name], scale)
 
 
-def _advantage(name: str, unit: str) -> tuple[bool, str]:
-    """Whether the lower value is the better one, and what the better side does."""
-    if name in _ERRORS:
-        return True, "makes fewer errors"
-    if "recall" in name:
-        return False, "finds more"
-    if unit == "bytes":
-        return True, "takes less"
-    return unit != "per_second" and not name.endswith("rtfx"), "is faster"
+def _advantage(name: str, unit: str) -> str:
+    """What the better side does."""
+    if may_be_zero(name):
+        return "finds more" if higher_is_better(name) else "makes fewer errors"
+    return "takes less" if unit == "bytes" else "is faster"
 
 
 def _in_words(found: Difference, advantage: str) -> str:
@@ -167,16 +176,10 @@ def _notes(one: Side, two: Side) -> list[str]:
         notes.append("Different hosts: speeds cannot be compared, recall and error rates can.")
     elif one.run_id != two.run_id:
         notes.append("The repeats of a run share its hour: between runs, the state of the host counts as well.")
-    before, after = one.record.settings, two.record.settings
-    changed = [
-        f"{key} {before.get(key)} → {after.get(key)}"
-        for key in dict.fromkeys([*before, *after])
-        if key not in ("variants", "controls") and before.get(key) != after.get(key)
-    ]
-    if changed:
-        notes.append(f"The settings differ: {', '.join(changed)}.")
-    for thing, sentence in (("clips", "The clips are not the same."), ("model", "The model is not the same.")):
-        digests = [(side.record.detail.get(thing) or {}).get("sha256") for side in (one, two)]
-        if all(digests) and digests[0] != digests[1]:
-            notes.append(sentence)
     return notes
+
+
+def _differences(one: Side, two: Side) -> list[str]:
+    scales = {"scale": (one.scale, two.scale)} if one.scale != two.scale else {}
+    found = {**scales, **differing(one.record, two.record)}
+    return [f"{key}: {figures.plain(before)} → {figures.plain(after)}" for key, (before, after) in found.items()]

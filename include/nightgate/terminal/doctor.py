@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -36,6 +37,7 @@ def findings() -> Iterator[tuple[bool, str]]:
     yield not missing, f"packages: {'missing ' + ', '.join(missing) + '; run `make setup`' if missing else 'all there'}"
     setpriv = shutil.which("setpriv")
     yield bool(setpriv), f"setpriv: {setpriv or 'missing; install util-linux'}"
+    yield _environment()
     yield _database()
     yield _cache()
     try:
@@ -49,6 +51,15 @@ def findings() -> Iterator[tuple[bool, str]]:
             yield fits, f"scale {scale}: up to {disk / 1e9:.1f} GB of disk and {memory / 2**30:.1f} GiB of memory"
     except NightgateError as error:
         yield False, str(error)
+
+
+def _environment() -> tuple[bool, str]:
+    try:
+        paths.check_environment()
+    except NightgateError as error:
+        return False, f"environment: {error}"
+    own = [name for name in paths.VARIABLES if os.environ.get(name)]
+    return True, f"environment: {', '.join(own) or 'none of the variables of Nightgate is set'}"
 
 
 def _database() -> tuple[bool, str]:

@@ -29,8 +29,8 @@ def follow(client: AirflowClient, run_id: str, console: Console, check: Callable
     with Live(console=console, auto_refresh=False, transient=True) as live:
         while True:
             check()
+            over = client.run_state(run_id) in _FINAL  # asked first: what a run that is over says of its tasks is final
             tasks = sorted(client.tasks(run_id), key=_order)
-            over = client.run_state(run_id) in _FINAL
             if console.is_terminal:
                 live.update(_table(tasks, time.monotonic() - start), refresh=True)
             else:

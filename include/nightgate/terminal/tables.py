@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -67,12 +67,20 @@ def verdicts(records: Iterable[Record]) -> RenderableType:
 def runs(summaries: Iterable[tuple[Path, Summary]]) -> Table:
     """One row per run."""
     table = _table()
-    for name in ("run", "scale", "state", "finished", "host", "report"):
+    for name in ("run", "scale", "state", "counts as", "finished", "host", "report"):
         table.add_column(name, overflow="fold", no_wrap=name == "run")
     for folder, summary in summaries:
         state = Text(summary.state, style=_COLOURS[summary.state])
         report = str(folder / "report.html")
-        table.add_row(summary.run_id, summary.scale, state, summary.finished_at, summary.host.fingerprint, report)
+        table.add_row(
+            summary.run_id,
+            summary.scale,
+            state,
+            summary.standing,
+            summary.finished_at,
+            summary.host.fingerprint,
+            report,
+        )
     return table
 
 
@@ -81,6 +89,9 @@ def compared(comparisons: Iterable[Comparison]) -> Group:
     parts: list[RenderableType] = []
     for one in comparisons:
         parts.append(_heading(_title(one)))
+        if one.differences:
+            refused = "" if one.judged else ": no difference is called better or worse (--anyway calls it so)"
+            parts += [Text(line, style="yellow") for line in (f"Not the same work{refused}", *one.differences)]
         if one.rows:
             parts.append(_Fitting(partial(_compared, one)))
             parts += [Text(line, style="dim") for line in _legend(one)]
@@ -88,8 +99,10 @@ def compared(comparisons: Iterable[Comparison]) -> Group:
     return Group(*parts)
 
 
-def last_line(code: int) -> str:
-    return f"nightgate: exit code {code}: {MEANING[code]}"
+def last_line(code: int, skipped: Sequence[str] = ()) -> str:
+    """The exit code in words, and what was asked for and skipped (`skips`): a skip is no verdict, and no secret."""
+    line = f"nightgate: exit code {code}: {MEANING[code]}"
+    return f"{line}; skipped: {'; '.join(skipped)}" if skipped else line
 
 
 class _Fitting:

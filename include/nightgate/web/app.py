@@ -7,6 +7,7 @@ of Airflow: whoever mounts it passes the address of the store and the dependenci
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from nightgate import __version__, paths
 from nightgate.artifacts import Cache
 from nightgate.errors import InputError, NightgateError
 from nightgate.publish import figures, report
+from nightgate.publish.absent import skips
+from nightgate.record import Record, differing
 from nightgate.results.store import Run, Store
 from nightgate.web import scraping
 
@@ -24,6 +27,7 @@ Pools = Mapping[str, Mapping[str, int]]
 """Pool → state → slots."""
 
 _SHOWN = 30
+_LONGEST = timedelta(hours=6)
 _HERE = Path(__file__).parent
 _HEADERS = {
     # the pages run no script and load nothing; Airflow shows them in a frame of its own origin
@@ -65,13 +69,17 @@ def create_app(
     @board.get("/")
     def index() -> HTMLResponse:
         try:
-            runs = Store(store_url()).runs(_SHOWN)
+            with Store(store_url()) as store:
+                nights, others = store.nights(_SHOWN), store.others(_SHOWN)
         except NightgateError as error:
-            return _page(503, problem=str(error), runs=[], newest=None, rows=[], headline="")
-        newest = next((run for run in runs if run.state), None)
-        rows = _with_history(newest, runs) if newest else []
-        headline = report.headline(str(newest.state), rows) if newest else "No run has been judged yet"
-        return _page(200, problem="", runs=[_line(run) for run in runs], newest=newest, rows=rows, headline=headline)
+            return _page(503, problem=str(error), nights=[], others=[], newest=None, rows=[], headline="", skipped=[])
+        newest = next((run for run in nights if run.state), None)
+        rows = _with_history(newest, nights) if newest else []
+        headline = report.headline(str(newest.state), rows) if newest else "No night has been judged yet"
+        return _page(
+            200, problem="", nights=[_line(run) for run in nights], others=[_line(run) for run in others], newest=newest,
+            rows=rows, headline=headline, skipped=skips(newest.results) if newest else [],
+        )  # fmt: skip
 
     @board.get("/runs/{run_id}")
     def run(run_id: str) -> HTMLResponse:
@@ -111,24 +119,43 @@ def _line(run: Run) -> dict[str, Any]:
         duration = figures.human(figures.epoch(run.finished_at) - figures.epoch(run.started_at), "seconds")
     unmet = [f"{row['metric']} of {row['variant']} on {row['device']}" for row in rows if row["verdict"] != "pass"]
     return {
-        "run": run, "state": run.state or "running", "duration": duration, "unmet": unmet,
+        "run": run, "state": run.state or _unjudged(run), "overrides": _overrides(run), "skipped": skips(run.results), "duration": duration, "unmet": unmet,
         "held": sum(row["verdict"] == "pass" for row in rows), "objectives": len(rows),
         "has_report": (paths.run_dir(run.run_id) / "report.html").exists(),
     }  # fmt: skip
 
 
-def _with_history(newest: Run, runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """The objectives of ``newest``, each with the value before it and the run since which its verdict is the same.
+def _unjudged(run: Run) -> str:
+    """What to call a run without a verdict: after the time-out of the DAG nothing of it can be under way any more."""
+    old = run.recorded_at is not None and datetime.now(UTC) - run.recorded_at > _LONGEST
+    return "unfinished" if old else "running"
 
-    Only judged runs of the same scale on the same host are compared.
+
+def _overrides(run: Run) -> list[str]:
+    """What a run did otherwise than the suite, an item each."""
+    if run.standing != "ad-hoc":
+        return []
+    if run.overrides is None:
+        return ["not known"]
+    return [f"{path} {figures.plain(value)}" for path, value in run.overrides.items()]
+
+
+def _with_history(newest: Run, nights: Sequence[Run]) -> list[dict[str, Any]]:
+    """The objectives of ``newest``, each with the value before it and the night since which its verdict is the same.
+
+    Only judged nights that did the same work at the same scale on the same host are looked at.
     """
-    older = [run for run in runs[runs.index(newest) + 1 :] if run.state and run.scale == newest.scale]
-    hosts = {run.run_id: {record.host.fingerprint for record in run.results if record.host} for run in (newest, *older)}
-    comparable = [run for run in older if hosts[run.run_id] == hosts[newest.run_id]]
-    past = [(run, {row["key"]: row for row in report.objective_rows(run.results)}) for run in comparable]
+    older = [run for run in nights[nights.index(newest) + 1 :] if run.state and run.scale == newest.scale]
+    past = [(run, {row["key"]: row for row in report.objective_rows(run.results)}, _by_series(run)) for run in older]
+    own = _by_series(newest)
     rows = report.objective_rows(newest.results)
     for row in rows:
-        seen = [(run, found[row["key"]]) for run, found in past if row["key"] in found]
+        series = row["key"][:3]
+        seen = [
+            (run, found[row["key"]])
+            for run, found, records in past
+            if row["key"] in found and _comparable(own[series], records[series])
+        ]
         row["before"] = seen[0][1]["value"] if seen else None
         since = newest
         for run, found in seen:
@@ -137,3 +164,12 @@ def _with_history(newest: Run, runs: Sequence[Run]) -> list[dict[str, Any]]:
             since = run
         row["since"] = since.started_at
     return rows
+
+
+def _by_series(run: Run) -> dict[tuple[str, str, str], Record]:
+    return {(record.benchmark, record.variant, record.device): record for record in run.results}
+
+
+def _comparable(first: Record, second: Record) -> bool:
+    hosts = [record.host.fingerprint if record.host else None for record in (first, second)]
+    return hosts[0] == hosts[1] and not differing(first, second)

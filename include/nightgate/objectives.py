@@ -1,0 +1,163 @@
+"""What must hold: limits per benchmark, metric and device, read from the suite and overridden for one run.
+
+A limit that no measurement could ever meet, or that asks for the opposite of what is good, is a slip and is refused.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+from nightgate.document import Path_, Where, check_keys
+from nightgate.errors import InputError, choices, nearest
+from nightgate.record import RECALLS, Finite, Op, higher_is_better, is_share, may_be_zero
+
+_OPS = ("<=", ">=", "<", ">")
+
+
+class Limit(BaseModel):
+    """One side of an objective: ``value op limit`` must hold."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    op: Op
+    limit: Finite
+
+    def __str__(self) -> str:
+        return f"{self.op} {self.limit:g}"
+
+
+Objectives = dict[str, dict[str, dict[str, Limit]]]
+"""benchmark → metric → device → limit."""
+
+
+class Measurable(NamedTuple):
+    """What can be an objective of a benchmark."""
+
+    metrics: Sequence[str]
+    devices: Sequence[str]
+
+
+def read_objectives(raw: Any, benchmarks: Mapping[str, Measurable], where: Where) -> Objectives:
+    """The ``objectives`` of a suite file; a limit without a device holds for every device of its benchmark.
+
+    Raises:
+        InputError: an unknown key, or a limit that makes no sense, with its line.
+    """
+    check_keys(raw, tuple(benchmarks), ("objectives",), where)
+    found: Objectives = {}
+    for name, metrics in raw.items():
+        check_keys(metrics, benchmarks[name].metrics, ("objectives", name), where, _choices)
+        found[name] = {}
+        for metric, limit in metrics.items():
+            path = ("objectives", name, metric)
+            if isinstance(limit, dict):
+                check_keys(limit, benchmarks[name].devices, path, where)
+                found[name][metric] = {
+                    device: _limit(metric, text, where((*path, device))) for device, text in limit.items()
+                }
+            else:
+                found[name][metric] = dict.fromkeys(benchmarks[name].devices, _limit(metric, limit, where(path)))
+    return found
+
+
+def override_limits(
+    objectives: Objectives, overrides: Mapping[Path_, Any], benchmarks: Mapping[str, Measurable]
+) -> None:
+    """Change limits in place (path below ``objectives`` → value).
+
+    A bare number keeps the operator of the suite; "<= 3" replaces both, or makes an objective on a metric that had none,
+    and null drops one. Without a device it holds for all; a path with one is laid over it, whichever came first.
+    """
+    for path, value in sorted(overrides.items(), key=lambda item: len(item[0])):
+        _override(objectives, path, value, benchmarks)
+
+
+def must_be_measured(objectives: Objectives, measured: Mapping[str, Sequence[str]], where: Where) -> None:
+    """Refuse an objective on what the run will not measure (benchmark → metrics): it could only end without a number."""
+    for name, limits in objectives.items():
+        recalls = [metric for metric in measured[name] if metric in RECALLS]
+        for metric in limits:
+            if metric not in measured[name]:
+                raise InputError(
+                    f"{where(('objectives', name, metric))}: the objective {name}.{metric} cannot be judged, because this "
+                    f"run measures {', '.join(recalls) or 'no recall'}",
+                    f"set {name}.k, or move the objective: --set objectives.{name}.{metric}=null --set "
+                    f'"objectives.{name}.{recalls[-1]}=>= 0.9"' if recalls else "remove it",
+                )  # fmt: skip
+
+
+def _override(objectives: Objectives, path: Path_, value: Any, benchmarks: Mapping[str, Measurable]) -> None:
+    place = "--set objectives." + ".".join(path)
+    if len(path) not in (2, 3):
+        raise InputError(f"{place}: a path is objectives.BENCHMARK.METRIC or objectives.BENCHMARK.METRIC.DEVICE")
+    if len(path) == 2 and path[0] in objectives:
+        limits, metric = objectives[path[0]], path[1]
+        if value is None and metric in limits:
+            del limits[metric]
+            return
+        if metric in benchmarks[path[0]].metrics and metric not in limits and isinstance(value, str):
+            limits[metric] = dict.fromkeys(benchmarks[path[0]].devices, _limit(metric, value, place))
+            return
+    level: Any = objectives
+    for kind, key in zip(("objective", "objective", "device"), path, strict=False):
+        if key not in level:
+            raise InputError(f"{place}: there is no {kind} {key!r}{nearest(key, tuple(level))}", _choices(tuple(level)))
+        if kind != "device":
+            level = level[key]
+    for device in path[2:] or tuple(level):
+        if isinstance(value, str) and value.strip().startswith(("<", ">")):
+            level[device] = _limit(path[1], value, place)
+        else:
+            level[device] = _sensible(path[1], Limit(op=level[device].op, limit=_number(value, place)), place)
+
+
+def _limit(metric: str, text: Any, place: str) -> Limit:
+    op = next((op for op in _OPS if isinstance(text, str) and text.strip().startswith(op)), None)
+    if op is None:
+        raise InputError(
+            f"{place}: {text!r} is not an objective", 'write an operator and a number, for example "< 0.02"'
+        )
+    return _sensible(metric, Limit(op=op, limit=_number(text.strip()[len(op) :], place)), place)
+
+
+def _number(text: Any, place: str) -> float:
+    try:
+        if isinstance(text, bool):
+            raise TypeError
+        value = float(text)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"{place}: {text!r} is not a number") from None
+    if not math.isfinite(value):
+        raise InputError(f"{place}: the limit must be finite, not {text!r}")
+    return value
+
+
+def _sensible(metric: str, limit: Limit, place: str) -> Limit:
+    """The limit, unless it asks for the opposite of what is good or for what no measurement can be."""
+    higher, share = higher_is_better(metric), is_share(metric)
+    ops = (">=", ">") if higher else ("<=", "<")
+    if limit.op not in ops:
+        better = "higher" if higher else "lower"
+        raise InputError(
+            f"{place}: {metric} is better the {better} it is, and {limit} asks for the opposite",
+            f"write {' or '.join(ops)}",
+        )
+    if limit.limit < 0 or (share and limit.limit > 1):
+        span = "between 0 and 1" if share else "0 or more"
+        raise InputError(f"{place}: {metric} is always {span}, and the limit is {limit.limit:g}", "mend the limit")
+    strict = limit.op in ("<", ">")
+    unreachable = (
+        limit.limit == 1 and share and strict if higher else limit.limit == 0 and (strict or not may_be_zero(metric))
+    )
+    if unreachable:
+        raise InputError(f"{place}: {metric} can never be {limit}", "give a limit that can be met")
+    return limit
+
+
+def _choices(metrics: Sequence[str]) -> str:
+    """The valid metrics without a hundred recalls among them."""
+    shown = [name for name in metrics if name not in RECALLS or RECALLS[name] in (1, 10, 100)]
+    return choices(shown) + (", or another recall_at_K" if len(shown) < len(metrics) else "")

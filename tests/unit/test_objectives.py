@@ -1,0 +1,124 @@
+"""A limit that makes no sense is a slip, in the suite with its line and for one run by its path."""
+
+from __future__ import annotations
+
+import pytest
+
+from nightgate import benchmarks, paths
+from nightgate.errors import InputError
+from nightgate.record import UNITS, higher_is_better, is_share, may_be_zero
+from nightgate.suite import Limit, load_suite
+
+SHIPPED = paths.suite_file().read_text()
+
+
+def shipped(tmp_path, text=SHIPPED, overrides=None):
+    file = tmp_path / "nightly.yaml"
+    file.write_text(text)
+    return load_suite(file, benchmarks.SETTINGS, "smoke", overrides)
+
+
+def of_the_hybrid(tmp_path, line, **more):
+    """The shipped suite with this one objective of the hybrid, on line 13."""
+    two = '    recall_at_100: ">= 0.92"\n    latency_p95: "< 0.020"\n'
+    assert two in SHIPPED
+    return shipped(tmp_path, SHIPPED.replace(two, f"    {line}\n"), **more)
+
+
+def test_the_shipped_suite_makes_sense(tmp_path):
+    objectives = shipped(tmp_path).objectives
+    assert objectives["hybrid_ann"]["recall_at_100"] == dict.fromkeys(("cpu", "gpu"), Limit(op=">=", limit=0.92))
+    assert list(objectives["pgvector_search"]["latency_p95"]) == ["cpu"], "it has no other device"
+
+
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        ("recall_at_100: \">= 1.7\"", "recall_at_100 is always between 0 and 1, and the limit is 1.7"),
+        ("recall_at_100: \">= -0.1\"", "between 0 and 1, and the limit is -0.1"),
+        ("recall_at_100: \"> 1\"", "recall_at_100 can never be > 1"),
+        ("recall_at_100: \"<= 0.9\"", "recall_at_100 is better the higher it is, and <= 0.9 asks for the opposite.*write >= or >"),
+        ("route_recall: \"< 0.5\"", "route_recall is better the higher"),
+        ("qps: \"<= 100\"", "qps is better the higher"),
+        ("qps: \">= -1\"", "qps is always 0 or more, and the limit is -1"),
+        ("latency_p99: \"< -1\"", "latency_p99 is always 0 or more, and the limit is -1"),
+        ("latency_p99: \"< 0\"", "latency_p99 can never be < 0"),
+        ("latency_p99: \"<= 0\"", "latency_p99 can never be <= 0"),
+        ("latency_p99: \">= 0.1\"", "latency_p99 is better the lower it is, and >= 0.1 asks for the opposite.*write <= or <"),
+        ("index_bytes: \"> 1\"", "index_bytes is better the lower"),
+        ("latency_p99: \"< .nan\"", "' .nan' is not a number"),
+        ("latency_p99: \"< nan\"", "the limit must be finite"),
+        ("latency_p99: \"< -inf\"", "the limit must be finite"),
+        ("latency_p99: true", "True is not an objective"),
+        ("latency_p99: \"< true\"", "' true' is not a number"),
+        ("wer: \"<= 0.1\"", "objectives.hybrid_ann has no key 'wer'"),
+        ("recall_at_5: \">= 0.1\"", "the objective hybrid_ann.recall_at_5 cannot be judged, because this run measures recall_at_1, recall_at_10, "),
+        ("latency_p99: {tpu: \"< 1\"}", "objectives.hybrid_ann.latency_p99 has no key 'tpu'"),
+    ],
+)  # fmt: skip
+def test_nonsense_in_the_suite_is_refused_with_its_line(tmp_path, limit, message):
+    with pytest.raises(InputError, match=message) as refused:
+        of_the_hybrid(tmp_path, limit)
+    assert refused.value.what.startswith("nightly.yaml line 13: ")
+
+
+def test_a_device_that_a_benchmark_has_not_cannot_have_an_objective(tmp_path):
+    text = SHIPPED.replace('    recall_at_5: ">= 0.90"', '    recall_at_5: {gpu: ">= 0.90"}')
+    with pytest.raises(
+        InputError, match=r"line 16: objectives.pgvector_search.recall_at_5 has no key 'gpu'.*use one of cpu"
+    ):
+        shipped(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("hybrid_ann.recall_at_100", 1.7, "between 0 and 1, and the limit is 1.7"),
+        ("hybrid_ann.recall_at_100.cpu", "< 0.9", "asks for the opposite"),
+        ("hybrid_ann.latency_p95", -1, "0 or more, and the limit is -1"),
+        ("hybrid_ann.latency_p95.cpu", 0, "can never be < 0"),
+        ("transcription.wer", -1, "0 or more, and the limit is -1"),
+        ("transcription.wer", "< 0", "wer can never be < 0"),
+        ("transcription.xrt.cpu", 0, "xrt can never be <= 0"),
+        ("transcription.xrt.cpu", -2, "0 or more"),
+        ("transcription.xrt.gpu", float("nan"), "must be finite"),
+        ("transcription.xrt.gpu", float("inf"), "must be finite"),
+        ("transcription.xrt.gpu", "<= inf", "must be finite"),
+        ("transcription.xrt.gpu", True, "True is not a number"),
+        ("transcription.xrt.gpu", False, "False is not a number"),
+        ("transcription.xrt.gpu", None, "None is not a number"),
+        ("transcription.xrt.gpu", [0.5], r"\[0.5\] is not a number"),
+        ("transcription.xrt.gpu", 10**400, "is not a number"),
+        ("pgvector_search.latency_p95.gpu", 0.03, "there is no device 'gpu'"),
+    ],
+)
+def test_nonsense_for_one_run_is_refused_by_its_path(tmp_path, path, value, message):
+    with pytest.raises(InputError, match=message) as refused:
+        shipped(tmp_path, overrides={f"objectives.{path}": value})
+    assert refused.value.what.startswith(f"--set objectives.{path}:")
+
+
+def test_the_edges_are_allowed(tmp_path):
+    edges = {
+        "objectives.hybrid_ann.recall_at_100": 1, "objectives.transcription.wer": 0, "objectives.hybrid_ann.latency_p95": 1e-9,
+        "objectives.pgvector_search.recall_at_5": "> 0.999", "objectives.transcription.xrt.cpu": "< 3",
+    }  # fmt: skip
+    found = shipped(tmp_path, overrides=edges).objectives
+    assert found["hybrid_ann"]["recall_at_100"]["gpu"] == Limit(op=">=", limit=1)
+    assert found["transcription"]["wer"]["cpu"] == Limit(op="<=", limit=0)
+    assert found["hybrid_ann"]["latency_p95"]["cpu"] == Limit(op="<", limit=1e-9)
+    assert found["pgvector_search"]["recall_at_5"]["cpu"] == Limit(op=">", limit=0.999)
+    assert found["transcription"]["xrt"] == {"cpu": Limit(op="<", limit=3), "gpu": Limit(op="<=", limit=0.5)}
+
+
+def test_every_metric_has_a_direction():
+    higher = {name for name in UNITS if higher_is_better(name)}
+    assert {"recall_at_100", "recall_p5", "scan_recall", "rtfx", "batch_rtfx", "qps", "rows_per_second"} <= higher
+    assert not higher & {"xrt", "batch_xrt", "wer", "latency_p95", "index_bytes", "route_seconds", "first_touch"}
+    assert is_share("recall_at_5") and not is_share("wer") and not is_share("rtfx")
+    assert may_be_zero("wer") and may_be_zero("recall_hard") and not may_be_zero("xrt") and not may_be_zero("qps")
+
+
+def test_what_a_benchmark_says_it_measures_has_a_unit():
+    for name, model in benchmarks.SETTINGS.items():
+        assert set(model.known_metrics) <= set(UNITS), name

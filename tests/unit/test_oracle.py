@@ -1,0 +1,172 @@
+"""A strategy with known recall and known latency must come out of tuning, timing, judging and the gate as exactly that.
+
+Only three things are replaced: the strategy, the clock it advances, and the child process, which becomes a call. Recall,
+latency and the queries they are taken of are told apart by value: tuning, measured and warm-up queries answer differently,
+no two queries take the same time, and every setting has a recall of its own.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nightgate import steps
+from nightgate.errors import NotMeasured, ObjectiveBreached
+from nightgate.hybrid_ann import benchmark, strategies
+from nightgate.judge import night
+from nightgate.measure import clock, host
+from nightgate.measure.child import ChildResult
+from nightgate.results import files
+from nightgate.suite import Limit
+from nightgate.vectors.dataset import open_dataset
+
+SMALL = {
+    "hybrid_ann.rows": 2000, "hybrid_ann.dim": 16, "hybrid_ann.queries": 100, "hybrid_ann.passes": 2, "hybrid_ann.processes": 2,
+    "hybrid_ann.load_seconds": 0, "hybrid_ann.controls": [],
+}  # fmt: skip
+FOUND = {1: 90, 2: 93, 3: 95, 4: 100}
+"""Effort → how many of the 100 true neighbours are found, on average over the tuning queries. The target is 92 + 2."""
+
+
+class Clock:
+    """Stands still but when the strategy works."""
+
+    now = 0
+
+    def __call__(self):
+        return self.now
+
+
+class Oracle:
+    """Finds what `FOUND` says of tuning queries, one less of measured ones; ±2 in turns, so that no two alike stand in a row."""
+
+    settings = [{"effort": effort} for effort in FOUND]  # noqa: RUF012
+
+    def __init__(self, base, data, clock):
+        self.base, self.clock = np.array(base, dtype=np.float64), clock
+        self.place = {}
+        for kind in ("warmup", "tuning", "queries"):
+            self.place |= {
+                np.array(query).tobytes(): (kind, number) for number, query in enumerate(getattr(data, kind))
+            }
+
+    def tune(self, setting):
+        self.effort = setting["effort"]
+
+    def search(self, query, k):
+        kind, number = self.place[np.asarray(query).tobytes()]
+        microseconds = {"warmup": 1_000_000, "tuning": 7000, "queries": 1000 + 10 * (37 * number % 100)}[kind]
+        self.clock.now += microseconds * 1000 * self.effort // 3
+        count = FOUND[self.effort] - (kind == "queries") + (2 if number % 2 else -2) * (self.effort < 4)
+        order = np.argsort(-(self.base @ query))
+        return np.concatenate([order[:count], order[len(order) - (k - count) :]])
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """Measures with the oracle and these settings; returns the plan."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("oracle")
+        patch.setenv("NIGHTGATE_RUNS", str(folder / "runs"))
+        patch.setenv("NIGHTGATE_HOME", str(folder / "home"))
+        ticks, prepared = Clock(), {}
+
+        def called(target, request, **_):
+            module, function = target.split(":")
+            return ChildResult(getattr(import_module(module), function)(request), 5_000_000, 1.0)
+
+        def load(name, indexes, base, metric):
+            return Oracle(base, open_dataset(Path(prepared["vectors"])), ticks)
+
+        made = {"folder": str(folder), "build_seconds": 1.5, "build_peak_rss_bytes": 3_000_000, "bytes": 4_000_000}
+        patch.setattr(benchmark, "run_child", called)
+        patch.setattr(benchmark, "build_index", lambda *_: dict(made))
+        patch.setattr(strategies, "load", load)
+        patch.setattr(clock, "perf_counter_ns", ticks)
+        patch.setattr(host, "canary", lambda: {"seconds": 0.01, "spread": 0.0})
+
+        def measure(run_id, **settings):
+            values = SMALL | {f"hybrid_ann.{key}": value for key, value in settings.items()}
+            plan = steps.preflight(
+                run_id, dag_id="test", scale="smoke", only=["hybrid_ann"], devices=["cpu"], overrides=values
+            )
+            prepared.update(steps.prepare(plan, "hybrid_ann", "cpu"))
+            steps.measure(plan, "hybrid_ann", "cpu", prepared)
+            return plan
+
+        yield measure
+
+
+@pytest.fixture(scope="module")
+def plan(measured):
+    return measured("a-run")
+
+
+def judged(plan, metric=None, limit=None):
+    """The record, the state of the night and what the gate raised, with another limit for one metric."""
+    objectives = {name: dict(metrics) for name, metrics in plan.objectives.items()}
+    if metric:
+        op = objectives["hybrid_ann"][metric]["cpu"].op
+        objectives["hybrid_ann"][metric] = {"cpu": Limit(op=op, limit=limit)}
+    plan = plan.model_copy(update={"objectives": objectives})
+    error = None
+    try:
+        steps.gate(plan, "hybrid_ann", "cpu", None)
+    except (ObjectiveBreached, NotMeasured) as raised:
+        error = raised
+    records = files.read_records(plan.run_id)
+    return records[0], night(records), error
+
+
+def test_the_numbers_are_those_of_the_oracle(plan):
+    record, state, error = judged(plan)
+    assert (state, error) == ("pass", None)
+    assert record.detail["setting"] == {"effort": 3}, "93 reaches the target of 92 and not its margin"
+    assert [point["recall"] for point in record.detail["curve"]] == pytest.approx([0.90, 0.93, 0.95, 1.0])
+    assert record.detail["curve"][2]["latency_p95"] == 0.007
+    recall = record.metrics["recall_at_100"]
+    # 92 and 96 of 100 in turns: the mean ± t(99 degrees, 97.5 %) = 1.98422 standard errors
+    assert (recall.value, recall.n) == (pytest.approx(0.94), 100)
+    assert recall.ci95 == pytest.approx((0.94 - 0.0039884, 0.94 + 0.0039884), abs=1e-6)
+    latency = record.metrics["latency_p95"]
+    # 1.00, 1.01 … 1.99 ms, each four times; P95 of 100 distinct queries lies between the 90th and the 100th
+    assert (latency.value, latency.n, latency.ci95) == (0.00195, 400, (0.00189, 0.00199))
+    assert record.metrics["latency_p50"].value == pytest.approx(0.00150)
+    assert record.metrics["qps"].value == pytest.approx(1 / 0.001495)
+    assert record.metrics["first_touch"].value == pytest.approx(1 / 3), (
+        "the first warm-up query at the cheapest setting"
+    )
+    assert record.metrics["index_bytes"].value == 4_000_000
+    assert [(o.metric, o.op, o.limit, o.verdict) for o in record.objectives] == [
+        ("recall_at_100", ">=", 0.92, "pass"), ("latency_p95", "<", 0.02, "pass"),
+    ]  # fmt: skip
+    assert [o.value for o in record.objectives] == [recall.value, latency.value]
+
+
+@pytest.mark.parametrize(
+    ("metric", "limit", "verdict"),
+    [
+        ("latency_p95", 0.00199001, "pass"), ("latency_p95", 0.00199, "inconclusive"), ("latency_p95", 0.00195, "inconclusive"),
+        ("latency_p95", 0.00189001, "inconclusive"), ("latency_p95", 0.00189, "breach"), ("latency_p95", 0.001, "breach"),
+        ("recall_at_100", 0.9360, "pass"), ("recall_at_100", 0.9361, "inconclusive"), ("recall_at_100", 0.9439, "inconclusive"),
+        ("recall_at_100", 0.9440, "breach"), ("recall_at_100", 0.99, "breach"),
+    ],
+)  # fmt: skip
+def test_the_verdict_is_that_of_the_whole_interval(plan, metric, limit, verdict):
+    record, state, error = judged(plan, metric, limit)
+    assert state == verdict
+    assert {o.metric: o.verdict for o in record.objectives}[metric] == verdict
+    assert type(error) is {"pass": type(None), "inconclusive": NotMeasured, "breach": ObjectiveBreached}[verdict]
+    if error:
+        assert f"hybrid on cpu: {metric} is" in str(error)
+
+
+def test_a_target_that_no_setting_reaches_is_said_where_it_breaches(measured):
+    record, state, error = judged(measured("another-run", recall_target=0.985), "recall_at_100", 0.995)
+    assert record.detail["setting"] == {"effort": 4}
+    assert record.metrics["recall_at_100"].value == pytest.approx(0.99)
+    assert (state, type(error)) == ("breach", ObjectiveBreached)
+    assert "no setting reaches recall 0.985 with its margin" in str(error)
