@@ -30,6 +30,7 @@ PACKAGE = Path("include/nightgate")
 REVIEWED = ROOT / "tests" / "mutants-equivalent.txt"
 LEAST = 90.0
 SLOW = {"test_whisper_cpu.py", "test_child.py", "test_clients.py"}  # seconds a test, by processes of their own
+QUICK = 1.0  # seconds; a test that takes longer kills nothing
 KILLED = ("killed", "timeout", "segfault")
 ROOMS = {
     "judge": ["judge"],
@@ -102,7 +103,7 @@ def prepare(files: list[Path], tests: list[str], *, again: bool) -> None:
         "only_mutate": [f"src/nightgate/{file}" for file in files],
         "pytest_add_cli_args_test_selection": tests,
         "do_not_mutate_patterns": [r"^\s*log\."],
-        "timeout_multiplier": 8.0,
+        "timeout_multiplier": 4.0,
         "use_git_change_detection": False,
     }
     written = "\n".join(f"{name} = {json.dumps(value)}" for name, value in settings.items())
@@ -125,6 +126,15 @@ def mutate(minutes: float, seed: int, *, again: bool) -> None:
     operators[:] = [(kind, no_prose if made is mutators.operator_string else made) for kind, made in operators]
     assert hasattr(mutmut, "estimated_worst_case_time"), "mutmut sorts its mutants in another way now"
     mutmut.estimated_worst_case_time = lambda name: hashlib.sha256(f"{seed} {name}".encode()).hexdigest()
+    collect = mutmut.collect_or_load_stats
+
+    def collect_quick(*args, **given):
+        collect(*args, **given)
+        slow = {test for test, seconds in mutmut.state().duration_by_test.items() if seconds > QUICK}
+        for tests in mutmut.state().tests_by_mangled_function_name.values():
+            tests -= slow
+
+    mutmut.collect_or_load_stats = collect_quick
     # what tests start as a process of its own runs the mutant as well
     os.environ["PYTHONPATH"] = f"{SCRATCH}/mutants/src:{SCRATCH}/mutants/tests"
     timer = threading.Timer(minutes * 60, os.kill, (os.getpid(), signal.SIGINT))
@@ -200,6 +210,7 @@ def report(seed: int) -> bool:
             else "survived"
         )
         counts.setdefault(room, Counter())[verdict] += 1
+        counts[room]["timeout"] += status == "timeout"
         if key and verdict == "survived":
             where, went, came = key
             print(f"{PACKAGE}/{inside}:{line_of(where, went)} {where.split()[1]} ({status}, {name})")
@@ -213,8 +224,8 @@ def report(seed: int) -> bool:
         tried = of["killed"] + of["survived"]
         score = 100 * of["killed"] / tried if tried else 0.0
         good = good and score >= LEAST
-        print(f"{room:16} {of.total():5} mutants, {of['untried']:5} not tried, {of['equivalent']:4} equivalent, "
-              f"{of['killed']:5} killed, {of['survived']:4} survived: {score:5.1f} %")  # fmt: skip
+        print(f"{room:16} {of.total() - of['timeout']:5} mutants, {of['untried']:5} not tried, {of['equivalent']:4} equivalent, "
+              f"{of['killed']:5} killed ({of['timeout']} by time-out), {of['survived']:4} survived: {score:5.1f} %")  # fmt: skip
     if sum(of["untried"] for of in counts.values()):
         print(f"The time did not suffice for all: what was tried is a sample, seed {seed}.")
     return good
