@@ -21,6 +21,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import libcst as cst
 
@@ -86,8 +87,10 @@ def tests_of(files: list[Path]) -> list[str]:
 
 
 def prepare(files: list[Path], tests: list[str], *, again: bool) -> None:
-    """A copy of the project in which mutmut can work; with ``again`` the verdicts of unchanged functions stay."""
-    verdicts = {path: path.read_text() for path in SCRATCH.rglob("*.meta")} if again else {}
+    """A copy of the project in which mutmut can work; with ``again`` what was killed and is unchanged stays so."""
+    from mutmut.stats import status_by_exit_code
+
+    verdicts = {path: json.loads(path.read_text()) for path in SCRATCH.rglob("*.meta")} if again else {}
     shutil.rmtree(SCRATCH, ignore_errors=True)
     shutil.copytree(ROOT / "include", SCRATCH / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     for file in files:
@@ -109,12 +112,16 @@ def prepare(files: list[Path], tests: list[str], *, again: bool) -> None:
     written = "\n".join(f"{name} = {json.dumps(value)}" for name, value in settings.items())
     project = (ROOT / "pyproject.toml").read_text()
     (SCRATCH / "pyproject.toml").write_text(f"{project}\n[tool.mutmut]\n{written}\n")
-    for path, text in verdicts.items():
+    for path, kept in verdicts.items():
+        codes = kept["exit_code_by_key"]
+        kept["exit_code_by_key"] = {
+            name: code if status_by_exit_code[code] in KILLED else None for name, code in codes.items()
+        }
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(json.dumps(kept))
 
 
-def mutate(minutes: float, seed: int, *, again: bool) -> None:
+def mutate(minutes: float, seed: int) -> None:
     """Run mutmut in the copy, the mutants in the order of a seeded hash, until all are tried or the time is up."""
     from mutmut import __main__ as mutmut
     from mutmut.mutation import file_mutation, mutators
@@ -140,7 +147,7 @@ def mutate(minutes: float, seed: int, *, again: bool) -> None:
     timer = threading.Timer(minutes * 60, os.kill, (os.getpid(), signal.SIGINT))
     timer.daemon = True
     timer.start()
-    mutmut._run(survivors() if again else (), 1)
+    mutmut._run((), 1)
     timer.cancel()
 
 
@@ -154,80 +161,75 @@ def results() -> Iterator[tuple[Path, str, str]]:
             yield file, name, status_by_exit_code[code]
 
 
-def survivors() -> tuple[str, ...]:
-    return tuple(name for _, name, status in results() if status not in KILLED)
+class Survivor(NamedTuple):
+    """In a form that outlives other changes of its file: ``<file> <function>``, the lines that went and that came."""
+
+    where: str
+    went: str
+    came: str
+
+    def line(self) -> int:
+        """The first line of its function in the real file that reads so."""
+        file, _, function = self.where.partition(" ")
+        source, first = (ROOT / PACKAGE / file).read_text(), self.went.split("\n")[0]
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef) and node.name == function.split(".")[-1]:
+                for number in range(node.lineno, node.end_lineno + 1):
+                    if source.splitlines()[number - 1].strip() == first:
+                        return number
+        return 0
 
 
-def change(file: Path, name: str) -> tuple[str, str, str]:
-    """A mutant in a form that outlives other changes of the file: ``file function``, the lines that went and that came."""
+def survivor(file: Path, name: str) -> Survivor:
     from mutmut.mutation.diff_apply import get_diff_for_mutant
     from mutmut.utils.format_utils import orig_function_and_class_names_from_key
 
     function, inside = orig_function_and_class_names_from_key(name)
     diff = get_diff_for_mutant(name, path=file).splitlines()[2:]
     went, came = ("\n".join(line[1:].strip() for line in diff if line.startswith(sign)) for sign in "-+")
-    return f"{file.relative_to('src/nightgate')} {f'{inside}.' if inside else ''}{function}", went, came
+    return Survivor(f"{file.relative_to('src/nightgate')} {f'{inside}.' if inside else ''}{function}", went, came)
 
 
-def reviewed() -> dict[tuple[str, str, str], str]:
-    """The mutants that were looked at and change nothing, with the reason."""
-    found = {}
+def reviewed() -> set[Survivor]:
+    """The mutants that were looked at and change nothing."""
+    found = set()
     for block in REVIEWED.read_text().split("\n\n"):
-        lines = [line for line in block.splitlines() if line and not line.startswith("#")]
-        if lines:
+        if lines := [line for line in block.splitlines() if line and not line.startswith("#")]:
             went, came, why = ("\n".join(line[2:].strip() for line in lines if line[0] == sign) for sign in "-+=")
-            found[lines[0], went, came] = why
+            assert why, f"{REVIEWED}: {lines[0]} has no reason"
+            found.add(Survivor(lines[0], went, came))
     return found
 
 
-def line_of(where: str, went: str) -> int:
-    """The line of the real file that a mutant changes: the first of its function that reads so."""
-    file, _, function = where.partition(" ")
-    source = (ROOT / PACKAGE / file).read_text()
-    spans = [(node.lineno, node.end_lineno) for node in ast.walk(ast.parse(source))
-             if isinstance(node, ast.FunctionDef) and node.name == function.split(".")[-1]]  # fmt: skip
-    lines = source.splitlines()
-    return next(
-        (n for start, end in spans for n in range(start, end + 1) if lines[n - 1].strip() == went.split("\n")[0]), 0
-    )
-
-
 def report(seed: int) -> bool:
-    """Print the score of each room and its survivors; whether every room has enough."""
-    equivalent = reviewed()
-    counts: dict[str, Counter[str]] = {}
+    """Print the survivors and the score of each room; whether every room has enough."""
+    equivalent, counts = reviewed(), {}
     for file, name, status in results():
         inside = str(file.relative_to("src/nightgate"))
         room = next((room for room, of in ROOMS.items() if inside in of or inside.split("/")[0] in of), inside)
-        key = change(file, name) if status not in KILLED and status != "not checked" else None
-        verdict = (
-            "killed"
-            if status in KILLED
-            else "untried"
-            if key is None
-            else "equivalent"
-            if key in equivalent
-            else "survived"
+        count = counts.setdefault(
+            room, Counter(dict.fromkeys(("killed", "timeout", "untried", "equivalent", "survived"), 0))
         )
-        counts.setdefault(room, Counter())[verdict] += 1
-        counts[room]["timeout"] += status == "timeout"
-        if key and verdict == "survived":
-            where, went, came = key
-            print(f"{PACKAGE}/{inside}:{line_of(where, went)} {where.split()[1]} ({status}, {name})")
+        if status in KILLED or status == "not checked":
+            count["untried" if status == "not checked" else "killed"] += 1
+            count["timeout"] += status == "timeout"
+        elif (found := survivor(file, name)) in equivalent:
+            count["equivalent"] += 1
+        else:
+            count["survived"] += 1
+            print(f"{PACKAGE}/{inside}:{found.line()} {found.where.split()[1]} ({status})")
             print(
-                "".join(
-                    f"    {sign} {line}\n" for sign, text in (("-", went), ("+", came)) for line in text.splitlines()
-                )
+                "".join(f"{sign} {line}\n" for sign, of in zip("-+", found[1:], strict=True) for line in of.split("\n"))
             )
     good = True
-    for room, of in [*counts.items(), ("all", sum(counts.values(), Counter()))]:
+    for room, of in counts.items():
         tried = of["killed"] + of["survived"]
         score = 100 * of["killed"] / tried if tried else 0.0
         good = good and score >= LEAST
-        print(f"{room:16} {of.total() - of['timeout']:5} mutants, {of['untried']:5} not tried, {of['equivalent']:4} equivalent, "
-              f"{of['killed']:5} killed ({of['timeout']} by time-out), {of['survived']:4} survived: {score:5.1f} %")  # fmt: skip
-    if sum(of["untried"] for of in counts.values()):
-        print(f"The time did not suffice for all: what was tried is a sample, seed {seed}.")
+        print(f"{room}: {score:.1f} %, {of['killed']} of {tried} killed ({of['timeout']} by a time-out), "
+              f"{of['equivalent']} equivalent, {of['untried']} not tried")  # fmt: skip
+    if any(of["untried"] for of in counts.values()):
+        print(f"The time did not suffice for all of them: this is a sample, drawn by seed {seed}.")
     return good
 
 
@@ -243,10 +245,10 @@ def main() -> None:
     of = asked.parse_args()
     if not of.report:
         files = files_of(of.rooms or list(ROOMS))
-        prepare(files, tests_of(files), again=of.again)
+        prepare(files, tests_of(files) or sys.exit("no test imports any of it"), again=of.again)
     os.chdir(SCRATCH)
     if not of.report:
-        mutate(of.minutes, of.seed, again=of.again)
+        mutate(of.minutes, of.seed)
     sys.exit(0 if report(of.seed) else 1)
 
 

@@ -54,7 +54,7 @@ def test_a_hit_marks_its_artefact_as_the_last_used(tmp_path):
     now = [5000.0]
     cache = Cache(tmp_path, Settings(clock=lambda: now[0]))
     first, _ = cache.get("kind", {"n": 1}, write), cache.get("kind", {"n": 2}, write)
-    assert [one.digest for one in cache.entries()][0] == first.digest
+    assert next(one.digest for one in cache.entries()) == first.digest
     now[0] = 6000.0
     cache.get("kind", {"n": 1}, write)
     assert [one.digest for one in cache.entries()][1] == first.digest

@@ -148,9 +148,13 @@ def test_a_builder_waits_as_long_as_its_patience_and_says_who_is_in_the_way(put,
     put("free", GB // 2)
     lease, now = leases.take(folder), 5000.0
     leases.reserve(tmp_path, folder, "night", now)
-    with limit.room(tmp_path, "kind/new", Settings(limit=2 * GB, patience=0.25, clock=lambda: now)) as room:
-        with caplog.at_level("INFO"), pytest.raises(CacheFull) as caught:
-            room.need(3 * GB // 2)
+    settings = Settings(limit=2 * GB, patience=0.25, clock=lambda: now)
+    with (
+        caplog.at_level("INFO"),
+        limit.room(tmp_path, "kind/new", settings) as room,
+        pytest.raises(CacheFull) as caught,
+    ):
+        room.need(3 * GB // 2)
     assert caught.value.what == (
         "no room for kind/new after 0 s: it takes 1.5 GB, the cache holds 1 GB of 2 GB, and in use are "
         f"kind/old (1 GB: pid {os.getpid()}, this process, reserved for a measurement)"
