@@ -205,6 +205,9 @@ def test_the_last_millisecond_is_spun_and_no_more():
     slept, looks = [], iter([0, 10 * MS])
     load.wait_until(5 * MS, clock=lambda: next(looks), sleep=slept.append)
     assert slept == [0.004]
+    looks = iter([0, MS + 1])
+    load.wait_until(MS + 1, clock=lambda: next(looks), sleep=slept.append)
+    assert slept.pop() == 1e-9
     looks = iter([0, MS])
     load.wait_until(MS, clock=lambda: next(looks), sleep=slept.append)
     assert slept == [0.004], "what is a millisecond away is not slept for"
