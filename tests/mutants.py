@@ -18,6 +18,7 @@ import shutil
 import signal
 import sys
 import threading
+from functools import cache
 from pathlib import Path
 
 import libcst as cst
@@ -63,7 +64,13 @@ def files_of(rooms: list[str]) -> list[Path]:
     return [path.relative_to(ROOT / PACKAGE) for path in found if path.name != "__init__.py"]
 
 
-def tests_of(files: list[Path]) -> list[str]:
+@cache
+def imported(test: Path) -> set[str]:
+    froms = [node for node in ast.walk(ast.parse(test.read_text())) if isinstance(node, ast.ImportFrom)]
+    return {f"{node.module}.{alias.name}." for node in froms for alias in node.names}
+
+
+def quick_tests(files: list[Path]) -> list[str]:
     """The quick test files that import one of ``files``, the benchmark it is a part of, or anything of a whole room."""
     wanted = {f"nightgate.{'.'.join(file.with_suffix('').parts)}." for file in files}
     wanted |= {
@@ -71,9 +78,7 @@ def tests_of(files: list[Path]) -> list[str]:
     }
     chosen = []
     for test in sorted([*(ROOT / "tests/unit").glob("test_*.py"), *(ROOT / "tests/dags").glob("test_*.py")]):
-        froms = [node for node in ast.walk(ast.parse(test.read_text())) if isinstance(node, ast.ImportFrom)]
-        named = {f"{node.module}.{alias.name}." for node in froms for alias in node.names}
-        if test.name not in SLOW and any(name.startswith(want) for name in named for want in wanted):
+        if test.name not in SLOW and any(name.startswith(want) for name in imported(test) for want in wanted):
             chosen.append(str(test.relative_to(ROOT)))
     return chosen
 
@@ -155,7 +160,7 @@ def main() -> None:
     of = asked.parse_args()
     if not of.report:
         files = files_of(of.rooms or list(ROOMS))
-        prepare(files, tests_of(files) or sys.exit("no test imports any of it"), again=of.again)
+        prepare(files, quick_tests(files) or sys.exit("no test imports any of it"), again=of.again)
     os.chdir(SCRATCH)
     if not of.report:
         mutate(of.minutes, of.seed)
