@@ -108,6 +108,12 @@ def test_the_bootstrap_leaves_a_fortieth_on_each_side(turn):
     assert min(estimates.rate_over_clips(errors, words)[2], key=abs) == 0
 
 
+def test_the_bootstrap_is_read_at_its_fortieths(monkeypatch):
+    monkeypatch.setattr(estimates, "_resampled_rates", lambda counts, sizes: np.linspace(-2, 8, 1001))
+    _, _, (low, high) = estimates.rate_over_clips(np.zeros(5), np.full(5, 10))  # t has no width
+    assert (low, high) == (pytest.approx(-1.75), pytest.approx(7.75))
+
+
 def test_single_precision_is_summed_in_double():
     """2**24 and four ones: in single precision the ones are lost."""
     large = np.array([2**24, 1, 1, 1, 1], dtype=np.float32)
