@@ -128,6 +128,7 @@ def test_a_folder_is_read_when_all_its_files_have_their_size(draft):
     [
         lambda of: of | {"facts": {"rows": 4}},
         lambda of: of | {"seal": "0" * 64},
+        lambda of: of | {"seal": ""},
         lambda of: [of],
         lambda of: {name: of[name] for name in of if name not in ("files", "seal")},
         lambda of: {name: of[name] for name in of if name not in ("id", "built_at", "seal")} | {"files": {}},
