@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import fakeredis
@@ -9,7 +11,7 @@ import fsspec
 import pytest
 import redis
 
-from nightgate.artifacts import redis_flight, store
+from nightgate.artifacts import Cache, Settings, redis_flight, store
 from nightgate.artifacts.redis_flight import Held
 from nightgate.artifacts.remote import Remote
 from nightgate.errors import InputError, LockLost, NotMeasured, ServiceUnavailable
@@ -211,6 +213,25 @@ def test_a_client_gives_up_after_seconds():
         redis_flight.connect("nonsense://host")
     assert caught.value.what == "NIGHTGATE_REDIS_URL is no address of Redis"
     assert caught.value.next_step == "write redis://host:6379/0"
+
+
+def test_what_another_host_built_on_this_volume_meanwhile_is_found(tmp_path, client, monkeypatch):
+    """The lock of the volume's files does not reach every host: who gets the one in Redis looks once more."""
+    elsewhere = Cache(tmp_path / "elsewhere", Settings()).get("kind", {}, lambda folder: (folder / "a").touch())
+    cache, turn = Cache(tmp_path / "here", Settings(), redis=client), redis_flight.turn
+
+    @contextmanager
+    def late(*of, **given):
+        with turn(*of, **given) as held:
+            shutil.copytree(elsewhere.path, tmp_path / "here" / "kind" / elsewhere.digest)
+            yield held
+
+    monkeypatch.setattr(redis_flight, "turn", late)
+    found = cache.get("kind", {}, lambda folder: pytest.fail("built twice"))
+    assert (found.hit, found.digest) == (True, elsewhere.digest)
+    totals = cache.events.totals()
+    assert (totals["requests.hit"], totals["build_seconds_saved"]) == (1, elsewhere.build_seconds)
+    assert client.keys("*:lock") == []
 
 
 # The shared store
