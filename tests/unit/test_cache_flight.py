@@ -11,7 +11,7 @@ import fsspec
 import pytest
 import redis
 
-from nightgate.artifacts import Cache, Settings, redis_flight, store
+from nightgate.artifacts import Cache, Settings, flight, redis_flight, store
 from nightgate.artifacts.redis_flight import Held
 from nightgate.artifacts.remote import Remote
 from nightgate.errors import InputError, LockLost, NotMeasured, ServiceUnavailable
@@ -221,16 +221,22 @@ def test_what_another_host_built_on_this_volume_meanwhile_is_found(tmp_path, cli
     cache, turn = Cache(tmp_path / "here", Settings(), redis=client), redis_flight.turn
 
     @contextmanager
+    def behind(lock, ready):
+        yield ready(), 3.0
+
+    @contextmanager
     def late(*of, **given):
         with turn(*of, **given) as held:
             shutil.copytree(elsewhere.path, tmp_path / "here" / "kind" / elsewhere.digest)
             yield held
 
+    monkeypatch.setattr(flight, "turn", behind)
     monkeypatch.setattr(redis_flight, "turn", late)
     found = cache.get("kind", {}, lambda folder: pytest.fail("built twice"))
     assert (found.hit, found.digest) == (True, elsewhere.digest)
     totals = cache.events.totals()
     assert (totals["requests.hit"], totals["build_seconds_saved"]) == (1, elsewhere.build_seconds)
+    assert (totals["waits.flight"], totals["wait_seconds.flight"]) == (1, 3.0)
     assert client.keys("*:lock") == []
 
 
@@ -253,8 +259,8 @@ def remote(memory):
 def built(tmp_path):
     """A finished folder and its manifest."""
     draft = store.new_draft(tmp_path / "kind" / "abc")
-    (draft / "deep").mkdir()
-    (draft / "deep" / "a").write_bytes(b"1234")
+    (draft / "deep" / "er").mkdir(parents=True)
+    (draft / "deep" / "er" / "a").write_bytes(b"1234")
     (draft / "b").write_bytes(b"x")
     return draft, store.seal(draft, "kind", {}, {}, 1.0, fence=5)
 
@@ -265,14 +271,14 @@ BASE = "/bucket/cache"
 def test_an_artefact_is_seen_when_it_is_pointed_to(remote, memory, built, tmp_path):
     folder, manifest = built
     remote.upload("kind/abc", manifest, folder)
-    files = [f"{BASE}/kind/abc/{manifest['id']}/{name}" for name in ("b", "deep/a")]
+    files = [f"{BASE}/kind/abc/{manifest['id']}/{name}" for name in ("b", "deep/er/a")]
     assert sorted(memory.find(BASE)) == files and remote.manifest("kind/abc") is None
     remote.point("kind/abc", manifest)
     assert sorted(memory.find(BASE)) == sorted([*files, f"{BASE}/kind/abc/manifest.json"])
     assert remote.manifest("kind/abc") == manifest
     target = tmp_path / "target"
     assert remote.fetch("kind/abc", manifest, target) is True
-    assert ((target / "deep" / "a").read_bytes(), (target / "b").read_bytes()) == (b"1234", b"x")
+    assert ((target / "deep" / "er" / "a").read_bytes(), (target / "b").read_bytes()) == (b"1234", b"x")
 
 
 def test_what_is_fetched_is_checked_and_synced(remote, memory, built, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import os
 import pytest
 
 from nightgate.artifacts import leases, locks
+from nightgate.artifacts.events import Events
 from nightgate.artifacts.store import MANIFEST
 
 
@@ -164,6 +165,21 @@ def test_a_lock_file_is_held_once_and_gone_with_its_holder(tmp_path):
     assert again is not None
     path.unlink()
     locks.unlock(again, path)
+
+
+def test_files_that_processes_share_are_everyones_that_the_umask_lets(tmp_path):
+    before = os.umask(0)
+    try:
+        locks.unlock(locks.try_lock(tmp_path / "a"), tmp_path / "b")
+        file = locks.try_lock(tmp_path / "new" / "a")
+        Events(tmp_path).request("hit")
+        modes = {
+            path.stat().st_mode & 0o777 for path in (tmp_path / "a", tmp_path / "new" / "a", Events(tmp_path).file)
+        }
+    finally:
+        os.umask(before)
+    os.close(file)
+    assert modes == {0o666}
 
 
 def test_a_name_is_that_of_an_open_file_or_of_another(tmp_path):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -83,8 +85,19 @@ def test_an_artefact_that_is_whole_and_being_evicted_is_not_damaged(cache):
     shelf = cache._shelf
     assert shelf.discard_damaged(made.path) is False and made.path.exists()
     assert shelf.discard_damaged(made.path.with_name("none")) is False
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nightgate.artifacts.shelf._verdicts", {})  # as in a process that never hashed it
+        assert shelf.discard_damaged(made.path) is False and made.path.exists()
     (made.path / "a").unlink()
     assert shelf.discard_damaged(made.path) is True and not made.path.exists()
+
+
+def test_an_artefact_whose_bytes_were_found_wrong_is_damaged_though_its_sizes_are_right(cache, monkeypatch):
+    made = cache.get("kind", {}, write)
+    made.release()
+    monkeypatch.setattr("nightgate.artifacts.shelf._verdicts", {(made.path, store.read(made.path)["id"]): False})
+    assert cache._shelf.find(made.path) is None
+    assert cache._shelf.discard_damaged(made.path) is True
 
 
 def test_a_damaged_artefact_is_not_leased(cache):
@@ -149,6 +162,31 @@ def shared(tmp_path):
     """Two homes and one store."""
     settings = Settings(url=f"file://{tmp_path}/shared", clock=lambda: 5000.0)
     return Cache(tmp_path / "one", settings), Cache(tmp_path / "two", settings)
+
+
+def test_who_waited_for_another_builder_is_counted_however_it_ends(shared, monkeypatch):
+    @contextmanager
+    def behind(lock, ready):
+        yield ready(), 3.0
+
+    monkeypatch.setattr(flight, "turn", behind)
+    one, two = shared
+    built = one.get("kind", {}, write)
+    two.get("kind", {}, write)
+    for cache, result in ((one, "miss"), (two, "fetched")):
+        totals = cache.events.totals()
+        assert (totals[f"requests.{result}"], totals["waits.flight"], totals["wait_seconds.flight"]) == (1, 1, 3.0)
+    looks = iter([None, built])
+    monkeypatch.setattr(one._shelf, "find", lambda folder: next(looks))
+    assert one.get("kind", {}, write).hit
+    totals = one.events.totals()
+    assert (totals["requests.hit"], totals["waits.flight"], totals["wait_seconds.flight"]) == (1, 2, 6.0)
+
+
+def test_a_key_may_hold_a_path(cache):
+    made = cache.get("kind", {"file": Path("/data/x")}, write)
+    assert store.read(made.path)["key"] == {"file": "/data/x"}
+    assert cache.get("kind", {"file": Path("/data/x")}, write).hit
 
 
 def test_what_is_fetched_counts_as_fetched(shared, slow_write):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 
 import pytest
 
@@ -106,7 +107,9 @@ def test_the_oldest_go_until_it_fits_and_no_more(put, tmp_path):
         assert names(tmp_path) == []
         [(file, claim)] = limit.claims(tmp_path)
         assert claim == {"name": "kind/new", "pid": os.getpid(), "bytes": 50, "waits": False}
-        assert file.parent == tmp_path / ".state" / "claims" and file.name.startswith(f"{os.getpid()}-")
+        assert file.parent == tmp_path / ".state" / "claims" and re.fullmatch(
+            rf"{os.getpid()}-[0-9a-f]{{8}}", file.name
+        )
     assert limit.claims(tmp_path) == [] and list((tmp_path / ".state" / "claims").iterdir()) == []
     assert Events(tmp_path).totals() == {"evictions.limit": 4}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -158,7 +159,7 @@ def test_a_new_draft_removes_what_dead_builders_left_of_its_key_alone(tmp_path):
     (kind / "abc.lock").touch()
     draft = store.new_draft(kind / "abc")
     assert draft.is_dir() and list(draft.iterdir()) == []
-    assert draft.name.startswith("abc.") and draft.name.endswith(".building") and draft.parent == kind
+    assert re.fullmatch(r"abc\.[0-9a-f]{12}\.building", draft.name) and draft.parent == kind
     assert {path.name for path in kind.iterdir()} == {"abc", "abc.lock", "abcd.3.building", "abd.4.trash", draft.name}
     assert store.new_draft(kind / "other").name != store.new_draft(kind / "abc").name
 
@@ -179,11 +180,18 @@ def test_what_is_discarded_is_out_of_sight_before_it_is_removed(tmp_path, monkey
     (folder / "a").touch()
 
     def noting(path, **given):
-        seen.append((folder.exists(), path.parent == folder.parent, path.name[:4], path.suffix, given))
+        seen.append(
+            (
+                folder.exists(),
+                path.parent == folder.parent,
+                bool(re.fullmatch(r"abc\.[0-9a-f]{12}\.trash", path.name)),
+                given,
+            )
+        )
         remove(path, **given)
 
     monkeypatch.setattr(store.shutil, "rmtree", noting)
     assert store.discard(folder) is True
-    assert seen == [(False, True, "abc.", ".trash", {"ignore_errors": True})]
+    assert seen == [(False, True, True, {"ignore_errors": True})]
     assert list(folder.parent.iterdir()) == []
     assert store.discard(folder) is False
