@@ -14,23 +14,19 @@ import ast
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import sys
 import threading
-from collections import Counter
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import libcst as cst
+from support.survivors import KILLED, PACKAGE, ROOT, SCRATCH, report
 
-ROOT = Path(__file__).resolve().parents[1]
-SCRATCH = ROOT / ".mutants"
-PACKAGE = Path("include/nightgate")
-REVIEWED = ROOT / "tests" / "mutants-equivalent.txt"
-LEAST = 90.0
 SLOW = {"test_whisper_cpu.py", "test_child.py", "test_clients.py"}  # seconds a test, by processes of their own
-KILLED = ("killed", "timeout", "segfault")
+QUICK = 1.0  # seconds; a test that takes longer kills nothing
 ROOMS = {
     "judge": ["judge"],
     "measure": ["measure"],
@@ -69,24 +65,35 @@ def files_of(rooms: list[str]) -> list[Path]:
     return [path.relative_to(ROOT / PACKAGE) for path in found if path.name != "__init__.py"]
 
 
-def tests_of(files: list[Path]) -> list[str]:
-    """The quick test files that import one of ``files``, the benchmark it is a part of, or anything of a whole room."""
-    wanted = {f"nightgate.{'.'.join(file.with_suffix('').parts)}." for file in files}
-    wanted |= {
-        f"nightgate.{file.parts[0]}.{'' if [file.parts[0]] in ROOMS.values() else 'benchmark.'}" for file in files
-    }
+@cache
+def imported(test: Path) -> set[str]:
+    """What a test file imports of the package, its errors and records left out: every test has them."""
+    froms = [node for node in ast.walk(ast.parse(test.read_text())) if isinstance(node, ast.ImportFrom)]
+    names = {f"{node.module}.{alias.name}." for node in froms for alias in node.names}
+    return {name for name in names if re.match(r"nightgate\.(?!errors|record)", name)}
+
+
+def quick_tests(files: list[Path]) -> list[str]:
+    """The quick test files that import one of ``files`` or the benchmark it is a part of; of a whole room those that
+    import it more than anything else."""
+    whole = {f"nightgate.{file.parts[0]}." for file in files if [file.parts[0]] in ROOMS.values()}
+    parts = [file.with_suffix("").parts for file in files if f"nightgate.{file.parts[0]}." not in whole]
+    single = {f"nightgate.{name}." for of in parts for name in (".".join(of), f"{of[0]}.benchmark")}
     chosen = []
     for test in sorted([*(ROOT / "tests/unit").glob("test_*.py"), *(ROOT / "tests/dags").glob("test_*.py")]):
-        froms = [node for node in ast.walk(ast.parse(test.read_text())) if isinstance(node, ast.ImportFrom)]
-        named = {f"{node.module}.{alias.name}." for node in froms for alias in node.names}
-        if test.name not in SLOW and any(name.startswith(want) for name in named for want in wanted):
+        names = imported(test)
+        share = max((sum(name.startswith(room) for name in names) for room in whole), default=0)
+        of_one = any(name.startswith(one) for name in names for one in single)
+        if test.name not in SLOW and (of_one or 0 < len(names) <= 2 * share):
             chosen.append(str(test.relative_to(ROOT)))
     return chosen
 
 
 def prepare(files: list[Path], tests: list[str], *, again: bool) -> None:
-    """A copy of the project in which mutmut can work; with ``again`` the verdicts of unchanged functions stay."""
-    verdicts = {path: path.read_text() for path in SCRATCH.rglob("*.meta")} if again else {}
+    """A copy of the project in which mutmut can work; with ``again`` what was killed and is unchanged stays so."""
+    from mutmut.stats import status_by_exit_code
+
+    verdicts = {path: json.loads(path.read_text()) for path in SCRATCH.rglob("*.meta")} if again else {}
     shutil.rmtree(SCRATCH, ignore_errors=True)
     shutil.copytree(ROOT / "include", SCRATCH / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     for file in files:
@@ -102,18 +109,22 @@ def prepare(files: list[Path], tests: list[str], *, again: bool) -> None:
         "only_mutate": [f"src/nightgate/{file}" for file in files],
         "pytest_add_cli_args_test_selection": tests,
         "do_not_mutate_patterns": [r"^\s*log\."],
-        "timeout_multiplier": 8.0,
+        "timeout_multiplier": 4.0,
         "use_git_change_detection": False,
     }
     written = "\n".join(f"{name} = {json.dumps(value)}" for name, value in settings.items())
     project = (ROOT / "pyproject.toml").read_text()
     (SCRATCH / "pyproject.toml").write_text(f"{project}\n[tool.mutmut]\n{written}\n")
-    for path, text in verdicts.items():
+    for path, kept in verdicts.items():
+        codes = kept["exit_code_by_key"]
+        kept["exit_code_by_key"] = {
+            name: code if status_by_exit_code[code] in KILLED else None for name, code in codes.items()
+        }
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(json.dumps(kept))
 
 
-def mutate(minutes: float, seed: int, *, again: bool) -> None:
+def mutate(minutes: float, seed: int) -> None:
     """Run mutmut in the copy, the mutants in the order of a seeded hash, until all are tried or the time is up."""
     from mutmut import __main__ as mutmut
     from mutmut.mutation import file_mutation, mutators
@@ -125,99 +136,22 @@ def mutate(minutes: float, seed: int, *, again: bool) -> None:
     operators[:] = [(kind, no_prose if made is mutators.operator_string else made) for kind, made in operators]
     assert hasattr(mutmut, "estimated_worst_case_time"), "mutmut sorts its mutants in another way now"
     mutmut.estimated_worst_case_time = lambda name: hashlib.sha256(f"{seed} {name}".encode()).hexdigest()
+    collect = mutmut.collect_or_load_stats
+
+    def collect_quick(*args, **given):
+        collect(*args, **given)
+        slow = {test for test, seconds in mutmut.state().duration_by_test.items() if seconds > QUICK}
+        for tests in mutmut.state().tests_by_mangled_function_name.values():
+            tests -= slow
+
+    mutmut.collect_or_load_stats = collect_quick
     # what tests start as a process of its own runs the mutant as well
     os.environ["PYTHONPATH"] = f"{SCRATCH}/mutants/src:{SCRATCH}/mutants/tests"
     timer = threading.Timer(minutes * 60, os.kill, (os.getpid(), signal.SIGINT))
     timer.daemon = True
     timer.start()
-    mutmut._run(survivors() if again else (), 1)
+    mutmut._run((), 1)
     timer.cancel()
-
-
-def results() -> Iterator[tuple[Path, str, str]]:
-    """File, name and status of every mutant."""
-    from mutmut.stats import status_by_exit_code
-
-    for meta in sorted(SCRATCH.rglob("*.meta")):
-        file = meta.relative_to(SCRATCH / "mutants").with_suffix("")
-        for name, code in json.loads(meta.read_text())["exit_code_by_key"].items():
-            yield file, name, status_by_exit_code[code]
-
-
-def survivors() -> tuple[str, ...]:
-    return tuple(name for _, name, status in results() if status not in KILLED)
-
-
-def change(file: Path, name: str) -> tuple[str, str, str]:
-    """A mutant in a form that outlives other changes of the file: ``file function``, the lines that went and that came."""
-    from mutmut.mutation.diff_apply import get_diff_for_mutant
-    from mutmut.utils.format_utils import orig_function_and_class_names_from_key
-
-    function, inside = orig_function_and_class_names_from_key(name)
-    diff = get_diff_for_mutant(name, path=file).splitlines()[2:]
-    went, came = ("\n".join(line[1:].strip() for line in diff if line.startswith(sign)) for sign in "-+")
-    return f"{file.relative_to('src/nightgate')} {f'{inside}.' if inside else ''}{function}", went, came
-
-
-def reviewed() -> dict[tuple[str, str, str], str]:
-    """The mutants that were looked at and change nothing, with the reason."""
-    found = {}
-    for block in REVIEWED.read_text().split("\n\n"):
-        lines = [line for line in block.splitlines() if line and not line.startswith("#")]
-        if lines:
-            went, came, why = ("\n".join(line[2:].strip() for line in lines if line[0] == sign) for sign in "-+=")
-            found[lines[0], went, came] = why
-    return found
-
-
-def line_of(where: str, went: str) -> int:
-    """The line of the real file that a mutant changes: the first of its function that reads so."""
-    file, _, function = where.partition(" ")
-    source = (ROOT / PACKAGE / file).read_text()
-    spans = [(node.lineno, node.end_lineno) for node in ast.walk(ast.parse(source))
-             if isinstance(node, ast.FunctionDef) and node.name == function.split(".")[-1]]  # fmt: skip
-    lines = source.splitlines()
-    return next(
-        (n for start, end in spans for n in range(start, end + 1) if lines[n - 1].strip() == went.split("\n")[0]), 0
-    )
-
-
-def report(seed: int) -> bool:
-    """Print the score of each room and its survivors; whether every room has enough."""
-    equivalent = reviewed()
-    counts: dict[str, Counter[str]] = {}
-    for file, name, status in results():
-        inside = str(file.relative_to("src/nightgate"))
-        room = next((room for room, of in ROOMS.items() if inside in of or inside.split("/")[0] in of), inside)
-        key = change(file, name) if status not in KILLED and status != "not checked" else None
-        verdict = (
-            "killed"
-            if status in KILLED
-            else "untried"
-            if key is None
-            else "equivalent"
-            if key in equivalent
-            else "survived"
-        )
-        counts.setdefault(room, Counter())[verdict] += 1
-        if key and verdict == "survived":
-            where, went, came = key
-            print(f"{PACKAGE}/{inside}:{line_of(where, went)} {where.split()[1]} ({status}, {name})")
-            print(
-                "".join(
-                    f"    {sign} {line}\n" for sign, text in (("-", went), ("+", came)) for line in text.splitlines()
-                )
-            )
-    good = True
-    for room, of in [*counts.items(), ("all", sum(counts.values(), Counter()))]:
-        tried = of["killed"] + of["survived"]
-        score = 100 * of["killed"] / tried if tried else 0.0
-        good = good and score >= LEAST
-        print(f"{room:16} {of.total():5} mutants, {of['untried']:5} not tried, {of['equivalent']:4} equivalent, "
-              f"{of['killed']:5} killed, {of['survived']:4} survived: {score:5.1f} %")  # fmt: skip
-    if sum(of["untried"] for of in counts.values()):
-        print(f"The time did not suffice for all: what was tried is a sample, seed {seed}.")
-    return good
 
 
 def main() -> None:
@@ -232,11 +166,11 @@ def main() -> None:
     of = asked.parse_args()
     if not of.report:
         files = files_of(of.rooms or list(ROOMS))
-        prepare(files, tests_of(files), again=of.again)
+        prepare(files, quick_tests(files) or sys.exit("no test imports any of it"), again=of.again)
     os.chdir(SCRATCH)
     if not of.report:
-        mutate(of.minutes, of.seed, again=of.again)
-    sys.exit(0 if report(of.seed) else 1)
+        mutate(of.minutes, of.seed)
+    sys.exit(0 if report(ROOMS, of.seed) else 1)
 
 
 if __name__ == "__main__":

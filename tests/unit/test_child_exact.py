@@ -70,6 +70,8 @@ def test_a_child_answers_with_the_value_and_its_peak_memory(main):
 
 
 def test_a_child_dies_with_its_parent_leaves_ctrl_c_to_it_and_logs_to_it(main):
+    for name in ("faiss.loader", "nmslib"):
+        logging.getLogger(name).setLevel(logging.DEBUG)
     main("double", {"number": 1})
     death, interrupt, logs = main.asked
     assert death == (1, signal.SIGKILL), "PR_SET_PDEATHSIG of linux/prctl.h"
@@ -178,6 +180,7 @@ def started(monkeypatch):
 def test_a_child_gets_its_request_its_threads_and_no_device(started, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     monkeypatch.setenv("SOMETHING", "else")
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     popen = started(answer={"value": {"a": 1}, "peak_rss_bytes": 77})
     found = child.run_child("package.module:function", {"rows": 5}, threads=3)
     assert found == child.ChildResult({"a": 1}, 77, 7.5)

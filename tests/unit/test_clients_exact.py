@@ -80,6 +80,13 @@ def test_a_client_warms_up_waits_for_the_others_then_calls_until_the_time_is_up(
     assert not barrier.aborted and not calls.open
 
 
+def test_a_client_without_time_has_no_calls(monkeypatch):
+    calls, pipe = Calls(monkeypatch), Pipe()
+    clients._client(calls.connect, [1], [], 0, Barrier(), pipe)
+    [(_, latencies, ends)] = pipe.sent
+    assert [(of.shape, of.dtype) for of in (latencies, ends)] == [((0,), np.int64)] * 2
+
+
 def test_a_client_that_fails_frees_the_others_and_says_why(monkeypatch):
     calls, barrier, pipe = Calls(monkeypatch), Barrier(), Pipe()
     clients._client(calls.connect, [1, -1], [], 30, barrier, pipe)
@@ -187,8 +194,10 @@ def test_the_others_are_ended_when_one_fails(monkeypatch):
 
 
 def test_the_rate_is_a_mean_over_ten_stretches():
-    # 20 seconds: two calls in the first stretch, six in the last, four in each between; the first at 0, the last at 20
-    ends = np.concatenate([[0, 1], *[np.arange(4) * 0.4 + 2 * k for k in range(1, 9)], [18, 18.5, 19, 19.5, 19.9, 20]])
+    # 20 seconds: two calls in the first stretch, six in the last, four in each between
+    ends = np.concatenate(
+        [[0.7, 1], *[np.arange(4) * 0.4 + 2 * k for k in range(1, 9)], [18, 18.5, 19, 19.2, 19.4, 19.5]]
+    )
     crowd = Crowd(3, np.ones(len(ends), np.int64), (ends * SECOND).astype(np.int64), 20.0)
     value, n, (low, high) = crowd.per_second()
     # rates 1, 2 × 8, 3: s = 0.471405; t of 9 degrees of freedom = 2.262157; s·t/√10 = 0.337223

@@ -45,6 +45,14 @@ def test_three_repeats_tell_and_two_do_not():
     assert few.reason == "1 repeats are too few, 3 are needed"
 
 
+def test_single_precision_is_compared_in_double():
+    first, second = (np.array(times, dtype=np.float32) for times in ([0.1, 0.2, 0.4], [0.3, 0.5, 0.7]))
+    exact = comparison.speeds(first.astype(np.float64), second.astype(np.float64))
+    assert comparison.speeds(first, second) == exact
+    counts = np.array([1, 2, 3, 4, 250], dtype=np.uint8)
+    assert comparison.error_rates(counts, counts - 1, np.full(5, 100)).value == -0.01
+
+
 def test_equal_repeats_tell_nothing_whatever_the_ratio():
     equal = comparison.speeds(np.full(4, 0.5), np.full(3, 2.0))
     assert equal == Difference("ratio", pytest.approx(4.0), None, WELCH, None, "no repeat differs from another")

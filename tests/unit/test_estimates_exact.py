@@ -101,6 +101,28 @@ def test_the_bootstrap_decides_on_the_side_where_it_is_wider(turn):
     assert outer == pytest.approx(turn * (40 / 490 + 0.0376869), abs=1e-6)
 
 
+@pytest.mark.parametrize("turn", [1, -1])
+def test_the_bootstrap_leaves_a_fortieth_on_each_side(turn):
+    """Three clips of fifteen have all the errors: (12/15)^15 = 3.5 % of the resamples miss all three."""
+    errors, words = turn * np.array([0] * 12 + [40, 41, 40]), np.array([10] * 12 + [400] * 3)
+    assert min(estimates.rate_over_clips(errors, words)[2], key=abs) == 0
+
+
+def test_the_bootstrap_is_read_at_its_fortieths(monkeypatch):
+    monkeypatch.setattr(estimates, "_resampled_rates", lambda counts, sizes: np.linspace(-2, 8, 1001))
+    _, _, (low, high) = estimates.rate_over_clips(np.zeros(5), np.full(5, 10))  # t has no width
+    assert (low, high) == (pytest.approx(-1.75), pytest.approx(7.75))
+
+
+def test_single_precision_is_summed_in_double():
+    """2**24 and four ones: in single precision the ones are lost."""
+    large = np.array([2**24, 1, 1, 1, 1], dtype=np.float32)
+    assert estimates.mean(large)[0] == (2**24 + 4) / 5
+    assert estimates.ratio_of_sums(large, 2.0)[0] == (2**24 + 4) / 10
+    assert estimates.rate_over_clips(large, np.full(5, 4.0, np.float32))[0] == (2**24 + 4) / 20
+    assert estimates.rate_over_clips(np.full(5, 4.0, np.float32), large)[:2] == (20 / (2**24 + 4), 2**24 + 4)
+
+
 def test_resamples_are_drawn_with_replacement_and_seeded():
     rates = estimates._resampled_rates(np.array([0, 0, 0, 0, 8]), np.full(5, 8))
     assert rates.shape == (10_000,)
@@ -110,13 +132,26 @@ def test_resamples_are_drawn_with_replacement_and_seeded():
     assert np.array_equal(rates, estimates._resampled_rates(np.array([0, 0, 0, 0, 8]), np.full(5, 8)))
 
 
-def test_resamples_are_drawn_in_blocks_and_are_as_many(monkeypatch):
+@pytest.mark.parametrize(("clips", "blocks"), [(2**18, [4, 3]), (2**19 + 1, [1] * 7), (2**20 + 1, [1] * 7), (5, [7])])
+def test_resamples_are_drawn_in_blocks_of_a_million_clips(monkeypatch, clips, blocks):
+    class Dice:
+        def __init__(self):
+            self.sizes = []
+
+        def integers(self, high, size):
+            assert (high, size[1]) == (clips, clips)
+            self.sizes.append(size[0])
+            return np.array([[number % 5, 4] for number in range(size[0])])  # two clips
+
+    dice = Dice()
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: dice if seed == estimates._SEED else pytest.fail(seed))
     monkeypatch.setattr(estimates, "_RESAMPLES", 7)
-    many = 2**20 // 3 + 1  # two rows fit into a block, the last block has one
-    drawn = estimates._resampled_rates(np.arange(many), np.ones(many))
-    assert drawn.shape == (7,)
-    assert len(set(drawn)) == 7
-    assert estimates._resampled_rates(np.ones(2**20 + 1), np.ones(2**20 + 1)).tolist() == [1.0] * 7
+    counts, sizes = np.zeros(clips), np.ones(clips)
+    counts[:5], sizes[:5] = [0, 1, 2, 3, 9], [8, 8, 16, 32, 10]
+    drawn = estimates._resampled_rates(counts, sizes)
+    assert dice.sizes == blocks
+    rates = [9 / 18, 10 / 18, 11 / 26, 12 / 42, 18 / 20, 9 / 18, 10 / 18]  # errors of both over the words of both
+    assert drawn.tolist() == [rates[number] for block in blocks for number in range(block)]
 
 
 def test_wilsons_interval_is_that_of_the_textbook():

@@ -142,7 +142,7 @@ def test_one_measures_and_the_other_waits(tmp_path, noise, monkeypatch, caplog):
     asked, lock = [], host.fcntl.flock
 
     def flock(file, how):
-        asked.append(how)
+        asked.append((file.name, how))
         if how & host.fcntl.LOCK_NB:
             lock(file, how)
 
@@ -151,7 +151,8 @@ def test_one_measures_and_the_other_waits(tmp_path, noise, monkeypatch, caplog):
         monkeypatch.setattr(host.fcntl, "flock", flock)
         with host.quiet(tmp_path):
             pass
-        assert asked == [host.fcntl.LOCK_EX | host.fcntl.LOCK_NB, host.fcntl.LOCK_EX]
+        name = str(tmp_path / "measure.lock")
+        assert asked == [(name, host.fcntl.LOCK_EX | host.fcntl.LOCK_NB), (name, host.fcntl.LOCK_EX)]
         assert "another measurement runs on this host" in caplog.text
 
 

@@ -191,7 +191,11 @@ def test_it_is_saturated_from_one_second_of_work_per_second_on(monkeypatch):
 def test_samples_of_an_open_loop_are_whole_nanoseconds(monkeypatch):
     arriving_at(monkeypatch, 1, 2)
     seen = run([3], rate=2, seconds=1)
-    assert {of.dtype for of in (seen.latencies_ns, seen.service_ns, seen.lateness_ns)} == {np.dtype(np.int64)}
+    arriving_at(monkeypatch, 0)
+    never_idle = run([3], rate=1, seconds=1)
+    assert len(never_idle.lateness_ns) == 0
+    for of in (seen, never_idle):
+        assert {samples.dtype for samples in (of.latencies_ns, of.service_ns, of.lateness_ns)} == {np.dtype(np.int64)}
 
 
 def test_moments_of_arrival_are_these():
@@ -205,6 +209,9 @@ def test_the_last_millisecond_is_spun_and_no_more():
     slept, looks = [], iter([0, 10 * MS])
     load.wait_until(5 * MS, clock=lambda: next(looks), sleep=slept.append)
     assert slept == [0.004]
+    looks = iter([0, MS + 1])
+    load.wait_until(MS + 1, clock=lambda: next(looks), sleep=slept.append)
+    assert slept.pop() == 1e-9
     looks = iter([0, MS])
     load.wait_until(MS, clock=lambda: next(looks), sleep=slept.append)
     assert slept == [0.004], "what is a millisecond away is not slept for"

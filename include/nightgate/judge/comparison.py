@@ -85,7 +85,7 @@ def error_rates(first: np.ndarray, second: np.ndarray, words: np.ndarray) -> Dif
     import numpy as np
 
     method = "paired bootstrap over the clips"
-    change = np.asarray(second, dtype=np.float64) - np.asarray(first, dtype=np.float64)
+    change = np.asarray(second, dtype=np.float64) - first
     value, _, interval = estimates.rate_over_clips(change, words)
     if interval is None:
         return Difference("difference", value, None, method, None, f"{len(change)} clips are too few")

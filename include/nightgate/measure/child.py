@@ -150,7 +150,7 @@ def _main(target: str, inbox: str, outbox: str, parent: str) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     for chatty in ("faiss.loader", "nmslib"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    module, _, function = target.partition(":")
+    module, function = target.split(":")
     answer: dict[str, Any]
     try:
         value = getattr(importlib.import_module(module), function)(json.loads(Path(inbox).read_text()))

@@ -88,7 +88,7 @@ def closed_loop_clients(
     latencies = np.concatenate([latencies for _, latencies, _ in answers])
     ends = np.concatenate([ends for _, _, ends in answers]) - start
     inside = (ends >= 0) & (ends <= seconds * _SECOND)
-    order = np.argsort(ends[inside], kind="stable")
+    order = np.argsort(ends[inside])
     return Crowd(clients, latencies[inside][order], ends[inside][order], seconds)
 
 

@@ -33,7 +33,7 @@ def quantile(samples: np.ndarray, q: float, *, independent: int | None = None) -
     import numpy as np
     from scipy.stats import binom
 
-    ordered = np.sort(np.asarray(samples, dtype=np.float64).ravel())
+    ordered = np.sort(np.ravel(samples))
     size = len(ordered)
     n = independent or size
     value = float(np.quantile(ordered, q, method="higher"))
@@ -143,7 +143,7 @@ def _resampled_rates(counts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     rows = max(1, 2**20 // clips)
     rates = []
     for start in range(0, _RESAMPLES, rows):
-        drawn = rng.integers(0, clips, size=(min(rows, _RESAMPLES - start), clips))
+        drawn = rng.integers(clips, size=(min(rows, _RESAMPLES - start), clips))
         size = sizes[drawn].sum(axis=1)
         rates.append(counts[drawn].sum(axis=1)[size > 0] / size[size > 0])
     return np.concatenate(rates)

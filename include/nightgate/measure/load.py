@@ -91,7 +91,7 @@ def closed_loop(
             start = clock()
             call_batch(batch)
             durations[-1].append(clock() - start)
-    return Throughput(np.array(durations, dtype=np.int64), np.array([len(batch) for batch in batches], dtype=np.int64))
+    return Throughput(np.array(durations), np.array([len(batch) for batch in batches]))
 
 
 def wait_until(

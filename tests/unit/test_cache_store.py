@@ -1,0 +1,197 @@
+"""Artefacts on disk: what is written, what counts as whole, and that it is on the disk before it has a name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from nightgate.artifacts import store
+from nightgate.errors import ArtifactError
+
+
+@pytest.fixture
+def draft(tmp_path):
+    made = store.new_draft(tmp_path / "kind" / "abc")
+    (made / "deep").mkdir()
+    (made / "deep" / "b").write_bytes(b"hello")
+    (made / "a").write_bytes(b"xyz")
+    return made
+
+
+@pytest.fixture
+def synced(monkeypatch):
+    """The paths that were synced, in that order; a path is that of the moment."""
+    seen, sync = [], os.fsync
+
+    def noting(file):
+        seen.append(Path(os.readlink(f"/proc/self/fd/{file}")))
+        sync(file)
+
+    monkeypatch.setattr(store.os, "fsync", noting)
+    return seen
+
+
+def made(draft, **given):
+    return store.seal(draft, "kind", {"n": 1}, {"rows": 3}, 2.5, **given)
+
+
+def test_a_digest_is_twenty_letters_of_all_that_decides():
+    plain = hashlib.sha256(b'{"a": 1, "path": "/x", "z": [2]}').hexdigest()[:20]
+    assert store.digest_of({"z": [2], "path": Path("/x"), "a": 1}) == plain
+    assert store.digest_of({"z": [2], "path": "/x", "a": 1}) == plain
+    assert store.digest_of({"z": [3], "path": "/x", "a": 1}) != plain
+
+
+def test_only_folders_with_their_final_name_are_walked(tmp_path):
+    for name in ("kind/b", "kind/a", "kind/a.1.building", "kind/b.2.trash", ".state/claims", "other/c"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "kind" / "a_file").touch()
+    (tmp_path / "file").touch()
+    assert list(store.walk(tmp_path)) == [tmp_path / "kind/a", tmp_path / "kind/b", tmp_path / "other/c"]
+    assert list(store.walk(tmp_path / "missing")) == []
+
+
+def test_a_manifest_says_what_was_built(draft, monkeypatch):
+    monkeypatch.setattr(store, "utc_now", lambda: "2026-11-26T20:00:00.000Z")
+    manifest = made(draft, fence=7)
+    assert len(manifest.pop("id")) == 32
+    assert manifest == {
+        "kind": "kind", "key": {"n": 1}, "facts": {"rows": 3}, "build_seconds": 2.5, "fence": 7,
+        "built_at": "2026-11-26T20:00:00.000Z",
+        "files": {
+            "a": {"size": 3, "sha256": hashlib.sha256(b"xyz").hexdigest()},
+            "deep/b": {"size": 5, "sha256": hashlib.sha256(b"hello").hexdigest()},
+        },
+    }  # fmt: skip
+    assert store.size_of(manifest) == 8
+    assert made(draft)["fence"] == 0, "what is not shared has no number"
+
+
+def test_a_builder_that_wrote_only_folders_wrote_nothing(tmp_path):
+    empty = store.new_draft(tmp_path / "kind" / "abc")
+    (empty / "deep").mkdir()
+    with pytest.raises(ArtifactError, match="^the builder of kind wrote no file$"):
+        made(empty)
+
+
+def test_everything_is_on_the_disk_before_it_has_its_name(draft, synced, tmp_path):
+    made(draft)
+    assert set(synced[:2]) == {draft / "a", draft / "deep" / "b"}
+    assert synced[2:] == [draft / store.MANIFEST, draft, draft / "deep"]
+    synced.clear()
+    store.publish(draft, tmp_path / "kind" / "abc")
+    assert synced == [tmp_path / "kind"], "and the name itself"
+    assert not draft.exists()
+
+
+def test_a_manifest_is_written_whole_before_it_is_synced(draft, monkeypatch):
+    sizes = []
+
+    def noting(file):
+        if os.readlink(f"/proc/self/fd/{file}").endswith(store.MANIFEST):
+            sizes.append(os.fstat(file).st_size)
+
+    monkeypatch.setattr(store.os, "fsync", noting)
+    made(draft)
+    assert sizes == [(draft / store.MANIFEST).stat().st_size]
+
+
+def test_bytes_match_or_do_not(draft, synced):
+    manifest = made(draft)
+    synced.clear()
+    assert store.matches(draft, manifest) and synced == []
+    assert store.matches(draft, manifest, sync=True)
+    assert set(synced) == {draft / "a", draft / "deep" / "b"}
+    (draft / "deep" / "b").write_bytes(b"hullo")
+    assert not store.matches(draft, manifest)
+    (draft / "deep" / "b").unlink()
+    assert not store.matches(draft, manifest)
+
+
+def test_a_folder_is_read_when_all_its_files_have_their_size(draft):
+    manifest = made(draft)
+    assert store.read(draft) == manifest
+    (draft / "a").write_bytes(b"xyzz")
+    assert store.read(draft) is None
+    (draft / "a").write_bytes(b"abc")
+    assert store.read(draft) == manifest, "bytes are looked at elsewhere"
+    (draft / "a").unlink()
+    assert store.read(draft) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda of: of | {"facts": {"rows": 4}},
+        lambda of: of | {"seal": "0" * 64},
+        lambda of: of | {"seal": ""},
+        lambda of: [of],
+        lambda of: {name: of[name] for name in of if name not in ("files", "seal")},
+        lambda of: {name: of[name] for name in of if name not in ("id", "built_at", "seal")} | {"files": {}},
+    ],
+)
+def test_a_manifest_that_was_changed_is_none(draft, change):
+    made(draft)
+    written = json.loads((draft / store.MANIFEST).read_bytes())
+    (draft / store.MANIFEST).write_text(json.dumps(change(written)))
+    assert store.read(draft) is None
+
+
+def test_a_manifest_without_a_seal_is_an_older_ones():
+    old = {"files": {"a/b": {"size": 1}}, "built_at": "then"}
+    assert store.loads(json.dumps(old).encode()) == old | {"id": "then"}
+    assert store.loads(store.dumps(old | {"id": "it"})) == old | {"id": "it"}
+    with pytest.raises(ValueError, match="the manifest was changed"):
+        store.loads(json.dumps(old | {"seal": "wrong"}).encode())
+    with pytest.raises(ValueError, match="the manifest names files outside its folder"):
+        store.loads(json.dumps(old | {"files": {"a/../../b": {}}}).encode())
+
+
+def test_a_new_draft_removes_what_dead_builders_left_of_its_key_alone(tmp_path):
+    kind = tmp_path / "kind"
+    for name in ("abc.1.building/x", "abc.2.trash", "abcd.3.building", "abd.4.trash", "abc"):
+        (kind / name).mkdir(parents=True)
+    (kind / "abc.lock").touch()
+    draft = store.new_draft(kind / "abc")
+    assert draft.is_dir() and list(draft.iterdir()) == []
+    assert re.fullmatch(r"abc\.[0-9a-f]{12}\.building", draft.name) and draft.parent == kind
+    assert {path.name for path in kind.iterdir()} == {"abc", "abc.lock", "abcd.3.building", "abd.4.trash", draft.name}
+    assert store.new_draft(kind / "other").name != store.new_draft(kind / "abc").name
+
+
+def test_what_is_published_takes_the_place_of_what_was_there(draft, tmp_path):
+    folder = tmp_path / "kind" / "abc"
+    folder.mkdir()
+    (folder / "old").touch()
+    made(draft)
+    store.publish(draft, folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["a", "deep", "manifest.json"]
+    assert [path.name for path in folder.parent.iterdir()] == ["abc"]
+
+
+def test_what_is_discarded_is_out_of_sight_before_it_is_removed(tmp_path, monkeypatch):
+    folder, seen, remove = tmp_path / "kind" / "abc", [], store.shutil.rmtree
+    folder.mkdir(parents=True)
+    (folder / "a").touch()
+
+    def noting(path, **given):
+        seen.append(
+            (
+                folder.exists(),
+                path.parent == folder.parent,
+                bool(re.fullmatch(r"abc\.[0-9a-f]{12}\.trash", path.name)),
+                given,
+            )
+        )
+        remove(path, **given)
+
+    monkeypatch.setattr(store.shutil, "rmtree", noting)
+    assert store.discard(folder) is True
+    assert seen == [(False, True, True, {"ignore_errors": True})]
+    assert list(folder.parent.iterdir()) == []
+    assert store.discard(folder) is False
