@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import faiss
+import h5py
 import numpy as np
 import pytest
 
@@ -232,8 +233,8 @@ def test_what_else_is_known_of_a_strategy(run):
 
 
 def test_a_library_that_is_not_installed_has_no_version(monkeypatch):
-    monkeypatch.setattr(timed, "_PEERS", ("no-such-package", "numpy"))
-    assert timed._versions() == {"faiss": faiss.__version__, "numpy": np.__version__}
+    monkeypatch.setattr(timed, "_PEERS", ("no-such-package", "h5py"))
+    assert timed._versions() == {"faiss": faiss.__version__, "numpy": np.__version__, "h5py": h5py.__version__}
 
 
 def test_without_a_ground_truth_nothing_is_counted(run, folder):
