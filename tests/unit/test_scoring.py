@@ -96,6 +96,12 @@ def test_each_clip_may_have_a_language_of_its_own():
     assert counts(truths, heard, ["en", "de"]) == ([0, 2], [3, 3])
 
 
+def test_a_hesitation_is_a_word_but_in_english():
+    assert counts(["hmm"], ["so"], "de") == ([1], [1])
+    assert counts(["hmm"], ["so"], "en") == ([1], [0])
+    assert counts(["so"], ["hmm"], "de") == counts(["so"], ["hmm"], "en") == ([1], [1])
+
+
 def test_silence_where_words_were_spoken_is_all_wrong():
     assert counts(["red green blue"], ["..."]) == ([3], [3])
 

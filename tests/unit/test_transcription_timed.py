@@ -190,6 +190,9 @@ def test_the_fastest_split_is_taken_and_each_of_its_contexts_was_warmed(host, re
     assert heard(host)[:2] == [16_000, 16_000]
     assert sorted(heard(host)[2:4]) == [16_000, 24_000]  # side by side
     assert heard(host)[4:8] == [16_000] * 4
+    for _, variant, _, device, decoding, model in [call for call in host["calls"] if call[0] == "load"]:
+        assert (variant, device, str(model.ggml), model.n_vocab) == ("pywhispercpp", "cpu", "/m.bin", 51_864)
+        assert decoding == engines.Decoding(language="de", beam_size=5)
     # 2.5 s of audio take 250 ms; the calls 3 and 4, then 9 and 10, add their milliseconds
     assert [row["seconds"] for row in answer["calibration"]] == pytest.approx([3.0, 0.257, 0.269])
     assert (answer["contexts"], answer["threads"]) == (2, 2)
