@@ -69,21 +69,18 @@ def test_a_gated_variant_alone_that_cannot_be_built_ends_the_run(clean, cache, m
     assert schema(clean) is None
 
 
-@pytest.mark.parametrize(("clients", "had"), [((1, 2, 8), [1, 2]), ((8,), [])])
-def test_too_few_connections_for_the_sweep_keep_what_was_measured(
-    clean, cache, tmp_path, monkeypatch, caplog, capfd, clients, had
-):
+def test_too_few_connections_for_the_sweep_keep_what_was_measured(clean, cache, tmp_path, monkeypatch, caplog, capfd):
     execute(clean, "DROP ROLE IF EXISTS few", "CREATE ROLE few LOGIN CONNECTION LIMIT 5",
             "GRANT CREATE ON DATABASE postgres TO few", "CREATE EXTENSION IF NOT EXISTS vector")  # fmt: skip
     monkeypatch.setenv("PGVECTOR_URL", clean.replace("postgres@", "few@", 1))
-    settings = Settings(variants=("ivfflat",), **SMALL | {"load_seconds": 0.2, "clients": clients})
+    settings = Settings(variants=("ivfflat",), **SMALL | {"load_seconds": 0.2, "clients": (1, 2, 8)})
     [record] = benchmark.measure(settings, "cpu", benchmark.prepare(settings, "cpu", cache), tmp_path / "s.npz")
     assert record.status == "measured", record.reason
     assert (
         record.metrics["recall_at_5"].n == 100 and "latency_p95" in record.metrics and "open_loop_p50" in record.metrics
     )
-    assert [level["clients"] for level in record.detail.get("clients", [])] == had
-    assert ("throughput_qps" in record.metrics) is bool(had)
+    assert [level["clients"] for level in record.detail["clients"]] == [1, 2]
+    assert "throughput_qps" in record.metrics
     [(what, why)] = record.detail["not_measured"].items()
     assert what == "clients" and why.startswith("8 clients at once: ") and "too many connections for role" in why
     assert "Traceback" not in caplog.text + "".join(capfd.readouterr())
@@ -114,7 +111,7 @@ def interrupted_while(url, statement, number):
     ids=["ctrl-c", "index", "copy"],
 )
 def test_an_order_to_end_while_it_loads_leaves_nothing(clean, cache, number, statement):
-    many = {"rows": 20_000, "dim": 64} if "COPY" not in statement else {"rows": 200_000, "dim": 32}
+    many = {"rows": 10_000, "dim": 64} if "COPY" not in statement else {"rows": 60_000, "dim": 32}
     variants = ("ivfflat", "hnsw") if "hnsw" in statement else ("ivfflat",)
     settings = Settings(variants=variants, **SMALL | many)
     before = signal.getsignal(number)
@@ -174,14 +171,14 @@ def test_tables_that_cannot_be_removed_are_named(clean, cache, monkeypatch, capl
 
 def test_halfvec_holds_more_dimensions_than_vector(clean, cache, tmp_path):
     settings = Settings(variants=("ivfflat_halfvec",), controls=("ivfflat",),
-                        **SMALL | {"rows": 1000, "dim": 2500, "lists": 5})  # fmt: skip
+                        **SMALL | {"rows": 1000, "dim": 2001, "lists": 5})  # fmt: skip
     records = {
         r.variant: r
         for r in benchmark.measure(settings, "cpu", benchmark.prepare(settings, "cpu", cache), tmp_path / "s")
     }
     assert records["ivfflat_halfvec"].status == "measured", records["ivfflat_halfvec"].reason
     assert (records["ivfflat"].status, records["ivfflat"].reason) == (
-        "skipped", "pgvector indexes the type vector up to 2,000 dimensions and dim is 2,500",
+        "skipped", "pgvector indexes the type vector up to 2,000 dimensions and dim is 2,001",
     )  # fmt: skip
 
 

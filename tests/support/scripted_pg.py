@@ -14,7 +14,7 @@ class Connection:
     connection, closed, autocommit = None, False, True
 
     def __init__(self, *answers: Any) -> None:
-        self.answers, self.said, self.handlers = list(answers), [], []
+        self.answers, self.said, self.handlers, self.options = list(answers), [], [], {}
 
     def execute(self, statement: Any, values: Any = None) -> Any:
         text = statement if isinstance(statement, str) else statement.as_string(None)
@@ -27,7 +27,8 @@ class Connection:
             raise answer
         return SimpleNamespace(fetchall=lambda: answer, fetchone=lambda: answer[0] if answer else None)
 
-    def cursor(self, **_: Any) -> Connection:
+    def cursor(self, **options: Any) -> Connection:
+        self.options = options
         return self
 
     def add_notice_handler(self, handler: Any) -> None:

@@ -254,7 +254,9 @@ def sampled(quoted, monkeypatch):
 
     def run(rows, table=TABLE, size=8192 * 3):
         connection = Connection([(size,)], rows)
-        return tables.holds(connection, table, BASE), connection.said[-1][1][0]
+        held = tables.holds(connection, table, BASE)
+        assert "pg_relation_size(to_regclass" in connection.said[0][0] and connection.options == {"binary": True}
+        return held, connection.said[-1][1][0]
 
     return run
 

@@ -93,6 +93,7 @@ def test_absence_is_a_skip_unless_the_server_is_required():
         ("FATAL: SSL required", "sslmode=require"),
         ("received invalid response to SSL negotiation: H", "no PostgreSQL server answers there"),
         ("server closed the connection unexpectedly", "see the log of what listens there"),
+        ("session is read-only", "another target_session_attrs"),
         ("could not connect: Permission denied", "let this user enter the folder"),
     ],
 )

@@ -41,6 +41,7 @@ _STEPS = (  # what a refusal says → what to do; the first that is found counts
     (r"SSL required|requires SSL", "ask for it with sslmode=require, or leave sslmode out"),
     (r"certificate|root\.crt|SSL", "name the authority that signed its certificate (sslrootcert=FILE), and the host as "
                       "the certificate does, or choose another sslmode"),
+    (r"session is |hot standby", "name another server, or another target_session_attrs"),
     (r"closed the connection|reset by peer|timeout expired", f"see the log of what listens there, or {_WHERE}"),
     (r"Permission denied", "let this user enter the folder of the server's socket"),
 )  # fmt: skip
