@@ -108,6 +108,8 @@ def test_marks_of_use_only_grow(tmp_path):
     assert [file.stat().st_mtime_ns for file in (*files, newest)] == [
         50 * 10**9, 50 * 10**9 + 1000, 50 * 10**9 + 2000, 50 * 10**9 + 2000,
     ]  # fmt: skip
+    touch(tmp_path / "new", files[0], 0.0)
+    assert files[0].stat().st_mtime_ns == 1000, "the first mark of all"
     touch(tmp_path, files[0], 60.5)
     assert files[0].stat().st_mtime_ns == newest.stat().st_mtime_ns == 60_500_000_000
     assert files[0].stat().st_atime_ns == 60_500_000_000

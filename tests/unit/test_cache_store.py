@@ -146,6 +146,7 @@ def test_a_manifest_without_a_seal_is_an_older_ones():
     old = {"files": {"a/b": {"size": 1}}, "built_at": "then"}
     assert store.loads(json.dumps(old).encode()) == old | {"id": "then"}
     assert store.loads(store.dumps(old | {"id": "it"})) == old | {"id": "it"}
+    assert store.dumps(old).startswith(b'{\n "files": {'), "for who reads it with the eye"
     with pytest.raises(ValueError, match="the manifest was changed"):
         store.loads(json.dumps(old | {"seal": "wrong"}).encode())
     with pytest.raises(ValueError, match="the manifest names files outside its folder"):
