@@ -33,6 +33,13 @@ def test_each_event_has_its_counters(tmp_path):
     }  # fmt: skip
 
 
+def test_counting_makes_its_folder(tmp_path):
+    counted = Events(tmp_path / "new" / "home")
+    counted.request("miss")
+    counted.request("miss")
+    assert counted.totals() == {"requests.miss": 2}
+
+
 def test_the_names_that_others_read_are_these():
     assert events.RESULTS == ("hit", "miss", "rebuilt", "fetched")
     assert events.REASONS == ("limit", "gc", "damaged")

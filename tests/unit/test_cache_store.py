@@ -165,6 +165,14 @@ def test_a_new_draft_removes_what_dead_builders_left_of_its_key_alone(tmp_path):
     assert store.new_draft(kind / "other").name != store.new_draft(kind / "abc").name
 
 
+def test_what_cannot_be_removed_keeps_nobody_from_building(tmp_path, monkeypatch):
+    (tmp_path / "kind" / "abc.1.building").mkdir(parents=True)
+    asked = []
+    monkeypatch.setattr(store.shutil, "rmtree", lambda path, **given: asked.append((path.name, given)))
+    assert store.new_draft(tmp_path / "kind" / "abc").is_dir()
+    assert asked == [("abc.1.building", {"ignore_errors": True})]
+
+
 def test_what_is_published_takes_the_place_of_what_was_there(draft, tmp_path):
     folder = tmp_path / "kind" / "abc"
     folder.mkdir()
