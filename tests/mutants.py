@@ -136,7 +136,9 @@ def mutate(minutes: float, seed: int) -> None:
     operators[:] = [(kind, no_prose if made is mutators.operator_string else made) for kind, made in operators]
     assert hasattr(mutmut, "estimated_worst_case_time"), "mutmut sorts its mutants in another way now"
     mutmut.estimated_worst_case_time = lambda name: hashlib.sha256(f"{seed} {name}".encode()).hexdigest()
-    collect = mutmut.collect_or_load_stats
+    collect, forced_fail = mutmut.collect_or_load_stats, mutmut.run_forced_fail_test
+    timer = threading.Timer(minutes * 60, os.kill, (os.getpid(), signal.SIGINT))
+    timer.daemon = True
 
     def collect_quick(*args, **given):
         collect(*args, **given)
@@ -144,12 +146,13 @@ def mutate(minutes: float, seed: int) -> None:
         for tests in mutmut.state().tests_by_mangled_function_name.values():
             tests -= slow
 
-    mutmut.collect_or_load_stats = collect_quick
+    def last_step_before_the_mutants(*args):
+        forced_fail(*args)
+        timer.start()
+
+    mutmut.collect_or_load_stats, mutmut.run_forced_fail_test = collect_quick, last_step_before_the_mutants
     # what tests start as a process of its own runs the mutant as well
     os.environ["PYTHONPATH"] = f"{SCRATCH}/mutants/src:{SCRATCH}/mutants/tests"
-    timer = threading.Timer(minutes * 60, os.kill, (os.getpid(), signal.SIGINT))
-    timer.daemon = True
-    timer.start()
     mutmut._run((), 1)
     timer.cancel()
 
@@ -157,7 +160,7 @@ def mutate(minutes: float, seed: int) -> None:
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("rooms", nargs="*", help=f"{', '.join(ROOMS)}, or files of {PACKAGE}; all rooms by default")
-    asked.add_argument("--minutes", type=float, default=60)
+    asked.add_argument("--minutes", type=float, default=60, help="for the mutants; before them the tests run twice as they are")
     asked.add_argument("--seed", type=int, default=1)
     asked.add_argument(
         "--again", action="store_true", help="try only what survived the last time, or was changed since"

@@ -33,6 +33,13 @@ def test_each_event_has_its_counters(tmp_path):
     }  # fmt: skip
 
 
+def test_counting_makes_its_folder(tmp_path):
+    counted = Events(tmp_path / "new" / "home")
+    counted.request("miss")
+    counted.request("miss")
+    assert counted.totals() == {"requests.miss": 2}
+
+
 def test_the_names_that_others_read_are_these():
     assert events.RESULTS == ("hit", "miss", "rebuilt", "fetched")
     assert events.REASONS == ("limit", "gc", "damaged")
@@ -108,6 +115,8 @@ def test_marks_of_use_only_grow(tmp_path):
     assert [file.stat().st_mtime_ns for file in (*files, newest)] == [
         50 * 10**9, 50 * 10**9 + 1000, 50 * 10**9 + 2000, 50 * 10**9 + 2000,
     ]  # fmt: skip
+    touch(tmp_path / "new", files[0], 0.0)
+    assert files[0].stat().st_mtime_ns == 1000, "the first mark of all"
     touch(tmp_path, files[0], 60.5)
     assert files[0].stat().st_mtime_ns == newest.stat().st_mtime_ns == 60_500_000_000
     assert files[0].stat().st_atime_ns == 60_500_000_000

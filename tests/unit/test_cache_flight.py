@@ -226,6 +226,7 @@ def test_what_another_host_built_on_this_volume_meanwhile_is_found(tmp_path, cli
 
     @contextmanager
     def late(*of, **given):
+        of[2](2.0)  # and waited for it
         with turn(*of, **given) as held:
             shutil.copytree(elsewhere.path, tmp_path / "here" / "kind" / elsewhere.digest)
             yield held
@@ -236,7 +237,7 @@ def test_what_another_host_built_on_this_volume_meanwhile_is_found(tmp_path, cli
     assert (found.hit, found.digest) == (True, elsewhere.digest)
     totals = cache.events.totals()
     assert (totals["requests.hit"], totals["build_seconds_saved"]) == (1, elsewhere.build_seconds)
-    assert (totals["waits.flight"], totals["wait_seconds.flight"]) == (1, 3.0)
+    assert (totals["waits.flight"], totals["wait_seconds.flight"]) == (2, 5.0)
     assert client.keys("*:lock") == []
 
 

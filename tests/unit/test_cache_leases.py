@@ -167,6 +167,21 @@ def test_a_lock_file_is_held_once_and_gone_with_its_holder(tmp_path):
     locks.unlock(again, path)
 
 
+def test_a_folder_that_another_makes_at_the_same_moment_is_no_error(tmp_path, monkeypatch):
+    missing, opens = iter([True, False]), os.open
+
+    def late(path, *of):
+        if next(missing):
+            raise FileNotFoundError(path)
+        return opens(path, *of)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(locks.os, "open", late)
+        file = locks.try_lock(tmp_path / "a.lock")
+    assert file is not None
+    locks.unlock(file, tmp_path / "a.lock")
+
+
 def test_files_that_processes_share_are_everyones_that_the_umask_lets(tmp_path):
     before = os.umask(0)
     try:

@@ -178,7 +178,7 @@ def test_who_waited_for_another_builder_is_counted_however_it_ends(shared, monke
         assert (totals[f"requests.{result}"], totals["waits.flight"], totals["wait_seconds.flight"]) == (1, 1, 3.0)
     looks = iter([None, built])
     monkeypatch.setattr(one._shelf, "find", lambda folder: next(looks))
-    assert one.get("kind", {}, write).hit
+    assert one.get("kind", {}, write) is built
     totals = one.events.totals()
     assert (totals["requests.hit"], totals["waits.flight"], totals["wait_seconds.flight"]) == (1, 2, 6.0)
 

@@ -50,7 +50,7 @@ def names(root):
 
 def test_artefacts_are_told_in_the_order_of_their_use(put, tmp_path):
     put("b", 7, used=20), put("a", 5, used=30), put("c", 9, used=10)
-    (tmp_path / "kind" / "half").mkdir()
+    (tmp_path / "kind" / "aa").mkdir()
     found = limit.entries(tmp_path)
     assert [(entry.folder, entry.size, entry.used) for entry in found] == [
         (tmp_path / "kind" / name, size, used * 10**9) for name, size, used in (("c", 9, 10), ("b", 7, 20), ("a", 5, 30))
@@ -150,6 +150,9 @@ def test_a_builder_waits_as_long_as_its_patience_and_says_who_is_in_the_way(put,
     folder = put("old", GB)
     put("free", GB // 2)
     lease, now = leases.take(folder), 5000.0
+    idle = limit.Room(tmp_path, "kind/idle", Settings())
+    idle_lock = locks.try_lock(idle.file)
+    idle._note(0, waits=True)  # waits as well and has nothing
     leases.reserve(tmp_path, folder, "night", now)
     settings = Settings(limit=2 * GB, patience=0.25, clock=lambda: now)
     with (
@@ -176,6 +179,7 @@ def test_a_builder_waits_as_long_as_its_patience_and_says_who_is_in_the_way(put,
         **{f"wait_bucket.room.{bound}": 1 for bound in ("0.5", "1", "5", "15", "60", "300", "600", "1800")},
     }  # fmt: skip
     lease.release()
+    locks.unlock(idle_lock, idle.file)
 
 
 def test_a_builder_that_waited_goes_on_when_there_is_room(put, tmp_path, clock, monkeypatch):

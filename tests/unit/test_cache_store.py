@@ -146,6 +146,7 @@ def test_a_manifest_without_a_seal_is_an_older_ones():
     old = {"files": {"a/b": {"size": 1}}, "built_at": "then"}
     assert store.loads(json.dumps(old).encode()) == old | {"id": "then"}
     assert store.loads(store.dumps(old | {"id": "it"})) == old | {"id": "it"}
+    assert store.dumps(old).startswith(b'{\n "files": {'), "for who reads it with the eye"
     with pytest.raises(ValueError, match="the manifest was changed"):
         store.loads(json.dumps(old | {"seal": "wrong"}).encode())
     with pytest.raises(ValueError, match="the manifest names files outside its folder"):
@@ -162,6 +163,14 @@ def test_a_new_draft_removes_what_dead_builders_left_of_its_key_alone(tmp_path):
     assert re.fullmatch(r"abc\.[0-9a-f]{12}\.building", draft.name) and draft.parent == kind
     assert {path.name for path in kind.iterdir()} == {"abc", "abc.lock", "abcd.3.building", "abd.4.trash", draft.name}
     assert store.new_draft(kind / "other").name != store.new_draft(kind / "abc").name
+
+
+def test_what_cannot_be_removed_keeps_nobody_from_building(tmp_path, monkeypatch):
+    (tmp_path / "kind" / "abc.1.building").mkdir(parents=True)
+    asked = []
+    monkeypatch.setattr(store.shutil, "rmtree", lambda path, **given: asked.append((path.name, given)))
+    assert store.new_draft(tmp_path / "kind" / "abc").is_dir()
+    assert asked == [("abc.1.building", {"ignore_errors": True})]
 
 
 def test_what_is_published_takes_the_place_of_what_was_there(draft, tmp_path):
