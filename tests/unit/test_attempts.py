@@ -42,10 +42,12 @@ def test_what_went_well_stays_measured(attempts):
     assert attempts.variant == "hnsw"
 
 
-def test_an_error_that_nobody_foresaw_is_not_swallowed(attempts):
-    with pytest.raises(ZeroDivisionError):
-        attempts.attempt(lambda of: 1 / 0)
-    assert attempts.record.status == "measured"
+def test_an_error_that_nobody_foresaw_fails_this_variant_alone(attempts):
+    attempts.attempt(lambda of: 1 / 0)
+    assert (attempts.record.status, attempts.record.reason) == ("failed", "ZeroDivisionError: division by zero")
+    with pytest.raises(KeyboardInterrupt):
+        another = type(attempts)(attempts.record.model_copy(update={"status": "measured"}))
+        another.attempt(lambda of: (_ for _ in ()).throw(KeyboardInterrupt))
 
 
 def test_a_record_that_was_skipped_is_left_as_it_is(attempts):

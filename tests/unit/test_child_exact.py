@@ -237,7 +237,7 @@ def test_a_child_that_takes_too_long_is_killed_and_waited_for(started):
     with pytest.raises(ChildError) as caught:
         child.run_child("a:b", {}, threads=1, timeout=90.4)
     assert caught.value.what == "a:b did not finish within 90 s"
-    assert caught.value.next_step == "raise its timeout or lower the scale"
+    assert caught.value.next_step == "lower the scale, or see what else uses this host"
     assert popen.did == [("wait", 90.4), "kill", ("wait", None)]
 
 

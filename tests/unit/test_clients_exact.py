@@ -120,13 +120,14 @@ class Context:
 
     def __init__(self, monkeypatch, answers):
         self.answers, self.made, self.pipes, self.barriers = list(answers), [], [], []
+        self.barrier = Barrier()
         monkeypatch.setattr(
             clients.multiprocessing, "get_context", lambda how: self if how == "fork" else pytest.fail(how)
         )
 
     def Barrier(self, parties):
         self.barriers.append(parties)
-        return "barrier"
+        return self.barrier
 
     def Pipe(self, duplex):
         assert duplex is False
@@ -171,7 +172,7 @@ def test_what_clients_saw_counts_from_when_the_last_began(monkeypatch):
     assert [process.args[1] for process in context.made] == [["a", "b", "c"], ["b", "c", "a"]]
     for process, (ours, theirs) in zip(context.made, context.pipes, strict=True):
         assert process.target is clients._client
-        assert (process.args[0], *process.args[2:]) == ("connect", ["w"], 6, "barrier", theirs)
+        assert (process.args[0], *process.args[2:]) == ("connect", ["w"], 6, context.barrier, theirs)
         assert process.daemon and process.did == ["start", "kill", "join"]
         assert theirs.closed and not ours.closed, "or the end of a client would not be seen"
         assert ours.polled == [132.0]
@@ -191,6 +192,7 @@ def test_the_others_are_ended_when_one_fails(monkeypatch):
     with pytest.raises(ServiceUnavailable, match="lost"):
         clients.closed_loop_clients("connect", ["a"], 2, 5)
     assert [process.did for process in context.made] == [["start", "kill", "join"]] * 2
+    assert context.barrier.aborted, "so that no other waits for it"
 
 
 def test_the_rate_is_a_mean_over_ten_stretches():
