@@ -29,7 +29,7 @@ from nightgate.publish.report import render_report
 from nightgate.record import BY_HAND, Device, Host, Record, Standing, Summary, counting, standing, utc_now
 from nightgate.results import files, history
 from nightgate.results.store import Store
-from nightgate.suite import DEVICES, BenchmarkSettings, Objectives, Suite, load_suite
+from nightgate.suite import DEVICES, BenchmarkSettings, Limit, Objectives, Suite, load_suite
 
 log = logging.getLogger(__name__)
 
@@ -320,13 +320,15 @@ def _changed(own: Suite, suite: Suite, chosen: list[str]) -> dict[str, Any]:
     for name in chosen:
         before, after = (each.settings[name].model_dump(mode="json") for each in (own, suite))
         found |= {f"{name}.{key}": value for key, value in after.items() if before[key] != value}
-        for metric, limits in suite.objectives.get(name, {}).items():
-            found |= {
-                f"objectives.{name}.{metric}.{device}": str(limit)
-                for device, limit in limits.items()
-                if own.objectives[name][metric][device] != limit
-            }
+        old, new = (_flat(each.objectives.get(name, {})) for each in (own, suite))
+        found |= {
+            f"objectives.{name}.{path}": new.get(path) for path in {**old, **new} if old.get(path) != new.get(path)
+        }
     return found
+
+
+def _flat(limits: dict[str, dict[str, Limit]]) -> dict[str, str]:
+    return {f"{metric}.{device}": str(limit) for metric, of in limits.items() for device, limit in of.items()}
 
 
 def _save(store: Store, plan: Plan, records: list[Record]) -> None:

@@ -6,6 +6,7 @@ from fastapi import Depends, HTTPException
 from fastapi.testclient import TestClient
 
 from nightgate.errors import ServiceUnavailable
+from nightgate.measure.durations import NIGHT_SECONDS
 from nightgate.record import Host, Objective, Record
 from nightgate.results.store import Run, Snapshot
 from nightgate.web import app as web
@@ -155,9 +156,9 @@ def test_the_board_shows_the_newest_verdicts_and_since_when(monkeypatch, runs_fo
     assert "night-9" in text
 
 
-@pytest.mark.parametrize(("hours", "state"), [(None, "running"), (5.9, "running"), (6.1, "unfinished")])
+@pytest.mark.parametrize(("hours", "state"), [(None, "running"), (-0.1, "running"), (0.1, "unfinished")])
 def test_a_run_that_was_never_judged_does_not_run_for_ever(hours, state):
-    recorded = hours and datetime.now(UTC) - timedelta(hours=hours)
+    recorded = hours and datetime.now(UTC) - timedelta(seconds=NIGHT_SECONDS, hours=hours)
     run = Run("night-9", "nightly_benchmarks", "full", None, None, None, [], "night", {}, recorded)
     assert web._line(run)["state"] == state
     assert web._line(night(8, "breach"))["state"] == "breach"

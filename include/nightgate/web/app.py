@@ -17,6 +17,7 @@ from fastapi.responses import HTMLResponse
 from nightgate import __version__, paths
 from nightgate.artifacts import Cache
 from nightgate.errors import InputError, NightgateError
+from nightgate.measure.durations import NIGHT_SECONDS
 from nightgate.publish import figures, report
 from nightgate.publish.absent import skips
 from nightgate.record import Record, differing
@@ -27,7 +28,6 @@ Pools = Mapping[str, Mapping[str, int]]
 """Pool → state → slots."""
 
 _SHOWN = 30
-_LONGEST = timedelta(hours=6)
 _HERE = Path(__file__).parent
 _HEADERS = {
     # the pages run no script and load nothing; Airflow shows them in a frame of its own origin
@@ -127,7 +127,7 @@ def _line(run: Run) -> dict[str, Any]:
 
 def _unjudged(run: Run) -> str:
     """What to call a run without a verdict: after the time-out of the DAG nothing of it can be under way any more."""
-    old = run.recorded_at is not None and datetime.now(UTC) - run.recorded_at > _LONGEST
+    old = run.recorded_at is not None and datetime.now(UTC) - run.recorded_at > timedelta(seconds=NIGHT_SECONDS)
     return "unfinished" if old else "running"
 
 
