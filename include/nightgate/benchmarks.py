@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 from nightgate.hybrid_ann.settings import Settings as HybridAnn
 from nightgate.pgvector_search.settings import Settings as PgvectorSearch
@@ -28,3 +29,10 @@ def tidy(name: str, settings: BenchmarkSettings) -> None:
     """Remove what a run that ended between `prepare` and `measure` left outside the cache; most benchmarks leave nothing."""
     if remove := getattr(implementation(name), "tidy", None):
         remove(settings)
+
+
+def defaults(name: str) -> dict[str, Any]:
+    """The default of every setting of a benchmark that has one; empty for a benchmark that there is no more."""
+    if name not in SETTINGS:
+        return {}
+    return {key: field.default for key, field in SETTINGS[name].model_fields.items() if not field.is_required()}

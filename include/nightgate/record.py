@@ -158,16 +158,16 @@ class Record(_Model):
         self.metrics[name] = Metric(value=value, unit=UNITS[name], n=n, ci95=ci95)
 
 
-def differing(first: Record, second: Record) -> dict[str, tuple[Any, Any]]:
+def differing(first: Record, second: Record, defaults: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """What makes the work of two records another, by name; empty when they did the same and can be compared.
 
     That is their settings, but for the choice of variants, which changes nothing for any one of them, and the digests of
-    their data where both are known. A setting that one of them lacks is as if it were None: what came with a later
-    version and is None changed nothing.
+    their data where both are known. A setting that one of them lacks came with a later version, and had the value that
+    ``defaults`` gives it, or None.
     """
     found = {}
     for key in dict.fromkeys([*first.settings, *second.settings]):
-        pair = first.settings.get(key), second.settings.get(key)
+        pair = tuple(record.settings.get(key, defaults.get(key)) for record in (first, second))
         if key not in ("variants", "controls") and pair[0] != pair[1]:
             found[key] = pair
     for thing, key in (("data", "digest"), ("clips", "sha256"), ("model", "sha256")):

@@ -264,10 +264,10 @@ def test_runs_bring_what_tells_the_work_of_one_from_that_of_another(store):
     done.detail = {"data": {"digest": "d1", "rows": 5}, "model": {"sha256": "m1"}, "knobs": {"ef": 100}}
     store.save_summary(summary(records=[done]))
     (kept,) = store.runs()[0].results
-    assert differing(kept, done) == {}
+    assert differing(kept, done, {}) == {}
     other = done.model_copy(deep=True, update={"settings": {**done.settings, "rows": 9}})
     other.detail["data"]["digest"] = "d2"
-    assert differing(kept, other) == {"rows": (50_000, 9), "data (digest)": ("d1", "d2")}
+    assert differing(kept, other, {}) == {"rows": (50_000, 9), "data (digest)": ("d1", "d2")}
 
 
 def test_an_empty_database_has_no_runs(url):

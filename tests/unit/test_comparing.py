@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from nightgate import cli, paths
+from nightgate import benchmarks, cli, paths
 from nightgate.errors import InputError, NotMeasured
 from nightgate.measure import estimates, samples
 from nightgate.record import Host, Record, Summary, differing
@@ -251,8 +251,8 @@ def test_what_makes_the_work_of_two_records_another(first, second, expected):
     one, two = (
         Record(benchmark="b", variant="v", device="cpu", status="measured", **facts) for facts in (first, second)
     )
-    assert differing(one, two) == expected
-    assert differing(two, one) == {key: pair[::-1] for key, pair in expected.items()}
+    assert differing(one, two, {}) == expected
+    assert differing(two, one, {}) == {key: pair[::-1] for key, pair in expected.items()}
 
 
 @pytest.mark.parametrize(
@@ -397,3 +397,15 @@ def test_a_clip_in_which_nobody_speaks_is_compared_with_the_others(night):
         samples.save(file, kept)
     _, rows = side_by_side(run, run)
     assert rows["wer"].difference.method == "whether the two intervals overlap"
+
+
+def test_a_setting_that_came_with_a_later_version_had_its_default_before():
+    old, new = (
+        Record(benchmark="transcription", variant="v", device="cpu", status="measured", settings=settings)
+        for settings in ({"rows": 5}, {"rows": 5, "language": "en", "beam_size": 1, "vad": False, "vad_model": None})
+    )
+    defaults = benchmarks.defaults("transcription")
+    assert differing(old, new, defaults) == differing(new, old, defaults) == {}
+    new.settings["beam_size"] = 5
+    assert differing(old, new, defaults) == {"beam_size": (1, 5)}
+    assert benchmarks.defaults("no such") == {}

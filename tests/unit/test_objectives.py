@@ -10,6 +10,9 @@ from nightgate.record import UNITS, higher_is_better, is_share, may_be_zero
 from nightgate.suite import Limit, load_suite
 
 SHIPPED = paths.suite_file().read_text()
+HYBRID, PGVECTOR = (
+    SHIPPED[: SHIPPED.index(f"    {limit}")].count("\n") + 1 for limit in ("recall_at_100", "recall_at_5")
+)
 
 
 def shipped(tmp_path, text=SHIPPED, overrides=None):
@@ -19,7 +22,7 @@ def shipped(tmp_path, text=SHIPPED, overrides=None):
 
 
 def of_the_hybrid(tmp_path, line, **more):
-    """The shipped suite with this one objective of the hybrid, on line 13."""
+    """The shipped suite with this one objective of the hybrid, on the line `HYBRID`."""
     two = '    recall_at_100: ">= 0.92"\n    latency_p95: "< 0.020"\n'
     assert two in SHIPPED
     return shipped(tmp_path, SHIPPED.replace(two, f"    {line}\n"), **more)
@@ -59,13 +62,13 @@ def test_the_shipped_suite_makes_sense(tmp_path):
 def test_nonsense_in_the_suite_is_refused_with_its_line(tmp_path, limit, message):
     with pytest.raises(InputError, match=message) as refused:
         of_the_hybrid(tmp_path, limit)
-    assert refused.value.what.startswith("nightly.yaml line 13: ")
+    assert refused.value.what.startswith(f"nightly.yaml line {HYBRID}: ")
 
 
 def test_a_device_that_a_benchmark_has_not_cannot_have_an_objective(tmp_path):
     text = SHIPPED.replace('    recall_at_5: ">= 0.90"', '    recall_at_5: {gpu: ">= 0.90"}')
     with pytest.raises(
-        InputError, match=r"line 16: objectives.pgvector_search.recall_at_5 has no key 'gpu'.*use one of cpu"
+        InputError, match=rf"line {PGVECTOR}: objectives.pgvector_search.recall_at_5 has no key 'gpu'.*use one of cpu"
     ):
         shipped(tmp_path, text)
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nightgate import paths
+from nightgate import benchmarks, paths
 from nightgate.errors import ArtifactError
 from nightgate.judge import comparison
 from nightgate.judge.comparison import Difference
@@ -181,5 +181,5 @@ def _notes(one: Side, two: Side) -> list[str]:
 
 def _differences(one: Side, two: Side) -> list[str]:
     scales = {"scale": (one.scale, two.scale)} if one.scale != two.scale else {}
-    found = {**scales, **differing(one.record, two.record)}
+    found = {**scales, **differing(one.record, two.record, benchmarks.defaults(one.record.benchmark))}
     return [f"{key}: {figures.plain(before)} → {figures.plain(after)}" for key, (before, after) in found.items()]

@@ -23,6 +23,7 @@ STEPS = (
     (4, 4), (8, 4), (12, 4), (16, 4), (24, 5), (32, 5), (48, 6), (64, 6), (96, 8), (128, 8), (192, 10), (256, 10),
     (384, 12), (512, 12), (768, 16), (1024, 16),
 )  # fmt: skip
+LEAST = 32  # neighbours that candidates are proposed for: of a few, the codes order too many wrongly
 _EF_PER_LIST = 1.5  # of the router: asked for no more than it needs, it misses lists that then cost more to make up for
 
 
@@ -49,7 +50,7 @@ class Strategy:
         return lists, distance
 
     def scan(self, query: np.ndarray, routed: tuple[np.ndarray, np.ndarray], k: int) -> np.ndarray:
-        return self._index.search_preassigned(query[None], k * self._refine, *routed)[1][0]
+        return self._index.search_preassigned(query[None], max(k, LEAST) * self._refine, *routed)[1][0]
 
     def rerank(self, query: np.ndarray, candidates: np.ndarray, k: int) -> np.ndarray:
         return rerank_pq(query, candidates, self._base, k, self._metric)
@@ -59,6 +60,6 @@ class Strategy:
 
         faiss.omp_set_num_threads(threads)
         distance, lists = self._router.search(queries, self._index.nprobe)
-        _, candidates = self._index.search_preassigned(queries, k * self._refine, lists, distance)
+        _, candidates = self._index.search_preassigned(queries, max(k, LEAST) * self._refine, lists, distance)
         with ThreadPoolExecutor(threads) as pool:
             return list(pool.map(lambda query, ids: self.rerank(query, ids, k), queries, candidates))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from nightgate.hybrid_ann.rerank import rerank_pq
 from nightgate.hybrid_ann.strategies import nmslib_hnsw
+from nightgate.hybrid_ann.strategies.hybrid import LEAST
 from nightgate.hybrid_ann.strategies.interface import Setting
 from nightgate.hybrid_ann.strategies.ivfpq_index import open_index, open_list_of
 
@@ -56,7 +57,7 @@ class Strategy:
         lists, seeds = routed
         centroids = self._centroids[lists[0]]  # any for an empty place, which the scan passes over
         near = ((centroids - query) ** 2).sum(axis=1) if self._metric == "l2" else centroids @ query
-        found = self._index.search_preassigned(query[None], k * _REFINE, lists, near[None])[1][0]
+        found = self._index.search_preassigned(query[None], max(k, LEAST) * _REFINE, lists, near[None])[1][0]
         return np.concatenate([seeds, found])
 
     def rerank(self, query: np.ndarray, candidates: np.ndarray, k: int) -> np.ndarray:
