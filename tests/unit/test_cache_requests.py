@@ -242,6 +242,22 @@ def test_what_was_uploaded_and_not_pointed_to_is_taken_back(shared, tmp_path, mo
     assert "the shared store could not be written (no)" in caplog.text
 
 
+def test_what_could_not_be_uploaded_is_not_pointed_to(shared, tmp_path, monkeypatch):
+    one, _ = shared
+
+    def fails(*_):
+        raise OSError("no")
+
+    monkeypatch.setattr(type(one._remote), "upload", fails)
+    assert one.get("kind", {}, write).facts == {"rows": 3}
+    assert [path for path in (tmp_path / "shared").rglob("*") if path.is_file()] == []
+
+
+def test_nothing_is_written_where_there_is_no_store(cache, tmp_path):
+    alone = making.Making(cache._shelf, cache.events, None, None, tmp_path / "kind" / "abc", None)
+    assert alone._write(lambda remote: pytest.fail("there is none")) is False
+
+
 def test_entries_and_what_is_collected(cache):
     made = [cache.get("kind", {"n": n}, write) for n in range(3)]
     assert [(one.digest, one.lease, one.hit) for one in cache.entries()] == [(one.digest, None, True) for one in made]
