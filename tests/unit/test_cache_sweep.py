@@ -46,6 +46,11 @@ def test_what_cannot_be_removed_ends_no_sweep(tmp_path, kind):
     assert not (kind / "one.2.trash").exists() and not (kind / "three.lock").exists()
 
 
+def test_a_reservation_that_its_owner_ends_at_the_same_moment_is_no_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(leases, "expired", lambda root, now: [root / "gone"])
+    assert sweep(tmp_path, Settings()) == [tmp_path / "gone"]
+
+
 def test_reservations_that_ended_and_claims_of_the_dead_go(tmp_path):
     folder = tmp_path / "kind" / "abc"
     leases.reserve(tmp_path, folder, "early", 1000.0)
