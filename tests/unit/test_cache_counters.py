@@ -59,7 +59,7 @@ def test_the_file_is_overwritten_in_place_by_one_write(tmp_path, monkeypatch):
     )
     counted.add({"a": 1})
     assert writes == [(len(json.dumps({"a": 1})) + 100, 0)], "padded to what was there"
-    assert counted.file.stat().st_ino == inode
+    assert counted.file.stat().st_ino == inode and counted.file.read_text().startswith("{")
     assert counted.totals() == {"a": 2}
 
 

@@ -241,6 +241,14 @@ def test_what_another_host_built_on_this_volume_meanwhile_is_found(tmp_path, cli
     assert client.keys("*:lock") == []
 
 
+def test_what_is_built_under_the_lock_carries_its_number(tmp_path, client):
+    made = Cache(tmp_path, Settings(), redis=client).get("kind", {}, lambda folder: (folder / "a").touch())
+    number = store.read(made.path)["fence"]
+    assert number > 0
+    name = f"nightgate:cache:kind/{made.digest}"
+    assert client.get(f"{name}:fence") == client.get(f"{name}:published") == str(number)
+
+
 # The shared store
 
 
@@ -293,12 +301,16 @@ def test_what_is_fetched_is_checked_and_synced(remote, memory, built, tmp_path, 
     assert remote.fetch("kind/abc", manifest, tmp_path / "t2") is False
 
 
-@pytest.mark.parametrize(("before", "after", "wins"), [(4, 5, "new"), (5, 5, "new"), (6, 5, "old"), (None, 0, "new")])
+@pytest.mark.parametrize(
+    ("before", "after", "wins"),
+    [(4, 5, "new"), (5, 5, "new"), (6, 5, "old"), (None, None, "new"), (1, None, "old"), (None, 1, "new")],
+)
 def test_the_later_number_wins_and_the_others_files_go(remote, memory, built, before, after, wins):
     folder, manifest = built
     old, new = manifest | {"id": "old", "fence": before}, manifest | {"id": "new", "fence": after}
-    if before is None:
-        del old["fence"], new["fence"]
+    for one in (old, new):
+        if one["fence"] is None:  # of an older version
+            del one["fence"]
     for one in (old, new):
         remote.upload("kind/abc", one, folder)
     remote.point("kind/abc", old)

@@ -13,7 +13,7 @@ import pytest
 from nightgate.artifacts import Cache, Settings, flight, leases, making, store
 from nightgate.artifacts.artifact import Artifact
 from nightgate.artifacts.events import Events
-from nightgate.errors import ArtifactError, InputError, NotMeasured
+from nightgate.errors import ArtifactError, CacheFull, InputError, NotMeasured
 
 
 def write(folder):
@@ -240,6 +240,31 @@ def test_what_was_uploaded_and_not_pointed_to_is_taken_back(shared, tmp_path, mo
     assert one.get("kind", {}, write).facts == {"rows": 3}
     assert [path for path in (tmp_path / "shared").rglob("*") if path.is_file()] == []
     assert "the shared store could not be written (no)" in caplog.text
+
+
+def test_what_is_fetched_must_fit(shared, tmp_path):
+    one, _ = shared
+    made = one.get("kind", {}, write)
+    small = Cache(tmp_path / "small", Settings(url=one.settings.url, limit=999))
+    with pytest.raises(CacheFull, match=f"^kind/{made.digest} takes"):
+        small.get("kind", {}, write)
+    assert small.entries() == []
+
+
+def test_what_could_not_be_uploaded_is_not_pointed_to(shared, tmp_path, monkeypatch):
+    one, _ = shared
+
+    def fails(*_):
+        raise OSError("no")
+
+    monkeypatch.setattr(type(one._remote), "upload", fails)
+    assert one.get("kind", {}, write).facts == {"rows": 3}
+    assert [path for path in (tmp_path / "shared").rglob("*") if path.is_file()] == []
+
+
+def test_nothing_is_written_where_there_is_no_store(cache, tmp_path):
+    alone = making.Making(cache._shelf, cache.events, None, None, tmp_path / "kind" / "abc", None)
+    assert alone._write(lambda remote: pytest.fail("there is none")) is False
 
 
 def test_entries_and_what_is_collected(cache):

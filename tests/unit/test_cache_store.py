@@ -153,6 +153,13 @@ def test_a_manifest_without_a_seal_is_an_older_ones():
         store.loads(json.dumps(old | {"files": {"a/../../b": {}}}).encode())
 
 
+def test_a_seal_does_not_depend_on_the_order_of_names():
+    plain = {"files": {}, "built_at": "then", "a": {"z": 1, "b": 2}}
+    seal = hashlib.sha256(b'{"a": {"b": 2, "z": 1}, "built_at": "then", "files": {}}').hexdigest()
+    assert json.loads(store.dumps(plain))["seal"] == seal
+    assert store.loads(json.dumps(plain | {"seal": seal}).encode()) == plain | {"id": "then"}
+
+
 def test_a_new_draft_removes_what_dead_builders_left_of_its_key_alone(tmp_path):
     kind = tmp_path / "kind"
     for name in ("abc.1.building/x", "abc.2.trash", "abcd.3.building", "abd.4.trash", "abc"):

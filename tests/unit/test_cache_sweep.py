@@ -40,6 +40,17 @@ def test_leftovers_of_a_key_that_is_being_built_stay(tmp_path, kind):
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+def test_what_cannot_be_removed_ends_no_sweep(tmp_path, kind):
+    (kind / "one.0.building").touch()  # a file where a folder should be
+    assert kind / "one.2.trash" in sweep(tmp_path, Settings())
+    assert not (kind / "one.2.trash").exists() and not (kind / "three.lock").exists()
+
+
+def test_a_reservation_that_its_owner_ends_at_the_same_moment_is_no_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(leases, "expired", lambda root, now: [root / "gone"])
+    assert sweep(tmp_path, Settings()) == [tmp_path / "gone"]
+
+
 def test_reservations_that_ended_and_claims_of_the_dead_go(tmp_path):
     folder = tmp_path / "kind" / "abc"
     leases.reserve(tmp_path, folder, "early", 1000.0)

@@ -143,7 +143,7 @@ def _seal(manifest: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
-def _checksum(path: Path, *, sync: bool = False) -> str:
+def _checksum(path: Path, *, sync: bool) -> str:
     with open(path, "rb") as file:
         if sync:  # on disk before it is trusted
             os.fsync(file.fileno())
