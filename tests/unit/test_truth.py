@@ -26,7 +26,7 @@ def exhaustive(base, queries, metric):
 @pytest.mark.parametrize("first, rows, queries", [(16, 64, 7), (1024, 8192, 1024), (1, 1, 1)])
 def test_exact_search_in_blocks_equals_trying_every_pair(monkeypatch, metric, first, rows, queries):
     rng = np.random.default_rng(0)
-    base, asked = (rng.standard_normal((n, 8)).astype(np.float32) for n in (500, 20))
+    base, asked = (rng.standard_normal((n, 8)).astype(np.float32) for n in (150, 9))
     monkeypatch.setattr(truth, "_FIRST", first)
     monkeypatch.setattr(truth, "_ROWS", rows)
     monkeypatch.setattr(truth, "_QUERIES", queries)
@@ -92,10 +92,10 @@ def clustered(rows, dim, seed=0):
 )
 @pytest.mark.parametrize("outliers", [0, 1e6])
 def test_neither_scale_nor_offset_nor_outliers_cost_a_neighbour(metric, factor, offset, outliers):
-    base, asked = clustered(3000, 32), clustered(40, 32, seed=1)
+    base, asked = clustered(900, 24), clustered(9, 24, seed=1)
     if outliers:
-        asked[::8] = outliers
-        base[::300] = -outliers
+        asked[::4] = outliers
+        base[::90] = -outliers
     base, asked = ((factor * array.astype(np.float64) + offset).astype(np.float32) for array in (base, asked))
     found, expected = truth.exact(base, asked, 20, metric).ids, exhaustive(base, asked, metric)
     for query, ids, order in zip(asked, found, expected, strict=True):

@@ -37,10 +37,11 @@ def test_it_fits_the_schema_of_workflows() -> None:
 
 
 def test_the_jobs_and_what_each_runs() -> None:
-    assert set(JOBS) == {"unit", "dags", "gpu", "heavy", "deploy"}
-    assert {"lint", "test-unit", "test-integration"} <= targets(commands("unit"))
+    assert set(JOBS) == {"unit", "dags", "gpu", "mutants", "heavy", "deploy"}
+    assert {"lint", "test-unit", "test-integration", "test-sweep"} <= targets(commands("unit"))
     assert {"test-dags", "test-e2e"} <= targets(commands("dags"))
     assert {"test"} <= targets(commands("gpu"))
+    assert {"mutants"} <= targets(commands("mutants"))
     assert {"test-heavy"} <= targets(commands("heavy"))
     for job in JOBS.values():
         assert job["timeout-minutes"] <= 240
@@ -53,7 +54,7 @@ def test_every_make_target_exists(target: str) -> None:
 
 
 def test_the_ci_script_lints_and_tests() -> None:
-    assert {"lint", "test"} <= targets((ROOT / ".ci" / "run").read_text())
+    assert {"lint", "test", "test-sweep"} <= targets((ROOT / ".ci" / "run").read_text())
 
 
 def test_only_the_heavy_and_gpu_jobs_see_their_devices() -> None:
