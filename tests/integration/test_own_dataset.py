@@ -31,7 +31,8 @@ def folder(tmp_path_factory):
 
 
 def measure(folder, *settings):
-    words = [word for setting in (*BRIEF, *settings) for word in ("--set", f"hybrid_ann.{setting}")]
+    values = dict(setting.split("=", 1) for setting in (*BRIEF, *settings))  # none twice: that is refused
+    words = [word for key, value in values.items() for word in ("--set", f"hybrid_ann.{key}={value}")]
     command = [sys.executable, "-m", "nightgate.cli", "measure", "hybrid_ann", "--json", *words]
     env = os.environ | {"NIGHTGATE_HOME": str(folder / "home"), "NIGHTGATE_RUNS": str(folder / "runs")}
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False)
@@ -107,7 +108,7 @@ def clustered(folder):
     """Base and queries for l2; ``far``: five queries lie a million away, ``large``: all a hundred thousand times larger."""
     rng = np.random.default_rng(1)
     centres = 3 * rng.standard_normal((60, 32))
-    base = (centres[rng.integers(60, size=6_000)] + rng.standard_normal((6_000, 32))).astype(np.float32)
+    base = (centres[rng.integers(60, size=4_000)] + rng.standard_normal((4_000, 32))).astype(np.float32)
     queries = (centres[rng.integers(60, size=1000)] + rng.standard_normal((1000, 32))).astype(np.float32)
     far = queries.copy()
     far[::200] = 1e6
@@ -135,9 +136,8 @@ def test_scale_is_a_unit(folder, clustered, variant):
     settings = ["metric=l2", f"variants=[{variant}]", "controls=[ivfpq_refine]"]
     plain = measure(folder, *settings, "dataset=plain.npy", "queries_file=asked.npy")
     large = measure(folder, *settings, "dataset=plain-large.npy", "queries_file=asked-large.npy")
-    assert (plain.returncode, large.returncode) == (0, 0), large.stderr
     for one, other in zip(json.loads(plain.stdout), json.loads(large.stdout), strict=True):
-        assert one["variant"] == other["variant"]
+        assert one["variant"] == other["variant"] and one["status"] == other["status"] == "measured"
         assert one["detail"]["setting"] == other["detail"]["setting"]
         recalls = [record["metrics"]["recall_at_100"]["value"] for record in (one, other)]
         assert recalls[0] == pytest.approx(recalls[1], abs=0.02)

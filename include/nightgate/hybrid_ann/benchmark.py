@@ -49,12 +49,17 @@ def prepare(settings: Settings, device: Device, cache: Cache) -> dict[str, Any]:
     names = sorted({name for variant in variants for name in _reads(variant, device)})
     indexes: dict[str, Any] = {}
     failed: dict[str, str] = {}
+    impossible: dict[str, Unavailable] = {}
     for name in names:
         try:
             indexes[name] = build_index(name, settings, sources["vectors"], threads, cache)
+        except Unavailable as error:
+            impossible[name], failed[name] = error, str(error)
         except Exception as error:  # whatever it is, the strategies that do not read this index are measured
             failed[name] = f"the index {name} was not built: {str(error) or type(error).__name__}"
             log.error("%s", failed[name], exc_info=not isinstance(error, NightgateError))
+    if all(any(name in impossible for name in _reads(v, device)) for v in variants if v in settings.variants):
+        raise next(iter(impossible.values()))  # no gated strategy can be measured here
     return {**sources, "indexes": indexes, "failed": failed}
 
 
