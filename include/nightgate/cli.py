@@ -138,7 +138,13 @@ def down() -> None:
 def results_list(limit: Annotated[int, typer.Option(min=1)] = 20) -> None:
     """The newest runs."""
     folders = sorted(paths.runs_dir().glob("*/summary.json"), key=lambda file: -file.stat().st_mtime)[:limit]
-    out.print(tables.runs((file.parent, files.read_summary(file.parent.name)) for file in folders))
+    readable = []
+    for folder in (file.parent for file in folders):
+        try:
+            readable.append((folder, files.read_summary(folder.name)))
+        except NightgateError as error:  # of one run, which hides no other
+            err.print(str(error), style="red", highlight=False)
+    out.print(tables.runs(readable))
 
 
 @results_app.command("show")

@@ -101,6 +101,12 @@ def _override(objectives: Objectives, path: Path_, value: Any, benchmarks: Mappi
         if metric in benchmarks[path[0]].metrics and metric not in limits and isinstance(value, str):
             limits[metric] = dict.fromkeys(benchmarks[path[0]].devices, _limit(metric, value, place))
             return
+        if metric in benchmarks[path[0]].metrics and metric not in limits and value is not None:
+            op = ">=" if higher_is_better(metric) else "<="
+            raise InputError(
+                f"{place}: the suite has no objective on {metric}, and {value!r} has no operator",
+                f'write one, for example "{op} {value}"',
+            )
     level: Any = objectives
     for kind, key in zip(("objective", "objective", "device"), path, strict=False):
         if key not in level:

@@ -176,6 +176,8 @@ def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
             raise InputError(f"--set {pair!r} is not PATH=VALUE", "write for example --set hybrid_ann.rows=20000")
         if path.strip() in found:
             raise InputError(f"--set {path.strip()} is given twice", "keep one of them")
+        if not text.strip() and path.strip().startswith("objectives."):  # as of a shell variable that is not set
+            raise InputError(f"--set {path.strip()}= gives no limit", "write one, or null to drop the objective")
         try:
             found[path.strip()] = yaml.safe_load(text)
         except yaml.YAMLError:

@@ -121,6 +121,22 @@ def test_two_values_for_one_place_are_refused(form, message):
         overrides(filled(**form))
 
 
+def test_engines_and_variants_that_differ_are_refused():
+    given = filled(engines=["pywhispercpp"], **{"transcription.variants": ["faster-whisper"]})
+    with pytest.raises(
+        InputError, match="transcription.variants is .'faster-whisper'.* and engines is .'pywhispercpp'"
+    ):
+        overrides(given)
+    alike = filled(engines=["pywhispercpp"], **{"transcription.variants": ["pywhispercpp"]})
+    assert overrides(alike) == {"transcription.variants": ["pywhispercpp"]}
+
+
+def test_null_at_a_path_that_is_no_field_is_no_empty_field():
+    given = {"objectives.hybrid_ann.recall_at_100": None, "hybrid_ann.rowz": None}
+    assert overrides(filled(**given)) == given
+    assert overrides(filled(**{"hybrid_ann.rows": None, "objectives.hybrid_ann.recall_at_100.cpu": None})) == {}
+
+
 def test_a_value_that_is_given_twice_alike_is_one():
     form = {"hybrid_ann.rows": 5000, "set": {"hybrid_ann.rows": 5000, "transcription.variants": ["pywhispercpp"]}}
     assert overrides(filled(**form)) == form["set"]

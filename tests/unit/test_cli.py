@@ -86,3 +86,16 @@ def test_the_doctor_names_a_variable_that_nothing_reads(monkeypatch):
     monkeypatch.setenv("NIGHTGATE_RUN", "/x")
     fine, said = doctor._environment()
     assert not fine and "NIGHTGATE_RUN; did you mean 'NIGHTGATE_RUNS'?" in said
+
+
+def test_a_run_that_cannot_be_read_hides_no_other(tmp_path, monkeypatch):
+    monkeypatch.setenv("NIGHTGATE_RUNS", str(tmp_path))
+    reference = paths.project_root() / "benchmarks/reference"
+    whole = min(reference.glob("*/summary.json")).parent
+    for name, text in ((whole.name, None), ("torn", "{"), ("copied", None)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "summary.json").write_text(text or (whole / "summary.json").read_text())
+    said = nightgate("results", "list")
+    assert "torn/summary.json is torn" in said
+    assert f"copied/summary.json is the summary of run {whole.name}" in said
+    assert said.count("report.html") == 1

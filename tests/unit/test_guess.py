@@ -47,6 +47,26 @@ def test_what_may_be_english_is_not_refused(text):
     assert looks_unlike("en", text) is None
 
 
+@pytest.mark.parametrize("text", [
+    "Hunden er ikke i huset, og katten sover på sofaen. Vi går i parken med børnene i dag og spiser is.",
+    "Pies nie jest w domu, a kot śpi na kanapie. Idziemy dziś z dziećmi do parku i jemy lody.",
+    "Köpek evde değil ve kedi kanepede uyuyor. Bugün çocuklarla parka gidip dondurma yiyeceğiz.",
+    "Koira ei ole talossa, ja kissa nukkuu sohvalla. Menemme tänään lasten kanssa puistoon syömään jäätelöä.",
+])  # fmt: skip
+def test_letters_that_english_does_not_have_tell_languages_without_a_list(text):
+    assert looks_unlike("en", text) == "are written with letters that English does not have"
+    assert looks_unlike("da", text) is None
+    assert looks_unlike("en", text.encode("ascii", "ignore").decode()) is None
+    assert looks_unlike("en", f"{text} This is what the old man said to the dog, and it was not for us.") is None
+
+
+def test_a_few_borrowed_letters_are_english():
+    names = ["Café"] * 2 + ["Boulevard"] * 10  # 2 of 98 letters are more than 0.02
+    assert looks_unlike("en", " ".join(names)) == "are written with letters that English does not have"
+    assert looks_unlike("en", " ".join([*names, "go"])) is None  # and 2 of 100 are not
+    assert looks_unlike("en", " ".join(["the", *names])) is None
+
+
 def test_the_bounds():
     ten = ["und", "ist"] + ["Haus"] * 8
     assert looks_unlike("en", " ".join(ten)) == "look german (de)"

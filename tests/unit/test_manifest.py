@@ -129,13 +129,42 @@ def test_what_says_something_about_a_clip_is_left_alone(clips, harmless):
 
 
 @pytest.mark.parametrize("key", [
-    "start", "end", "start_time", "endTime", "begin", "audio_offset", "offset_ms", "channel", "channel_selector", "from", "to",
+    "start", "end", "start_time", "endTime", "begin", "audio_offset", "offset_ms", "channel", "channel_selector", "from", "to", "seek",
 ])  # fmt: skip
 def test_a_key_that_changes_what_is_transcribed_is_refused_by_name(clips, key):
     with pytest.raises(InputError, match=f":1: {key} would change what is transcribed") as caught:
         read_manifest(manifest(clips("a.wav"), row(**{key: 1})))
     assert ("offset and duration" in caught.value.next_step) != ("channel" in key)
     assert read_manifest(manifest(clips("a.wav"), row(**{key: None})))
+
+
+@pytest.mark.parametrize("key", ["timestamp", "segments", "audio_segment", "timeSpan", "range"])
+@pytest.mark.parametrize("value", [[0.1, 0.4], {"start": 0.1}])
+def test_times_in_one_value_are_refused_by_name(clips, key, value):
+    with pytest.raises(InputError, match=f":1: {key} would change what is transcribed"):
+        read_manifest(manifest(clips("a.wav"), row(**{key: value})))
+    assert read_manifest(manifest(clips("a.wav"), row(**{key: "2024-01-01"}))), "this is no part of the file"
+
+
+@pytest.mark.parametrize("key", ["dur", "duration_ms", "length", "audio_len", "clipDuration"])
+def test_a_length_under_another_name_is_refused_where_an_offset_waits_for_it(clips, key):
+    """The clip would reach to the end of the file, and the words of all others would be errors."""
+    with pytest.raises(InputError, match=f":1: offset stands without duration, and {key} is not followed"):
+        read_manifest(manifest(clips("a.wav"), row(offset=0.1, **{key: 0.2})))
+    (entry,) = read_manifest(manifest(clips("a.wav"), row(offset=0.1, duration=0.2, **{key: 0.5})))
+    assert (entry.offset, entry.duration) == (0.1, 0.2)
+    if "duration" not in key.lower():
+        assert read_manifest(manifest(clips("a.wav"), row(**{key: 0.5})))
+
+
+def test_faults_in_several_rows_of_one_file_are_each_told(clips):
+    source = manifest(clips("a.wav"), row(offset=-1), row(offset=0.1, duration=0.2), row(task="translate"))
+    with pytest.raises(InputError) as caught:
+        read_manifest(source)
+    for what in ("2 of 3 clips cannot be used", "clips.jsonl:1: offset must be", "clips.jsonl:3: task is 'translate'"):
+        assert what in caught.value.what
+    assert "transcription.exclude=[clips.jsonl:1,clips.jsonl:3]" in caught.value.next_step
+    assert [entry.id for entry in read_manifest(source, ["clips.jsonl:1", "clips.jsonl:3"])] == ["a@0.1-0.3"]
 
 
 def test_a_text_that_is_explicitly_empty_is_silence(clips):

@@ -14,8 +14,9 @@ def test_by_hand():
     assert behind(rows, pivot, query, "l2")[0].tolist() == [0, 15, 6]
     # inner products 4, 11, -1 and 2
     assert behind(rows, pivot, query, "ip")[0].tolist() == [-2, -9, 3]
-    # cosines times the length of the query: 4/√5, 11/√34, -1 and 2
-    assert behind(rows, pivot, query, "cosine")[0] == pytest.approx([2 - 4 / 5**0.5, 2 - 11 / 34**0.5, 3])
+    # cosines 4/√5√5, 11/√34√5, -1/√5 and 2/√5
+    expected = np.array([2 - 4 / 5**0.5, 2 - 11 / 34**0.5, 3]) * 2 / 5**0.5
+    assert behind(rows, pivot, query, "cosine")[0] == pytest.approx(expected)
 
 
 def test_what_can_be_told_apart_follows_the_terms_that_are_summed():
@@ -24,8 +25,19 @@ def test_what_can_be_told_apart_follows_the_terms_that_are_summed():
     assert behind(rows, pivot, query, "l2")[1].tolist() == [9 * 2.0**-40]
     # (p - b)q = 2·0.5 and -2·0.25
     assert behind(rows, pivot, query, "ip")[1].tolist() == [1.5 * 2.0**-40]
-    expected = 2.0**-40 * (0.5 * (1 - 1 / 5**0.5) + 0.25 * 2 / 5**0.5) + 0.75 * 2.0**-50
-    assert behind(rows, pivot, query, "cosine")[1].tolist() == pytest.approx([expected])
+    # unit vectors (1, 2)/√5, (1, 0) and (2, 1)/√5; the rest is what their rounding can do, 2^-50 of them
+    apart, toward = np.array([1 - 5**0.5, 2]) / 5**0.5, np.array([5**0.5 - 3, 0]) / 5**0.5
+    rounded = np.array([5**0.5 + 5, 4]) / 5**0.5
+    expected = 2.0**-40 * abs(apart @ toward) + 2.0**-50 * (rounded @ (abs(apart) + abs(toward)))
+    assert behind(rows, pivot, query, "cosine")[1] == pytest.approx([expected], rel=1e-14)
+
+
+def test_directions_that_nearly_agree_are_told_apart():
+    """Their cosines differ by less than float64 has digits, and the distances between them do not."""
+    rows, query = np.array([[1, 3e-9], [1, 2e-9]]), np.array([1, 0.0])
+    farther, tie = behind(rows, np.array([1, 2.5e-9]), query, "cosine")
+    assert farther == pytest.approx([9e-18 - 6.25e-18, 4e-18 - 6.25e-18], rel=1e-6)
+    assert (np.abs(farther) > 1e4 * tie).all()
 
 
 @pytest.mark.parametrize("metric", METRICS)

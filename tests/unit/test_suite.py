@@ -120,6 +120,9 @@ def test_a_typo_names_its_line_and_the_nearest_key(load, text, message):
         ("objectives.wlak.xrt=1", "no objective 'wlak'; did you mean 'walk'"),
         ("objectives.walk.xrt.gpuu=1", "no device 'gpuu'; did you mean 'gpu'.*use one of cpu, gpu"),
         ("objectives.walk.xrt=true", "True is not a number"),
+        ("objectives.walk.qps=5", 'the suite has no objective on qps, and 5 has no operator.*">= 5"'),
+        ("objectives.walk.batch_xrt=2", 'no objective on batch_xrt, and 2 has no operator.*"<= 2"'),
+        ("objectives.walk.qps=null", "there is no objective 'qps'"),
     ],
 )
 def test_a_bad_override_is_refused(load, override, message):
@@ -130,6 +133,15 @@ def test_a_bad_override_is_refused(load, override, message):
 def test_a_value_that_is_given_twice_is_refused():
     with pytest.raises(InputError, match="--set walk.steps is given twice"):
         parse_overrides(["walk.steps=1", " walk.steps =2"])
+
+
+@pytest.mark.parametrize("text", ["", "  "])
+def test_a_limit_that_is_empty_drops_no_objective(load, text):
+    """A variable of the shell that is not set took the gate away."""
+    with pytest.raises(InputError, match="--set objectives.walk.xrt= gives no limit.*null to drop"):
+        parse_overrides([f"objectives.walk.xrt={text}"])
+    assert "xrt" not in load(set=parse_overrides(["objectives.walk.xrt=null"])).objectives["walk"]
+    assert parse_overrides(["walk.share="]) == {"walk.share": None}
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -196,7 +208,9 @@ def test_an_objective_is_moved_to_another_recall_for_one_run(tmp_path):
     assert found["recall_at_10"] == dict.fromkeys(("cpu", "gpu"), Limit(op=">=", limit=0.8))
     with pytest.raises(InputError, match=r"--set objectives.walk.recall_at_10: 'x' is not an objective"):
         search(tmp_path, RECALL, "objectives.walk.recall_at_10=x")
-    for unknown in ("recall_at_10=0.8", "recall_at_101=>= 0.8", "recall_at_10=null"):
+    with pytest.raises(InputError, match='no objective on recall_at_10, and 0.8 has no operator.*">= 0.8"'):
+        search(tmp_path, RECALL, "objectives.walk.recall_at_10=0.8")
+    for unknown in ("recall_at_101=>= 0.8", "recall_at_10=null"):
         with pytest.raises(InputError, match="there is no objective 'recall_at_10"):
             search(tmp_path, RECALL, f"objectives.walk.{unknown}")
 

@@ -127,6 +127,34 @@ def test_the_original_decides_where_the_copy_was_rounded(metric):
     assert truth.exact(rounded, rounded_asked, 10, metric).ids.tolist() != expected, "then this would show nothing"
 
 
+def far_apart(rng):
+    """Two groups so far apart that a score in float64 is all distance between them."""
+    there = np.where(np.arange(1000) % 3 == 0, 1e9, 0.0)[:, None]
+    return there + 1e-3 * rng.standard_normal((1000, 8)), 1e9 + 1e-3 * rng.standard_normal((6, 8))
+
+
+def narrow(rng):
+    """Directions whose cosines are all 1 in float64."""
+    return 1e6 + 1e-3 * rng.standard_normal((1000, 8)), 1e6 + 1e-3 * rng.standard_normal((6, 8))
+
+
+@pytest.mark.parametrize(("metric", "made"), [("l2", far_apart), ("cosine", narrow)])
+@pytest.mark.parametrize("rows", [64, 8192])
+def test_what_no_score_in_float64_proves_differences_decide(monkeypatch, metric, made, rows):
+    base, asked = made(np.random.default_rng(6))
+    monkeypatch.setattr(truth, "_ROWS", rows)
+    long, long_asked = base.astype(np.longdouble), asked.astype(np.longdouble)
+    if metric == "cosine":
+        long, long_asked = (each / np.sqrt((each**2).sum(axis=1, keepdims=True)) for each in (long, long_asked))
+    expected = np.argsort(((long_asked[:, None] - long) ** 2).sum(axis=-1), axis=1, kind="stable")[:, :10]
+    rounded, rounded_asked = base.astype(np.float32), asked.astype(np.float32)
+    found = truth.exact(rounded, rounded_asked, 10, metric, original=base, original_queries=asked).ids
+    for query, ids, order in zip(asked, found, expected, strict=True):
+        farther, tie = behind(base[ids], base[order[9]], query, metric)
+        assert len(set(ids.tolist()) & set(order.tolist())) >= 9, "one may stand last in another's place"
+        assert (farther <= tie).all()
+
+
 def test_more_equal_rows_than_there_are_candidates_are_found():
     base = np.concatenate([np.full((300, 4), 2.0), np.full((300, 4), 1.0), np.full((5, 4), 0.5)]).astype(np.float32)
     found = truth.exact(base, np.zeros((1, 4), np.float32), 10, "l2").ids[0]

@@ -33,7 +33,8 @@ def trigger_params() -> dict[str, Param]:
             description="A missing GPU then fails the run instead of skipping the GPU tasks.",
         ),
         "engines": _choice(
-            _engines(), list(benchmarks.SETTINGS["transcription"].known_variants), "Transcription engines",
+            list(suites["smoke"].settings["transcription"].variants),
+            list(benchmarks.SETTINGS["transcription"].known_variants), "Transcription engines",
             "The engines whose speed and transcripts are gated.", _ENGINES,
         ),
         **_objective_params(suites["full"]),
@@ -67,19 +68,17 @@ def overrides(params: dict[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: a field and "set" want two values in one place.
     """
-    changed = {key: value for key, value in params.items() if "." in key and value is not None}
-    if params["engines"] != _engines():
-        changed["transcription.variants"] = params["engines"]
+    fields = trigger_params()  # of which an empty one is the suite's value; another path with null says what it says
+    changed = {key: value for key, value in params.items() if "." in key and not (value is None and key in fields)}
+    engines = params["engines"]
+    if engines != fields["engines"].value and changed.setdefault("transcription.variants", engines) != engines:
+        variants = changed["transcription.variants"]
+        raise InputError(f"transcription.variants is {variants!r} and engines is {engines!r}", "keep one of them")
     for path, value in (params["set"] or {}).items():
         if path in changed and changed[path] != value:
             raise InputError(f'{path} is {changed[path]!r} in the form and {value!r} in "set"', "keep one of them")
         changed[path] = value
     return changed
-
-
-def _engines() -> list[str]:
-    """What the field of the engines says when nobody touches it."""
-    return list(load_suite(paths.suite_file(), benchmarks.SETTINGS, "smoke").settings["transcription"].variants)
 
 
 def _choice(default: list[str], valid: list[str], title: str, description: str, section: str) -> Param:

@@ -1,7 +1,8 @@
 """Whether texts are obviously in another language than they are said to be: by their letters and their commonest words.
 
 It is no language detector: it speaks up only where the little words of another language abound and those of the one
-that is claimed are all but missing (Grefenstette, *Comparing Two Language Identification Schemes*, JADT 1995).
+that is claimed are all but missing (Grefenstette, *Comparing Two Language Identification Schemes*, JADT 1995), or where
+they are missing and letters abound that English has in borrowed words only.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from nightgate.transcription.languages import LANGUAGES
 _FEWEST_WORDS = 10
 _ABOUND, _MISSING = 0.15, 0.05  # of all words; in running text the lists below make up 0.25 to 0.45
 
+_BORROWED = 0.02  # of all letters; in Polish, Danish, Czech or Turkish the letters beyond a to z make up 0.03 to 0.15
+
 _LITTLE_WORDS: Final = {
     "en": "the of and to a is that it for you with this be are have not on at but they which from what we or his her",
     "de": "der das und ist nicht ich zu den dem ein eine einen mit auf für von sich auch als wie er sie wir aber noch wird",
@@ -24,6 +27,10 @@ _LITTLE_WORDS: Final = {
     "nl": "de het een en van is dat niet ik te met op voor zijn aan er maar ook als wij je hij ze wordt naar",
 }
 _WORDS: Final = {language: frozenset(words.split()) for language, words in _LITTLE_WORDS.items()}
+_ENGLISH_ONLY: Final = _WORDS["en"] - frozenset(
+    ["a", "to", "for", "at", "on", "have", "but", "we", "or", "her", "from"]
+)
+"""Of the English words those that are none of the commonest in Polish, Danish, Hungarian and the like."""
 
 
 def looks_unlike(language: str, text: str) -> str | None:
@@ -40,6 +47,10 @@ def looks_unlike(language: str, text: str) -> str | None:
         return None
     likeliest = max(_WORDS, key=lambda other: _share(words, _WORDS[other] - _WORDS[language]))
     theirs, own = _WORDS[likeliest] - _WORDS[language], _WORDS[language] - _WORDS[likeliest]
+    if language == "en" and _share(words, _ENGLISH_ONLY) < _MISSING:
+        beyond = sum(not letter.isascii() for letter in letters)
+        if beyond > _BORROWED * len(letters) and _share(words, theirs) < _ABOUND:
+            return "are written with letters that English does not have"
     if _share(words, theirs) < _ABOUND or _share(words, own) >= _MISSING:
         return None
     return f"look {LANGUAGES[likeliest]} ({likeliest})"

@@ -3,7 +3,8 @@
 Every pair is scored in float32 first. How far such a score can be from the true one is bounded (Higham, *Accuracy and
 Stability of Numerical Algorithms*, 2nd ed. 2002, §3.1: |fl(x·y) - x·y| ≤ γₙ |x|·|y|, γₙ = nu / (1 - nu)), so the best
 k + 28 of a query are proven to hold its k nearest when no row outside can reach the k-th of them. Where that cannot be
-proven, every pair of that query is scored again in float64. Among the candidates differences of distances decide.
+proven, every pair of that query is scored again in float64, and where not even that proves it, every row within its error
+is a candidate. Among the candidates differences of distances decide.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FORMAT = 4
+FORMAT = 5
 _QUERIES = 1024  # scored at once, against ...
 _ROWS = 16_384  # ... this many rows: their scores take 64 MB, and longer products would be hardly any faster
 _FIRST = 1024  # rows of the first block, all of which are candidates; each block after it is as long as all before it
@@ -77,7 +78,8 @@ def exact(
         if len(left):
             log.info("exact neighbours: %d of %d queries need float64", len(left), len(proven))
             again = _Scoring(rows, asked[left], metric, np.float64)
-            ids[left], _ = decide(rows, asked[left], *again.candidates(width), again, k)
+            found, proven = decide(rows, asked[left], *again.candidates(width), again, k)
+            ids[left] = widened(rows, asked[left], found, np.flatnonzero(~proven), again)
     return Truth(ids)
 
 
@@ -99,6 +101,24 @@ def decide(
         ids[row] = nearest(rows, candidates[row], query, k, scoring.metric)
         proven[row] = worst[row] < scoring.surely(ids[row, -1], row)
     return ids, proven
+
+
+def widened(
+    rows: np.ndarray, asked: np.ndarray, ids: np.ndarray, unproven: np.ndarray, scoring: _Scoring
+) -> np.ndarray:
+    """``ids`` (n, k), where those of the ``unproven`` queries are the nearest of all rows that may be as near as their last."""
+    import numpy as np
+
+    if not len(unproven):
+        return ids
+    least, found = [scoring.surely(ids[query, -1], query) for query in unproven], ids.copy()
+    for start, scores in scoring.blocks():
+        for query, enough in zip(unproven, least, strict=True):
+            near = start + np.flatnonzero(scoring.host(scores[query]) >= enough)
+            if len(near):
+                candidates = np.union1d(found[query], near)
+                found[query] = nearest(rows, candidates, asked[query], ids.shape[1], scoring.metric)
+    return found
 
 
 def nearest(rows: np.ndarray, candidates: np.ndarray, query: np.ndarray, k: int, metric: str) -> np.ndarray:
@@ -141,7 +161,7 @@ class _Scoring:
         xp, count = self._xp, len(self._asked)
         best, ids = xp.full((count, width), -xp.inf, self.dtype), xp.full((count, width), -1, xp.int64)
         marks = xp.empty(count * _ROWS, bool)
-        for start, product in self._blocks():
+        for start, product in self.blocks():
             better = marks[: product.size].reshape(product.shape)
             xp.greater(product, best.min(axis=1, keepdims=True), out=better)
             row, column = xp.divmod(xp.flatnonzero(better), product.shape[1])
@@ -154,7 +174,7 @@ class _Scoring:
             keep = xp.argpartition(pool, -width, axis=1)[:, -width:]
             best, ids = xp.take_along_axis(pool, keep, axis=1), xp.take_along_axis(pool_ids, keep, axis=1)
         worst = best.min(axis=1) if width < len(self.base) else xp.full(count, -xp.inf)
-        return self._host(ids), self._host(worst).astype("float64")
+        return self.host(ids), self.host(worst).astype("float64")
 
     def surely(self, row: int, query: int) -> float:
         """What a row needs to score so that it may be as near as ``row`` to the query of that number."""
@@ -178,7 +198,7 @@ class _Scoring:
             size = 2 * size + self._longest**2
         return 2 * (gamma * size + self._off_unit * self._lengths[query] + dim * _SMALLEST)
 
-    def _blocks(self) -> Iterator[tuple[int, Any]]:
+    def blocks(self) -> Iterator[tuple[int, Any]]:
         """Block by block: its first row and the scores of all queries, (n, rows), until the next block is asked for."""
         import numpy as np
 
@@ -207,7 +227,7 @@ class _Scoring:
             return vectors - self._centre
         return unit(vectors) if self.metric == "cosine" and self.dtype == np.float64 else vectors
 
-    def _host(self, array: Any) -> np.ndarray:
+    def host(self, array: Any) -> np.ndarray:
         return array.get() if hasattr(array, "get") else array
 
 

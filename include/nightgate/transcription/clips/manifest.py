@@ -112,6 +112,11 @@ def _named(source: Path, entries: list[Entry]) -> list[Entry]:
         replace(entry, id=os.path.relpath(entry.audio, folder) + entry.span) if names[entry.id] > 1 else entry
         for entry in entries
     ]
+    names = Counter(entry.id for entry in named)
+    named = [  # several faulty rows of one file are told apart by their lines
+        replace(entry, id=os.path.basename(entry.place)) if entry.fault and names[entry.id] > 1 else entry
+        for entry in named
+    ]
     twice = [name for name, count in Counter(entry.id for entry in named).items() if count > 1]
     if twice:
         raise InputError(f"{printable(source)}: two clips are called {twice[0]!r}", "rename one of them")

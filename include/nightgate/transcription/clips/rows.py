@@ -35,9 +35,11 @@ _LATEST = 100 * 3600.0  # seconds; a longer file would not fit into 2 GB
 
 # a key with one of these words in it changes what is transcribed
 _CUT = "say which part of the file it is with offset and duration, in seconds"
-_REFUSED = dict.fromkeys(("offset", "start", "end", "begin", "onset", "stop", "from", "to", "until", "trim"), _CUT) | {
-    "channel": "write each channel into a file of its own"
-}
+_REFUSED = dict.fromkeys(
+    ("offset", "start", "end", "begin", "onset", "stop", "from", "to", "until", "trim", "seek"), _CUT
+) | {"channel": "write each channel into a file of its own"}
+_SPANS = ("timestamp", "timestamps", "segment", "segments", "span", "range", "interval", "window", "region")
+_LENGTHS = ("duration", "durations", "dur", "length", "len")
 
 
 def read_jsonl(manifest: Path) -> Iterator[Entry]:
@@ -115,8 +117,8 @@ def _entry(row: dict[str, Any], folder: Path, place: str) -> Entry:
     audio = audio_path(folder, _agreed(row, AUDIO, place), place)
     try:
         present = {key: value for key, value in row.items() if value is not None}
-        for key in present:
-            if refused := _refusal(key):
+        for key, value in present.items():
+            if refused := _refusal(key) or _of_a_part(key, value, present):
                 raise InputError(f"{place}: {refused[0]}", refused[1])
         _check_task(present, place)
         text = spoken(_agreed(row, TEXT, place), place)
@@ -134,13 +136,28 @@ def _refusal(key: str) -> tuple[str, str] | None:
         return None
     if key in ("text_filepath", "text_file"):
         return f"{key} is not followed", "write the text itself as text"
-    for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", key):
-        if instead := _REFUSED.get(word.lower()):
+    for word in _words(key):
+        if instead := _REFUSED.get(word):
             return f"{printable(key)} would change what is transcribed and is not followed", f"{instead}, or rename it"
     # one word only: sentence_id and audio_duration are metadata
     if "_" not in key and (near := difflib.get_close_matches(key.lower(), _KNOWN, n=1, cutoff=0.85)):
         return f"there is no key {printable(key)!r}; did you mean {near[0]!r}?", "rename it"
     return None
+
+
+def _of_a_part(key: str, value: Any, row: Mapping[str, Any]) -> tuple[str, str] | None:
+    """What may say which part of the file is meant: two times in one value, or a length that follows an offset."""
+    if key in _KNOWN:
+        return None
+    if isinstance(value, list | dict) and any(word in _SPANS for word in _words(key)):
+        return f"{printable(key)} would change what is transcribed and is not followed", f"{_CUT}, or rename it"
+    if "offset" in row and "duration" not in row and any(word in _LENGTHS for word in _words(key)):
+        return f"offset stands without duration, and {printable(key)} is not followed", f"{_CUT}, or rename it"
+    return None
+
+
+def _words(key: str) -> list[str]:
+    return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", key)]
 
 
 def _agreed(row: Mapping[str, Any], names: tuple[str, ...], place: str) -> str:
