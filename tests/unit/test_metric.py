@@ -26,6 +26,9 @@ def test_what_can_be_told_apart_follows_the_terms_that_are_summed():
     assert behind(rows, pivot, query, "ip")[1].tolist() == [1.5 * 2.0**-40]
     expected = 2.0**-40 * (0.5 * (1 - 1 / 5**0.5) + 0.25 * 2 / 5**0.5) + 0.75 * 2.0**-50
     assert behind(rows, pivot, query, "cosine")[1].tolist() == pytest.approx([expected])
+    # of rows in one direction only what unit length costs is left, in the length of the query
+    assert behind(np.array([[6.0, 0.0]]), pivot, query, "cosine")[1].tolist() == [0.75 * 2.0**-50]
+    assert behind(np.array([[3.0, 0.0]]), pivot, query, "ip")[1].tolist() == [0]
 
 
 @pytest.mark.parametrize("metric", METRICS)
