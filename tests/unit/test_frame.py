@@ -81,7 +81,7 @@ def test_scale_is_judged_after_the_shift():
 def test_an_offset_is_far_beyond_eight_times_the_usual_distance():
     around = np.array([[1, 0], [-1, 0], [0, 1], [0, -1], [50, 0], [0, 0]])
     for offset, shifted in ((8.0, False), (8.001, True), (12.0, True)):  # the usual distance is 1, the mean of them 9
-        frame = choose([Usable(6, NONE, np.full(2, -1.0), np.full(2, 20.0), around + [offset, 0])], "l2")
+        frame = choose([Usable(6, NONE, np.full(2, -1.0), np.full(2, 20.0), around + np.array([offset, 0]))], "l2")
         assert (frame.centre is not None) is shifted
         assert frame.centre is None or frame.centre.tolist() == [offset, 0]
 
