@@ -41,6 +41,11 @@ def test_the_centre_is_the_median_in_each_dimension_of_rows_from_all_over_the_ba
     assert truth._Scoring(base, base[:1], "l2", np.float64)._centre.dtype == np.float64
 
 
+def test_the_centre_is_found_though_a_sum_of_two_rows_leaves_float32():
+    base = floats([3e38], [2e38])
+    assert truth._Scoring(base, base[:1], "l2", np.float32)._centre.tolist() == floats(2.5e38).tolist()
+
+
 @pytest.mark.parametrize("metric", ["ip", "cosine"])
 def test_without_distances_nothing_is_shifted(metric):
     base = floats([1, 2], [3, 5])
