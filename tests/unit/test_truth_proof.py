@@ -142,6 +142,7 @@ def test_where_a_sum_may_leave_the_range_nothing_is_proven():
     assert scoring(floats([2.0**64, 0]), floats([2.0**63, 0]), "ip", np.float64)._error(0) < np.inf
     half = float(np.finfo(np.float32).max) / 2
     assert scoring(floats([1, 0]), floats([half, 0]), "ip")._error(0) == np.inf
+    assert scoring(floats([1, 0]), floats([0.9 * half, 0]), "ip")._error(0) < np.inf
     assert scoring(floats([0, 0], [2.0**63, 0], [0, 0]), floats([0, 0]), "l2")._error(0) < np.inf
     assert scoring(floats([0, 0], [2.0**63, 0], [0, 0]), floats([2.0**62, 0]), "l2")._error(0) == np.inf
 
