@@ -383,3 +383,7 @@ def test_an_index_is_built_from_the_base_and_what_was_trained(folder, monkeypatc
 def test_the_gpu_is_looked_for_in_the_child(monkeypatch):
     monkeypatch.setattr(timed, "see_device", lambda: {"name": "A device"})
     assert timed.see_gpu({}) == {"name": "A device"}
+
+
+def test_how_far_the_curve_goes_and_whose_versions_are_told():
+    assert (timed._WHOLE_CURVE_TO, timed._PEERS) == (0.995, ("nmslib", "hnswlib", "usearch"))

@@ -78,6 +78,36 @@ def test_scale_is_judged_after_the_shift():
     assert chosen(one, "l2").apply(one).tolist() == [[0, 0]] * 5
 
 
+def test_an_offset_is_far_beyond_eight_times_the_usual_distance():
+    around = np.array([[1, 0], [-1, 0], [0, 1], [0, -1], [50, 0], [0, 0]])
+    for offset, shifted in ((8.0, False), (8.001, True), (12.0, True)):  # the usual distance is 1, the mean of them 9
+        frame = choose([Usable(6, NONE, np.full(2, -1.0), np.full(2, 20.0), around + np.array([offset, 0]))], "l2")
+        assert (frame.centre is not None) is shifted
+        assert frame.centre is None or frame.centre.tolist() == [offset, 0]
+
+
+def test_after_the_shift_each_dimension_has_its_own_bounds():
+    centre = np.array([1e6, -1e6])
+    sample = centre + np.array([[1, 0], [-1, 0], [0, 1], [0, -1], [0, 0]])
+    base, queries = (Usable(5, NONE, centre - reach, centre + reach, sample) for reach in (1, 3))
+    frame = choose([base, queries], "l2")
+    assert (frame.centre.tolist(), frame.exponent) == (centre.tolist(), 0)
+    for low, high in ((2.0**15, 0), (0, 2.0**15)):
+        far = Usable(5, NONE, centre - low, centre + high, sample)
+        assert choose([base, far], "l2").exponent == -6
+
+
+def test_nothing_but_zeros_needs_no_scale():
+    for metric in ("l2", "ip"):
+        assert chosen(np.zeros((3, 2)), metric) == Frame()
+
+
+@pytest.mark.parametrize("frame", [Frame(), Frame(unit=True), Frame(exponent=2), Frame(centre=np.zeros(2))])
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "int64", "float64", "float32"])
+def test_what_is_measured_is_float32(frame, dtype):
+    assert frame.apply(np.array([[3, 4]], dtype)).dtype == np.float32
+
+
 def test_under_cosine_only_the_direction_is_left():
     frame = chosen(vectors(), "cosine")
     assert frame == Frame(unit=True) and frame.facts() == {}

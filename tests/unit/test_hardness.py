@@ -164,3 +164,45 @@ def test_buckets_are_terciles_and_ties_go_by_position():
 def test_the_truth_of_other_queries_is_refused():
     with pytest.raises(NotMeasured, match="holds 1 queries, the data set 2"):
         hardness.measure(LINE, Truth(np.zeros((1, 2), np.int64)))
+
+
+def test_what_a_result_is_kept_with():
+    assert (hardness.BUCKETS, hardness.DEPTHS, hardness.SAMPLE) == (("easy", "middle", "hard"), (1, 10, 100), 4096)
+
+
+@pytest.mark.parametrize("blocks", [1, 64])
+def test_distances_are_those_of_float64(monkeypatch, blocks):
+    monkeypatch.setattr(hardness, "_QUERIES_AT_ONCE", blocks)
+    data = dataset([[0.1, 0.7], [-2.3, 0.4], [1.9, 1.7]], [[0.3, -0.6], [1.1, 2.2]])
+    base, queries = data.base.astype(np.longdouble), data.queries.astype(np.longdouble)
+    every = np.sqrt(((queries[:, None] - base) ** 2).sum(axis=-1)).astype(float)
+    found = hardness.distances(data, exact(data, 2))
+    assert found.near == pytest.approx(np.sort(every)[:, :2], rel=1e-14)
+    assert found.mean == pytest.approx(every.mean(axis=1), rel=1e-13)
+    assert hardness.per_query(data, exact(data, 2)) == pytest.approx(np.sort(every)[:, 1] / every.mean(axis=1))
+
+
+def test_the_sphere_of_the_inner_product_by_hand():
+    # the longest row is 10, so the rows become (0.6, 0.8, 0), (0.3, 0.4, √0.75) and (0, -1, 0); the query (1, 0, 0)
+    data = dataset([[6, 8], [3, 4], [0, -10]], [[7, 0]], "ip")
+    every = np.sqrt([0.8, 0.49 + 0.16 + 0.75, 2.0])
+    found = hardness.distances(data, exact(data, 3))
+    assert found.near == pytest.approx(every[None], rel=1e-12)
+    assert found.mean == pytest.approx([every.mean()], rel=1e-12)
+
+
+def test_rows_whose_squares_leave_float32_have_a_length():
+    data = dataset([[3e30, 4e30], [3e30, -4e30]], [[1, 0]], "ip")
+    assert hardness.distances(data, exact(data, 2)).near == pytest.approx(np.sqrt([[0.8, 0.8]]), rel=1e-6)
+
+
+def test_nothing_but_zero_rows_is_equally_far_under_the_inner_product():
+    data = dataset(np.zeros((3, 2)), [[5, 0]], "ip")
+    assert hardness.distances(data, exact(data, 2)).near == pytest.approx(np.full((1, 2), 2**0.5))
+    assert hardness.per_query(data, exact(data, 2)) == pytest.approx([1.0])
+
+
+def test_local_dimensions_are_averaged_by_their_inverse():
+    # from 0 ln(2/1), so 1/ln 2 = 1.44; from 10 ln(7/6)
+    expected = 2 / (np.log(2) + np.log(7 / 6))
+    assert hardness.measure(LINE, exact(LINE, 2))["local_dimension"] == pytest.approx(expected)

@@ -30,6 +30,7 @@ def test_what_can_be_told_apart_follows_the_terms_that_are_summed():
     rounded = np.array([5**0.5 + 5, 4]) / 5**0.5
     expected = 2.0**-40 * abs(apart @ toward) + 2.0**-50 * (rounded @ (abs(apart) + abs(toward)))
     assert behind(rows, pivot, query, "cosine")[1] == pytest.approx([expected], rel=1e-14)
+    assert behind(np.array([[3.0, 0.0]]), pivot, query, "ip")[1].tolist() == [0]
 
 
 def test_directions_that_nearly_agree_are_told_apart():

@@ -35,6 +35,9 @@ def test_an_id_twice_or_outside_the_base_is_an_error():
         one([0, 0])
     with pytest.raises(NotMeasured, match="outside the base"):
         one([0, 99])
+    with pytest.raises(NotMeasured, match="query 0 was answered with id 5, outside the base of 5 rows"):
+        one([0, 5])
+    assert one([0, 4]) == 0.5
 
 
 def test_no_ground_truth_is_an_error(tmp_path):

@@ -26,7 +26,7 @@ def exhaustive(base, queries, metric):
 @pytest.mark.parametrize("first, rows, queries", [(16, 64, 7), (1024, 8192, 1024), (1, 1, 1)])
 def test_exact_search_in_blocks_equals_trying_every_pair(monkeypatch, metric, first, rows, queries):
     rng = np.random.default_rng(0)
-    base, asked = (rng.standard_normal((n, 8)).astype(np.float32) for n in (150, 9))
+    base, asked = (rng.standard_normal((n, 8)).astype(np.float32) for n in (90, 5))
     monkeypatch.setattr(truth, "_FIRST", first)
     monkeypatch.setattr(truth, "_ROWS", rows)
     monkeypatch.setattr(truth, "_QUERIES", queries)

@@ -30,8 +30,8 @@ class Part:
         length, before, left_out = block_length(self.rows.shape[1]), 0, self.usable.left_out
         for start in range(0, self.usable.stop, length):
             stop = min(start + length, self.usable.stop)
-            block, gone = self.rows[start:stop], left_out[(left_out >= start) & (left_out < stop)]
-            block = np.delete(block, gone - start, axis=0) if len(gone) else block
+            gone = left_out[(left_out >= start) & (left_out < stop)]
+            block = np.delete(self.rows[start:stop], gone - start, axis=0)
             yield before, block
             before += len(block)
 

@@ -38,8 +38,8 @@ def behind(rows: np.ndarray, pivot: np.ndarray, query: np.ndarray, metric: str) 
         terms = apart * toward
         if metric == "cosine":
             rounded = np.abs(rows) + np.abs(pivot) + 2 * np.abs(query)
-            floor = _UNIT_ERROR * (rounded * (np.abs(apart) + np.abs(toward))).sum(axis=-1)
-    return terms.sum(axis=-1), _RESOLUTION * np.abs(terms).sum(axis=-1) + floor
+            floor = _UNIT_ERROR * (rounded * (np.abs(apart) + np.abs(toward))).sum(axis=1)
+    return terms.sum(axis=1), _RESOLUTION * np.abs(terms).sum(axis=1) + floor
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -47,6 +47,6 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     import numpy as np
 
     largest = np.abs(vectors).max(axis=-1, keepdims=True)
-    scaled = np.divide(vectors, largest, out=np.zeros_like(vectors), where=largest > 0)  # no square leaves float64
-    length = np.sqrt((scaled**2).sum(axis=-1, keepdims=True))
-    return np.divide(scaled, length, out=scaled, where=length > 0)
+    scaled = vectors / np.where(largest > 0, largest, 1)  # no square leaves float64
+    scaled /= np.maximum(np.sqrt((scaled**2).sum(axis=-1, keepdims=True)), 1)  # a length that is 0, or 1 and more
+    return scaled

@@ -115,6 +115,7 @@ def widened(
     for start, scores in scoring.blocks():
         for query, enough in zip(unproven, least, strict=True):
             near = start + np.flatnonzero(scoring.host(scores[query]) >= enough)
+            near = near[(rows[near] != rows[found[query, -1]]).any(axis=1)]  # a copy of the last one changes nothing
             if len(near):
                 candidates = np.union1d(found[query], near)
                 found[query] = nearest(rows, candidates, asked[query], ids.shape[1], scoring.metric)
@@ -145,7 +146,7 @@ class _Scoring:
 
         self.base, self.metric, self.dtype = base, metric, np.dtype(dtype)
         self._xp = _array_module()
-        self._centre = np.zeros(base.shape[1], self.dtype)
+        self._centre: np.ndarray | None = None
         if metric == "l2":
             sample = base[:: max(1, len(base) // _SAMPLE)]
             self._centre = np.median(np.asarray(sample, np.float64), axis=0).astype(self.dtype)
@@ -159,7 +160,7 @@ class _Scoring:
         Of each block only the scores above the worst kept so far are looked at, which soon are few.
         """
         xp, count = self._xp, len(self._asked)
-        best, ids = xp.full((count, width), -xp.inf, self.dtype), xp.full((count, width), -1, xp.int64)
+        best, ids = xp.full((count, width), -xp.inf, self.dtype), xp.full((count, width), -1)
         marks = xp.empty(count * _ROWS, bool)
         for start, product in self.blocks():
             better = marks[: product.size].reshape(product.shape)
@@ -168,10 +169,10 @@ class _Scoring:
             found = xp.bincount(row, minlength=count)
             place = width + xp.arange(len(row)) - (xp.cumsum(found) - found)[row]
             pool = xp.full((count, width + int(found.max())), -xp.inf, self.dtype)
-            pool_ids = xp.full(pool.shape, -1, xp.int64)
+            pool_ids = xp.full(pool.shape, -1)
             pool[:, :width], pool_ids[:, :width] = best, ids
             pool[row, place], pool_ids[row, place] = product[row, column], column + start
-            keep = xp.argpartition(pool, -width, axis=1)[:, -width:]
+            keep = xp.argpartition(pool, -width)[:, -width:]
             best, ids = xp.take_along_axis(pool, keep, axis=1), xp.take_along_axis(pool_ids, keep, axis=1)
         worst = best.min(axis=1) if width < len(self.base) else xp.full(count, -xp.inf)
         return self.host(ids), self.host(worst).astype("float64")
@@ -180,22 +181,26 @@ class _Scoring:
         """What a row needs to score so that it may be as near as ``row`` to the query of that number."""
         import numpy as np
 
-        there, asked = (
-            self._ready(self.base[row : row + 1])[0].astype(np.float64),
-            self._asked[query].astype(np.float64),
-        )
+        there = self._ready(self.base[row][None])[0].astype(np.float64)
+        asked = self._asked[query].astype(np.float64)
         score = 2 * asked @ there - there @ there if self.metric == "l2" else asked @ there
         return float(score) - self._error(query)
 
     def _error(self, query: int) -> float:
-        """How far apart, at most, two rows are scored that are equally near; `candidates` has seen every row by then."""
+        """How far apart, at most, two rows are scored that are equally near; `candidates` has seen every row by then.
+
+        Infinite where a sum could have left the range of the type.
+        """
         import numpy as np
 
-        unit_roundoff, dim = float(np.finfo(self.dtype).eps) / 2, self.base.shape[1]
+        floats, dim = np.finfo(self.dtype), self.base.shape[1]
+        unit_roundoff = float(floats.eps) / 2
         gamma = (dim + _ROUNDED) * unit_roundoff / (1 - (dim + _ROUNDED) * unit_roundoff)
         size = self._lengths[query] * self._longest
         if self.metric == "l2":
             size = 2 * size + self._longest**2
+        if not size < float(floats.max) / 2:
+            return float("inf")
         return 2 * (gamma * size + self._off_unit * self._lengths[query] + dim * _SMALLEST)
 
     def blocks(self) -> Iterator[tuple[int, Any]]:
@@ -213,7 +218,7 @@ class _Scoring:
             self._longest = max(self._longest, float(xp.sqrt(squares.max())))
             if self.metric == "cosine":
                 self._off_unit = max(self._off_unit, float(xp.abs(squares - 1).max()))
-            with np.errstate(over="ignore", invalid="ignore"):  # what leaves float32 proves nothing, and is done again
+            with np.errstate(over="ignore", invalid="ignore"):  # what leaves float32 is done again, see `_error`
                 product = xp.matmul(asked, block.T, out=room[:size].reshape(count, -1))
                 if self.metric == "l2":
                     product -= squares
@@ -223,7 +228,7 @@ class _Scoring:
         import numpy as np
 
         vectors = np.asarray(vectors, self.dtype)
-        if self.metric == "l2":
+        if self._centre is not None:
             return vectors - self._centre
         return unit(vectors) if self.metric == "cosine" and self.dtype == np.float64 else vectors
 
