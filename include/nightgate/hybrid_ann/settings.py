@@ -162,14 +162,15 @@ class Settings(BenchmarkSettings):
         Raises:
             InputError: as `own.inspect`.
         """
-        rows, dim = self.rows, self.dim
+        rows, dim, copies = self.rows, self.dim, 1
         if self.dataset:
             plan = own.inspect(self._own())
             rows, dim = plan.rows, plan.dim
+            copies += plan.metric == "cosine"  # as the file has them, and at unit length
         vectors = rows * dim * 4
         graphs = sum(name in _GRAPHS for name in (*self.variants, *self.controls))
         graph = int(2.4 * vectors) if graphs else 0
-        return Needs(disk=int(1.3 * vectors) + graphs * graph, memory=2**30 + int(1.6 * vectors) + graph)
+        return Needs(disk=int((0.3 + copies) * vectors) + graphs * graph, memory=2**30 + int(1.6 * vectors) + graph)
 
     def takes(self) -> Takes:
         """As of every benchmark. The rates are per number of the base; see the README for where they were measured.
