@@ -71,6 +71,18 @@ def test_what_a_context_raises_is_raised(contexts):
         spread(contexts, [1, 2, 3], work)
 
 
+def test_one_context_works_where_it_is_called():
+    seen = []
+    spread(["only"], [1, 2], lambda context, item: seen.append(threading.get_ident()))
+    assert seen == [threading.get_ident()] * 2
+
+
+def test_more_contexts_than_a_pool_has_by_itself_work_side_by_side():
+    together = threading.Barrier(40, timeout=5)
+    each(range(40), lambda context: together.wait())
+    spread(range(40), range(40), lambda context, item: together.wait())
+
+
 def test_each_context_works_once_and_all_at_the_same_time():
     together, seen = threading.Barrier(3, timeout=10), []
 
