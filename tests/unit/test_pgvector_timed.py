@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,8 +18,26 @@ from nightgate.pgvector_search.tables import Table
 from nightgate.vectors import dataset, truth
 
 DIGEST = "a" * 20
+exactly = partial(pytest.approx, rel=1e-12)
 TRUE_OF = {1: 2, 2: 3, 3: 4, 4: 5}  # probes → how many of the five nearest the server finds
 NS_OF = {1: 1_000, 2: 3_000, 3: 7_000, 4: 20_000}  # probes → nanoseconds of a query, and one more for each id of it
+
+
+def parameters(table, vectors):
+    assert table == Table("ivfflat", DIGEST, 4), "it decides the type in which they go out"
+    return list(vectors)
+
+
+@pytest.fixture(autouse=True)
+def of_the_five_nearest(monkeypatch):
+    """Recall is counted as the data set says, and at five, wherever it is counted."""
+    per_query = timed.recall.per_query
+
+    def counted(found, exact, base, queries, k, metric):
+        assert (k, metric) == (5, "cosine")
+        return per_query(found, exact, base, queries, k, metric)
+
+    monkeypatch.setattr(timed.recall, "per_query", counted)
 
 
 class Server:
@@ -95,7 +114,7 @@ def server(folder, monkeypatch):
         return ["the plan"]
 
     monkeypatch.setattr(timed, "asker", asker)
-    monkeypatch.setattr(timed, "parameters", lambda table, vectors: list(vectors))
+    monkeypatch.setattr(timed, "parameters", parameters)
     monkeypatch.setattr(timed, "warm", warm)
     monkeypatch.setattr(timed, "require_rows", require_rows)
     monkeypatch.setattr(timed.plan, "evidence", evidence)
@@ -190,6 +209,21 @@ def test_the_margin_is_added_to_the_target(server, folder):
     assert timed.search(request(folder, recall_target=0.55, recall_margin=0.04))["setting"] == {"probes": 2}
 
 
+def test_out_of_reach_the_best_is_not_always_the_last(server, folder, monkeypatch):
+    for probes, found in {2: 4, 3: 3, 4: 3}.items():
+        monkeypatch.setitem(TRUE_OF, probes, found)
+    answer = timed.search(request(folder, recall_target=0.99))
+    assert (answer["setting"], answer["tuned"]["reached"], server.probes) == ({"probes": 2}, False, 2)
+
+
+def test_a_setting_is_given_up_early_only_below_the_target_and_its_margin(server, folder, monkeypatch):
+    assert timed._AT_ONCE == 100
+    monkeypatch.setattr(timed, "_AT_ONCE", 4)
+    answer = timed.search(request(folder, recall_target=0.75, recall_margin=0.25))
+    assert [point["queries"] for point in answer["tuned"]["curve"]] == [4, 4, 4, 6]
+    assert answer["tuned"]["reached"] is True, "all that is wanted is not too little"
+
+
 # one point of the curve
 
 SCRIPTS = [0.2, 0.4, 0.4, 0.6, 0.8, 1.0, 0.8, 0.6, 0.2]
@@ -272,7 +306,7 @@ def crowds(monkeypatch, folder):
         return Crowd(clients, latencies, ends, 1.0)
 
     monkeypatch.setattr(timed, "closed_loop_clients", closed_loop_clients)
-    monkeypatch.setattr(timed, "parameters", lambda table, vectors: list(vectors))
+    monkeypatch.setattr(timed, "parameters", parameters)
     return calls
 
 
@@ -283,7 +317,7 @@ def test_each_number_of_clients_is_told_by_its_rate_and_its_latencies(crowds, fo
     assert (one["clients"], one["queries_per_second"], one["n"]) == (1, pytest.approx(23), 10)
     assert (three["clients"], three["queries_per_second"]) == (3, pytest.approx(69))
     assert one["ci95"] == pytest.approx((23 - 6.786, 23 + 6.786), abs=0.01), "t of nine degrees over ten stretches"
-    assert (one["latency_p50"], one["latency_p95"]) == (pytest.approx(0.012), pytest.approx(0.022))
+    assert (one["latency_p50"], one["latency_p95"]) == (exactly(0.012), exactly(0.022))
     assert set(one) == {"clients", "queries_per_second", "ci95", "n", "latency_p50", "latency_p95"}
     data = dataset.open_dataset(folder)
     connect, args, inputs, clients, seconds, warmup = crowds[1]
