@@ -66,6 +66,9 @@ def host(monkeypatch, clock):
         clock.pass_by(3_000_000_000)
         return Fake(threads)
 
+    read = np.load
+    # audio is in memory before the clock starts: reading it would show at once
+    monkeypatch.setattr(np, "load", lambda path, **more: clock.pass_by(17_000_000_000) or read(path, **more))
     monkeypatch.setattr(engines, "load", load)
     monkeypatch.setattr(engines, "import_library", lambda variant: clock.pass_by(11_000_000_000) or f"{variant} 9")
     monkeypatch.setattr(timed, "validate_ggml", {Path("/m.bin"): TINY}.__getitem__)
