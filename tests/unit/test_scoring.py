@@ -102,6 +102,11 @@ def test_a_hesitation_is_a_word_but_in_english():
     assert counts(["so"], ["hmm"], "de") == counts(["so"], ["hmm"], "en") == ([1], [1])
 
 
+def test_the_stop_that_a_hesitation_leaves_is_no_word():
+    assert normalise("Hmm...") == "."
+    assert counts(["...", "Hmm..."], ["Hmm...", "..."]) == ([0, 0], [0, 0])
+
+
 def test_silence_where_words_were_spoken_is_all_wrong():
     assert counts(["red green blue"], ["..."]) == ([3], [3])
 

@@ -15,7 +15,7 @@ from nightgate.transcription.models.ggml_layout import Hparams
 SECOND = 16_000
 # all lengths differ; the second is less than a second, and the fourth is the shortest of the others
 LENGTHS = [40_000, 9_600, 64_000, 16_000, 24_000]
-TINY = Hparams(51_864, 1500, 384, 6, 4, 448, 384, 6, 4, 80, 1)
+TINY = Hparams(51_864, 1500, 384, 6, 4, 448, 384, 6, 4, 80, 7)
 
 
 class Clock:
@@ -133,7 +133,7 @@ def test_the_engine_is_loaded_as_it_was_asked_for(host, request_, tmp_path):
     (_, variant, threads, device, decoding, model), *_ = host["calls"]
     assert (variant, threads, device) == ("pywhispercpp", 4, "cpu")
     assert decoding == engines.Decoding(language="de", beam_size=5)
-    assert (str(model.ggml), str(model.ctranslate2), model.n_vocab, model.ftype) == ("/m.bin", "/folder", 51_864, 1)
+    assert (str(model.ggml), str(model.ctranslate2), model.n_vocab, model.ftype) == ("/m.bin", "/folder", 51_864, 7)
 
 
 def test_the_progress_names_the_clip_that_failed(host, request_, tmp_path):
