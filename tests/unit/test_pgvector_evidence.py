@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from nightgate.errors import ServiceUnavailable
 from nightgate.measure import estimates
@@ -99,7 +100,8 @@ def timed(tuned):
 def test_the_numbers_of_queries_one_by_one(monkeypatch):
     monkeypatch.setattr(evidence, "version", {"pgvector": "0.5", "psycopg": "3.3"}.get)
     one = fresh()
-    one.build = BUILT
+    assert one.build == {} == one.samples
+    one.build, one.samples = BUILT, {"before": np.ones(1)}
     one.add_one_by_one(timed({"reached": True, "curve": ["new"]}), DURATIONS, RECALL, IDS)
     metrics = one.record.metrics
     assert set(metrics) == {
@@ -107,14 +109,18 @@ def test_the_numbers_of_queries_one_by_one(monkeypatch):
     }  # fmt: skip
     recall = metrics["recall_at_5"]
     assert (recall.value, recall.n) == (pytest.approx(4.4 / 6), 6)
-    half = 2.5706 * RECALL.std(ddof=1) / 6**0.5
-    assert recall.ci95 == (pytest.approx(4.4 / 6 - half, abs=1e-4), 1.0), "a share ends at one"
+    half = t.ppf(0.975, 5) * RECALL.std(ddof=1) / 6**0.5
+    assert recall.ci95 == (pytest.approx(4.4 / 6 - half), 1.0), "a share ends at one"
     assert (metrics["recall_p5"].value, metrics["recall_p5"].n) == (0.6, 6), "the higher of the two beside it"
     assert metrics["latency_p95"].value == 0.060 and metrics["latency_p50"].value == 0.004
     mean = (2 + 2 + 3 + 6 + 5 + 50) / 6 / 1e3
     _, _, (low, _high) = estimates.mean(DURATIONS.mean(axis=0) / 1e9)
     assert low < 0
-    assert (metrics["qps"].value, metrics["qps"].n, metrics["qps"].ci95) == (pytest.approx(1 / mean), 12, None)
+    assert (metrics["qps"].value, metrics["qps"].n, metrics["qps"].ci95) == (
+        pytest.approx(1 / mean, rel=1e-12),
+        12,
+        None,
+    )
     assert [metrics[name].value for name in ("load_seconds", "rows_per_second", "build_seconds", "index_bytes")] == [
         2.0, 500.0, 7.0, 4096,
     ]  # fmt: skip
@@ -122,7 +128,7 @@ def test_the_numbers_of_queries_one_by_one(monkeypatch):
         "setting": {"probes": 4}, "plan": ["Index Scan"], "tuning_reached_target": True, "curve": ["new"],
         "versions": {"postgresql": "18.4", "pgvector-python": "0.5", "psycopg": "3.3"},
     }  # fmt: skip
-    assert list(one.samples) == ["durations_ns", "recall", "ids"]
+    assert list(one.samples) == ["before", "durations_ns", "recall", "ids"]
     assert one.samples["durations_ns"] is DURATIONS and one.samples["recall"] is RECALL and one.samples["ids"] is IDS
 
 
@@ -133,7 +139,15 @@ def test_queries_per_second_have_the_interval_of_the_mean_time_turned_round():
     one.add_one_by_one(timed(None), steady, RECALL, IDS)
     _, _, (low, high) = estimates.mean(steady[0] / 1e9)
     assert one.record.metrics["qps"].ci95 == (pytest.approx(1 / high), pytest.approx(1 / low))
-    assert one.record.metrics["qps"].value == pytest.approx(80)
+    assert one.record.metrics["qps"].value == pytest.approx(80, rel=1e-12)
+
+
+def test_where_the_mean_time_may_be_nothing_queries_per_second_have_no_interval(monkeypatch):
+    one = fresh()
+    one.build = BUILT
+    monkeypatch.setattr(estimates, "mean", lambda _: (0.5, 3, (0.0, 1.0)))
+    one.add_one_by_one(timed(None), DURATIONS, RECALL, IDS)
+    assert (one.record.metrics["qps"].value, one.record.metrics["qps"].ci95) == (2.0, None)
 
 
 def test_what_was_tuned_before_is_told_with_the_table():
@@ -169,10 +183,10 @@ def test_the_open_loop_keeps_its_samples():
 
 def test_the_cold_start_is_the_first_query_and_the_middle_one():
     one = fresh()
-    one.add_cold_start([9_000_000, 1_000_000, 4_000_000, 2_000_000, 3_000_000])
+    one.add_cold_start([9_000_000, 1_000_000, 4_000_000, 20_000_000, 3_000_000])
     first, middle = one.record.metrics["cold_start_first"], one.record.metrics["cold_start_p50"]
     assert (first.value, first.n, first.ci95) == (0.009, 1, None)
-    assert (middle.value, middle.n) == (0.003, 5)
+    assert (middle.value, middle.n) == (0.004, 5)
 
 
 def test_a_step_aside_that_fails_leaves_the_numbers_and_says_why(caplog):
@@ -256,6 +270,8 @@ def test_a_graph_has_no_lists_to_speak_of():
         point["setting"] = {"ef_search": 4}
     graph.detail["setting"] = {"ef_search": 4}
     assert "is out of reach: ef_search=4 gives recall 0.700" in shortfall(graph, [])
+    graph.detail["tuning_reached_target"] = True
+    assert "do not hold together: ef_search=4 gives recall 0.700" in shortfall(graph, [])
 
 
 def test_another_index_must_be_measured_and_clearly_below():

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from nightgate.pgvector_search.copying import encode_rows
 from nightgate.pgvector_search.settings import Settings
 from nightgate.pgvector_search.tables import Table
-from nightgate.pgvector_search.variants import VARIANTS
+from nightgate.pgvector_search.variants import MOST_DIMENSIONS, SINCE, VARIANTS, Variant, over_float32, too_long
 
 
 def decode(data: bytes, element: str) -> list[tuple[int, list[float]]]:
@@ -90,3 +90,28 @@ def test_no_step_asks_for_more_probes_than_there_are_lists():
     assert VARIANTS["ivfflat"].fits(7) == (1, 2, 3, 4, 5, 6, 7)
     assert VARIANTS["ivfflat"].fits(1) == (1,)
     assert VARIANTS["hnsw"].fits(None) == VARIANTS["hnsw"].steps
+
+
+FEW, MANY = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20), (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96)
+EF = (10, 20, 40, 60, 80, 120, 200, 400)
+
+
+def test_each_variant_is_the_index_the_column_and_the_knob_of_its_name():
+    assert {
+        "ivfflat": Variant("ivfflat", "vector", "ivfflat.probes", FEW, None),
+        "ivfflat_halfvec": Variant("ivfflat", "halfvec", "ivfflat.probes", FEW, None),
+        "ivfflat_lists1000": Variant("ivfflat", "vector", "ivfflat.probes", MANY, 1000),
+        "ivfflat_halfvec_lists1000": Variant("ivfflat", "halfvec", "ivfflat.probes", MANY, 1000),
+        "hnsw": Variant("hnsw", "vector", "hnsw.ef_search", EF, None),
+        "hnsw_halfvec": Variant("hnsw", "halfvec", "hnsw.ef_search", EF, None),
+    } == VARIANTS
+    assert {over_float32(name) for name in VARIANTS} == {"ivfflat", "ivfflat_lists1000", "hnsw"}
+    assert over_float32("ivfflat_halfvec_lists1000") == "ivfflat_lists1000"
+
+
+def test_what_pgvector_can_index_is_what_its_documentation_says():
+    assert SINCE == {"hnsw": "0.5", "halfvec": "0.7"}
+    assert MOST_DIMENSIONS == {"vector": 2000, "halfvec": 4000}
+    assert too_long("hnsw", 2000) is None and too_long("ivfflat_halfvec", 4000) is None
+    assert too_long("hnsw", 2001) == "pgvector indexes the type vector up to 2,000 dimensions and dim is 2,001"
+    assert too_long("hnsw_halfvec", 4001) == "pgvector indexes the type halfvec up to 4,000 dimensions and dim is 4,001"

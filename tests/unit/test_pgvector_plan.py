@@ -91,11 +91,13 @@ class Asker:
 
 
 @pytest.fixture
-def warmed(monkeypatch):
+def warmed(quoted, monkeypatch):
     """Warm over ``rows`` rows when the n-th hundred queries read reads[n] blocks in all and hit 1000 more in each."""
 
-    def run(reads, rows=2000, *, extension=False, seconds=0.0):
+    def run(reads, rows=2000, *, hits=1000, extension=False, seconds=0.0):
         asker, now, asked = Asker(), [0.0], []
+        if extension:
+            asker.connection.answers = [[("tools",)], [(1,)]]
 
         def blocks(connection, statement, vector):
             assert (connection, statement) == (asker.connection, "SELECT")
@@ -103,19 +105,19 @@ def warmed(monkeypatch):
             now[0] += seconds / 100
             hundred, place = divmod(len(asked) - 1, 100)
             extra = reads[min(hundred, len(reads) - 1)] if place == 99 else 0
-            return 1000, extra
+            return hits, extra
+
+        def parameters(table, vectors):
+            assert table is asker.table
+            return [int(v[0]) for v in vectors]
 
         monkeypatch.setattr(warming.plan, "blocks", blocks)
-        monkeypatch.setattr(warming, "parameters", lambda table, vectors: [int(v[0]) for v in vectors])
+        monkeypatch.setattr(warming, "parameters", parameters)
         monkeypatch.setattr(warming.time, "monotonic", lambda: now[0])
         changed = []
-        monkeypatch.setattr(warming.server, "change", lambda connection, settings: changed.append(settings))
-        monkeypatch.setattr(
-            warming.server, "has_extension", lambda connection, name: extension and name == "pg_prewarm"
-        )
-        monkeypatch.setattr(warming, "_prewarm", lambda asker: "pg_prewarm")
+        monkeypatch.setattr(warming.server, "change", lambda *what: changed.append(what))
         found = warming.warm(asker, np.arange(rows)[:, None])
-        assert changed == [{"effective_io_concurrency": "1000"}]
+        assert changed == [(asker.connection, {"effective_io_concurrency": "1000"})]
         assert asker.connection.said[-1] == "RESET effective_io_concurrency", "or it would hold while timing"
         return found, asked
 
@@ -127,6 +129,12 @@ def test_a_warm_server_is_asked_a_hundred_queries(warmed, caplog):
     assert found == {"by": "queries", "queries": 100, "blocks_hit": 1000.0, "blocks_read": 1.0}
     assert asked == list(range(100))
     assert caplog.text == ""
+
+
+def test_one_block_in_a_thousand_from_outside_is_warm(warmed, caplog):
+    assert warmed([100], hits=999)[0] == {"by": "queries", "queries": 100, "blocks_hit": 999.0, "blocks_read": 1.0}
+    assert caplog.text == ""
+    assert warmed([101, 0], hits=999)[0]["queries"] == 200
 
 
 def test_every_hundred_is_of_fresh_rows_until_hardly_a_block_is_missing(warmed):
@@ -151,6 +159,18 @@ def test_it_ends_when_no_fewer_blocks_are_missing_than_before(warmed, caplog):
     assert found["queries"] == 1100, "4,500 of 5,000 is not yet a standstill; 5,600 of 4,900 is"
     found, _ = warmed([9000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 900, 900])
     assert found["queries"] == 1100, "the first hundred drops out of the comparison"
+
+
+def test_it_goes_on_while_fewer_blocks_are_missing(warmed):
+    # three in a hundred fewer each time: of five hundreds 14 in a hundred
+    assert warmed([round(10_000 * 0.97**n) for n in range(14)] + [0])[0]["queries"] == 1500
+
+
+def test_it_ends_where_the_rows_of_a_large_table_end(warmed, monkeypatch):
+    assert warming._MOST == 20_000
+    monkeypatch.setattr(warming, "_MOST", 200)
+    found, asked = warmed([5000, 4000, 3000], rows=400)
+    assert found["queries"] == 200 and asked == list(range(0, 400, 2))
 
 
 def test_it_ends_where_the_rows_or_the_patience_end(warmed):
@@ -183,6 +203,11 @@ def test_prewarm_reads_the_index_wherever_the_extension_is(quoted):
     where, reading = asker.connection.said
     assert "extname = 'pg_prewarm'" in where
     assert reading == ("SELECT tools.pg_prewarm(to_regclass(%s))", [f"nightgate_bench.ivfflat_{'a' * 20}_7_vec"])
+
+
+def test_without_the_extension_it_is_left_to_the_queries():
+    asker = Asker()
+    assert warming._prewarm(asker) == "queries" and len(asker.connection.said) == 1
 
 
 def test_prewarm_that_is_refused_leaves_it_to_the_queries(quoted):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from types import SimpleNamespace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,8 +17,26 @@ from nightgate.pgvector_search.tables import Table
 from nightgate.vectors import dataset, truth
 
 DIGEST = "a" * 20
+exactly = partial(pytest.approx, rel=1e-12)
 TRUE_OF = {1: 2, 2: 3, 3: 4, 4: 5}  # probes → how many of the five nearest the server finds
 NS_OF = {1: 1_000, 2: 3_000, 3: 7_000, 4: 20_000}  # probes → nanoseconds of a query, and one more for each id of it
+
+
+def parameters(table, vectors):
+    assert table == Table("ivfflat", DIGEST, 4), "it decides the type in which they go out"
+    return list(vectors)
+
+
+@pytest.fixture(autouse=True)
+def of_the_five_nearest(monkeypatch):
+    """Recall is counted as the data set says, and at five, wherever it is counted."""
+    per_query = timed.recall.per_query
+
+    def counted(found, exact, base, queries, k, metric):
+        assert (k, metric) == (5, "cosine")
+        return per_query(found, exact, base, queries, k, metric)
+
+    monkeypatch.setattr(timed.recall, "per_query", counted)
 
 
 class Server:
@@ -95,7 +113,7 @@ def server(folder, monkeypatch):
         return ["the plan"]
 
     monkeypatch.setattr(timed, "asker", asker)
-    monkeypatch.setattr(timed, "parameters", lambda table, vectors: list(vectors))
+    monkeypatch.setattr(timed, "parameters", parameters)
     monkeypatch.setattr(timed, "warm", warm)
     monkeypatch.setattr(timed, "require_rows", require_rows)
     monkeypatch.setattr(timed.plan, "evidence", evidence)
@@ -190,6 +208,21 @@ def test_the_margin_is_added_to_the_target(server, folder):
     assert timed.search(request(folder, recall_target=0.55, recall_margin=0.04))["setting"] == {"probes": 2}
 
 
+def test_out_of_reach_the_best_is_not_always_the_last(server, folder, monkeypatch):
+    for probes, found in {2: 4, 3: 3, 4: 3}.items():
+        monkeypatch.setitem(TRUE_OF, probes, found)
+    answer = timed.search(request(folder, recall_target=0.99))
+    assert (answer["setting"], answer["tuned"]["reached"], server.probes) == ({"probes": 2}, False, 2)
+
+
+def test_a_setting_is_given_up_early_only_below_the_target_and_its_margin(server, folder, monkeypatch):
+    assert timed._AT_ONCE == 100
+    monkeypatch.setattr(timed, "_AT_ONCE", 4)
+    answer = timed.search(request(folder, recall_target=0.75, recall_margin=0.25))
+    assert [point["queries"] for point in answer["tuned"]["curve"]] == [4, 4, 4, 6]
+    assert answer["tuned"]["reached"] is True, "all that is wanted is not too little"
+
+
 # one point of the curve
 
 SCRIPTS = [0.2, 0.4, 0.4, 0.6, 0.8, 1.0, 0.8, 0.6, 0.2]
@@ -272,7 +305,7 @@ def crowds(monkeypatch, folder):
         return Crowd(clients, latencies, ends, 1.0)
 
     monkeypatch.setattr(timed, "closed_loop_clients", closed_loop_clients)
-    monkeypatch.setattr(timed, "parameters", lambda table, vectors: list(vectors))
+    monkeypatch.setattr(timed, "parameters", parameters)
     return calls
 
 
@@ -283,7 +316,7 @@ def test_each_number_of_clients_is_told_by_its_rate_and_its_latencies(crowds, fo
     assert (one["clients"], one["queries_per_second"], one["n"]) == (1, pytest.approx(23), 10)
     assert (three["clients"], three["queries_per_second"]) == (3, pytest.approx(69))
     assert one["ci95"] == pytest.approx((23 - 6.786, 23 + 6.786), abs=0.01), "t of nine degrees over ten stretches"
-    assert (one["latency_p50"], one["latency_p95"]) == (pytest.approx(0.012), pytest.approx(0.022))
+    assert (one["latency_p50"], one["latency_p95"]) == (exactly(0.012), exactly(0.022))
     assert set(one) == {"clients", "queries_per_second", "ci95", "n", "latency_p50", "latency_p95"}
     data = dataset.open_dataset(folder)
     connect, args, inputs, clients, seconds, warmup = crowds[1]
@@ -312,92 +345,3 @@ def test_the_cold_start_asks_first_and_proves_afterwards(server, folder, monkeyp
 
 def test_twenty_queries_meet_the_server_cold():
     assert timed._COLD == 20
-
-
-# one session that asks
-
-
-class Connection:
-    def __init__(self):
-        self.executed, self.asked, self.handlers = [], [], []
-
-    def execute(self, statement, values=None):
-        self.executed.append((statement, values))
-        return SimpleNamespace(fetchone=lambda: (True,))
-
-    def add_notice_handler(self, handler):
-        self.handlers.append(handler)
-
-    def cursor(self, **options):
-        def execute(statement, values, prepare):
-            self.asked.append((statement, values, prepare, options["binary"]))
-            return SimpleNamespace(fetchall=lambda: [4, 2])
-
-        return SimpleNamespace(execute=execute)
-
-
-@pytest.fixture
-def session(monkeypatch):
-    monkeypatch.setattr("pgvector.psycopg.register_vector", lambda connection: None)
-    monkeypatch.setattr(
-        "psycopg.sql.Composable.as_string", lambda self, context: ".".join(f'"{name}"' for name in self._obj)
-    )
-    monkeypatch.setattr(asking.server, "change", lambda connection, settings: dict(settings))
-    monkeypatch.setattr(asking.server, "raise_to", lambda connection, name, size: {name: size})
-    return asking.Asker(Connection(), Table("ivfflat", DIGEST, 4))
-
-
-def test_the_timed_statement_is_the_one_of_the_objective(session):
-    name = f'"nightgate_bench"."ivfflat_{DIGEST}_4"'
-    assert session.statement == f"SELECT id FROM {name} ORDER BY vec <=> %b LIMIT 5"
-    assert session.prepared == f"SELECT id FROM {name} ORDER BY vec <=> $1 LIMIT 5"
-    assert session.changed == {"max_parallel_workers_per_gather": "0", "jit": "off", "work_mem": "64MB"}
-    assert session.ask("a vector") == [4, 2]
-    assert session.connection.asked == [(session.statement, ("a vector",), True, True)]
-
-
-def test_a_setting_is_put_in_force_and_proven(session, monkeypatch):
-    chosen = iter([True, False, True])
-    proven = []
-
-    def require_index(*what):
-        proven.append(what)
-        return next(chosen)
-
-    monkeypatch.setattr(asking.plan, "require_index", require_index)
-    assert session.planner_chose_index is True
-    session.use({"probes": 7}, "a vector")
-    assert session.planner_chose_index is True
-    session.use({"probes": 8}, "a vector")
-    session.use({"probes": 9}, "another")
-    assert session.planner_chose_index is False, "once not is not"
-    puts = [values for statement, values in session.connection.executed if "set_config" in statement]
-    assert puts == [["ivfflat.probes", "7"], ["ivfflat.probes", "8"], ["ivfflat.probes", "9"]]
-    assert proven[2] == (session.connection, session.statement, "another", f"ivfflat_{DIGEST}_4_vec")
-
-
-def test_answers_that_miss_are_minus_one():
-    found = asking.rectangle([[4, 2, 9, 1, 7], [3], []])
-    assert found.tolist() == [[4, 2, 9, 1, 7], [3, -1, -1, -1, -1], [-1] * 5] and found.dtype == np.int64
-
-
-def test_vectors_go_out_in_the_type_of_the_column():
-    queries = np.eye(2, 3, dtype=np.float32)
-    single = asking.parameters(Table("ivfflat", DIGEST, 4), queries)
-    half = asking.parameters(Table("hnsw_halfvec", DIGEST, 4), queries)
-    assert [type(vector).__name__ for vector in (single[0], half[1])] == ["Vector", "HalfVector"]
-    assert half[1].to_list() == [0, 1, 0] and len(single) == 2
-
-
-def test_a_client_has_a_session_of_its_own_under_the_setting(monkeypatch):
-    used = []
-    session = SimpleNamespace(use=lambda setting, vector: used.append((setting, vector)), ask="ask")
-
-    @contextmanager
-    def asker(table):
-        yield session
-
-    monkeypatch.setattr(asking, "asker", asker)
-    monkeypatch.setattr(asking, "parameters", lambda table, vectors: [f"wrapped {vector}" for vector in vectors])
-    with asking.one_client("table", {"probes": 2}, "first") as call:
-        assert call == "ask" and used == [({"probes": 2}, "wrapped first")]

@@ -236,6 +236,12 @@ def test_transcripts_are_kept_with_the_median_time(samples):
     assert [file.name for file in samples.parent.iterdir()] == ["transcription-cpu-fake.jsonl"]
 
 
+def test_a_clip_without_a_source_is_named_by_its_file(samples):
+    evidence().finish(samples)
+    rows = [json.loads(line) for line in samples.with_name("transcription-cpu-fake.jsonl").open()]
+    assert [row["audio_filepath"] for row in rows] == [f"{place}.npy" for place in range(6)]
+
+
 def test_transcripts_are_readable_in_any_script(samples):
     texts = ["Maßen 今天", *TEXTS[1:]]
     evidence(texts, clips_=[clip | {"text": text} for clip, text in zip(clips(), texts, strict=True)]).finish(samples)
@@ -315,3 +321,5 @@ def test_under_auto_the_label_of_a_clip_decides(samples):
     one = evidence(language="auto", clips_=clips(language=labels))
     assert one.languages == ["de", "auto", "en", "auto", "de", "auto"]
     assert evidence(language="de", clips_=clips(language=labels)).languages == ["de"] * 6
+    assert evidence(language="auto").languages == ["auto"] * 6, "no label, no language"
+    assert Evidence(one.record, clips(language=labels)).languages == ["en"] * 6

@@ -15,7 +15,7 @@ from nightgate.transcription.models.ggml_layout import Hparams
 SECOND = 16_000
 # all lengths differ; the second is less than a second, and the fourth is the shortest of the others
 LENGTHS = [40_000, 9_600, 64_000, 16_000, 24_000]
-TINY = Hparams(51_864, 1500, 384, 6, 4, 448, 384, 6, 4, 80, 1)
+TINY = Hparams(51_864, 1500, 384, 6, 4, 448, 384, 6, 4, 80, 7)
 
 
 class Clock:
@@ -66,6 +66,9 @@ def host(monkeypatch, clock):
         clock.pass_by(3_000_000_000)
         return Fake(threads)
 
+    read = np.load
+    # audio is in memory before the clock starts: reading it would show at once
+    monkeypatch.setattr(np, "load", lambda path, **more: clock.pass_by(17_000_000_000) or read(path, **more))
     monkeypatch.setattr(engines, "load", load)
     monkeypatch.setattr(engines, "import_library", lambda variant: clock.pass_by(11_000_000_000) or f"{variant} 9")
     monkeypatch.setattr(timed, "validate_ggml", {Path("/m.bin"): TINY}.__getitem__)
@@ -130,13 +133,15 @@ def test_the_engine_is_loaded_as_it_was_asked_for(host, request_, tmp_path):
     (_, variant, threads, device, decoding, model), *_ = host["calls"]
     assert (variant, threads, device) == ("pywhispercpp", 4, "cpu")
     assert decoding == engines.Decoding(language="de", beam_size=5)
-    assert (str(model.ggml), str(model.ctranslate2), model.n_vocab, model.ftype) == ("/m.bin", "/folder", 51_864, 1)
+    assert (str(model.ggml), str(model.ctranslate2), model.n_vocab, model.ftype) == ("/m.bin", "/folder", 51_864, 7)
 
 
 def test_the_progress_names_the_clip_that_failed(host, request_, tmp_path):
     host["dies_at"] = 64_000
+    (tmp_path / "progress").write_bytes(b"of an earlier, longer run")
     with pytest.raises(NotMeasured, match="it died"):
         one_by_one(request_, tmp_path, 1)
+    assert (timed.WAITING, timed.AT_WORK, timed.DONE) == (b"\0", b"\1", b"\2")
     waiting, at_work, done = timed.WAITING, timed.AT_WORK, timed.DONE
     # the fourth was done because it warmed
     assert (tmp_path / "progress").read_bytes() == done + done + at_work + done + waiting
@@ -197,6 +202,19 @@ def test_the_fastest_split_is_taken_and_each_of_its_contexts_was_warmed(host, re
     assert [row["seconds"] for row in answer["calibration"]] == pytest.approx([3.0, 0.257, 0.269])
     assert (answer["contexts"], answer["threads"]) == (2, 2)
     assert len(heard(host)) == 2 + 2 + 4 + 2 + 5
+
+
+def test_the_log_says_what_each_split_took(host, request_, caplog):
+    caplog.set_level("INFO")
+    in_batches(request_, splits=[[2, 2], [4, 1]], passes=1)
+    assert "pywhispercpp: 1 × 4: 3.0 s, 2 × 2: 0.3 s, 4 × 1: 0.3 s" in caplog.messages
+
+
+def test_a_split_that_takes_as_long_as_one_context_is_not_taken(host, request_, clock, monkeypatch):
+    monkeypatch.setattr(timed, "perf_counter", lambda: clock.now / 1e6)  # whole numbers, so that they can be equal
+    answer = in_batches(request_, splits=[[2, 2]], alone=[9.0, 9.0, 9.0, 250.0, 7.0], passes=1)
+    assert [row["seconds"] for row in answer["calibration"]] == [257.0, 257.0]
+    assert (answer["contexts"], answer["threads"]) == (1, 4)
 
 
 def test_a_split_that_is_no_faster_is_not_taken(host, request_):

@@ -14,6 +14,7 @@ def test_batches_keep_the_order_and_lose_nothing():
     assert [list(batch) for batch in batches([1, 2, 3, 4, 5, 6, 7], 3)] == [[1, 2, 3], [4, 5, 6], [7]]
     assert [list(batch) for batch in batches([1, 2], 5)] == [[1, 2]]
     assert list(batches([], 4)) == []
+    assert list(batches([1, 2], 1)) == [[1], [2]]
 
 
 def test_a_batch_of_nothing_is_refused():
@@ -38,6 +39,8 @@ def test_a_split_uses_every_core_of_the_cpu(cores, most, expected):
 def test_contexts_on_a_gpu_share_the_cores():
     assert splits(2, 16, "gpu") == [(2, 1), (4, 1), (8, 1)]
     assert splits(16, 3, "gpu") == [(2, 8)]
+    assert splits(16, 8, "gpu") == [(2, 8), (4, 4), (8, 2)]
+    assert splits(16, 1, "gpu") == []
 
 
 def test_results_come_in_the_order_of_the_items():
@@ -69,6 +72,18 @@ def test_what_a_context_raises_is_raised(contexts):
 
     with pytest.raises(ZeroDivisionError):
         spread(contexts, [1, 2, 3], work)
+
+
+def test_one_context_works_where_it_is_called():
+    seen = []
+    spread(["only"], [1, 2], lambda context, item: seen.append(threading.get_ident()))
+    assert seen == [threading.get_ident()] * 2
+
+
+def test_more_contexts_than_a_pool_has_by_itself_work_side_by_side():
+    together = threading.Barrier(40, timeout=5)
+    each(range(40), lambda context: together.wait())
+    spread(range(40), range(40), lambda context, item: together.wait())
 
 
 def test_each_context_works_once_and_all_at_the_same_time():

@@ -73,6 +73,6 @@ def _check(plan: list[str], index: str) -> None:
         return
     scan = next((line.strip() for line in plan[1:] if "Scan" in line), "")
     raise NotMeasured(
-        f"the query does not use the index {index}; its plan is: {plan[0].strip()} {scan}".rstrip(),
+        f"the query does not use the index {index}; its plan is: {plan[0].strip()} {scan}",
         "prepare the benchmark again; if it persists, look at the planner settings of the server, database and role",
     )

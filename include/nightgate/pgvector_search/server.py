@@ -176,11 +176,6 @@ def extension_version(connection: Connection[Any]) -> str | None:
     return _value(connection, "SELECT max(extversion) FROM pg_extension WHERE extname = 'vector'")
 
 
-def has_extension(connection: Connection[Any], name: str) -> bool:
-    """Whether the extension is there in this database; none but ``vector`` is ever created."""
-    return _value(connection, "SELECT count(*) FROM pg_extension WHERE extname = %s", name) > 0
-
-
 def _require_writes(connection: Connection[Any]) -> None:
     standby = "SELECT pg_is_in_recovery()"
     if _value(connection, standby):

@@ -59,7 +59,7 @@ class Table:
     @property
     def knob_name(self) -> str:
         """The name of the tuned setting without that of the extension: ``probes``."""
-        return self.kind.knob.split(".")[-1]
+        return self.kind.knob.split(".")[1]
 
     @property
     def name(self) -> str:
@@ -233,7 +233,7 @@ def _found(connection: Connection[Any]) -> list[tuple[str, str | None, bool]]:
 
 def _read_facts(comment: str | None) -> dict[str, Any]:
     try:
-        facts = json.loads(comment or "{}")
+        facts = json.loads(comment) if comment else None
     except ValueError:
         return {}
     return facts if isinstance(facts, dict) else {}

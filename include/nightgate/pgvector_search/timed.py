@@ -54,7 +54,7 @@ def search(request: dict[str, Any]) -> dict[str, Any]:
         queries, warmup = parameters(table, data.queries), parameters(table, data.warmup)
         setting, tuned, warmed_for_tuning = request["setting"], None, None
         if setting is None:
-            session.use({table.knob_name: table.kind.fits(table.lists_of_index)[0]}, warmup[0])
+            session.use({table.knob_name: table.kind.steps[0]}, warmup[0])
             warmed_for_tuning = warm(session, data.base)  # or the settings tried first would be timed on a cold server
             tuned = _tune(session, data, open_truth(Path(request["truth"]), "tuning"), request)
             setting = tuned.setting

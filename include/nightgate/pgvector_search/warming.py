@@ -36,7 +36,7 @@ def warm(asker: Asker, base: np.ndarray) -> dict[str, Any]:
         of the last hundred, found in the server's memory and not.
     """
     server.change(asker.connection, {"effective_io_concurrency": _LARGE_RING})
-    by = _prewarm(asker) if server.has_extension(asker.connection, "pg_prewarm") else "queries"
+    by = _prewarm(asker)
     step = max(1, len(base) // _MOST)
     give_up = time.monotonic() + _PATIENCE
     reads: list[int] = []
@@ -44,7 +44,7 @@ def warm(asker: Asker, base: np.ndarray) -> dict[str, Any]:
         start = len(reads) * _AT_ONCE * step
         some = parameters(asker.table, base[start : start + _AT_ONCE * step : step])
         counted = [plan.blocks(asker.connection, asker.statement, query) for query in some]
-        hit, read = (sum(blocks) for blocks in zip(*counted, strict=True))
+        hit, read = sum(hits for hits, _ in counted), sum(misses for _, misses in counted)
         reads.append(read)
         stays = len(reads) >= 2 * _TREND and sum(reads[-_TREND:]) > 0.9 * sum(reads[-2 * _TREND : -_TREND])
         if read <= _WARM * (hit + read) or stays or time.monotonic() > give_up or start + _AT_ONCE * step >= len(base):
@@ -57,16 +57,20 @@ def warm(asker: Asker, base: np.ndarray) -> dict[str, Any]:
 
 
 def _prewarm(asker: Asker) -> str:
+    """Read the index with pg_prewarm where that is there already (no extension but ``vector`` is ever created); returns
+    what read it."""
     from psycopg import Error
     from psycopg.sql import SQL, Identifier
 
     schema = (
         "SELECT nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = 'pg_prewarm'"
     )
-    (name,) = asker.connection.execute(schema).fetchone() or ("",)
+    row = asker.connection.execute(schema).fetchone()
+    if row is None:
+        return "queries"
     index = asker.table.index_identifier().as_string(asker.connection)
     try:
-        asker.connection.execute(SQL("SELECT {}(to_regclass(%s))").format(Identifier(name, "pg_prewarm")), [index])
+        asker.connection.execute(SQL("SELECT {}(to_regclass(%s))").format(Identifier(row[0], "pg_prewarm")), [index])
     except Error as error:
         log.info("pg_prewarm is refused (%s); warming by queries", error.diag.message_primary)
         return "queries"

@@ -183,7 +183,7 @@ class Evidence(Attempts):
             for clip, time, text, segments in zip(self.clips, times, self._texts(), heard, strict=True)
         ]  # fmt: skip
         draft = file.with_name(file.name + ".tmp")
-        draft.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+        draft.write_bytes("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
         draft.rename(file)
 
 

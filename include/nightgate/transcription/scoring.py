@@ -109,7 +109,7 @@ def _errors(
         found = align(truth, heard)
         errors.append(found.substitutions + found.deletions + found.insertions)
         sizes.append(size(truth))
-    return np.array(errors, dtype=np.int64), np.array(sizes, dtype=np.int64)
+    return np.array(errors), np.array(sizes)
 
 
 def _basic(text: str, language: str) -> str:

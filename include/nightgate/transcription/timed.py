@@ -95,7 +95,6 @@ def in_batches(request: dict[str, Any]) -> dict[str, Any]:
     import numpy as np
 
     variant, model, decoding = request["variant"], _model(request), engines.Decoding(**request["decoding"])
-    engines.import_library(variant)
     clips = [np.load(path) for path in request["clips"]]
     order = sorted(range(len(clips)), key=lambda place: -len(clips[place]))
     cut = list(batches(order, request["batch_size"]))
