@@ -75,11 +75,11 @@ def test_what_one_device_has_measured_stays_for_the_other(street):
     ours = plan(work=BOTH)
     prepared = steps.prepare(ours, "hybrid_ann", "cpu")
     steps.prepare(ours, "hybrid_ann", "gpu")
-    other = plan(run_id="another-run", work=BOTH)
-    steps.prepare(other, "hybrid_ann", "gpu")
     cache = Cache(paths.cache_dir())
     steps.measure(ours, "hybrid_ann", "cpu", prepared)
     assert cache.collect(0) == []
+    other = plan(run_id="another-run", work=BOTH)
+    steps.prepare(other, "hybrid_ann", "gpu")
     steps.measure(ours, "hybrid_ann", "gpu", prepared)
     assert cache.collect(0) == [], "the other run has it to do yet"
     steps.measure(other, "hybrid_ann", "gpu", prepared)
