@@ -48,6 +48,9 @@ class Street:
         self.fake = SimpleNamespace(
             prepare=lambda *_: {"ready": True},
             measure=lambda *_: [measured()],
-            tidy=lambda settings: self.calls.append(("tidy", settings)),
         )
-        monkeypatch.setattr(benchmarks, "implementation", lambda name: self.fake)
+        monkeypatch.setattr(benchmarks, "implementation", self.implementation)
+
+    def implementation(self, name):
+        assert name in benchmarks.SETTINGS
+        return SimpleNamespace(**vars(self.fake), tidy=lambda settings: self.calls.append(("tidy", name, settings)))

@@ -93,7 +93,7 @@ def test_what_fails_to_be_measured_stays_prepared_for_the_next_try(street):
     with pytest.raises(ZeroDivisionError):
         steps.measure(plan(), "hybrid_ann", "cpu", prepared)
     assert Cache(paths.cache_dir()).collect(0) == []
-    assert street.calls == [("tidy", plan().settings_of("hybrid_ann"))]
+    assert street.calls == [("tidy", "hybrid_ann", plan().settings_of("hybrid_ann"))]
 
 
 @pytest.mark.parametrize("error", [ValueError("it broke"), Unavailable("no server"), KeyboardInterrupt()])
@@ -105,7 +105,7 @@ def test_a_measurement_that_ends_early_is_tidied_and_its_error_raised(street, er
     with pytest.raises(type(error)) as caught:
         steps.measure(plan(), "hybrid_ann", "cpu", {"prepare_seconds": 1.0})
     assert caught.value is error
-    assert street.calls == [("tidy", plan().settings_of("hybrid_ann"))]
+    assert street.calls == [("tidy", "hybrid_ann", plan().settings_of("hybrid_ann"))]
     left = [(r.variant, r.status, r.reason) for r in files.read_records("a-run")]
     if isinstance(error, Exception):
         reason = f"measure failed: {error}"
@@ -121,7 +121,7 @@ def test_a_reservation_that_fails_is_tidied_and_a_prepare_that_fails_has_nothing
     monkeypatch.setattr(Cache, "reserve", refused)
     with pytest.raises(ArtifactError):
         steps.prepare(plan(), "hybrid_ann", "cpu")
-    assert street.calls == [("tidy", plan().settings_of("hybrid_ann"))]
+    assert street.calls == [("tidy", "hybrid_ann", plan().settings_of("hybrid_ann"))]
     street.fake.prepare = refused
     with pytest.raises(ArtifactError):
         steps.prepare(plan(), "hybrid_ann", "cpu")

@@ -62,26 +62,27 @@ def test_estimates_and_time_outs_are_of_their_own_step_and_device(monkeypatch, c
     caplog.set_level("INFO")
     found = {
         ("hybrid_ann", "cpu"): Estimate(Steps(2000, 3000), Steps(1, 2), known=True),
-        ("hybrid_ann", "gpu"): Estimate(Steps(4000, 5000), Steps(3, 4), known=False),
+        ("hybrid_ann", "gpu"): Estimate(Steps(9001, 5000), Steps(3, 4), known=False),
         ("pgvector_search", "cpu"): Estimate(Steps(50, 9000), Steps(5, 6), known=False),
     }
     asked = []
     monkeypatch.setattr(steps.history, "estimates", lambda *given: asked.append(given) or found)
     plan = preflight()
     assert plan.estimate_seconds == {
-        "hybrid_ann": {"cpu": Steps(2000, 3000), "gpu": Steps(4000, 5000)}, "pgvector_search": {"cpu": Steps(50, 9000)},
+        "hybrid_ann": {"cpu": Steps(2000, 3000), "gpu": Steps(9001, 5000)}, "pgvector_search": {"cpu": Steps(50, 9000)},
     }  # fmt: skip
     assert plan.timeout_seconds == {
-        "hybrid_ann": {"cpu": Steps(6000, 9000), "gpu": Steps(12_000, 15_000)}, "pgvector_search": {"cpu": Steps(3600, 21_600)},
+        "hybrid_ann": {"cpu": Steps(6000, 9000), "gpu": Steps(21_600, 15_000)}, "pgvector_search": {"cpu": Steps(3600, 21_600)},
     }  # fmt: skip
     by_hand = preflight(dag_id=steps.BY_HAND)
+    assert by_hand.timeout_seconds["hybrid_ann"]["gpu"] == Steps(27_003, 15_000)
     assert by_hand.timeout_seconds["pgvector_search"]["cpu"] == Steps(3600, 27_000), "nothing ends what is run by hand"
     ((settings, takes, work, fingerprint), _) = asked
     assert (work, fingerprint) == (plan.work, "here")
     assert settings == {name: plan.settings_of(name) for name in benchmarks.SETTINGS}
     assert takes == {name: plan.settings_of(name).takes() for name in benchmarks.SETTINGS}
     assert "hybrid_ann on cpu: about 33 min to prepare, 50 min to measure, by earlier runs" in caplog.messages
-    assert "hybrid_ann on gpu: about 67 min to prepare, 83 min to measure, by the settings" in caplog.messages
+    assert "hybrid_ann on gpu: about 2.5 h to prepare, 83 min to measure, by the settings" in caplog.messages
 
 
 @pytest.mark.parametrize(("gpu", "devices"), [("a gpu", ["cpu", "gpu"]), (None, ["cpu"])])
@@ -104,13 +105,13 @@ def test_what_cannot_end_in_time_is_looked_for_where_it_can_run(monkeypatch, cap
 
 @pytest.fixture
 def needs(monkeypatch):
-    """Disk: 36 GB together; memory: 3, 8 and 5 GiB. Returns what the host has, to be changed."""
+    """Disk: 36.05 GB together; memory: 3, 8 and 5 GiB. Returns what the host has, to be changed."""
     for name, (disk, memory) in {
-        "transcription": (6, 3), "hybrid_ann": (10, 8), "pgvector_search": (20, 5),
+        "transcription": (6 * 10**9, 3), "hybrid_ann": (10 * 10**9, 8), "pgvector_search": (20_050_000_010, 5),
     }.items():  # fmt: skip
-        of = Needs(disk=disk * 10**9, memory=memory * GIB)
+        of = Needs(disk=disk, memory=memory * GIB)
         monkeypatch.setattr(benchmarks.SETTINGS[name], "needs", lambda self, of=of: of)
-    has = {"free": 36 * 10**9, "memory": 8 * GIB}
+    has = {"free": 36_050_000_010, "memory": 8 * GIB}
 
     def usage(path):
         assert path == paths.home()
@@ -131,11 +132,11 @@ def test_disk_is_needed_for_everything_together_and_what_is_cached_counts(needs,
     needs["free"] -= 1
     with pytest.raises(InputError):
         preflight()
-    needs["free"] = 31_240_000_000
+    needs["free"] = 31_250_000_010
     with pytest.raises(InputError) as caught:
         preflight()
     assert str(caught.value) == (
-        f"NIGHTGATE_HOME={paths.home()} has 31.2 GB free and this scale needs 36.0 GB. "
+        f"NIGHTGATE_HOME={paths.home()} has 31.3 GB free and this scale needs 36.1 GB. "
         "Next step: free some space, move NIGHTGATE_HOME, or lower the scale"
     )
 

@@ -65,8 +65,8 @@ def test_what_left_no_record_is_tidied_and_failed_and_only_that(street):
     left(measured())
     ours = plan(work=[*BOTH, ("pgvector_search", "cpu")])
     summary = steps.report(ours, None)
-    tidied = [call[1] for call in street.calls if call[0] == "tidy"]
-    assert tidied == [ours.settings_of("hybrid_ann"), ours.settings_of("pgvector_search")]
+    tidied = [call[1:] for call in street.calls if call[0] == "tidy"]
+    assert tidied == [(name, ours.settings_of(name)) for name in ("hybrid_ann", "pgvector_search")]
     reason = "it left no result: its task was killed, timed out, or never ran"
     assert [(r.benchmark, r.device, r.variant, r.status, r.reason) for r in summary.results[:4]] == [
         ("hybrid_ann", "cpu", "hybrid", "measured", None), ("hybrid_ann", "gpu", "hybrid", "failed", reason),

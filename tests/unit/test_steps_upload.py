@@ -13,7 +13,7 @@ from nightgate.errors import Unavailable
 from nightgate.record import Summary
 from nightgate.results import files
 
-NOW = datetime(2026, 11, 22, 4, 5, 6, 7089, tzinfo=UTC)
+NOW = datetime(2026, 11, 22, 4, 5, 6, 999_999, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
@@ -142,4 +142,4 @@ def test_runs_without_a_summary_hide_none_of_the_others(monkeypatch):
 
 
 def test_a_run_is_named_after_its_moment():
-    assert steps.new_run_id("smoke") == "smoke-20261122T040506.007Z"
+    assert steps.new_run_id("smoke") == "smoke-20261122T040506.999Z"
