@@ -99,7 +99,7 @@ def test_how_the_tasks_of_a_street_take_turns(street, step, slots, priority, ret
     """What is measured is stored and judged before the next measurement; preparing comes before measuring."""
     task = street.get_task(f"hybrid_ann.{device}.{step}")
     assert (task.pool, task.queue) == (device, device)
-    assert "absolute" in repr(task.weight_rule).lower(), "the priority is its own, not that of what follows"
+    assert task.weight_rule == "absolute", "the priority is its own, not that of what follows"
     assert (task.pool_slots, task.priority_weight, task.retries) == (
         whole if slots == "all" else slots,
         priority,
