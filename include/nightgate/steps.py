@@ -162,7 +162,6 @@ def measure(plan: Plan, benchmark: str, device: Device, prepared: dict[str, Any]
     """
     settings = plan.settings_of(benchmark)
     samples = files.samples_path(plan.run_id, benchmark, device)
-    samples.parent.mkdir(parents=True, exist_ok=True)
     try:
         with (
             _tidied(benchmark, settings),
@@ -281,15 +280,15 @@ def rehearse_upload() -> list[tuple[bool, str]]:
 
 def new_run_id(prefix: str) -> str:
     """A run id that sorts by time: ``smoke-20261122T021500.123Z``."""
-    return f"{prefix}-{datetime.now(UTC):%Y%m%dT%H%M%S}.{datetime.now(UTC).microsecond // 1000:03d}Z"
+    now = datetime.now(UTC)
+    return f"{prefix}-{now:%Y%m%dT%H%M%S}.{now.microsecond // 1000:03d}Z"
 
 
 def _grafana() -> tuple[str, str]:
-    url, token = os.environ.get("GRAFANA_URL"), os.environ.get("GRAFANA_TOKEN")
-    missing = [name for name, value in (("GRAFANA_URL", url), ("GRAFANA_TOKEN", token)) if not value]
-    if missing or not url or not token:
+    missing = [name for name in ("GRAFANA_URL", "GRAFANA_TOKEN") if not os.environ.get(name)]
+    if missing:
         raise Unavailable(f"{' and '.join(missing)} not set, so no dashboard is uploaded")
-    return url, token
+    return os.environ["GRAFANA_URL"], os.environ["GRAFANA_TOKEN"]
 
 
 def _grafana_folder() -> str:

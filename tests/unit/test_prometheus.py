@@ -61,6 +61,17 @@ def test_whisper_xrt_is_of_all_engines_of_the_newest_run_and_of_transcription_on
     assert [line for line in page if line.startswith("whisper_xrt")] == ['whisper_xrt{device="cpu"} 0.25']
 
 
+def test_whisper_xrt_knows_the_newest_run_where_times_are_missing_or_the_same():
+    """A record without a time is old; of two runs that ended together the later id counts."""
+    undated, dated = ("night-3", engine("a", 0.5, at=None)), ("night-1", engine("a", 0.12))
+    same = ("night-2", engine("a", 0.25))
+    for measured in ([undated, dated], [dated, undated]):
+        assert 'whisper_xrt{device="cpu"} 0.12' in lines(Snapshot(measured=measured))
+    for measured in ([undated, same, dated], [dated, same, undated]):
+        assert 'whisper_xrt{device="cpu"} 0.25' in lines(Snapshot(measured=measured))
+    assert 'whisper_xrt{device="cpu"} 0.5' in lines(Snapshot(measured=[undated]))
+
+
 def test_the_page_names_its_version_and_explains_its_gauges():
     page = render(Snapshot(measured=[("n", engine("a", 0.12)), ("n", query())]))[0].decode()
     assert f'nightgate_build_info{{version="{__version__}"}} 1.0\n' in page

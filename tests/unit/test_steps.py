@@ -16,7 +16,6 @@ from nightgate.errors import ArtifactError, InputError, NotMeasured, ObjectiveBr
 from nightgate.measure import host
 from nightgate.record import Record
 from nightgate.results import files
-from nightgate.suite import Needs
 
 
 @pytest.fixture(autouse=True)
@@ -145,12 +144,6 @@ def test_a_prepare_that_fails_leaves_a_failed_record_for_every_variant(plan, ben
     assert summary.state == "invalid"
     assert {r.status for r in summary.results} == {"failed"}
     assert "the file is torn" in summary.results[0].reason
-
-
-def test_a_task_that_was_killed_is_recorded_as_failed(plan, benchmark):
-    summary = steps.report(plan, None)
-    assert summary.state == "invalid"
-    assert "it left no result" in summary.results[0].reason
 
 
 def test_what_this_host_cannot_measure_is_skipped_unless_it_is_required(plan, benchmark):
@@ -495,38 +488,6 @@ def test_another_suite_can_be_named(tmp_path, monkeypatch):
         preflight()
 
 
-def test_room_is_asked_for_before_anything_starts(tmp_path, monkeypatch):
-    monkeypatch.setenv("NIGHTGATE_HOME", str(tmp_path))
-    needs = {"transcription": (6, 3), "hybrid_ann": (10, 8), "pgvector_search": (20, 5)}
-    for name, (disk, memory) in needs.items():
-        monkeypatch.setattr(
-            benchmarks.SETTINGS[name], "needs", lambda self, d=disk, m=memory: Needs(disk=d * 10**9, memory=m * 2**30)
-        )
-    described = host.describe()
-    free = {"free": 36 * 10**9}
-    monkeypatch.setattr(steps.shutil, "disk_usage", lambda path: SimpleNamespace(**free))
-    monkeypatch.setattr(host, "describe", lambda: described.model_copy(update={"memory_bytes": 8 * 2**30}))
-    preflight()
-    free["free"] = 36 * 10**9 - 1
-    with pytest.raises(InputError, match=r"has 36.0 GB free and this scale needs 36.0 GB.*free some space"):
-        preflight()
-    preflight(only=["hybrid_ann"])
-    free["free"] = 10**12
-    monkeypatch.setattr(host, "describe", lambda: described.model_copy(update={"memory_bytes": 8 * 2**30 - 1}))
-    with pytest.raises(
-        InputError,
-        match=r"^hybrid_ann needs 8.0 GiB of memory at this scale and the host has 8.0 GiB.*lower rows, passes or controls of",
-    ):
-        preflight()
-    preflight(only=["pgvector_search"])
-
-
-def test_a_run_id_sorts_by_time():
-    first, second = steps.new_run_id("smoke"), steps.new_run_id("smoke")
-    assert re.fullmatch(r"smoke-\d{8}T\d{6}\.\d{3}Z", first)
-    assert first <= second
-
-
 def test_every_step_can_be_walked_again(plan, benchmark):
     walk(plan)
     first = steps.report(plan, None)
@@ -563,9 +524,3 @@ def test_a_home_that_cannot_be_written_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("NIGHTGATE_HOME", str(tmp_path / "file" / "home"))
     with pytest.raises(InputError, match="cannot be created.*set NIGHTGATE_HOME to a folder you can write to"):
         paths.home()
-
-
-def test_without_grafana_the_upload_says_what_is_missing(monkeypatch):
-    monkeypatch.setenv("GRAFANA_URL", "http://127.0.0.1:1")
-    with pytest.raises(Unavailable, match="GRAFANA_TOKEN not set"):
-        steps.upload("a-run")

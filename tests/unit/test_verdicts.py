@@ -203,6 +203,13 @@ def test_what_is_unmet_is_said_gravest_first():
     ]
 
 
+def test_a_breach_is_said_before_what_is_invalid_whatever_their_names():
+    breached, unknown = record(0.03, (0.025, 0.035), variant="z"), record(None, variant="a")
+    for made in (breached, unknown):
+        made.objectives = judge(made, LIMITS, gated=True)
+    assert [sentence.rpartition(": ")[2][:7] for sentence in unmet([unknown, breached])] == ["breach", "invalid"]
+
+
 def test_what_is_unmet_is_said_in_sentences():
     breached = record(0.03, (0.025, 0.035))
     breached.objectives = judge(breached, LIMITS, gated=True)

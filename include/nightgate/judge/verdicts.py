@@ -19,6 +19,7 @@ from typing import Any
 from nightgate.record import Objective, Record, Verdict
 from nightgate.suite import Limit
 
+_GRAVEST: tuple[Verdict, ...] = ("breach", "invalid", "inconclusive")
 _COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
 
@@ -45,7 +46,7 @@ def night(records: Iterable[Record]) -> Verdict:
     verdicts = {objective.verdict for record in records for objective in record.objectives}
     if any(_failed_unjudged(record) for record in records):
         verdicts.add("invalid")
-    for grave in ("breach", "invalid", "inconclusive"):
+    for grave in _GRAVEST:
         if grave in verdicts:
             return grave
     return "pass" if verdicts else "invalid"
@@ -53,7 +54,6 @@ def night(records: Iterable[Record]) -> Verdict:
 
 def unmet(records: Iterable[Record]) -> list[str]:
     """One sentence for each objective that does not pass, and each gated variant that failed without one, the gravest first."""
-    order = {"breach": 0, "invalid": 1, "inconclusive": 2}
     found: list[tuple[int, str]] = []
     for record in records:
         for o in record.objectives:
@@ -63,10 +63,10 @@ def unmet(records: Iterable[Record]) -> list[str]:
                     f"{record.benchmark} {record.variant} on {record.device}: {o.metric} is {value}, "
                     f"the objective is {o.op} {o.limit:g}: {o.verdict}"
                 )
-                found.append((order[o.verdict], f"{sentence} ({o.reason})" if o.reason else sentence))
+                found.append((_GRAVEST.index(o.verdict), f"{sentence} ({o.reason})" if o.reason else sentence))
         if _failed_unjudged(record):
             what = f"{record.benchmark} {record.variant} on {record.device} failed: {record.reason or 'no reason was given'}"
-            found.append((order["invalid"], what))
+            found.append((_GRAVEST.index("invalid"), what))
     return [sentence for _, sentence in sorted(found)]
 
 

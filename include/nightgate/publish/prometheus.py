@@ -47,7 +47,7 @@ def bounds(record: Record) -> Iterator[tuple[str, dict[str, str], float]]:
     for metric, found in record.metrics.items():
         name, extra = _NAMES.get(metric) or (_plain_name(metric, found.unit), None)
         stem, _, unit = name.rpartition("_per_second" if name.endswith("_per_second") else "_")
-        for side, value in zip(("lower", "upper"), found.ci95 or (), strict=False):
+        for side, value in (("lower", found.ci95[0]), ("upper", found.ci95[1])) if found.ci95 else ():
             end = f"{stem}_{side}_bound" + (f"_{unit}" if unit else "_per_second")
             yield end, identity | (dict([extra]) if extra else {}), value
 
@@ -148,11 +148,11 @@ def _put_objectives(page: _Page, record: Record) -> None:
 
 def _newest_transcription(measured: Sequence[tuple[str, Record]]) -> list[Record]:
     """Per device, the transcription records of the newest run only: an engine that left must not count as slowest."""
-    newest: dict[str, tuple[str, str]] = {}  # device → (time, run id)
-    ours = [(run_id, record) for run_id, record in measured if record.benchmark == "transcription"]
-    for run_id, record in ours:
-        newest[record.device] = max(newest.get(record.device, ("", "")), (record.finished_at or "", run_id))
-    return [record for run_id, record in ours if run_id == newest[record.device][1]]
+    ours = [
+        (record.finished_at or "", run_id, record) for run_id, record in measured if record.benchmark == "transcription"
+    ]
+    newest = {record.device: run_id for _, run_id, record in sorted(ours, key=lambda one: one[:2])}
+    return [record for _, run_id, record in ours if run_id == newest[record.device]]
 
 
 def _plain_name(metric: str, unit: str) -> str:

@@ -1,0 +1,128 @@
+"""The tasks of one benchmark on its devices: what each calls, what it is part of, and how they take turns."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from nightgate.errors import InputError, NotMeasured, ObjectiveBreached, Unavailable
+from nightgate.orchestration import tasks
+
+STORE = "postgresql://someone@host/results"
+PLAN = {"work": [["hybrid_ann", "cpu"]]}  # as it comes from JSON
+STREET = ("prepare", "measure", "record", "gate")
+
+
+@pytest.fixture
+def street():
+    """Made anew for each test, and of one benchmark only."""
+    with DAG("street", schedule=None) as made:
+        made.gates = tasks.measured("hybrid_ann", ("cpu", "gpu"), tasks.preflight())
+    return made
+
+
+@pytest.fixture
+def call(street):
+    return lambda task, *values: street.get_task(f"hybrid_ann.{task}").python_callable(*values)
+
+
+@pytest.mark.parametrize("step", STREET)
+@pytest.mark.parametrize(("device", "other"), [("cpu", "gpu"), ("gpu", "cpu")])
+@pytest.mark.parametrize("plan", [["hybrid_ann"], ["transcription"], []])
+def test_what_is_not_in_the_plan_is_skipped(call, calls, connections, step, device, other, plan):
+    connections["pgvector_default"] = "postgres://u@h/bench"
+    work = {"work": [[name, other if name == "hybrid_ann" else device] for name in plan]}
+    with pytest.raises(AirflowSkipException, match=f"^hybrid_ann on {device} is not part of this run$"):
+        call(f"{device}.{step}", work, *([{}] if step == "measure" else []))
+    assert calls.made == []
+    assert os.environ["PGVECTOR_URL"] == ""
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_each_task_calls_its_step(call, calls, device):
+    calls.answers |= {"prepare": {"made": 1}, "measure": Path("/runs/a/file.json")}
+    plan = {"work": [["transcription", "cpu"], ["hybrid_ann", device]]}
+    here = (("typed", plan), "hybrid_ann", device)
+    assert call(f"{device}.prepare", plan) == {"made": 1}
+    assert call(f"{device}.measure", plan, {"made": 1}) == "/runs/a/file.json"
+    assert call(f"{device}.record", plan) is None
+    assert call(f"{device}.gate", plan) is None
+    assert calls.made == [
+        ("prepare", *here), ("measure", *here, {"made": 1}), ("record", *here, STORE), ("gate", *here, STORE),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("step", STREET)
+def test_each_task_says_the_errors_of_its_step_in_airflows_words(call, calls, step):
+    given = (PLAN, {}) if step == "measure" else (PLAN,)
+    for error, raised in (
+        (Unavailable("no device"), AirflowSkipException), (InputError("no such thing"), AirflowFailException),
+        (ObjectiveBreached("too slow"), AirflowFailException), (NotMeasured("nobody knows"), NotMeasured),
+    ):  # fmt: skip
+        calls.answers[step] = error
+        with pytest.raises(raised, match=f"^{error}$") as caught:
+            call(f"cpu.{step}", *given)
+        assert raised is NotMeasured or caught.value.__cause__ is error
+
+
+def test_without_a_connection_there_is_no_store(call, calls, connections):
+    connections.clear()
+    call("cpu.record", PLAN)
+    call("cpu.gate", PLAN)
+    assert [made[-1] for made in calls.made] == [None, None]
+    assert os.environ["PGVECTOR_URL"] == ""
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"), [("", "postgresql://u@h/bench"), ("postgresql://mine", "postgresql://mine")]
+)
+def test_the_database_of_the_benchmark_comes_from_its_connection_unless_it_is_named(
+    monkeypatch, call, calls, connections, own, expected
+):
+    connections["pgvector_default"] = "postgres://u@h/bench"
+    monkeypatch.setenv("PGVECTOR_URL", own)
+    call("cpu.prepare", PLAN)
+    assert os.environ["PGVECTOR_URL"] == expected
+
+
+@pytest.mark.parametrize(
+    ("step", "slots", "priority", "retries", "minutes"),
+    [("prepare", 1, 2, 1, 370), ("measure", "all", 1, 1, 370), ("record", 1, 3, 1, 5), ("gate", 1, 3, 0, 5)],
+)
+@pytest.mark.parametrize(("device", "whole"), [("cpu", 2), ("gpu", 1)])
+def test_how_the_tasks_of_a_street_take_turns(street, step, slots, priority, retries, minutes, device, whole):
+    """What is measured is stored and judged before the next measurement; preparing comes before measuring."""
+    task = street.get_task(f"hybrid_ann.{device}.{step}")
+    assert (task.pool, task.queue) == (device, device)
+    assert task.weight_rule == "absolute", "the priority is its own, not that of what follows"
+    assert (task.pool_slots, task.priority_weight, task.retries) == (
+        whole if slots == "all" else slots,
+        priority,
+        retries,
+    )
+    assert task.execution_timeout == timedelta(minutes=minutes)
+    assert task.retry_delay == timedelta(seconds=5) or not retries
+
+
+def test_the_street_in_its_order_and_what_is_handed_on(street):
+    found = {task.task_id: (task.upstream_task_ids, inputs(task)) for task in street.tasks if "." in task.task_id}
+    assert found == {
+        f"hybrid_ann.{device}.{step}": ({f"{here}.{name}" if name != "preflight" else name for name in before}, given)
+        for device in ("cpu", "gpu")
+        for here in [f"hybrid_ann.{device}"]
+        for step, before, given in (
+            ("prepare", ["preflight"], ["preflight"]), ("measure", ["preflight", "prepare"], ["preflight", f"{here}.prepare"]),
+            ("record", ["preflight", "measure"], ["preflight"]), ("gate", ["preflight", "record"], ["preflight"]),
+        )
+    }  # fmt: skip
+    assert [gate.operator.task_id for gate in street.gates] == ["hybrid_ann.cpu.gate", "hybrid_ann.gpu.gate"]
+
+
+def inputs(task):
+    """Of which tasks the results are handed to this one, in the order of its parameters."""
+    return [argument.operator.task_id for argument in task.op_args]

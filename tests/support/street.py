@@ -1,0 +1,56 @@
+"""A plan and records for tests of the street that measure nothing."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from nightgate import benchmarks, paths, steps
+from nightgate.measure import host
+from nightgate.record import Host, Record
+from nightgate.suite import load_suite
+
+HOST = Host(fingerprint="here", cpu="a cpu", cores=2, memory_bytes=8 * 2**30, gpu="a gpu")
+BOTH = [("hybrid_ann", "cpu"), ("hybrid_ann", "gpu")]
+CONTROLS = ["hnsw", "ivfpq_refine"]
+
+
+def plan(**changes):
+    """The smoke suite on ``work``, as a night; its gated variant is `hybrid`, with two controls."""
+    suite = load_suite(paths.suite_file(), benchmarks.SETTINGS, "smoke", {"hybrid_ann.controls": CONTROLS})
+    given = {
+        "run_id": "a-run", "dag_id": "nightly_benchmarks", "scale": "smoke", "started_at": "2026-11-22T02:00:00.000Z",
+        "work": [("hybrid_ann", "cpu")], "settings": {name: of.model_dump(mode="json") for name, of in suite.settings.items()},
+        "objectives": {name: suite.settings[name].applicable(limits) for name, limits in suite.objectives.items()},
+        "require_gpu": False, "canary": {"seconds": 0.01, "spread": 0.02}, "scheduled": True,
+    }  # fmt: skip
+    return steps.Plan(**given | changes)
+
+
+def measured(variant="hybrid", latency=0.001, spread=0.1, **facts):
+    """A record of `hybrid_ann` on the CPU; recall holds, the latency has an interval of ±``spread``."""
+    given = {"benchmark": "hybrid_ann", "device": "cpu", "status": "measured", "settings": {"variants": ["hybrid"]}}
+    record = Record(**{**given, "variant": variant, "host": HOST, **facts})
+    if record.status == "measured":
+        record.add("latency_p95", latency, 1000, (latency * (1 - spread), latency * (1 + spread)))
+        record.add("recall_at_100", 0.96, 200, (0.95, 0.97))
+    return record
+
+
+class Street:
+    """The folders, the host and the benchmark of one test; notes what is called."""
+
+    def __init__(self, monkeypatch, folder):
+        monkeypatch.setenv("NIGHTGATE_RUNS", str(folder / "runs"))
+        monkeypatch.setenv("NIGHTGATE_HOME", str(folder / "home"))
+        monkeypatch.setattr(host, "canary", lambda: {"seconds": 0.01, "spread": 0.02})
+        monkeypatch.setattr(host, "describe", lambda: HOST)
+        self.calls = []
+        self.fake = SimpleNamespace(
+            prepare=lambda *_: {"ready": True},
+            measure=lambda *_: [measured()],
+        )
+        monkeypatch.setattr(benchmarks, "implementation", self.implementation)
+
+    def implementation(self, name):
+        assert name in benchmarks.SETTINGS
+        return SimpleNamespace(**vars(self.fake), tidy=lambda settings: self.calls.append(("tidy", name, settings)))

@@ -1,0 +1,165 @@
+"""Recording and judging: what is stored, in which order, what is sent to statsd, and what the gate lets pass."""
+
+from __future__ import annotations
+
+import pytest
+from support.street import BOTH, HOST, Street, measured, plan
+
+from nightgate import steps
+from nightgate.errors import NotMeasured, ObjectiveBreached
+from nightgate.results import files
+from nightgate.suite import Limit
+
+STORE = "postgresql://store"
+
+
+@pytest.fixture(autouse=True)
+def street(monkeypatch, tmp_path):
+    """Notes what the store and statsd are given; ``level`` is what counts in the store."""
+    street = Street(monkeypatch, tmp_path)
+    street.level = "night"
+
+    class Store:
+        def __init__(self, url):
+            street.calls.append(("open", url))
+
+        def migrate(self):
+            street.calls.append(("migrate",))
+
+        def counting(self):
+            street.calls.append(("counting",))
+            return street.level
+
+        def save_records(self, *values, **named):
+            run_id, dag_id, scale, records = values
+            verdicts = [[o.verdict for o in r.objectives] for r in records]
+            street.calls.append(("save", run_id, dag_id, scale, [r.device for r in records], verdicts, named))
+
+    monkeypatch.setattr(steps, "Store", Store)
+    monkeypatch.setattr(
+        steps.statsd, "send", lambda records: street.calls.append(("send", [r.device for r in records]))
+    )
+    return street
+
+
+def left(latency=0.001, device="cpu", **facts):
+    files.write_records("a-run", "hybrid_ann", device, [measured(latency=latency, device=device, **facts)])
+
+
+def saved(device, verdicts, standing="night", overrides=None):
+    named = {"standing": standing, "overrides": overrides or {}}
+    return ("save", "a-run", "nightly_benchmarks", "smoke", [device], [verdicts], named)
+
+
+def test_records_are_stored_before_it_is_asked_what_counts_and_before_they_are_sent(street):
+    left()
+    left(0.5, "gpu")
+    steps.record(plan(work=BOTH), "hybrid_ann", "gpu", STORE)
+    assert street.calls == [("open", STORE), ("migrate",), saved("gpu", []), ("counting",), ("send", ["gpu"])]
+
+
+@pytest.mark.parametrize(
+    ("changes", "standing"),
+    [
+        ({"overrides": {"hybrid_ann.rows": 5}}, "ad-hoc"), ({"dag_id": steps.BY_HAND}, "ad-hoc"), ({"scheduled": False}, "stand-in"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("url", [STORE, None])
+def test_what_does_not_count_is_stored_with_its_standing_and_not_sent(street, changes, standing, url):
+    left()
+    ours = plan(**changes)
+    assert ours.standing == standing
+    steps.record(ours, "hybrid_ann", "cpu", url)
+    saves = [call[-1] for call in street.calls if call[0] == "save"]
+    assert saves == ([{"standing": standing, "overrides": changes.get("overrides", {})}] if url else [])
+    sent = [call for call in street.calls if call[0] == "send"]
+    assert sent == ([("send", ["cpu"])] if standing == "stand-in" and not url else [])
+
+
+@pytest.mark.parametrize(
+    ("latency", "spread", "verdict", "error"),
+    [
+        (0.0100, 0.1, "pass", None), (0.0195, 0.1, "inconclusive", NotMeasured), (0.0205, 0.1, "inconclusive", NotMeasured),
+        (0.0300, 0.1, "breach", ObjectiveBreached),
+    ],
+)  # fmt: skip
+def test_verdicts_are_written_and_stored_before_the_gate_fails(street, latency, spread, verdict, error):
+    left(latency, spread=spread)
+    raised = None
+    try:
+        steps.gate(plan(), "hybrid_ann", "cpu", STORE)
+    except (NotMeasured, ObjectiveBreached) as caught:
+        raised = caught
+    assert type(raised) is (error or type(None))
+    assert [o.verdict for o in files.read_records("a-run")[0].objectives] == ["pass", verdict]
+    assert street.calls == [("open", STORE), saved("cpu", ["pass", verdict])], "`record` has sent them"
+
+
+def test_everything_that_is_unmet_is_said():
+    ours = plan(objectives={"hybrid_ann": {
+        "latency_p95": {"cpu": Limit(op="<", limit=0.02)}, "recall_at_100": {"cpu": Limit(op=">=", limit=0.99)},
+        "qps": {"cpu": Limit(op=">", limit=5)},
+    }})  # fmt: skip
+    left(0.03)
+    with pytest.raises(ObjectiveBreached) as caught:
+        steps.gate(ours, "hybrid_ann", "cpu", None)
+    assert str(caught.value) == (
+        "hybrid_ann hybrid on cpu: latency_p95 is 0.03, the objective is < 0.02: breach; "
+        "hybrid_ann hybrid on cpu: recall_at_100 is 0.96, the objective is >= 0.99: breach; "
+        "hybrid_ann hybrid on cpu: qps is no value, the objective is > 5: invalid (the measurement gave no qps)"
+    )
+    files.write_records(
+        "a-run",
+        "hybrid_ann",
+        "cpu",
+        [measured(latency=0.0195), measured("v", status="failed", reason="no", settings={"variants": ["v"]})],
+    )
+    with pytest.raises(NotMeasured) as caught:
+        steps.gate(
+            plan(objectives={"hybrid_ann": {"latency_p95": {"cpu": Limit(op="<", limit=0.02)}}}),
+            "hybrid_ann",
+            "cpu",
+            None,
+        )
+    assert str(caught.value) == (
+        "hybrid_ann v on cpu: latency_p95 is no value, the objective is < 0.02: invalid (no); "
+        "hybrid_ann hybrid on cpu: latency_p95 is 0.0195, the objective is < 0.02: inconclusive (the 95 % interval 0.01755 to 0.02145 holds the limit)"
+    )
+
+
+def test_a_gate_whose_device_was_not_measured_says_so():
+    with pytest.raises(NotMeasured, match="^hybrid_ann on gpu was not measured$"):
+        left(device="cpu")
+        steps.gate(plan(work=BOTH), "hybrid_ann", "gpu", None)
+
+
+def test_a_benchmark_without_objectives_has_no_verdict():
+    left()
+    with pytest.raises(NotMeasured, match="^hybrid_ann on cpu was not measured$"):
+        steps.gate(plan(objectives={}), "hybrid_ann", "cpu", None)
+
+
+def test_a_gated_variant_is_expected_only_where_its_own_device_was_measured():
+    skipped = {"status": "skipped", "reason": "not here"}
+    records = [measured(device="cpu"), measured(device="gpu", **skipped), measured("hnsw", device="gpu", **skipped)]
+    found = [[o.verdict for o in r.objectives] for r in steps._judge(plan(work=BOTH), records)]
+    assert found == [["pass", "pass"], [], []]
+    records.append(measured("faiss_hnsw", device="gpu"))
+    found = [[(o.verdict, o.reason) for o in r.objectives] for r in steps._judge(plan(work=BOTH), records)]
+    assert found == [[("pass", None)] * 2, [("invalid", "not here")] * 2, [], []]
+
+
+NONE = HOST.model_copy(update={"gpu": None})
+
+
+@pytest.mark.parametrize(
+    ("facts", "required", "judged"),
+    [
+        ({"device": "gpu", "status": "failed", "host": NONE}, False, 0), ({"device": "gpu", "status": "failed", "host": NONE}, True, 2),
+        ({"device": "gpu", "status": "failed", "host": HOST}, False, 2), ({"device": "gpu", "status": "failed", "host": None}, False, 2),
+        ({"device": "cpu", "status": "failed", "host": NONE}, False, 2), ({"device": "gpu", "status": "measured", "host": NONE}, False, 2),
+    ],
+)  # fmt: skip
+def test_only_a_failure_on_a_gpu_that_the_host_has_not_is_no_verdict(facts, required, judged):
+    (record,) = steps._judge(plan(work=BOTH, require_gpu=required), [measured(**facts)])
+    assert len(record.objectives) == judged

@@ -1,0 +1,156 @@
+"""The plan, and what is refused before anything starts: names, disk, memory and time."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from support.street import HOST, Street
+
+from nightgate import benchmarks, paths, steps
+from nightgate.artifacts import Cache
+from nightgate.errors import InputError
+from nightgate.measure import durations, host
+from nightgate.measure.durations import Estimate, Steps
+from nightgate.suite import Needs
+
+GIB = 2**30
+
+
+@pytest.fixture(autouse=True)
+def street(monkeypatch, tmp_path):
+    return Street(monkeypatch, tmp_path)
+
+
+def preflight(**changes):
+    return steps.preflight(**{"run_id": "a-run", "dag_id": "nightly_benchmarks", "scale": "smoke", **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"only": ["hybrid_ann", "hybrid"]}, "there is no benchmark 'hybrid'. Next step: use one of transcription, hybrid_ann, pgvector_search"),
+        ({"devices": ["cpu", "tpu"]}, "there is no device 'tpu'. Next step: use one of cpu, gpu"),
+        ({"only": ["pgvector_search"], "devices": ["gpu"]}, "pgvector_search does not run on gpu. Next step: choose another device"),
+    ],
+)  # fmt: skip
+def test_what_is_unknown_is_named_with_what_there_is(changes, message):
+    with pytest.raises(InputError) as caught:
+        preflight(**changes)
+    assert str(caught.value) == message
+
+
+def test_the_plan_is_complete(monkeypatch):
+    monkeypatch.setattr(steps, "utc_now", lambda: "2026-11-22T02:00:00.000Z")
+    plan = preflight(only=["hybrid_ann"], overrides={"hybrid_ann.rows": 5000}, require_gpu=True, scheduled=True)
+    assert (plan.run_id, plan.dag_id, plan.scale, plan.started_at) == (
+        "a-run", "nightly_benchmarks", "smoke", "2026-11-22T02:00:00.000Z",
+    )  # fmt: skip
+    assert (plan.require_gpu, plan.scheduled, plan.canary) == (True, True, {"seconds": 0.01, "spread": 0.02})
+    assert plan.work == [("hybrid_ann", "cpu"), ("hybrid_ann", "gpu")]
+    assert list(plan.settings) == ["hybrid_ann"] and plan.settings["hybrid_ann"]["rows"] == 5000
+    assert plan.overrides == {"hybrid_ann.rows": 5000, "benchmarks": ["hybrid_ann"], "require_gpu": True}
+    assert {device: str(limit) for device, limit in plan.objectives["hybrid_ann"]["latency_p95"].items()} == {
+        "cpu": "< 0.02", "gpu": "< 0.02",
+    }  # fmt: skip
+    assert not (paths.runs_dir() / "a-run").exists(), "a plan leaves nothing behind"
+    plain = preflight()
+    assert (plain.require_gpu, plain.scheduled, plain.overrides) == (False, False, {})
+
+
+def test_estimates_and_time_outs_are_of_their_own_step_and_device(monkeypatch, caplog):
+    caplog.set_level("INFO")
+    found = {
+        ("hybrid_ann", "cpu"): Estimate(Steps(2000, 3000), Steps(1, 2), known=True),
+        ("hybrid_ann", "gpu"): Estimate(Steps(9001, 5000), Steps(3, 4), known=False),
+        ("pgvector_search", "cpu"): Estimate(Steps(50, 9000), Steps(5, 6), known=False),
+    }
+    asked = []
+    monkeypatch.setattr(steps.history, "estimates", lambda *given: asked.append(given) or found)
+    plan = preflight()
+    assert plan.estimate_seconds == {
+        "hybrid_ann": {"cpu": Steps(2000, 3000), "gpu": Steps(9001, 5000)}, "pgvector_search": {"cpu": Steps(50, 9000)},
+    }  # fmt: skip
+    assert plan.timeout_seconds == {
+        "hybrid_ann": {"cpu": Steps(6000, 9000), "gpu": Steps(21_600, 15_000)}, "pgvector_search": {"cpu": Steps(3600, 21_600)},
+    }  # fmt: skip
+    by_hand = preflight(dag_id=steps.BY_HAND)
+    assert by_hand.timeout_seconds["hybrid_ann"]["gpu"] == Steps(27_003, 15_000)
+    assert by_hand.timeout_seconds["pgvector_search"]["cpu"] == Steps(3600, 27_000), "nothing ends what is run by hand"
+    ((settings, takes, work, fingerprint), _) = asked
+    assert (work, fingerprint) == (plan.work, "here")
+    assert settings == {name: plan.settings_of(name) for name in benchmarks.SETTINGS}
+    assert takes == {name: plan.settings_of(name).takes() for name in benchmarks.SETTINGS}
+    assert "hybrid_ann on cpu: about 33 min to prepare, 50 min to measure, by earlier runs" in caplog.messages
+    assert "hybrid_ann on gpu: about 2.5 h to prepare, 83 min to measure, by the settings" in caplog.messages
+
+
+@pytest.mark.parametrize(("gpu", "devices"), [("a gpu", ["cpu", "gpu"]), (None, ["cpu"])])
+def test_what_cannot_end_in_time_is_looked_for_where_it_can_run(monkeypatch, caplog, gpu, devices):
+    monkeypatch.setattr(host, "describe", lambda: HOST.model_copy(update={"gpu": gpu}))
+    asked = []
+
+    def check(found, lower, *, nightly):
+        asked.append(([device for _, device in found], lower, nightly))
+        return ["100 % busy", "it may not end"]
+
+    monkeypatch.setattr(durations, "check", check)
+    preflight(only=["hybrid_ann"])
+    preflight(only=["hybrid_ann"], dag_id=steps.BY_HAND)
+    lower = {"hybrid_ann": "rows, passes or controls"}
+    assert asked == [(devices, lower, True), (devices, lower, False)]
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warned == ["100 % busy", "it may not end"] * 2
+
+
+@pytest.fixture
+def needs(monkeypatch):
+    """Disk: 36.05 GB together; memory: 3, 8 and 5 GiB. Returns what the host has, to be changed."""
+    for name, (disk, memory) in {
+        "transcription": (6 * 10**9, 3), "hybrid_ann": (10 * 10**9, 8), "pgvector_search": (20_050_000_010, 5),
+    }.items():  # fmt: skip
+        of = Needs(disk=disk, memory=memory * GIB)
+        monkeypatch.setattr(benchmarks.SETTINGS[name], "needs", lambda self, of=of: of)
+    has = {"free": 36_050_000_010, "memory": 8 * GIB}
+
+    def usage(path):
+        assert path == paths.home()
+        return SimpleNamespace(free=has["free"], total=10**15, used=1)
+
+    monkeypatch.setattr(steps.shutil, "disk_usage", usage)
+    monkeypatch.setattr(host, "describe", lambda: HOST.model_copy(update={"memory_bytes": has["memory"]}))
+    return has
+
+
+def test_disk_is_needed_for_everything_together_and_what_is_cached_counts(needs, monkeypatch):
+    preflight()
+    needs["free"] -= 3
+    with pytest.raises(InputError):
+        preflight()
+    monkeypatch.setattr(Cache, "entries", lambda self: [SimpleNamespace(size=size) for size in (1, 2)])
+    preflight()
+    needs["free"] -= 1
+    with pytest.raises(InputError):
+        preflight()
+    needs["free"] = 31_250_000_010
+    with pytest.raises(InputError) as caught:
+        preflight()
+    assert str(caught.value) == (
+        f"NIGHTGATE_HOME={paths.home()} has 31.3 GB free and this scale needs 36.1 GB. "
+        "Next step: free some space, move NIGHTGATE_HOME, or lower the scale"
+    )
+
+
+def test_memory_is_needed_by_the_largest_alone(needs):
+    preflight()
+    needs["memory"] = 5 * GIB
+    preflight(only=["pgvector_search", "transcription"])
+    with pytest.raises(InputError) as caught:
+        preflight()
+    assert str(caught.value) == (
+        "hybrid_ann needs 8.0 GiB of memory at this scale and the host has 5.0 GiB. "
+        "Next step: lower rows, passes or controls of hybrid_ann, or use a larger host"
+    )
+    needs["memory"] -= 1
+    with pytest.raises(InputError, match="^pgvector_search needs 5.0 GiB"):
+        preflight(only=["pgvector_search"])
