@@ -92,3 +92,27 @@ def test_candidates_that_repeat_or_are_missing_count_once_and_not_at_all():
     with pytest.raises(NotMeasured) as caught:
         stages([1, 2, 3, 4], [[0, 1]], [0], [3, 0, 1, 3, -1], 2)
     assert str(caught.value).startswith("query 0 has 2 candidates out of lists that were not to be scanned")
+
+
+def test_the_last_of_the_true_neighbours_counts_and_the_next_one_does_not():
+    assert stages([1, 2, 3, 4], [[0, 1, 2]], [0, 1, 2], [0, 1, 2], 3) == (1, 1)
+    assert stages([1, 2, 3, 4], [[0, 1, 2]], [0, 1, 3], [0, 1, 3], 3) == (2 / 3, 2 / 3)
+
+
+def test_each_stage_is_called_once_for_each_query():
+    called = []
+    results, _ = timed._timed_all(lambda *given: called.append(given) or len(called), [(1, 2), (3, 4), (5, 6)])
+    assert (called, results) == ([(1, 2), (3, 4), (5, 6)], [1, 2, 3])
+
+
+@pytest.mark.parametrize(("margin", "step"), [(0.0, 2), (0.04, 2), (0.06, 3), (0.16, 4)])
+def test_the_margin_that_is_asked_for_is_kept(monkeypatch, margin, step):
+    shares = {1: 0.5, 2: 0.8, 3: 0.9, 4: 1.0}
+    rows = np.arange(10, dtype=np.float32)[:, None]
+    data = Dataset(rows, rows[:0], rows[:1], rows[:0], "l2")
+    strategy = SimpleNamespace(settings=tuple({"step": each} for each in shares), step=None)
+    strategy.tune = lambda setting: setattr(strategy, "step", setting["step"])
+    strategy.search = lambda query, k: np.arange(round(shares[strategy.step] * k))
+    request = {"k": 10, "recall_target": 0.75, "recall_margin": margin}
+    tuned = timed._tune(strategy, data, truth.Truth(np.arange(10)[None]), request)
+    assert (tuned.setting, tuned.reached) == ({"step": step}, True)

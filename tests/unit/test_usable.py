@@ -87,6 +87,11 @@ def test_a_row_is_too_long_from_the_largest_square_on(monkeypatch, metric):
     assert str(caught.value) == f"row 1 of {FILE} (the first is 0) {TOO_LONG}. {MEND}"
 
 
+def test_a_square_that_leaves_float64_is_too_long_without_a_warning():
+    with np.errstate(all="raise"), pytest.raises(InputError, match=f"row 1 .* {TOO_LONG}"):
+        look(np.array([[1, 1], [1e200, -1e200]]), FILE, 2, "l2", skip_zero=False)
+
+
 def test_under_cosine_no_row_is_too_long():
     assert look(np.array([[1e300, 0], [0, 1e-300]]), FILE, 2, "cosine", skip_zero=False).count == 2
 

@@ -140,5 +140,5 @@ def _query_points(queries: np.ndarray, longest: float | None) -> np.ndarray:
     if longest is None:
         return points
     length = np.linalg.norm(points, axis=1, keepdims=True)
-    points = np.divide(points, length, out=np.zeros_like(points), where=length > 0)
+    points = points / np.where(length > 0, length, 1)
     return np.concatenate([points, np.zeros_like(length)], axis=1)

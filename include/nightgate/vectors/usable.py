@@ -91,8 +91,7 @@ def _unusable(block: np.ndarray, metric: str) -> list[tuple[int, str]]:
     if metric == "cosine":  # only the direction counts, whatever the length
         odd = ~np.isfinite(block).all(axis=1) | ~block.any(axis=1)
     else:
-        with np.errstate(over="ignore", invalid="ignore"):
-            odd = ~(np.einsum("ij,ij->i", block, block) < LARGEST_SQUARE)
+        odd = ~(np.einsum("ij,ij->i", block, block) < LARGEST_SQUARE)  # einsum warns of no overflow
     return [(int(row), _reason(block[row])) for row in np.flatnonzero(odd)]
 
 
