@@ -98,7 +98,7 @@ def measure(
             shutil.rmtree(paths.run_dir(run_id), ignore_errors=True)
             raise
         except NightgateError as error:
-            err.print(str(error), style="red", highlight=False)
+            err.print(str(error), style="red", highlight=False, soft_wrap=True)
         summary = steps.report(plan, None)
     _show(summary.results, screen)
     _report_line(summary.run_id, screen)
@@ -289,13 +289,13 @@ def main() -> None:
             raise KeyboardInterrupt
         sys.exit(code)
     except NightgateError as error:
-        err.print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)  # [a,b] is no style
+        err.print(str(error), style="red", highlight=False, soft_wrap=True)
         _leave(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         err.print("interrupted", style="red")
         _leave(EXIT_NOT_MEASURED)
     except typer.TyperException as error:  # a usage error
-        err.print(f"{error.format_message()} Next step: nightgate --help", style="red", highlight=False, markup=False)
+        err.print(f"{error.format_message()} Next step: nightgate --help", style="red", highlight=False)
         _leave(InputError.exit_code)
     except Exception:  # unforeseen, and no breach, which is what Python's own exit code 1 would say
         traceback.print_exc()
@@ -307,7 +307,7 @@ def _findings(found: Iterable[tuple[bool, str]]) -> NoReturn:
     good = True
     for fine, line in found:
         good &= fine
-        out.print(f"{'✔' if fine else '✘'} {line}", style=None if fine else "red", highlight=False, markup=False)
+        out.print(f"{'✔' if fine else '✘'} {line}", style=None if fine else "red", highlight=False)
     raise typer.Exit(0 if good else EXIT_NOT_MEASURED)
 
 
@@ -318,7 +318,7 @@ def _leave(code: int) -> None:
 
 def _finish(code: int, screen: Console, records: list[Record]) -> None:
     # one line however long, so that it stays the last one of a pipe
-    screen.print(tables.last_line(code, skips(records)), highlight=False, markup=False, soft_wrap=True)
+    screen.print(tables.last_line(code, skips(records)), highlight=False, soft_wrap=True)
     raise SystemExit(code)
 
 

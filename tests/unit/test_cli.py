@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from typer.testing import CliRunner
 
-from nightgate import cli, paths
+from nightgate import cli, paths, terminal
 from nightgate.artifacts import Cache
 from nightgate.errors import InputError, NightgateError
 
@@ -99,3 +99,13 @@ def test_a_run_that_cannot_be_read_hides_no_other(tmp_path, monkeypatch):
     assert "torn/summary.json is torn" in said
     assert f"copied/summary.json is the summary of run {whole.name}" in said
     assert said.count("report.html") == 1
+
+
+@pytest.mark.parametrize("stderr", [True, False])
+def test_brackets_in_a_message_are_no_markup(capsys, stderr):
+    """The names to leave out went missing from the advice, and a path in brackets ended in a traceback."""
+    terminal.console(stderr=stderr).print(
+        "--set 'transcription.exclude=[a,b]', or [/data]", style="red", highlight=False
+    )
+    said = capsys.readouterr()
+    assert (said.err if stderr else said.out).strip() == "--set 'transcription.exclude=[a,b]', or [/data]"
