@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
@@ -91,7 +92,7 @@ def measure(
     plan = steps.preflight(
         run_id, dag_id=steps.BY_HAND, scale=scale, only=[benchmark], devices=[device], overrides=overrides
     )
-    with _servers(benchmark):
+    with terminal.ends_like_ctrl_c(signal.SIGTERM, signal.SIGHUP), _servers(benchmark):
         try:
             steps.measure(plan, benchmark, device, steps.prepare(plan, benchmark, device))  # type: ignore[arg-type]
         except InputError:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 from rich.console import Console
 
 _WIDTH_OF_A_PIPE = 150
@@ -14,3 +19,20 @@ def console(*, stderr: bool = False) -> Console:
     """
     plain = Console(stderr=stderr, markup=False)
     return plain if plain.is_terminal else Console(stderr=stderr, markup=False, width=_WIDTH_OF_A_PIPE)
+
+
+@contextmanager
+def ends_like_ctrl_c(*numbers: signal.Signals) -> Iterator[None]:
+    """These signals raise KeyboardInterrupt, so that what stands on a server is removed; one that is ignored (nohup) stays so."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in numbers if signal.getsignal(number) != signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
