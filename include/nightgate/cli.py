@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
@@ -91,14 +92,14 @@ def measure(
     plan = steps.preflight(
         run_id, dag_id=steps.BY_HAND, scale=scale, only=[benchmark], devices=[device], overrides=overrides
     )
-    with _servers(benchmark):
+    with terminal.ends_like_ctrl_c(signal.SIGTERM, signal.SIGHUP), _servers(benchmark):
         try:
             steps.measure(plan, benchmark, device, steps.prepare(plan, benchmark, device))  # type: ignore[arg-type]
         except InputError:
             shutil.rmtree(paths.run_dir(run_id), ignore_errors=True)
             raise
         except NightgateError as error:
-            err.print(str(error), style="red", highlight=False)
+            err.print(str(error), style="red", highlight=False, soft_wrap=True)
         summary = steps.report(plan, None)
     _show(summary.results, screen)
     _report_line(summary.run_id, screen)
@@ -289,13 +290,13 @@ def main() -> None:
             raise KeyboardInterrupt
         sys.exit(code)
     except NightgateError as error:
-        err.print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)  # [a,b] is no style
+        err.print(str(error), style="red", highlight=False, soft_wrap=True)
         _leave(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         err.print("interrupted", style="red")
         _leave(EXIT_NOT_MEASURED)
     except typer.TyperException as error:  # a usage error
-        err.print(f"{error.format_message()} Next step: nightgate --help", style="red", highlight=False, markup=False)
+        err.print(f"{error.format_message()} Next step: nightgate --help", style="red", highlight=False)
         _leave(InputError.exit_code)
     except Exception:  # unforeseen, and no breach, which is what Python's own exit code 1 would say
         traceback.print_exc()
@@ -307,7 +308,7 @@ def _findings(found: Iterable[tuple[bool, str]]) -> NoReturn:
     good = True
     for fine, line in found:
         good &= fine
-        out.print(f"{'✔' if fine else '✘'} {line}", style=None if fine else "red", highlight=False, markup=False)
+        out.print(f"{'✔' if fine else '✘'} {line}", style=None if fine else "red", highlight=False)
     raise typer.Exit(0 if good else EXIT_NOT_MEASURED)
 
 
@@ -318,7 +319,7 @@ def _leave(code: int) -> None:
 
 def _finish(code: int, screen: Console, records: list[Record]) -> None:
     # one line however long, so that it stays the last one of a pipe
-    screen.print(tables.last_line(code, skips(records)), highlight=False, markup=False, soft_wrap=True)
+    screen.print(tables.last_line(code, skips(records)), highlight=False, soft_wrap=True)
     raise SystemExit(code)
 
 

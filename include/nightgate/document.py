@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,27 @@ import yaml
 from nightgate.errors import InputError, choices, nearest
 
 Path_ = tuple[str, ...]
+
+_OTHER_BASE = re.compile(r"[-+]?0[0-9_]|[^:]*:")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 without its numbers in base 8 and 60: nobody who writes 0100 or 1:30 means 64 or 90."""
+
+    def construct_number(self, node: yaml.Node) -> Any:
+        kind = str(node.tag).rpartition(":")[2]
+        if isinstance(node, yaml.ScalarNode) and _OTHER_BASE.match(node.value):
+            return node.value
+        return self.construct_yaml_int(node) if kind == "int" else self.construct_yaml_float(node)
+
+
+for _kind in ("int", "float"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _Loader.construct_number)
+
+
+def loads(text: str) -> Any:
+    """What a YAML text says. YAMLError: it is none."""
+    return yaml.load(text, Loader=_Loader)
 
 
 class Where:
@@ -37,7 +59,7 @@ def read(file: Path) -> tuple[dict[Any, Any], Where]:
         raise InputError(f"the suite {file} cannot be read ({reason})") from error
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-        document = yaml.safe_load(text)
+        document = loads(text)
     except yaml.YAMLError as error:
         raise InputError(f"the suite {file} is not valid YAML: {error}") from error
     if not isinstance(document, dict):

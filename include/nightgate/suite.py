@@ -14,7 +14,7 @@ from typing import Any, ClassVar, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from nightgate.document import Path_, Where, check_keys, read
+from nightgate.document import Path_, Where, check_keys, loads, read
 from nightgate.errors import InputError, choices, nearest
 from nightgate.objectives import Limit, Measurable, Objectives, must_be_measured, override_limits, read_objectives
 from nightgate.record import RECALLS, UNITS
@@ -179,7 +179,7 @@ def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
         if not text.strip() and path.strip().startswith("objectives."):  # as of a shell variable that is not set
             raise InputError(f"--set {path.strip()}= gives no limit", "write one, or null to drop the objective")
         try:
-            found[path.strip()] = yaml.safe_load(text)
+            found[path.strip()] = loads(text)
         except yaml.YAMLError:
             found[path.strip()] = text
     return found

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
+from types import SimpleNamespace
+
 import pytest
 from typer.testing import CliRunner
 
-from nightgate import cli, paths
+from nightgate import cli, paths, terminal
 from nightgate.artifacts import Cache
 from nightgate.errors import InputError, NightgateError
 
@@ -99,3 +104,46 @@ def test_a_run_that_cannot_be_read_hides_no_other(tmp_path, monkeypatch):
     assert "torn/summary.json is torn" in said
     assert f"copied/summary.json is the summary of run {whole.name}" in said
     assert said.count("report.html") == 1
+
+
+@pytest.mark.parametrize("stderr", [True, False])
+def test_brackets_in_a_message_are_no_markup(capsys, stderr):
+    """The names to leave out went missing from the advice, and a path in brackets ended in a traceback."""
+    terminal.console(stderr=stderr).print(
+        "--set 'transcription.exclude=[a,b]', or [/data]", style="red", highlight=False
+    )
+    said = capsys.readouterr()
+    assert (said.err if stderr else said.out).strip() == "--set 'transcription.exclude=[a,b]', or [/data]"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("where", ["prepare", "measure"])
+def test_an_order_to_end_lets_a_measurement_tidy_up(monkeypatch, number, where):
+    """Ended while it waited for its turn, it left its tables on the server of the user."""
+    tidied = []
+
+    def ended(*_):
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(10)
+        finally:
+            tidied.append(where)
+
+    monkeypatch.setattr(cli.steps, "preflight", lambda *_, **__: SimpleNamespace())
+    monkeypatch.setattr(cli.steps, "prepare", ended if where == "prepare" else lambda *_: {})
+    monkeypatch.setattr(cli.steps, "measure", ended)
+    monkeypatch.setattr(cli.steps, "report", lambda *_: pytest.fail("it was ended"))
+    before = signal.getsignal(number)
+    done = CliRunner().invoke(cli.app, ["measure", "transcription"])
+    assert done.exit_code == 130 and tidied == [where]
+    assert signal.getsignal(number) == before
+
+
+def test_a_signal_that_is_ignored_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with terminal.ends_like_ctrl_c(signal.SIGHUP):
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

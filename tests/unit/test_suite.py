@@ -144,6 +144,27 @@ def test_a_limit_that_is_empty_drops_no_objective(load, text):
     assert parse_overrides(["walk.share="]) == {"walk.share": None}
 
 
+@pytest.mark.parametrize(("written", "steps"), [("010", 10), ("1_0", 10), ("0x10", 16), ("-0", None), ("1:3", None)])
+def test_no_number_is_read_in_base_8_or_60(load, written, steps):
+    """YAML 1.1 takes 010 for 8 and 1:3 for 63."""
+    for ask in (
+        lambda: load(SUITE.replace("steps: 3\n", f"steps: {written}\n")),
+        lambda: load(set=parse_overrides([f"walk.steps={written}"])),
+    ):
+        if steps is None:
+            with pytest.raises(InputError, match="walk.steps=.*(valid integer|greater than)"):
+                ask()
+        else:
+            assert ask().settings["walk"].steps == steps
+
+
+@pytest.mark.parametrize(
+    ("written", "share"), [("0.25", 0.25), ("-0.5", -0.5), (".5", 0.5), ("2.5e-1", 0.25), ("00.5", 0.5), ("0", 0)]
+)
+def test_a_share_is_read_as_it_is_written(load, written, share):
+    assert load(set=parse_overrides([f"walk.share={written}"])).settings["walk"].share == share
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_limit_of_one_device_is_laid_over_that_of_all(load, order):
     both = ["objectives.walk.xrt=1.5", "objectives.walk.xrt.gpu=0.25"][::order]

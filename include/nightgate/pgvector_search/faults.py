@@ -53,6 +53,8 @@ def _step(error: Error, connection: Connection[Any]) -> str | None:
             "give the server more shared memory (in a container /dev/shm often has 64 MB: docker run --shm-size=1g), or "
             "lower its maintenance_work_mem or max_parallel_maintenance_workers"
         )
+    if isinstance(error, errors.QueryCanceled) and "timeout" in reason(error):
+        return "give statements more time: raise statement_timeout for this user or database, or in the URL's options"
     steps: list[tuple[type[Error], str]] = [
         (errors.ReadOnlySqlTransaction, "it takes no writes now: point the connection at the primary server"),
         (errors.LockNotAvailable, "another run uses the tables for very long: see pg_stat_activity, then try again"),

@@ -19,6 +19,7 @@ from nightgate.stack import airflow
 from nightgate.stack.client import DAG_ID, AirflowClient
 from nightgate.stack.lock import StackLock
 from nightgate.stack.stack import Stack
+from nightgate.terminal import ends_like_ctrl_c
 from nightgate.terminal.follow import busy_seconds, follow
 from nightgate.terminal.tables import EXIT_OF_STATE
 
@@ -40,7 +41,7 @@ def run_night(
     conf: dict[str, Any] = {"scale": scale, "require_gpu": require_gpu, "set": _checked(overrides, plan)}
     conf |= {key: value for key, value in (("benchmarks", only), ("devices", devices)) if value}
     start = time.monotonic()
-    with _terminates_like_ctrl_c(), _stack(console) as (client, results_url, check):
+    with ends_like_ctrl_c(signal.SIGTERM), _stack(console) as (client, results_url, check):
         console.print(f"run {run_id}, ready after {time.monotonic() - start:.1f} s", highlight=False)
         client.trigger(run_id, conf)
         try:
@@ -104,15 +105,3 @@ def _close(client: AirflowClient, plan: steps.Plan, results_url: str, console: C
         steps.report(plan, results_url)
     except NightgateError:
         steps.report(plan, None)
-
-
-@contextmanager
-def _terminates_like_ctrl_c() -> Iterator[None]:
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
