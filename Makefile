@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest
 export CMAKE_POLICY_VERSION_MINIMUM := 3.5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-ci setup-servers setup-gpu run up down lint format test test-unit test-dags test-integration test-e2e test-sweep test-heavy mutants ratios ratios-hybrid ratios-pgvector ratios-metrics ratios-cache lock clean
+.PHONY: help setup setup-ci setup-servers setup-gpu run up down lint format test test-unit test-dags test-integration test-e2e test-slow test-sweep test-heavy mutants ratios ratios-hybrid ratios-pgvector ratios-metrics ratios-cache lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,7 +49,7 @@ format: setup-ci ## put the code into the project's style
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-test: test-unit test-dags test-integration test-e2e ## all tests but the heavy ones
+test: test-unit test-dags test-integration test-e2e ## all tests but the slow and the heavy ones
 
 test-unit: setup-ci ## quick tests, no server
 	$(PYTEST) tests/unit
@@ -58,7 +58,10 @@ test-dags: setup-ci ## DAG integrity: seconds, no database, no GPU
 	$(PYTEST) tests/dags
 
 test-integration: setup-ci ## real engines and servers, small sizes
-	$(PYTEST) tests/integration
+	$(PYTEST) tests/integration -m "not heavy and not slow"
+
+test-slow: setup-ci ## what can go wrong with a server, and with files of one's own: many runs of the command
+	$(PYTEST) tests/integration -m slow
 
 test-e2e: setup-ci ## runs through Airflow's scheduler
 	$(PYTEST) tests/e2e

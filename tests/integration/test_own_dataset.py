@@ -12,6 +12,8 @@ import h5py
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow
+
 BRIEF = [
     "queries=100", "passes=1", "processes=1", "load_seconds=0", "variants=[faiss_hnsw]", "controls=[]",
 ]  # fmt: skip

@@ -23,6 +23,8 @@ from nightgate.pgvector_search.settings import Settings
 from nightgate.pgvector_search.tables import Table
 from nightgate.stack.postgres import Cluster
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"rows": 5000, "dim": 32, "queries": 100, "lists": 20, "passes": 1, "load_seconds": 0}
 ONE = Settings(variants=("ivfflat",), **SMALL)
 # a load and an index build that take long enough to be caught in the act

@@ -17,6 +17,8 @@ from nightgate.stack import postgres
 from nightgate.stack.postgres import Cluster
 from nightgate.terminal import doctor
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"rows": 2000, "dim": 16, "queries": 100, "lists": 10, "passes": 1, "load_seconds": 0.2, "clients": (1, 2)}
 ONE = Settings(variants=("ivfflat",), **SMALL)
 

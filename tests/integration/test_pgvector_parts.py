@@ -16,6 +16,8 @@ from nightgate.errors import ServiceUnavailable
 from nightgate.pgvector_search import benchmark, preparing, tables
 from nightgate.pgvector_search.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"rows": 2000, "dim": 16, "queries": 100, "lists": 10, "passes": 1, "load_seconds": 0}
 
 

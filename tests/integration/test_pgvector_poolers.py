@@ -12,6 +12,8 @@ from nightgate.pgvector_search import benchmark, pinning, server, tables
 from nightgate.pgvector_search.settings import Settings
 from nightgate.terminal import doctor
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"rows": 2000, "dim": 16, "queries": 100, "lists": 10, "passes": 1, "load_seconds": 0.2, "clients": (1, 2)}
 ONE = Settings(variants=("ivfflat",), **SMALL)
 

@@ -19,6 +19,8 @@ from nightgate.pgvector_search import benchmark, connecting, server
 from nightgate.pgvector_search.settings import Settings
 from nightgate.stack.postgres import Cluster
 
+pytestmark = pytest.mark.slow
+
 ONE = Settings(variants=("ivfflat",), rows=1000, dim=8, lists=5)
 
 
