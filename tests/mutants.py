@@ -167,7 +167,8 @@ def main() -> None:
     )
     asked.add_argument("--report", action="store_true", help="print the last result again")
     of = asked.parse_args()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and it ends the time
+    # a background job of a shell ignores it, and it is what ends the time
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if not of.report:
         files = files_of(of.rooms or list(ROOMS))
         prepare(files, quick_tests(files) or sys.exit("no test imports any of it"), again=of.again)
