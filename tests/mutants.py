@@ -160,7 +160,9 @@ def mutate(minutes: float, seed: int) -> None:
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("rooms", nargs="*", help=f"{', '.join(ROOMS)}, or files of {PACKAGE}; all rooms by default")
-    asked.add_argument("--minutes", type=float, default=60, help="for the mutants; before them the tests run twice as they are")
+    asked.add_argument(
+        "--minutes", type=float, default=60, help="for the mutants; before them the tests run twice as they are"
+    )
     asked.add_argument("--seed", type=int, default=1)
     asked.add_argument(
         "--again", action="store_true", help="try only what survived the last time, or was changed since"
