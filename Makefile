@@ -49,7 +49,7 @@ format: setup-ci ## put the code into the project's style
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-test: test-unit test-dags test-integration test-e2e ## all tests but the slow and the heavy ones
+test: test-unit test-dags test-integration ## the tests; the slow ones have targets of their own, below
 
 test-unit: setup-ci ## quick tests, no server
 	$(PYTEST) tests/unit
@@ -63,7 +63,7 @@ test-integration: setup-ci ## real engines and servers, small sizes
 test-slow: setup-ci ## what can go wrong with a server, and with files of one's own: many runs of the command
 	$(PYTEST) tests/integration -m slow
 
-test-e2e: setup-ci ## runs through Airflow's scheduler
+test-e2e: setup-ci ## runs through Airflow's scheduler (about six minutes)
 	$(PYTEST) tests/e2e
 
 test-sweep: setup-ci ## three hundred generated inputs against brute force (about a minute)
