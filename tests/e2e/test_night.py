@@ -181,7 +181,8 @@ def test_every_panel_of_the_dashboards_gets_data_from_a_real_prometheus(breach, 
 def test_the_rules_hold_in_a_real_prometheus(breach, prometheus):
     assert query(prometheus, "device:whisper_xrt:max26h")
     firing = {one["metric"]["alertname"] for one in query(prometheus, 'ALERTS{alertstate="firing"}')}
-    assert "NightgateNoSuccess" not in firing and "NightgatePoolStarved" not in firing
+    assert firing >= {"NightgateNoSuccess", "NightgateObjectiveBreached"}, "the only run that counts was a breach"
+    assert "NightgatePoolStarved" not in firing
 
 
 def test_a_run_that_is_ended_while_the_stack_is_up_is_red(home, stack, client, small):
@@ -231,14 +232,12 @@ def ended(client, run_id, seconds=90):
     return state
 
 
-def test_a_truncated_model_exits_with_3(home, stack, small, tmp_path):
+def test_a_truncated_model_is_bad_input(home, stack, small, tmp_path):
     model = tmp_path / "ggml-broken.bin"
     model.write_bytes(b"lmgg" + b"\0" * 100)
     done = home.nightgate("run", "--benchmarks", "transcription", "--json", *small({"transcription.model": model}))
-    assert done.returncode == 3, done.stderr
-    failed = [r for r in json.loads(done.stdout)["results"] if r["device"] == "cpu"]
-    assert {r["status"] for r in failed} == {"failed"}
-    assert all("ggml-broken.bin" in r["reason"] for r in failed)
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert "ggml-broken.bin" in done.stderr
 
 
 def test_the_form_refuses_nonsense(stack, client):
