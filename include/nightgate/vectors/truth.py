@@ -127,10 +127,12 @@ def nearest(rows: np.ndarray, candidates: np.ndarray, query: np.ndarray, k: int,
     import numpy as np
 
     there = np.sort(candidates)
-    vectors = np.asarray(rows[there], np.float64)
-    farther, _ = behind(vectors, vectors[0], query, metric)
-    # from the best one on the differences are small, and so is what rounding can do to them
-    farther, _ = behind(vectors, vectors[int(np.argmin(farther))], query, metric)
+    vectors, query = np.asarray(rows[there], np.float64), np.asarray(query, np.float64)
+    if metric == "cosine":  # ranks as the distances of unit vectors do, which are made once
+        vectors, query, metric = unit(vectors), unit(query), "l2"
+    # from about the best one on the differences are small, and so is what rounding can do to them
+    rough = -(vectors @ query) if metric == "ip" else np.square(vectors - query).sum(axis=1)
+    farther, _ = behind(vectors, vectors[int(np.argmin(rough))], query, metric)
     return there[np.argsort(farther, kind="stable")[:k]]
 
 
