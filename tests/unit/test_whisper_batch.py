@@ -84,6 +84,7 @@ def test_more_contexts_than_a_pool_has_by_itself_work_side_by_side():
     together = threading.Barrier(40, timeout=5)
     each(range(40), lambda context: together.wait())
     spread(range(40), range(40), lambda context, item: together.wait())
+    assert not together.broken
 
 
 def test_each_context_works_once_and_all_at_the_same_time():
