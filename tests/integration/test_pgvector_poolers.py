@@ -88,6 +88,19 @@ def test_a_pooler_that_gives_each_client_a_session_is_worked_through(pgvector_cl
             connection.close()
 
 
+def test_what_another_client_left_in_a_session_is_not_ours(pgvector_cluster, clean, tmp_path, monkeypatch):
+    """As one does that was killed: psycopg names its statements alike in every client."""
+    with pgbouncer(tmp_path / "pool", pgvector_cluster, "session", server_reset_query="") as url:
+        others = [psycopg.connect(url, autocommit=True) for _ in range(4)]
+        for connection in others:
+            connection.execute("PREPARE _pg3_0 AS SELECT 1")
+        for connection in others:
+            connection.close()
+        monkeypatch.setenv("PGVECTOR_URL", url)
+        with server.session("try") as connection:
+            assert connection.execute("SELECT 2", prepare=True).fetchone() == (2,)
+
+
 def test_a_pooler_without_a_second_session_is_no_endless_wait(pgvector_cluster, clean, tmp_path, monkeypatch):
     monkeypatch.setattr(pinning, "_PATIENCE", 0.5)
     with pgbouncer(tmp_path / "pool", pgvector_cluster, "session", default_pool_size=1) as url:

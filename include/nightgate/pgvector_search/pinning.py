@@ -104,8 +104,8 @@ def pin(connection: Connection[Any]) -> None:
         raise _shared()
 
 
-def give_back(connection: Connection[Any]) -> None:
-    """Leave a pooler's session as it was before us, also where the pooler itself does not reset it."""
+def reset(connection: Connection[Any]) -> None:
+    """Make a pooler's session as new, before us and after us: not every pooler does it, and not every client lives to."""
     connection.execute("DISCARD ALL")
 
 

@@ -60,6 +60,8 @@ def session(doing: str, *, required: bool = True) -> Iterator[Connection[Any]]:
         pooled = False
         try:
             pooled = pinning.prove(connection, partial(connect, required=True))
+            if pooled:
+                pinning.reset(connection)
             pinning.pin(connection)
             _require_writes(connection)
             _find_pgvector(connection)
@@ -78,7 +80,7 @@ def _end(connection: Connection[Any], pooled: bool) -> None:
         if connection.info.transaction_status == TransactionStatus.ACTIVE:
             connection.cancel_safe(timeout=_CANCEL)
         elif pooled:
-            pinning.give_back(connection)
+            pinning.reset(connection)
 
 
 def change(connection: Connection[Any], settings: dict[str, str]) -> dict[str, str]:
