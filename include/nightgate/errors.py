@@ -88,12 +88,6 @@ class StackError(NotMeasured):
     pass
 
 
-def by_name(name: str) -> type[NightgateError]:
-    """The error class called ``name``; `NotMeasured` when there is none (used to carry errors over a process border)."""
-    found = globals().get(name)
-    return found if isinstance(found, type) and issubclass(found, NightgateError) else NotMeasured
-
-
 def nearest(word: str, valid: Sequence[str]) -> str:
     """``; did you mean 'rows'?`` for what was probably meant, empty when nothing is near."""
     match = difflib.get_close_matches(word, valid, n=1, cutoff=0.5)

@@ -3,50 +3,24 @@
 from __future__ import annotations
 
 import io
-import json
 import logging
 import os
+import pickle
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from support import child_targets
 
-from nightgate.errors import ChildError, InputError, NotMeasured
+from nightgate.errors import ChildError, InputError
 from nightgate.measure import child
-
-
-def double(request):
-    logging.getLogger(__name__).info("doubling")
-    return {"double": request["number"] * 2}
-
-
-def refuse(request):
-    raise InputError("no such thing", "look elsewhere")
-
-
-def run_out(request):
-    raise MemoryError
-
-
-def fail(request):
-    return request["missing"]
-
-
-def nonsense(request):
-    return {"value": float("nan")}
-
-
-TARGET = f"{__name__}:"
 
 
 @pytest.fixture
 def main(monkeypatch, tmp_path):
     """Run `_main` here; gives its answer, and notes what it asks of the kernel."""
-    monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__) or __import__("types").ModuleType(__name__))
-    for name in ("double", "refuse", "run_out", "fail", "nonsense"):
-        monkeypatch.setattr(sys.modules[__name__], name, globals()[name], raising=False)
     asked = []
     library = type("Library", (), {"prctl": lambda self, *words: asked.append(words)})
     monkeypatch.setattr(child.ctypes, "CDLL", lambda name: library() if name is None else pytest.fail(name))
@@ -54,25 +28,25 @@ def main(monkeypatch, tmp_path):
     monkeypatch.setattr(child.logging, "basicConfig", lambda **given: asked.append(given))
     monkeypatch.setattr(child, "_peak_rss", lambda: 12_345)
 
-    def run(target, request, parent=None):
+    def run(function, request=None, parent=None):
         asked.clear()
-        (tmp_path / "in").write_text(json.dumps(request))
-        child._main(TARGET + target, str(tmp_path / "in"), str(tmp_path / "out"), str(parent or os.getppid()))
+        (tmp_path / "in").write_bytes(pickle.dumps((function, request)))
+        child._main(child._name(function), str(tmp_path / "in"), str(tmp_path / "out"), str(parent or os.getppid()))
         assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"], "the answer appears whole"
-        return json.loads((tmp_path / "out").read_text())
+        return pickle.loads((tmp_path / "out").read_bytes())
 
     run.asked, run.folder = asked, tmp_path
     return run
 
 
 def test_a_child_answers_with_the_value_and_its_peak_memory(main):
-    assert main("double", {"number": 21}) == {"value": {"double": 42}, "peak_rss_bytes": 12_345}
+    assert main(child_targets.double, 21) == child._Reply(42, 12_345)
 
 
 def test_a_child_dies_with_its_parent_leaves_ctrl_c_to_it_and_logs_to_it(main):
     for name in ("faiss.loader", "nmslib"):
         logging.getLogger(name).setLevel(logging.DEBUG)
-    main("double", {"number": 1})
+    main(child_targets.double, 1)
     death, interrupt, logs = main.asked
     assert death == (1, signal.SIGKILL), "PR_SET_PDEATHSIG of linux/prctl.h"
     assert interrupt == (signal.SIGINT, signal.SIG_IGN)
@@ -82,29 +56,22 @@ def test_a_child_dies_with_its_parent_leaves_ctrl_c_to_it_and_logs_to_it(main):
 
 def test_a_child_whose_parent_is_gone_does_nothing(main):
     with pytest.raises(SystemExit) as ended:
-        main("double", {"number": 1}, parent=os.getppid() + 1)
+        main(child_targets.double, 1, parent=os.getppid() + 1)
     assert ended.value.code == 1
     assert [path.name for path in main.folder.iterdir()] == ["in"]
 
 
 @pytest.mark.parametrize(
-    ("target", "answer"),
+    ("function", "error"),
     [
-        ("refuse", {"error": "InputError", "what": "no such thing", "next_step": "look elsewhere"}),
-        (
-            "run_out",
-            {"error": "ChildError", "what": f"{TARGET}run_out ran out of memory", "next_step": "lower the scale"},
-        ),
-        ("fail", {"error": "ChildError", "what": f"{TARGET}fail failed: KeyError: 'missing'", "next_step": None}),
+        (child_targets.refuse, InputError("no such thing", "look elsewhere")),
+        (child_targets.run_out, ChildError("support.child_targets:run_out ran out of memory", "lower the scale")),
+        (child_targets.missing, ChildError("support.child_targets:missing failed: KeyError: 'missing'")),
     ],
 )
-def test_a_child_answers_with_the_error(main, target, answer):
-    assert main(target, {}) == answer
-
-
-def test_an_answer_holds_numbers_only(main):
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        main("nonsense", {})
+def test_a_child_answers_with_the_error(main, function, error):
+    found = main(function)
+    assert (type(found.error), found.error.args, found.value) == (type(error), error.args, None)
 
 
 def test_the_peak_is_the_kernels_high_water_mark_in_bytes(monkeypatch):
@@ -138,9 +105,9 @@ class Popen:
 
     def __call__(self, command, **given):
         self.command, self.given = command, given
-        self.request = json.loads(Path(command[4]).read_text())
+        self.request = pickle.loads(Path(command[4]).read_bytes())
         if self.answer is not None:
-            Path(command[5]).write_text(json.dumps(self.answer))
+            Path(command[5]).write_bytes(pickle.dumps(self.answer))
         return self
 
     def wait(self, timeout=None):
@@ -179,22 +146,22 @@ def started(monkeypatch):
 
 def test_a_child_gets_its_request_its_threads_and_no_device(started, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
-    monkeypatch.setenv("SOMETHING", "else")
+    monkeypatch.setenv("FAISS_SOMETHING", "else")
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
-    popen = started(answer={"value": {"a": 1}, "peak_rss_bytes": 77})
-    found = child.run_child("package.module:function", {"rows": 5}, threads=3)
+    popen = started(answer=child._Reply({"a": 1}, 77))
+    found = child.run_child(child_targets.double, 5, threads=3)
     assert found == child.ChildResult({"a": 1}, 77, 7.5)
     folder = Path(popen.command[4]).parent
     assert popen.command == [
-        sys.executable, "-m", "nightgate.measure.child", "package.module:function", f"{folder}/request.json",
-        f"{folder}/answer.json", str(os.getpid()),
+        sys.executable, "-m", "nightgate.measure.child", "support.child_targets:double", f"{folder}/request",
+        f"{folder}/reply", str(os.getpid()),
     ]  # fmt: skip
-    assert popen.request == {"rows": 5}
+    assert popen.request == (child_targets.double, 5)
     assert folder.name.startswith("nightgate-child-") and not folder.exists()
     env = popen.given.pop("env")
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-    assert {name: env[name] for name in (*threads, "PYTHONUNBUFFERED", "CUDA_VISIBLE_DEVICES", "SOMETHING")} == {
-        **dict.fromkeys(threads, "3"), "PYTHONUNBUFFERED": "1", "CUDA_VISIBLE_DEVICES": "", "SOMETHING": "else",
+    assert {name: env[name] for name in (*threads, "PYTHONUNBUFFERED", "CUDA_VISIBLE_DEVICES", "FAISS_SOMETHING")} == {
+        **dict.fromkeys(threads, "3"), "PYTHONUNBUFFERED": "1", "CUDA_VISIBLE_DEVICES": "", "FAISS_SOMETHING": "else",
     }  # fmt: skip
     assert popen.given == {
         "stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True,
@@ -205,38 +172,40 @@ def test_a_child_gets_its_request_its_threads_and_no_device(started, monkeypatch
 
 def test_a_child_for_a_gpu_sees_the_devices_of_its_parent(started, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
-    popen = started(answer={"value": {}, "peak_rss_bytes": 1})
-    child.run_child("a:b", {}, threads=1, device="gpu", timeout=12)
+    popen = started(answer=child._Reply({}, 1))
+    child.run_child(child_targets.die, None, threads=1, device="gpu", timeout=12)
     assert popen.given["env"]["CUDA_VISIBLE_DEVICES"] == "3"
     assert popen.did == [("wait", 12)]
 
 
 def test_an_error_of_the_child_is_raised_here(started):
-    started(answer={"error": "InputError", "what": "no such thing", "next_step": "look elsewhere"})
+    started(answer=child._Reply(error=InputError("no such thing", "look elsewhere")))
     with pytest.raises(InputError) as caught:
-        child.run_child("a:b", {}, threads=1)
+        child.run_child(child_targets.die, None, threads=1)
     assert (caught.value.what, caught.value.next_step) == ("no such thing", "look elsewhere")
-    started(answer={"error": "Unheard", "what": "new", "next_step": None})
-    with pytest.raises(NotMeasured, match="^new$"):
-        child.run_child("a:b", {}, threads=1)
 
 
 def test_the_last_five_lines_are_told_of_a_child_without_an_answer(started, caplog):
     started(code=-11, lines=["one", "two", "", "  three  ", "four", "five", "six"])
     with caplog.at_level(logging.INFO), pytest.raises(ChildError) as caught:
-        child.run_child("a:b", {}, threads=1)
-    assert caught.value.what == "a:b was ended by SIGSEGV; its last words: two |   three | four | five | six"
+        child.run_child(child_targets.die, None, threads=1)
+    assert (
+        caught.value.what
+        == "support.child_targets:die was ended by SIGSEGV; its last words: two |   three | four | five | six"
+    )
     assert caplog.messages == ["one", "two", "  three", "four", "five", "six"]
     started(code=1)
-    with pytest.raises(ChildError, match="a:b ended with code 1 and no answer; its last words: none"):
-        child.run_child("a:b", {}, threads=1)
+    with pytest.raises(
+        ChildError, match="support.child_targets:die ended with code 1 and no answer; its last words: none"
+    ):
+        child.run_child(child_targets.die, None, threads=1)
 
 
 def test_a_child_that_takes_too_long_is_killed_and_waited_for(started):
-    popen = started(hangs=True, answer={"value": {}, "peak_rss_bytes": 1})
+    popen = started(hangs=True, answer=child._Reply({}, 1))
     with pytest.raises(ChildError) as caught:
-        child.run_child("a:b", {}, threads=1, timeout=90.4)
-    assert caught.value.what == "a:b did not finish within 90 s"
+        child.run_child(child_targets.die, None, threads=1, timeout=90.4)
+    assert caught.value.what == "support.child_targets:die did not finish within 90 s"
     assert caught.value.next_step == "lower the scale, or see what else uses this host"
     assert popen.did == [("wait", 90.4), "kill", ("wait", None)]
 

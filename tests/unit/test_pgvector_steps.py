@@ -50,7 +50,7 @@ class World:
         built = {"load_seconds": 1.0, "rows_per_second": 2.0, "build_seconds": 3.0, "index_bytes": 4, "lists": 10}
         return built | ({"tuning": self.tuning} if self.tuning else {})
 
-    def run_child(self, target, request, *, threads, timeout):
+    def run_child(self, target, request, *, threads, timeout, keep):
         name = target.removeprefix("nightgate.pgvector_search.timed:")
         self.requests[request["variant"], name] = request | {"threads": threads, "timeout": timeout}
         self.check(f"{name} {request['variant']}")

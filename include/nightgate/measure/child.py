@@ -1,16 +1,17 @@
 """Run one function in a fresh process with its own threads, devices and memory.
 
-The parent calls `run_child`; the same file, run as ``python -m nightgate.measure.child``, is the child. The function
-takes one JSON-able dict and returns one; a `NightgateError` inside it arrives in the parent as itself.
+The parent calls `run_child`; the same file, run as ``python -m nightgate.measure.child``, is the child. Request and
+answer travel by pickle, so dataclasses, paths and arrays arrive as what they are. The child gets what it needs of the
+environment and no secret; a `NightgateError` inside it arrives in the parent as itself.
 """
 
 from __future__ import annotations
 
 import ctypes
 import importlib
-import json
 import logging
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -18,18 +19,29 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from nightgate.errors import ChildError, NightgateError, by_name
+from nightgate.errors import ChildError, NightgateError
 
 log = logging.getLogger(__name__)
 
+Request = TypeVar("Request")
+Answer = TypeVar("Answer")
+
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+_KEPT = (
+    "PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "LC_*", "TZ", "TMPDIR", "TEMP", "TMP", "XDG_*", "VIRTUAL_ENV",
+    "PYTHON*", "LD_*", "MALLOC_*", "NUMBA_*", "TRITON_*", "TORCH_*", "PYTORCH_*", "CUDA*", "CUDNN_*", "NVIDIA_*",
+    "OMP_*", "KMP_*", "GOMP_*", "OPENBLAS_*", "MKL_*", "BLIS_*", "NUMEXPR_*", "FAISS_*", "GGML_*", "CT2_*", "ORT_*",
+    "HF_HUB_OFFLINE", "NIGHTGATE_HOME", "COV_CORE_*", "COVERAGE_*",
+)  # fmt: skip
+"""The variables a child inherits: where things lie, and how libraries compute. Tokens and passwords have other names."""
 _PR_SET_PDEATHSIG = 1
 _TIMEOUT = 3600.0  # seconds, outside of a step
 _SLOWER = "lower the scale, or see what else uses this host"
@@ -37,12 +49,21 @@ _end: ContextVar[float | None] = ContextVar("end", default=None)  # by time.mono
 
 
 @dataclass(frozen=True)
-class ChildResult:
+class ChildResult(Generic[Answer]):
     """What the function returned, the child's peak resident memory in bytes and its wall time in seconds."""
 
-    value: dict[str, Any]
+    value: Answer
     peak_rss_bytes: int
     wall_seconds: float
+
+
+@dataclass(frozen=True)
+class _Reply:
+    """What a child writes: what its function returned, or the error that it raised."""
+
+    value: Any = None
+    peak_rss_bytes: int = 0
+    error: NightgateError | None = None
 
 
 @contextmanager
@@ -65,32 +86,39 @@ def _left(timeout: float | None) -> float:
 
 
 def run_child(
-    target: str, request: dict[str, Any], *, threads: int, device: str = "cpu", timeout: float | None = None
-) -> ChildResult:
-    """Call ``target`` (``"package.module:function"``) with ``request`` in a fresh process.
+    function: Callable[[Request], Answer] | str,
+    request: Request,
+    *,
+    threads: int,
+    device: str = "cpu",
+    timeout: float | None = None,
+    keep: Sequence[str] = (),
+) -> ChildResult[Answer]:
+    """Call ``function`` with ``request`` in a fresh process.
 
     Args:
+        function: of a module that can be imported; it, the request and the answer must be picklable.
         threads: what OpenMP and the BLAS libraries may use.
         device: ``"cpu"`` hides every CUDA device from the child.
         timeout: seconds; the child is killed after it, and at the end of `ends_within` whatever it says.
+        keep: variables of the environment (``"PG*"``) that the child needs besides the usual ones.
 
     Raises:
         ChildError: the child crashed, was killed, ran out of time or failed in an unforeseen way.
         NightgateError: the one the function raised.
     """
+    target = _name(function)
     timeout = _left(timeout)
     if timeout <= 0:
         raise ChildError(f"{target} was not started: the time-out of its step is over", _SLOWER)
-    env = os.environ | {name: str(threads) for name in _THREAD_VARIABLES} | {"PYTHONUNBUFFERED": "1"}
-    if device == "cpu":
-        env["CUDA_VISIBLE_DEVICES"] = ""
+    environment = _environment(os.environ, threads, device, keep)
     with tempfile.TemporaryDirectory(prefix="nightgate-child-") as folder:
-        inbox, outbox = Path(folder, "request.json"), Path(folder, "answer.json")
-        inbox.write_text(json.dumps(request))
+        inbox, outbox = Path(folder, "request"), Path(folder, "reply")
+        inbox.write_bytes(pickle.dumps((function, request)))
         start = time.monotonic()
         process = subprocess.Popen(
             [sys.executable, "-m", "nightgate.measure.child", target, str(inbox), str(outbox), str(os.getpid())],
-            env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             errors="replace",
         )  # fmt: skip
         last_lines = _follow(process)
@@ -105,10 +133,22 @@ def run_child(
         seconds = time.monotonic() - start
         if not outbox.exists():
             raise ChildError(f"{target} {_ending(code)}; its last words: {' | '.join(last_lines) or 'none'}")
-        answer = json.loads(outbox.read_text())
-    if "error" in answer:
-        raise by_name(answer["error"])(answer["what"], answer["next_step"])
-    return ChildResult(answer["value"], answer["peak_rss_bytes"], seconds)
+        reply: _Reply = pickle.loads(outbox.read_bytes())
+    if reply.error:
+        raise reply.error
+    return ChildResult(reply.value, reply.peak_rss_bytes, seconds)
+
+
+def _name(function: Callable[..., Any] | str) -> str:
+    if isinstance(function, str):
+        return function
+    return f"{function.__module__}:{function.__qualname__}"
+
+
+def _environment(given: Mapping[str, str], threads: int, device: str, keep: Sequence[str]) -> dict[str, str]:
+    kept = {name: value for name, value in given.items() if any(fnmatchcase(name, one) for one in (*_KEPT, *keep))}
+    kept |= {name: str(threads) for name in _THREAD_VARIABLES} | {"PYTHONUNBUFFERED": "1"}
+    return kept | ({"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {})
 
 
 def _follow(process: subprocess.Popen[str]) -> deque[str]:
@@ -150,22 +190,29 @@ def _main(target: str, inbox: str, outbox: str, parent: str) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     for chatty in ("faiss.loader", "nmslib"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    module, function = target.split(":")
-    answer: dict[str, Any]
-    try:
-        value = getattr(importlib.import_module(module), function)(json.loads(Path(inbox).read_text()))
-        answer = {"value": value, "peak_rss_bytes": _peak_rss()}
-    except NightgateError as error:
-        answer = {"error": type(error).__name__, "what": error.what, "next_step": error.next_step}
-    except MemoryError:
-        answer = {"error": "ChildError", "what": f"{target} ran out of memory", "next_step": "lower the scale"}
-    except Exception as error:
-        log.exception("%s failed", target)
-        answer = {"error": "ChildError", "what": f"{target} failed: {type(error).__name__}: {error}", "next_step": None}
     draft = Path(outbox + ".tmp")
-    draft.write_text(json.dumps(answer, allow_nan=False))
+    draft.write_bytes(_answered(target, Path(inbox)))
     draft.rename(outbox)
 
 
+def _answered(target: str, inbox: Path) -> bytes:
+    """The pickled `_Reply`."""
+    try:
+        function, request = pickle.loads(inbox.read_bytes())
+        if isinstance(function, str):
+            module, _, name = function.partition(":")
+            function = getattr(importlib.import_module(module), name)
+        return pickle.dumps(_Reply(function(request), _peak_rss()))
+    except NightgateError as error:
+        failed: NightgateError = error
+    except MemoryError:
+        failed = ChildError(f"{target} ran out of memory", "lower the scale")
+    except Exception as error:
+        log.exception("%s failed", target)
+        failed = ChildError(f"{target} failed: {type(error).__name__}: {error}")
+    return pickle.dumps(_Reply(error=failed))
+
+
 if __name__ == "__main__":
-    _main(*sys.argv[1:5])
+    # under its own name, as the classes that are pickled bear it
+    importlib.import_module("nightgate.measure.child")._main(*sys.argv[1:5])

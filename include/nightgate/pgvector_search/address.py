@@ -29,6 +29,9 @@ _OTHERS_NAMES = {  # what other drivers call it → what to do here
 }
 _NOWHERE = "/nonexistent/nightgate"  # a socket that libpq looks for only when it likes every other option
 
+VARIABLES = ("PG*", EMBEDDED_PGVECTOR)
+"""Of the environment, what a connection depends on."""
+
 
 def url() -> str:
     """The user's server (``PGVECTOR_URL``), else the embedded one of the stack that runs, else an empty text."""

@@ -168,4 +168,6 @@ def _child(
         "variant": one.variant, "digest": prepared["data"]["digest"], "lists": settings.lists,
         "vectors": prepared["vectors"],
     }  # fmt: skip
-    return run_child(f"nightgate.pgvector_search.timed:{function}", request, threads=1, timeout=timeout).value
+    return run_child(
+        f"nightgate.pgvector_search.timed:{function}", request, threads=1, timeout=timeout, keep=address.VARIABLES
+    ).value

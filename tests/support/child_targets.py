@@ -1,0 +1,75 @@
+"""What the tests let a child do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nightgate.errors import InputError, NotMeasured
+
+
+@dataclass(frozen=True)
+class Asked:
+    folder: Path
+    rows: Any
+
+
+class OwnError(NotMeasured):
+    """As a plug-in may have one."""
+
+
+def env(names):
+    return {name: os.environ.get(name) for name in names}
+
+
+def refuse(_):
+    raise InputError("no such thing", "look elsewhere")
+
+
+def refuse_as_a_plugin(_):
+    raise OwnError("of a plug-in", "mend it")
+
+
+def fail(_):
+    return 1 / 0
+
+
+def missing(_):
+    return {}["missing"]
+
+
+def run_out(_):
+    raise MemoryError
+
+
+def die(_):
+    print("last words", flush=True)
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def hang(_):
+    time.sleep(60)
+
+
+def interrupted(_):
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def grow(size):
+    return len(bytearray(size))
+
+
+def double(number):
+    return 2 * number
+
+
+def turned(asked):
+    return Asked(asked.folder.parent, asked.rows[::-1])
+
+
+def unpicklable(_):
+    return lambda: None
