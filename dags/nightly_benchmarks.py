@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from airflow.sdk import dag
 
-from nightgate import benchmarks
+from nightgate import registry
 from nightgate.measure.durations import NIGHT_SECONDS
 from nightgate.orchestration.params import trigger_params
 from nightgate.orchestration.tasks import measured, preflight, report, upload_dashboards, verdict
@@ -31,7 +31,7 @@ from nightgate.orchestration.tasks import measured, preflight, report, upload_da
 )
 def nightly_benchmarks():
     plan = preflight()
-    gates = [gate for name, devices in benchmarks.DEVICES.items() for gate in measured(name, devices, plan)]
+    gates = [gate for name, known in registry.installed().items() for gate in measured(name, known.devices, plan)]
     closing = report(plan).as_teardown()
     # it must be a leaf of its own: what is pending when a run is ended by hand is skipped, and skipped gates fail nobody
     decided = verdict(closing).as_teardown(on_failure_fail_dagrun=True)

@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
-from nightgate import benchmarks, paths, steps, terminal
+from nightgate import paths, registry, steps, terminal
 from nightgate.artifacts import Cache
 from nightgate.errors import EXIT_BREACH, EXIT_NOT_MEASURED, InputError, NightgateError, Unavailable
 from nightgate.publish.absent import skips
@@ -72,7 +72,7 @@ def run(
 
 @app.command()
 def measure(
-    benchmark: Annotated[str, typer.Argument(help="One of " + ", ".join(benchmarks.SETTINGS))],
+    benchmark: Annotated[str, typer.Argument(help="One of " + ", ".join(registry.installed()))],
     scale: Scale = "smoke",
     device: Annotated[str, typer.Option(help="cpu or gpu.")] = "cpu",
     variant: Annotated[str, typer.Option(help="Only this variant, gated.")] = "",
@@ -341,16 +341,18 @@ def _names(text: str) -> list[str]:
 
 @contextmanager
 def _servers(benchmark: str) -> Iterator[Any]:
-    """The database a benchmark needs: the user's, that of a running stack, or an embedded one for this measurement."""
+    """The servers a benchmark needs: the user's, those of a running stack, or embedded ones for this measurement."""
     from nightgate.stack.lock import StackLock
     from nightgate.stack.stack import Stack
 
-    if benchmark != "pgvector_search" or os.environ.get("PGVECTOR_URL"):
+    known = registry.installed().get(benchmark)
+    needed = [each for each in (known.services if known else ()) if each.embedded and not os.environ.get(each.variable)]
+    if not needed:
         yield
         return
     running = StackLock(paths.home()).holder()
     if running and running.get("bench_url"):
-        os.environ[paths.EMBEDDED_PGVECTOR] = running["bench_url"]
+        os.environ |= {each.embedded: running["bench_url"] for each in needed}
         yield
         return
     with Stack(paths.home(), "measure"):

@@ -13,9 +13,11 @@ from pydantic import BaseModel, ConfigDict
 
 from nightgate.document import Path_, Where, check_keys
 from nightgate.errors import InputError, choices, nearest
-from nightgate.record import RECALLS, Finite, Op, higher_is_better, is_share, may_be_zero
+from nightgate.metrics import MetricSpec
+from nightgate.record import Finite, Op
 
 _OPS = ("<=", ">=", "<", ">")
+_MANY = 5
 
 
 class Limit(BaseModel):
@@ -34,9 +36,9 @@ Objectives = dict[str, dict[str, dict[str, Limit]]]
 
 
 class Measurable(NamedTuple):
-    """What can be an objective of a benchmark."""
+    """What can be an objective of a benchmark: its metrics by name, and where they are measured."""
 
-    metrics: Sequence[str]
+    metrics: Mapping[str, MetricSpec]
     devices: Sequence[str]
 
 
@@ -49,17 +51,18 @@ def read_objectives(raw: Any, benchmarks: Mapping[str, Measurable], where: Where
     check_keys(raw, tuple(benchmarks), ("objectives",), where)
     found: Objectives = {}
     for name, metrics in raw.items():
-        check_keys(metrics, benchmarks[name].metrics, ("objectives", name), where, _choices)
+        specs = benchmarks[name].metrics
+        check_keys(metrics, tuple(specs), ("objectives", name), where, _choices)
         found[name] = {}
         for metric, limit in metrics.items():
             path = ("objectives", name, metric)
             if isinstance(limit, dict):
                 check_keys(limit, benchmarks[name].devices, path, where)
                 found[name][metric] = {
-                    device: _limit(metric, text, where((*path, device))) for device, text in limit.items()
+                    device: _limit(specs[metric], text, where((*path, device))) for device, text in limit.items()
                 }
             else:
-                found[name][metric] = dict.fromkeys(benchmarks[name].devices, _limit(metric, limit, where(path)))
+                found[name][metric] = dict.fromkeys(benchmarks[name].devices, _limit(specs[metric], limit, where(path)))
     return found
 
 
@@ -78,34 +81,39 @@ def override_limits(
 def must_be_measured(objectives: Objectives, measured: Mapping[str, Sequence[str]], where: Where) -> None:
     """Refuse an objective on what the run will not measure (benchmark → metrics): it could only end without a number."""
     for name, limits in objectives.items():
-        recalls = [metric for metric in measured[name] if metric in RECALLS]
-        for metric in limits:
-            if metric not in measured[name]:
-                raise InputError(
-                    f"{where(('objectives', name, metric))}: the objective {name}.{metric} cannot be judged, because this "
-                    f"run measures {', '.join(recalls) or 'no recall'}",
-                    f"set {name}.k, or move the objective: --set objectives.{name}.{metric}=null --set "
-                    f'"objectives.{name}.{recalls[-1]}=>= 0.9"' if recalls else "remove it",
-                )  # fmt: skip
+        for metric, of in limits.items():
+            if metric in measured[name]:
+                continue
+            siblings = [other for other in measured[name] if _stem(other) == _stem(metric)]
+            step = f"drop it: --set objectives.{name}.{metric}=null"
+            if siblings and of:
+                moved = f'--set "objectives.{name}.{siblings[-1]}={next(iter(of.values()))}"'
+                step = f"change what the run measures, or move the objective: --set objectives.{name}.{metric}=null {moved}"
+            raise InputError(
+                f"{where(('objectives', name, metric))}: the objective {name}.{metric} cannot be judged, because this "
+                f"run measures {', '.join(siblings) or 'nothing like it'}",
+                step,
+            )
 
 
 def _override(objectives: Objectives, path: Path_, value: Any, benchmarks: Mapping[str, Measurable]) -> None:
     place = "--set objectives." + ".".join(path)
     if len(path) not in (2, 3):
         raise InputError(f"{place}: a path is objectives.BENCHMARK.METRIC or objectives.BENCHMARK.METRIC.DEVICE")
+    known = benchmarks[path[0]] if path[0] in benchmarks else Measurable({}, ())
+    spec = known.metrics.get(path[1])
     if len(path) == 2 and path[0] in objectives:
         limits, metric = objectives[path[0]], path[1]
         if value is None and metric in limits:
             del limits[metric]
             return
-        if metric in benchmarks[path[0]].metrics and metric not in limits and isinstance(value, str):
-            limits[metric] = dict.fromkeys(benchmarks[path[0]].devices, _limit(metric, value, place))
+        if spec and metric not in limits and isinstance(value, str):
+            limits[metric] = dict.fromkeys(known.devices, _limit(spec, value, place))
             return
-        if metric in benchmarks[path[0]].metrics and metric not in limits and value is not None:
-            op = ">=" if higher_is_better(metric) else "<="
+        if spec and metric not in limits and value is not None:
             raise InputError(
                 f"{place}: the suite has no objective on {metric}, and {value!r} has no operator",
-                f'write one, for example "{op} {value}"',
+                f'write one, for example "{">=" if spec.higher_is_better else "<="} {value}"',
             )
     level: Any = objectives
     for kind, key in zip(("objective", "objective", "device"), path, strict=False):
@@ -113,20 +121,21 @@ def _override(objectives: Objectives, path: Path_, value: Any, benchmarks: Mappi
             raise InputError(f"{place}: there is no {kind} {key!r}{nearest(key, tuple(level))}", _choices(tuple(level)))
         if kind != "device":
             level = level[key]
+    assert spec  # it has an objective
     for device in path[2:] or tuple(level):
         if isinstance(value, str) and value.strip().startswith(("<", ">")):
-            level[device] = _limit(path[1], value, place)
+            level[device] = _limit(spec, value, place)
         else:
-            level[device] = _sensible(path[1], Limit(op=level[device].op, limit=_number(value, place)), place)
+            level[device] = _sensible(spec, Limit(op=level[device].op, limit=_number(value, place)), place)
 
 
-def _limit(metric: str, text: Any, place: str) -> Limit:
+def _limit(spec: MetricSpec, text: Any, place: str) -> Limit:
     op = next((op for op in _OPS if isinstance(text, str) and text.strip().startswith(op)), None)
     if op is None:
         raise InputError(
             f"{place}: {text!r} is not an objective", 'write an operator and a number, for example "< 0.02"'
         )
-    return _sensible(metric, Limit(op=op, limit=_number(text.strip()[len(op) :], place)), place)
+    return _sensible(spec, Limit(op=op, limit=_number(text.strip()[len(op) :], place)), place)
 
 
 def _number(text: Any, place: str) -> float:
@@ -141,29 +150,38 @@ def _number(text: Any, place: str) -> float:
     return value
 
 
-def _sensible(metric: str, limit: Limit, place: str) -> Limit:
+def _sensible(spec: MetricSpec, limit: Limit, place: str) -> Limit:
     """The limit, unless it asks for the opposite of what is good or for what no measurement can be."""
-    higher, share = higher_is_better(metric), is_share(metric)
-    ops = (">=", ">") if higher else ("<=", "<")
+    if spec.better is None:
+        raise InputError(f"{place}: {spec.name} is only reported; no value of it is better than another", "remove it")
+    ops = (">=", ">") if spec.higher_is_better else ("<=", "<")
     if limit.op not in ops:
-        better = "higher" if higher else "lower"
         raise InputError(
-            f"{place}: {metric} is better the {better} it is, and {limit} asks for the opposite",
+            f"{place}: {spec.name} is better the {spec.better} it is, and {limit} asks for the opposite",
             f"write {' or '.join(ops)}",
         )
-    if limit.limit < 0 or (share and limit.limit > 1):
-        span = "between 0 and 1" if share else "0 or more"
-        raise InputError(f"{place}: {metric} is always {span}, and the limit is {limit.limit:g}", "mend the limit")
+    if limit.limit < 0 or (spec.share and limit.limit > 1):
+        span = "between 0 and 1" if spec.share else "0 or more"
+        raise InputError(f"{place}: {spec.name} is always {span}, and the limit is {limit.limit:g}", "mend the limit")
     strict = limit.op in ("<", ">")
-    unreachable = (
-        limit.limit == 1 and share and strict if higher else limit.limit == 0 and (strict or not may_be_zero(metric))
-    )
+    if spec.higher_is_better:
+        unreachable = spec.share and strict and limit.limit == 1
+    else:
+        unreachable = limit.limit == 0 and (strict or not spec.zero_is_possible)
     if unreachable:
-        raise InputError(f"{place}: {metric} can never be {limit}", "give a limit that can be met")
+        raise InputError(f"{place}: {spec.name} can never be {limit}", "give a limit that can be met")
     return limit
 
 
+def _stem(metric: str) -> str:
+    return metric.rstrip("0123456789")
+
+
 def _choices(metrics: Sequence[str]) -> str:
-    """The valid metrics without a hundred recalls among them."""
-    shown = [name for name in metrics if name not in RECALLS or RECALLS[name] in (1, 10, 100)]
-    return choices(shown) + (", or another recall_at_K" if len(shown) < len(metrics) else "")
+    """The valid metrics; of those that differ in a number only (recall_at_1 … recall_at_100), the first and the last."""
+    families: dict[str, list[str]] = {}
+    for metric in metrics:
+        families.setdefault(_stem(metric), []).append(metric)
+    few = (family if len(family) <= _MANY else [family[0], family[-1]] for family in families.values())
+    shown = [name for family in few for name in family]
+    return choices(shown) + (", or another of their kind" if len(shown) < len(metrics) else "")

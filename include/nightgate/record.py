@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nightgate.metrics import MetricSpec
+
 SCHEMA_VERSION = 1
 
 Device = Literal["cpu", "gpu"]
@@ -15,9 +17,6 @@ Status = Literal["measured", "skipped", "failed"]
 Verdict = Literal["pass", "breach", "inconclusive", "invalid"]
 Op = Literal["<", "<=", ">", ">="]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-
-RECALLS = {f"recall_at_{depth}": depth for depth in (100, 5, *(k for k in range(1, 100) if k != 5))}
-"""The name of recall at each depth that can be measured, and the depth."""
 
 Standing = Literal["night", "stand-in", "ad-hoc"]
 """What a run counts for.
@@ -29,64 +28,6 @@ Standing = Literal["night", "stand-in", "ad-hoc"]
 
 BY_HAND = "nightgate measure"
 """The ``dag_id`` of what the terminal measures without Airflow: it is no night."""
-
-UNITS: dict[str, str] = {
-    "xrt": "ratio",
-    "xrt_p95": "ratio",
-    "rtfx": "ratio",
-    "batch_xrt": "ratio",
-    "batch_rtfx": "ratio",
-    "first_segment_latency": "seconds",
-    "wer": "ratio",
-    "cer": "ratio",
-    **dict.fromkeys(RECALLS, "ratio"),
-    "recall_p5": "ratio",
-    "recall_easy": "ratio",
-    "recall_middle": "ratio",
-    "recall_hard": "ratio",
-    "route_recall": "ratio",
-    "scan_recall": "ratio",
-    "latency_p50": "seconds",
-    "latency_p95": "seconds",
-    "latency_p99": "seconds",
-    "open_loop_p50": "seconds",
-    "open_loop_p95": "seconds",
-    "open_loop_p99": "seconds",
-    "first_touch": "seconds",
-    "cold_start_first": "seconds",
-    "cold_start_p50": "seconds",
-    "route_seconds": "seconds",
-    "scan_seconds": "seconds",
-    "rerank_seconds": "seconds",
-    "prepare_seconds": "seconds",
-    "measure_seconds": "seconds",
-    "build_seconds": "seconds",
-    "load_seconds": "seconds",
-    "index_bytes": "bytes",
-    "peak_rss_bytes": "bytes",
-    "build_peak_rss_bytes": "bytes",
-    "qps": "per_second",
-    "throughput_qps": "per_second",
-    "rows_per_second": "per_second",
-}
-"""Every metric name a record may hold, with its unit. Base units only."""
-
-_ERROR_RATES = ("wer", "cer")
-
-
-def higher_is_better(metric: str) -> bool:
-    """The direction of a metric: shares found and rates are better the higher, everything else the lower."""
-    return is_share(metric) or metric.endswith("rtfx") or UNITS.get(metric) == "per_second"
-
-
-def is_share(metric: str) -> bool:
-    """Whether a metric lies between 0 and 1: every recall does. An error rate does not, insertions take it above 1."""
-    return "recall" in metric
-
-
-def may_be_zero(metric: str) -> bool:
-    """Whether a perfect measurement may have 0; a time or a size never is."""
-    return is_share(metric) or metric in _ERROR_RATES
 
 
 class _Model(BaseModel):
@@ -153,9 +94,9 @@ class Record(_Model):
         variants = self.settings.get("variants")
         return self.variant in variants if variants is not None else bool(self.objectives)
 
-    def add(self, name: str, value: float, n: int = 1, ci95: tuple[float, float] | None = None) -> None:
-        """Put one metric in; its unit comes from `UNITS` (KeyError for a name that is not in the vocabulary)."""
-        self.metrics[name] = Metric(value=value, unit=UNITS[name], n=n, ci95=ci95)
+    def add(self, spec: MetricSpec, value: float, n: int = 1, ci95: tuple[float, float] | None = None) -> None:
+        """Put one metric in, under the name and in the unit of its declaration."""
+        self.metrics[spec.name] = Metric(value=value, unit=spec.unit, n=n, ci95=ci95)
 
 
 def differing(first: Record, second: Record, defaults: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -18,12 +18,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from nightgate import benchmarks, paths
+from nightgate import paths, registry
 from nightgate.artifacts import Cache
+from nightgate.benchmark import Context
 from nightgate.errors import ArtifactError, InputError, NotMeasured, ObjectiveBreached, Unavailable
 from nightgate.judge import judge, night, unmet
 from nightgate.measure import durations, host
 from nightgate.measure.child import ends_within
+from nightgate.metrics import MEASURE_SECONDS, PREPARE_SECONDS
 from nightgate.publish import figures, grafana, statsd
 from nightgate.publish.report import render_report
 from nightgate.record import BY_HAND, Device, Host, Record, Standing, Summary, counting, standing, utc_now
@@ -75,7 +77,7 @@ class Plan(BaseModel):
         return standing(self.dag_id, self.scheduled, self.overrides)
 
     def settings_of(self, benchmark: str) -> BenchmarkSettings:
-        return benchmarks.SETTINGS[benchmark].model_validate(self.settings[benchmark])
+        return registry.named(benchmark).settings.model_validate(self.settings[benchmark])
 
 
 def preflight(
@@ -98,19 +100,24 @@ def preflight(
         InputError: an unknown name, a value out of bounds, too little disk or memory.
     """
     paths.check_environment()
-    _known("benchmark", only, tuple(benchmarks.SETTINGS))
+    known = registry.installed()
+    _known("benchmark", only, tuple(known))
     _known("device", devices, DEVICES)
     paths.run_dir(run_id)
-    suite = load_suite(paths.suite_file(), benchmarks.SETTINGS, scale, overrides)
-    all_work = [(name, device) for name in benchmarks.SETTINGS for device in benchmarks.DEVICES[name]]
-    chosen = [name for name in benchmarks.SETTINGS if not only or name in only]
+    suite = load_suite(paths.suite_file(), known, scale, overrides)
+    chosen = [name for name in (suite.settings if only else suite.nightly) if not only or name in only]
+    if missing := [name for name in only or () if name not in suite.settings]:
+        raise InputError(
+            f"the suite says nothing of {', '.join(missing)}, whose settings have no defaults", "add a section to it"
+        )
+    all_work = [(name, device) for name in chosen for device in known[name].devices]
     work = [(name, device) for name, device in all_work if name in chosen and (not devices or device in devices)]
     if not work:
         raise InputError(f"{', '.join(chosen)} does not run on {', '.join(devices or [])}", "choose another device")
-    changed = _changed(load_suite(paths.suite_file(), benchmarks.SETTINGS, scale), suite, chosen)
-    if len(chosen) < len(benchmarks.SETTINGS):
+    changed = _changed(load_suite(paths.suite_file(), known, scale), suite, chosen)
+    if set(chosen) != set(suite.nightly):
         changed["benchmarks"] = chosen
-    if len(work) < sum(name in chosen for name, _ in all_work):
+    if len(work) < len(all_work):
         changed["devices"] = [device for device in DEVICES if device in (devices or ())]
     if require_gpu:
         changed["require_gpu"] = True
@@ -121,7 +128,10 @@ def preflight(
     estimates = _estimates({name: suite.settings[name] for name in chosen}, work, facts, dag_id != BY_HAND)
     return Plan(
         run_id=run_id, dag_id=dag_id, scale=scale, started_at=utc_now(), work=work,
-        objectives={name: suite.settings[name].applicable(limits) for name, limits in suite.objectives.items()},
+        objectives={
+            name: known[name].applicable(suite.settings[name], limits)
+            for name, limits in suite.objectives.items() if name in suite.settings
+        },
         settings={name: suite.settings[name].model_dump(mode="json") for name in chosen}, require_gpu=require_gpu,
         canary=canary, scheduled=scheduled, overrides=changed, **estimates,
     )  # fmt: skip
@@ -139,8 +149,9 @@ def prepare(plan: Plan, benchmark: str, device: Device) -> dict[str, Any]:
     try:
         cache = Cache(paths.cache_dir())
         with ends_within(plan.timeout_of(benchmark, device, "prepare")):
-            prepared = benchmarks.implementation(benchmark).prepare(settings, device, cache)
-        with _tidied(benchmark, settings):  # the measurement may run in another process, and later
+            made = registry.named(benchmark).prepare(settings, Context(device, cache))
+            prepared = made.model_dump(mode="json")
+        with _tidied(benchmark, settings, device):  # the measurement may run in another process, and later
             cache.reserve(prepared, _owner(plan, benchmark, device))
         return {**prepared, _PREPARE_SECONDS: time.monotonic() - start}
     except Unavailable as error:
@@ -162,15 +173,17 @@ def measure(plan: Plan, benchmark: str, device: Device, prepared: dict[str, Any]
     """
     settings = plan.settings_of(benchmark)
     samples = files.samples_path(plan.run_id, benchmark, device)
+    known, cache = registry.named(benchmark), Cache(paths.cache_dir())
+    made = known.prepared.model_validate({key: value for key, value in prepared.items() if key != _PREPARE_SECONDS})
     try:
         with (
-            _tidied(benchmark, settings),
-            Cache(paths.cache_dir()).using(prepared, _owner(plan, benchmark, device)),
+            _tidied(benchmark, settings, device),
+            cache.using(prepared, _owner(plan, benchmark, device)),
             host.quiet(paths.home()) as noise,
             ends_within(plan.timeout_of(benchmark, device, "measure")),
         ):
             start = time.monotonic()
-            records = benchmarks.implementation(benchmark).measure(settings, device, prepared, samples)
+            records = known.measure(settings, made, Context(device, cache, samples))
             seconds = time.monotonic() - start
     except Exception as error:
         _leave(plan, benchmark, device, "failed", f"measure failed: {error}")
@@ -178,8 +191,8 @@ def measure(plan: Plan, benchmark: str, device: Device, prepared: dict[str, Any]
     for record in records:
         record.detail["noise"] = noise
         if record.status == "measured":
-            record.add("prepare_seconds", prepared[_PREPARE_SECONDS])
-            record.add("measure_seconds", seconds)
+            record.add(PREPARE_SECONDS, prepared[_PREPARE_SECONDS])
+            record.add(MEASURE_SECONDS, seconds)
     file = files.write_records(plan.run_id, benchmark, device, records)
     missing = [r for r in records if r.status != "measured" and r.gated]
     if missing:
@@ -230,7 +243,7 @@ def report(plan: Plan, store_url: str | None) -> Summary:
     records = {(r.benchmark, r.device, r.variant): r for r in files.read_records(plan.run_id)}
     for benchmark, device in plan.work:
         if not any(key[:2] == (benchmark, device) for key in records):
-            benchmarks.tidy(benchmark, plan.settings_of(benchmark))
+            _tidy(benchmark, plan.settings_of(benchmark), device)
             reason = "it left no result: its task was killed, timed out, or never ran"
             for record in _leave(plan, benchmark, device, "failed", reason):
                 records[(benchmark, device, record.variant)] = record
@@ -379,13 +392,17 @@ def _leave(plan: Plan, benchmark: str, device: Device, status: Any, reason: str)
 
 
 @contextmanager
-def _tidied(benchmark: str, settings: BenchmarkSettings) -> Iterator[None]:
+def _tidied(benchmark: str, settings: BenchmarkSettings, device: Device) -> Iterator[None]:
     """What was prepared outside the cache does not outlast a run that ends in here."""
     try:
         yield
     except BaseException:
-        benchmarks.tidy(benchmark, settings)
+        _tidy(benchmark, settings, device)
         raise
+
+
+def _tidy(benchmark: str, settings: BenchmarkSettings, device: Device) -> None:
+    registry.named(benchmark).tidy(settings, Context(device, Cache(paths.cache_dir())))
 
 
 def _owner(plan: Plan, benchmark: str, device: Device) -> str:
@@ -403,7 +420,7 @@ def _estimates(
     settings: dict[str, BenchmarkSettings], work: list[tuple[str, Device]], facts: Host, nightly: bool
 ) -> dict[str, dict[str, dict[str, durations.Steps]]]:
     """What the plan says of time; InputError when a step cannot end within its time-out."""
-    takes = {name: model.takes() for name, model in settings.items()}
+    takes = {name: registry.named(name).takes(model) for name, model in settings.items()}
     found = history.estimates(settings, takes, work, facts.fingerprint)
     ceiling = durations.STEP_SECONDS if nightly else None
     seconds: dict[str, dict[str, durations.Steps]] = {}
@@ -423,7 +440,7 @@ def _estimates(
 
 def _check_room(settings: dict[str, BenchmarkSettings]) -> None:
     """Refuse a scale that this host cannot hold: disk for everything together, memory for the largest alone."""
-    needs = {name: model.needs() for name, model in settings.items()}
+    needs = {name: registry.named(name).needs(model) for name, model in settings.items()}
     home = paths.home()
     cached = sum(artifact.size for artifact in Cache(paths.cache_dir()).entries())
     disk, free = sum(need.disk for need in needs.values()), shutil.disk_usage(home).free
@@ -437,5 +454,5 @@ def _check_room(settings: dict[str, BenchmarkSettings]) -> None:
         if need.memory > memory:
             raise InputError(
                 f"{name} needs {need.memory / 2**30:.1f} GiB of memory at this scale and the host has {memory / 2**30:.1f} GiB",
-                f"lower {settings[name].takes().lower} of {name}, or use a larger host",
+                f"lower {registry.named(name).takes(settings[name]).lower} of {name}, or use a larger host",
             )

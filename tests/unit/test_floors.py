@@ -11,10 +11,12 @@ ROOT = Path(__file__).resolve().parents[2] / "include" / "nightgate"
 
 FLOORS = [
     {"errors"},
+    {"metrics", "plugins"},
     {"paths", "record", "document", "objectives", "suite", "artifacts", "measure"},
-    {"vectors"},
+    {"benchmark"},
+    {"registry", "vectors"},
     {"transcription", "hybrid_ann", "pgvector_search", "judge", "results", "stack"},
-    {"benchmarks", "publish"},
+    {"publish"},
     {"steps", "web"},
     {"orchestration", "terminal"},
     {"cli"},

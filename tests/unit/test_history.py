@@ -4,8 +4,10 @@ import os
 
 import pytest
 from pydantic import Field
+from support.specs import add
+from support.stand_in import stand_in
 
-from nightgate import benchmarks, paths, steps
+from nightgate import paths, steps
 from nightgate.errors import InputError
 from nightgate.measure import durations
 from nightgate.measure.durations import Steps
@@ -47,7 +49,7 @@ def left(run_id, prepare, measure, *, age, rows=10, host="here", benchmark="b", 
     ).model_copy(update=more)  # fmt: skip
     for name, value in (("prepare_seconds", prepare), ("measure_seconds", measure)):
         if value is not None:
-            record.add(name, value)
+            add(record, name, value)
     file = files.write_records(run_id, benchmark, device, [record])
     os.utime(file.parent, (10**9 - age, 10**9 - age))
     return record
@@ -149,8 +151,8 @@ def test_the_history_of_the_host_ends_a_night_before_it_starts(caplog):
         benchmark="hybrid_ann", variant="hybrid", device="cpu", status="measured", settings=plan.settings["hybrid_ann"],
         host=host.describe(),
     )  # fmt: skip
-    record.add("prepare_seconds", 2000)
-    record.add("measure_seconds", 7 * 3600)
+    add(record, "prepare_seconds", 2000)
+    add(record, "measure_seconds", 7 * 3600)
     files.write_records("earlier", "hybrid_ann", "cpu", [record])
     with pytest.raises(InputError) as caught:
         plan_of()
@@ -206,7 +208,7 @@ def test_the_steps_run_within_their_time_outs(monkeypatch):
         seen["measure"] = child._left(None)
         return []
 
-    monkeypatch.setattr(benchmarks, "implementation", lambda name: SimpleNamespace(prepare=prepare, measure=measure))
+    stand_in(monkeypatch, SimpleNamespace(prepare=prepare, measure=measure))
     steps.measure(plan, "hybrid_ann", "cpu", steps.prepare(plan, "hybrid_ann", "cpu"))
     assert 900 < seen["prepare"] <= 1000 < 1900 < seen["measure"] <= 2000
     assert child._left(None) == 3600.0

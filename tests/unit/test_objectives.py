@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from support.specs import all_specs
 
-from nightgate import benchmarks, paths
+from nightgate import paths, registry
 from nightgate.errors import InputError
-from nightgate.record import UNITS, higher_is_better, is_share, may_be_zero
 from nightgate.suite import Limit, load_suite
 
 SHIPPED = paths.suite_file().read_text()
@@ -18,7 +18,7 @@ HYBRID, PGVECTOR = (
 def shipped(tmp_path, text=SHIPPED, overrides=None):
     file = tmp_path / "nightly.yaml"
     file.write_text(text)
-    return load_suite(file, benchmarks.SETTINGS, "smoke", overrides)
+    return load_suite(file, registry.installed(), "smoke", overrides)
 
 
 def of_the_hybrid(tmp_path, line, **more):
@@ -115,13 +115,9 @@ def test_the_edges_are_allowed(tmp_path):
 
 
 def test_every_metric_has_a_direction():
-    higher = {name for name in UNITS if higher_is_better(name)}
+    specs = all_specs()
+    higher = {name for name, spec in specs.items() if spec.higher_is_better}
     assert {"recall_at_100", "recall_p5", "scan_recall", "rtfx", "batch_rtfx", "qps", "rows_per_second"} <= higher
     assert not higher & {"xrt", "batch_xrt", "wer", "latency_p95", "index_bytes", "route_seconds", "first_touch"}
-    assert is_share("recall_at_5") and not is_share("wer") and not is_share("rtfx")
-    assert may_be_zero("wer") and may_be_zero("recall_hard") and not may_be_zero("xrt") and not may_be_zero("qps")
-
-
-def test_what_a_benchmark_says_it_measures_has_a_unit():
-    for name, model in benchmarks.SETTINGS.items():
-        assert set(model.known_metrics) <= set(UNITS), name
+    assert specs["recall_at_5"].share and not specs["wer"].share and not specs["rtfx"].share
+    assert {name for name, spec in specs.items() if spec.zero_is_possible and not spec.share} == {"wer", "cer"}

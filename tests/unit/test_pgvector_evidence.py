@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.stats import t
+from support.specs import add
 
 from nightgate.errors import ServiceUnavailable
 from nightgate.measure import estimates
@@ -26,7 +27,7 @@ def record(variant, curve, *, chosen, reached=True, p95=None, lists=100, rows=1_
             "curve": points, "setting": {"probes": chosen}, "tuning_reached_target": reached, "build": {"lists": lists},
         },
     )  # fmt: skip
-    made.add("latency_p95", (p95 or curve[chosen][1]) / 1e3)
+    add(made, "latency_p95", (p95 or curve[chosen][1]) / 1e3)
     return made
 
 
@@ -73,7 +74,7 @@ def test_an_index_that_misses_one_of_both_is_no_advice():
 
 def test_a_failed_step_leaves_no_numbers():
     one = Evidence(Record(benchmark="pgvector_search", variant="ivfflat", device="cpu", status="measured", samples="x"))
-    one.record.add("latency_p95", 0.01)
+    add(one.record, "latency_p95", 0.01)
     one.samples["durations_ns"] = np.ones(3)
     one.fail("the server went")
     assert (one.record.status, one.record.reason, one.record.metrics) == ("failed", "the server went", {})
@@ -105,7 +106,7 @@ def test_the_numbers_of_queries_one_by_one(monkeypatch):
     one.add_one_by_one(timed({"reached": True, "curve": ["new"]}), DURATIONS, RECALL, IDS)
     metrics = one.record.metrics
     assert set(metrics) == {
-        "recall_at_5", "recall_p5", "latency_p50", "latency_p95", "latency_p99", "qps", *evidence._BUILD,
+        "recall_at_5", "recall_p5", "latency_p50", "latency_p95", "latency_p99", "qps", *(spec.name for spec in evidence._BUILD),
     }  # fmt: skip
     recall = metrics["recall_at_5"]
     assert (recall.value, recall.n) == (pytest.approx(4.4 / 6), 6)
@@ -191,7 +192,7 @@ def test_the_cold_start_is_the_first_query_and_the_middle_one():
 
 def test_a_step_aside_that_fails_leaves_the_numbers_and_says_why(caplog):
     one = fresh(samples="x")
-    one.record.add("latency_p95", 0.01)
+    add(one.record, "latency_p95", 0.01)
     one.samples["durations_ns"] = DURATIONS
 
     def fails(error):

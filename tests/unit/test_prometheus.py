@@ -2,11 +2,12 @@ import re
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from support.specs import add
 
-from nightgate import __version__
+from nightgate import __version__, registry
 from nightgate.artifacts import Cache
 from nightgate.publish.prometheus import render, samples
-from nightgate.record import UNITS, Objective, Record
+from nightgate.record import Objective, Record
 from nightgate.results.store import Run, Snapshot
 
 
@@ -16,7 +17,7 @@ def engine(variant, xrt=None, device="cpu", gated=("a", "b"), at="2026-11-22T02:
         finished_at=at,
     )  # fmt: skip
     if xrt is not None:
-        made.add("xrt", xrt, 5)
+        add(made, "xrt", xrt, 5)
     return made
 
 
@@ -90,8 +91,8 @@ def test_the_page_names_its_version_and_explains_its_gauges():
 
 def query():
     made = Record(benchmark="hybrid_ann", variant="hybrid", device="cpu", status="measured")
-    made.add("latency_p95", 0.002, 1000, (0.001, 0.003))
-    made.add("index_bytes", 5000)
+    add(made, "latency_p95", 0.002, 1000, (0.001, 0.003))
+    add(made, "index_bytes", 5000)
     return made
 
 
@@ -109,7 +110,7 @@ def query():
 )  # fmt: skip
 def test_what_a_metric_is_called(metric, name):
     record = Record(benchmark="hybrid_ann", variant="hybrid", device="gpu", status="measured")
-    record.add(metric, 0.5)
+    add(record, metric, 0.5)
     (line,) = [
         line for line in lines(Snapshot(measured=[("n", record)])) if not line.startswith("nightgate_build_info")
     ]
@@ -120,30 +121,38 @@ def test_what_a_metric_is_called(metric, name):
     }  # fmt: skip
     assert line.startswith(name) and line.endswith("} 0.5")
     assert dict(re.findall(r'(\w+)="([^"]*)"', line)) == labels | extra.get(metric, {})
-    ((_, given, value),) = samples(record)
-    assert (given, value) == (labels | extra.get(metric, {}), 0.5)
+    (gauge,) = samples(record)
+    assert (gauge.labels, gauge.value) == (labels | extra.get(metric, {}), 0.5)
 
 
-def test_every_metric_has_a_name_in_base_units():
-    record = Record(benchmark="hybrid_ann", variant="hybrid", device="cpu", status="measured")
-    for number, name in enumerate(UNITS, start=1):
-        record.add(name, number)
+@pytest.mark.parametrize("benchmark", registry.installed())
+def test_every_metric_has_a_name_in_base_units(benchmark):
+    specs = registry.named(benchmark).all_metrics
+    record = Record(benchmark=benchmark, variant="hybrid", device="cpu", status="measured")
+    for number, spec in enumerate(specs, start=1):
+        record.add(spec, number)
     families = {
         family.name for family in text_string_to_metric_families(render(Snapshot(measured=[("n", record)]))[0].decode())
-    }
+    } - {"whisper_xrt"}
     suffixes = ("_seconds", "_bytes", "_ratio", "_per_second", "_info")
     assert all(name.startswith("nightgate_") and name.endswith(suffixes) for name in families)
-    page = lines(Snapshot(measured=[("n", record)]))
-    labels = 'benchmark="hybrid_ann",device="cpu"'
-    assert (
-        f'nightgate_latency_seconds{{{labels},percentile="95",variant="hybrid"}} {float(list(UNITS).index("latency_p95") + 1)}'
-        in page
-    )
-    assert (
-        f'nightgate_recall_ratio{{at="5",{labels},variant="hybrid"}} {float(list(UNITS).index("recall_at_5") + 1)}'
-        in page
-    )
-    assert len(page) == len(UNITS) + 1  # each value once, and the build info
+    page = [line for line in lines(Snapshot(measured=[("n", record)])) if not line.startswith("whisper_xrt")]
+    assert len(page) == len(specs) + 1  # each value once, and the build info
+    places = {spec.name: float(number) for number, spec in enumerate(specs, start=1)}
+    labels = f'benchmark="{benchmark}",device="cpu"'
+    for metric, name, extra in (
+        ("latency_p95", "nightgate_latency_seconds", 'percentile="95",'), ("wer", "nightgate_wer_ratio", ""),
+        ("prepare_seconds", "nightgate_stage_duration_seconds", 'stage="prepare",'),
+    ):  # fmt: skip
+        if metric in places:
+            assert f'{name}{{{labels},{extra}variant="hybrid"}} {places[metric]}' in page
+
+
+def test_recall_is_told_by_its_depth():
+    record = Record(benchmark="pgvector_search", variant="ivfflat", device="cpu", status="measured")
+    add(record, "recall_at_5", 0.93)
+    labels = 'benchmark="pgvector_search",device="cpu",variant="ivfflat"'
+    assert f'nightgate_recall_ratio{{at="5",{labels}}} 0.93' in lines(Snapshot(measured=[("n", record)]))
 
 
 def test_objectives_and_a_one_hot_verdict():
@@ -178,10 +187,10 @@ def test_what_an_objective_demands_and_met():
 
 def test_bounds_stand_beside_what_has_an_interval():
     record = Record(benchmark="hybrid_ann", variant="hybrid", device="cpu", status="measured")
-    record.add("latency_p95", 0.002, 1000, (0.001, 0.003))
-    record.add("recall_at_100", 0.95, 200, (0.94, 0.96))
-    record.add("qps", 500, 1000, (450, 550))
-    record.add("build_seconds", 20)
+    add(record, "latency_p95", 0.002, 1000, (0.001, 0.003))
+    add(record, "recall_at_100", 0.95, 200, (0.94, 0.96))
+    add(record, "qps", 500, 1000, (450, 550))
+    add(record, "build_seconds", 20)
     page = lines(Snapshot(measured=[("n", record)]))
     labels = 'benchmark="hybrid_ann",device="cpu"'
     assert f'nightgate_latency_lower_bound_seconds{{{labels},percentile="95",variant="hybrid"}} 0.001' in page

@@ -5,11 +5,12 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from support.specs import add, all_specs
 
+from nightgate import registry
 from nightgate.publish import figures
-from nightgate.publish.cards import SECTIONS
 from nightgate.publish.report import render_report
-from nightgate.record import UNITS, Host, Metric, Objective, Record, Summary
+from nightgate.record import Host, Metric, Objective, Record, Summary
 
 HOST = Host(fingerprint="9f31c07ab2de", cpu="a cpu", cores=2, memory_bytes=25_000_000_000)
 SETTINGS = {"variants": ["hybrid"], "controls": ["hnsw"], "rows": 50_000}
@@ -21,8 +22,8 @@ def query(variant, p95=0.0012, verdict="pass", samples=True):
         samples="hybrid_ann-cpu.npz" if samples else None,
         detail={"knob": 192, "versions": {"faiss-cpu": "1.15.1"}, "noise": {"canary_before": {"seconds": 0.006, "spread": 0.024}}},
     )  # fmt: skip
-    made.add("latency_p95", p95, 3000, (p95 * 0.9, p95 * 1.1))
-    made.add("recall_at_100", 0.951, 200, (0.945, 0.957))
+    add(made, "latency_p95", p95, 3000, (p95 * 0.9, p95 * 1.1))
+    add(made, "recall_at_100", 0.951, 200, (0.945, 0.957))
     if variant == "hybrid":
         made.objectives = [
             Objective(metric="latency_p95", op="<", limit=0.02, value=p95, verdict=verdict),
@@ -36,7 +37,7 @@ def engine():
         benchmark="transcription", variant="pywhispercpp", device="cpu", status="measured", host=HOST,
         settings={"variants": ["pywhispercpp"]}, samples="transcription-cpu.npz", detail={"audio_seconds": 40.0},
     )  # fmt: skip
-    made.add("xrt", 0.1, 5, (0.09, 0.11))
+    add(made, "xrt", 0.1, 5, (0.09, 0.11))
     made.objectives = [Objective(metric="xrt", op="<=", limit=2.0, value=0.1, verdict="pass")]
     return made
 
@@ -55,7 +56,10 @@ def folder(tmp_path):
     arrays = {"hybrid/durations_ns": durations, "hnsw/durations_ns": durations * 2, "hybrid/recall": np.ones(200)}
     np.savez(tmp_path / "hybrid_ann-cpu.npz", **arrays)
     clips = (rng.normal(0.8, 0.02, (5, 5)) * 1e9).astype(np.int64)
-    np.savez(tmp_path / "transcription-cpu.npz", **{"pywhispercpp/durations_ns": clips})
+    np.savez(
+        tmp_path / "transcription-cpu.npz",
+        **{"pywhispercpp/durations_ns": clips, "pywhispercpp/xrt_repeats": clips.sum(axis=1) / 6e10},
+    )
     return tmp_path
 
 
@@ -211,11 +215,11 @@ def tuned(variant, reached=True, **more):
         "open_loop": {"rate": 200.0, "seconds": 10, "utilisation": 0.25}, "throughput": {"threads": 2, "batch": 256},
         "data": {"rows": 50_000, "dim": 256, "metric": "cosine", "local_dimension": 5.378, "relative_contrast": {"1": 3.2, "10": 2.5}},
     } | more  # fmt: skip
-    record.add("scan_seconds", 0.0004, 200)
-    record.add("scan_recall", 0.98, 200)
-    record.add("open_loop_p95", 0.003, 2000)
-    record.add("throughput_qps", 2442.0, 20)
-    record.add("build_peak_rss_bytes", 2.4e9)
+    add(record, "scan_seconds", 0.0004, 200)
+    add(record, "scan_recall", 0.98, 200)
+    add(record, "open_loop_p95", 0.003, 2000)
+    add(record, "throughput_qps", 2442.0, 20)
+    add(record, "build_peak_rss_bytes", 2.4e9)
     return record
 
 
@@ -302,10 +306,14 @@ def test_each_number_of_clients_has_a_row(folder):
 
 
 def test_every_metric_has_a_title_and_one_place_in_the_report():
-    lines = [(line,) if isinstance(line, str) else line for lines in SECTIONS.values() for line in lines]
-    first = [names[0] for names in lines]
-    assert len(first) == len(set(first))
-    assert {name for names in lines for name in names} == set(UNITS) == set(figures.METRICS)
+    for name, known in registry.installed().items():
+        names = [spec.name for spec in known.all_metrics]
+        assert len(names) == len(set(names)), name
+        titles = [spec.title for spec in known.all_metrics]
+        assert len(titles) == len(set(titles)) and all(titles), name
+        beside = {spec.beside for spec in known.all_metrics if spec.beside}
+        assert {spec.name for spec in known.all_metrics if not spec.section} <= beside <= set(names), name
+        assert set(known.headlines) <= set(names), name
 
 
 @pytest.mark.parametrize(
@@ -340,5 +348,5 @@ def test_an_interval_names_its_unit_once():
 )
 def test_how_much_of_a_limit_is_used(metric, op, limit, value, used):
     objective = Objective(metric=metric, op=op, limit=limit, value=value, verdict="pass")
-    found = figures.used(objective, value)
+    found = figures.used(objective, value, all_specs()[metric])
     assert found == (None if used is None else pytest.approx(used))

@@ -2,6 +2,7 @@ import logging
 import socket
 
 import pytest
+from support.specs import add
 
 from nightgate.publish import statsd
 from nightgate.record import Record
@@ -28,7 +29,7 @@ def engine(variant="pywhispercpp", xrt=0.12, device="cpu", status="measured"):
     made = Record(
         benchmark="transcription", variant=variant, device=device, status=status, settings={"variants": [variant]}
     )
-    made.add("xrt", xrt, 5)
+    add(made, "xrt", xrt, 5)
     return made
 
 
@@ -41,8 +42,8 @@ def received(listener, count):
 
 def test_a_measurement_arrives_with_its_tags(server):
     query = Record(benchmark="hybrid_ann", variant="hybrid", device="cpu", status="measured")
-    query.add("latency_p95", 0.0012, 3000)
-    query.add("recall_at_100", 0.951, 1000)
+    add(query, "latency_p95", 0.0012, 3000)
+    add(query, "recall_at_100", 0.951, 1000)
     assert statsd.send([engine(), query]) == 4
     series = "benchmark=hybrid_ann,variant=hybrid,device=cpu"
     assert sorted(received(server, 4)) == sorted([

@@ -29,7 +29,7 @@ def test_the_benchmark_is_given_its_settings_its_device_and_where_to_write(stree
     settings = ours.settings_of("hybrid_ann")
     folder = paths.runs_dir() / "a-run"
     assert seen == [
-        (settings, "gpu", paths.home() / "cache"), (settings, "gpu", prepared, folder / "hybrid_ann-gpu.npz"),
+        (settings, "gpu", paths.home() / "cache"), (settings, "gpu", {"made": 1}, folder / "hybrid_ann-gpu.npz"),
     ]  # fmt: skip
     assert file == folder / "hybrid_ann-gpu.json"
     assert street.calls == [], "what is measured in full is not tidied"

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from support.street import HOST, Street
 
-from nightgate import benchmarks, paths, steps
+from nightgate import paths, registry, steps
 from nightgate.artifacts import Cache
 from nightgate.errors import InputError
 from nightgate.measure import durations, host
@@ -29,7 +29,7 @@ def preflight(**changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"only": ["hybrid_ann", "hybrid"]}, "there is no benchmark 'hybrid'. Next step: use one of transcription, hybrid_ann, pgvector_search"),
+        ({"only": ["hybrid_ann", "hybrid"]}, "there is no benchmark 'hybrid'. Next step: use one of hybrid_ann, pgvector_search, transcription"),
         ({"devices": ["cpu", "tpu"]}, "there is no device 'tpu'. Next step: use one of cpu, gpu"),
         ({"only": ["pgvector_search"], "devices": ["gpu"]}, "pgvector_search does not run on gpu. Next step: choose another device"),
     ],
@@ -79,8 +79,8 @@ def test_estimates_and_time_outs_are_of_their_own_step_and_device(monkeypatch, c
     assert by_hand.timeout_seconds["pgvector_search"]["cpu"] == Steps(3600, 27_000), "nothing ends what is run by hand"
     ((settings, takes, work, fingerprint), _) = asked
     assert (work, fingerprint) == (plan.work, "here")
-    assert settings == {name: plan.settings_of(name) for name in benchmarks.SETTINGS}
-    assert takes == {name: plan.settings_of(name).takes() for name in benchmarks.SETTINGS}
+    assert settings == {name: plan.settings_of(name) for name in registry.installed()}
+    assert takes == {name: plan.settings_of(name).takes() for name in registry.installed()}
     assert "hybrid_ann on cpu: about 33 min to prepare, 50 min to measure, by earlier runs" in caplog.messages
     assert "hybrid_ann on gpu: about 2.5 h to prepare, 83 min to measure, by the settings" in caplog.messages
 
@@ -110,7 +110,7 @@ def needs(monkeypatch):
         "transcription": (6 * 10**9, 3), "hybrid_ann": (10 * 10**9, 8), "pgvector_search": (20_050_000_010, 5),
     }.items():  # fmt: skip
         of = Needs(disk=disk, memory=memory * GIB)
-        monkeypatch.setattr(benchmarks.SETTINGS[name], "needs", lambda self, of=of: of)
+        monkeypatch.setattr(type(registry.installed()[name]), "needs", lambda self, settings, of=of: of)
     has = {"free": 36_050_000_010, "memory": 8 * GIB}
 
     def usage(path):

@@ -11,6 +11,7 @@ from nightgate.errors import ChildError, NotMeasured
 from nightgate.measure import estimates
 from nightgate.measure.child import ChildResult
 from nightgate.record import Record
+from nightgate.transcription import metrics
 from nightgate.transcription.evidence import Evidence
 from nightgate.transcription.scoring import character_errors
 
@@ -76,14 +77,14 @@ def test_the_speed_is_the_time_of_a_pass_over_its_audio(samples):
 
 def test_a_speed_that_may_be_zero_leaves_its_inverse_without_an_interval(monkeypatch):
     one = evidence()
-    one._put_ratio("xrt", "rtfx", np.array([0.1, 9.0, 0.2]), 10.0)
+    one._put_ratio(metrics.XRT, metrics.RTFX, np.array([0.1, 9.0, 0.2]), 10.0)
     assert one.record.metrics["xrt"].ci95[0] < 0
     assert one.record.metrics["rtfx"].ci95 is None
     monkeypatch.setattr(estimates, "ratio_of_sums", lambda *_: (1.0, 3, (0.0, 2.0)))
-    one._put_ratio("xrt", "rtfx", np.array([1.0]), 1.0)
+    one._put_ratio(metrics.XRT, metrics.RTFX, np.array([1.0]), 1.0)
     assert one.record.metrics["rtfx"].ci95 is None
     monkeypatch.undo()
-    one._put_ratio("xrt", "rtfx", np.array([0.1, 0.3]), 2.0)
+    one._put_ratio(metrics.XRT, metrics.RTFX, np.array([0.1, 0.3]), 2.0)
     assert (one.record.metrics["xrt"].ci95, one.record.metrics["rtfx"].ci95) == (None, None)
     assert (one.record.metrics["rtfx"].value, one.record.metrics["rtfx"].n) == (exactly(10), 2)
 

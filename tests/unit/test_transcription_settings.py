@@ -7,8 +7,7 @@ import wave
 import pytest
 from pydantic import ValidationError
 
-from nightgate import paths, steps
-from nightgate.benchmarks import SETTINGS
+from nightgate import paths, registry, steps
 from nightgate.errors import InputError
 from nightgate.suite import Limit, load_suite, parse_overrides
 from nightgate.transcription import engines
@@ -302,7 +301,7 @@ def test_the_plan_says_what_will_be_judged(clips, tmp_path, monkeypatch):
     )
     assert plan.objectives["transcription"]["cer"]["cpu"] == Limit(op="<=", limit=0.3)
     assert "wer" not in plan.objectives["transcription"]
-    suite = load_suite(paths.suite_file(), SETTINGS, "smoke")
+    suite = load_suite(paths.suite_file(), registry.installed(), "smoke")
     assert plan.objectives["hybrid_ann"] == suite.objectives["hybrid_ann"]
 
 

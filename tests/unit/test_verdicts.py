@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.specs import add
 
 from nightgate.judge import judge, night, unmet
 from nightgate.record import Record
@@ -14,7 +15,7 @@ LIMITS = {"latency_p95": {"cpu": Limit(op="<", limit=0.02)}}
 def record(value=0.01, ci95=(0.009, 0.011), n=1000, **facts):
     made = Record(**{"benchmark": "b", "variant": "v", "device": "cpu", "status": "measured", **facts})
     if value is not None:
-        made.add("latency_p95", value, n, ci95)
+        add(made, "latency_p95", value, n, ci95)
     return made
 
 
@@ -44,7 +45,7 @@ RECALL = {"recall_at_100": {"cpu": Limit(op=">=", limit=0.92)}}
 )  # fmt: skip
 def test_an_objective_from_below_is_judged_by_its_interval_too(value, ci95, n, expected):
     made = Record(benchmark="b", variant="v", device="cpu", status="measured")
-    made.add("recall_at_100", value, n, ci95)
+    add(made, "recall_at_100", value, n, ci95)
     (objective,) = judge(made, RECALL, gated=True)
     assert (objective.verdict, objective.value, objective.op, objective.limit) == (expected, value, ">=", 0.92)
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from fastapi import Depends, HTTPException
 from fastapi.testclient import TestClient
+from support.specs import add
 
 from nightgate.errors import ServiceUnavailable
 from nightgate.measure.durations import NIGHT_SECONDS
@@ -82,7 +83,7 @@ def night(
         settings=settings,
         detail=detail,
     )
-    record.add("latency_p95", p95, 3000, (p95 * 0.9, p95 * 1.1))
+    add(record, "latency_p95", p95, 3000, (p95 * 0.9, p95 * 1.1))
     record.objectives = [Objective(metric="latency_p95", op="<", limit=0.02, value=p95, verdict=verdict)]
     day = f"2026-11-{number:02d}"
     return Run(
@@ -102,7 +103,7 @@ def test_metrics_come_from_the_store(monkeypatch):
     record = Record(
         benchmark="transcription", variant="a", device="cpu", status="measured", settings={"variants": ["a"]}
     )
-    record.add("xrt", 0.12, 5)
+    add(record, "xrt", 0.12, 5)
     monkeypatch.setattr(FakeStore, "answers", ([], Snapshot(measured=[("n", record)])))
     answer = client().get("/metrics")
     assert 'whisper_xrt{device="cpu"} 0.12\n' in answer.text

@@ -10,9 +10,8 @@ import sys
 
 import pytest
 
-from nightgate import paths
+from nightgate import paths, registry
 from nightgate.artifacts.cache import Cache
-from nightgate.benchmarks import SETTINGS
 from nightgate.judge import judge
 from nightgate.suite import load_suite
 from nightgate.transcription import benchmark
@@ -49,7 +48,7 @@ def test_the_cpu_path_needs_no_cuda_and_keeps_its_objective(torch, cache, tmp_pa
     settings = Settings(variants=("pywhispercpp",), audio_seconds=5, batch_seconds=5, threads=1, gpu_batch=gpu_batch)
     settings = settings.model_copy(update={"repeats": 3})  # fewer than a suite may ask for
     prepared = json.loads(json.dumps(benchmark.prepare(settings, "cpu", cache)))
-    limits = load_suite(paths.suite_file(), SETTINGS, "smoke").objectives["transcription"]
+    limits = load_suite(paths.suite_file(), registry.installed(), "smoke").objectives["transcription"]
     (record,) = benchmark.measure(settings, "cpu", prepared, tmp_path / "s.npz")
     assert (record.status, record.device) == ("measured", "cpu")
     assert record.detail["ran_on"].startswith("cpu")

@@ -15,12 +15,14 @@ from nightgate.errors import NightgateError, NotMeasured, Unavailable
 from nightgate.hybrid_ann import strategies
 from nightgate.hybrid_ann.evidence import Evidence
 from nightgate.hybrid_ann.indexes import build_index
+from nightgate.hybrid_ann.metrics import BUILD_PEAK_RSS
 from nightgate.hybrid_ann.settings import Settings
 from nightgate.measure import host
 from nightgate.measure.child import ChildResult, run_child
 from nightgate.measure.samples import save
 from nightgate.record import Device, Record, utc_now
 from nightgate.vectors import data
+from nightgate.vectors.metrics import BUILD_SECONDS, INDEX_BYTES
 from nightgate.vectors.places import open_places
 
 log = logging.getLogger(__name__)
@@ -169,9 +171,9 @@ def _record(settings: Settings, device: Device, prepared: dict[str, Any], varian
     )  # fmt: skip
     built = {name: index for name in _reads(variant, device) if (index := prepared["indexes"].get(name))}
     if built:
-        record.add("build_seconds", sum(index["build_seconds"] for index in built.values()))
-        record.add("build_peak_rss_bytes", max(index["build_peak_rss_bytes"] for index in built.values()))
-        record.add("index_bytes", sum(index["bytes"] for index in built.values()))
+        record.add(BUILD_SECONDS, sum(index["build_seconds"] for index in built.values()))
+        record.add(BUILD_PEAK_RSS, max(index["build_peak_rss_bytes"] for index in built.values()))
+        record.add(INDEX_BYTES, sum(index["bytes"] for index in built.values()))
         record.detail["index"] = {
             name: {key: value for key, value in index.items() if key != "folder"} for name, index in built.items()
         }

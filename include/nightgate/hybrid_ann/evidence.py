@@ -8,11 +8,20 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self
 
 from nightgate.errors import NightgateError
+from nightgate.hybrid_ann.metrics import (
+    FIRST_TOUCH,
+    RERANK_SECONDS,
+    ROUTE_RECALL,
+    ROUTE_SECONDS,
+    SCAN_RECALL,
+    SCAN_SECONDS,
+)
 from nightgate.measure import estimates
 from nightgate.measure.attempts import Attempts
 from nightgate.record import Record, utc_now
 from nightgate.vectors.hardness import BUCKETS, buckets
 from nightgate.vectors.latency import add_latencies, add_open_loop, share
+from nightgate.vectors.metrics import PEAK_RSS, QPS, RECALL, RECALL_BY_HARDNESS, RECALL_WORST, THROUGHPUT
 
 if TYPE_CHECKING:
     from nightgate.vectors.places import Places
@@ -20,6 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _STAGES = {"scan_recall": "the candidates", "route_recall": "the lists to scan"}
+_STAGE_METRICS = (ROUTE_SECONDS, SCAN_SECONDS, RERANK_SECONDS, ROUTE_RECALL, SCAN_RECALL)
 _SAME_RECALL = 0.002  # the stages are asked once more, and on a GPU sums may come out otherwise
 
 
@@ -76,7 +86,7 @@ class Evidence(Attempts):
         # every pass is the same work, so their seconds are averaged: the mean of their rates would make light of slow ones
         seconds, n, bounds = estimates.mean(1 / np.array(answer["per_second"]))
         interval = (1 / bounds[1], 1 / bounds[0]) if bounds and bounds[0] > 0 else None
-        self.record.add("throughput_qps", 1 / seconds, n, interval)
+        self.record.add(THROUGHPUT, 1 / seconds, n, interval)
         self.record.detail["throughput"] = {"threads": threads, "batch": batch}
 
     def add_open_loop(self, answer: dict[str, Any], latencies: Any, *, rate: float, seconds: float) -> None:
@@ -97,17 +107,18 @@ class Evidence(Attempts):
             return {}
         durations, recall = np.concatenate(self._durations), self._recalls[max(self._recalls)]
         for depth, found in self._recalls.items():
-            record.add(f"recall_at_{depth}", *share(found))
-        record.add("recall_p5", float(np.quantile(recall, 0.05)), n=len(recall))
+            record.add(RECALL[depth], *share(found))
+        record.add(RECALL_WORST, float(np.quantile(recall, 0.05)), n=len(recall))
         bucket = buckets(hardness)
         for number, name in enumerate(BUCKETS):
-            record.add(f"recall_{name}", *share(recall[bucket == number]))
+            record.add(RECALL_BY_HARDNESS[name], *share(recall[bucket == number]))
         add_latencies(record, durations)
-        record.add("qps", 1e9 / float(durations.mean()), n=durations.size)
-        record.add("first_touch", first["first_touch_ns"] / 1e9)
-        for name, value in self._stages.items():
-            record.add(name, value, n=len(recall))
-        record.add("peak_rss_bytes", self._peak_rss)
+        record.add(QPS, 1e9 / float(durations.mean()), n=durations.size)
+        record.add(FIRST_TOUCH, first["first_touch_ns"] / 1e9)
+        for spec in _STAGE_METRICS:
+            if spec.name in self._stages:
+                record.add(spec, self._stages[spec.name], n=len(recall))
+        record.add(PEAK_RSS, self._peak_rss)
         record.reason = "; ".join([*([first["shortfall"]] if first["shortfall"] else []), *self._missed]) or None
         record.detail |= {
             "setting": first["setting"], "tuning_reached_target": first["reached"], "curve": first["curve"],

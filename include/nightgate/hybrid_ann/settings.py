@@ -8,8 +8,7 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
-from nightgate.record import RECALLS
-from nightgate.suite import QUERIES, STAGES, BenchmarkSettings, Needs, Takes
+from nightgate.suite import BenchmarkSettings, Needs, Takes
 from nightgate.vectors import own
 from nightgate.vectors.dataset import query_counts
 from nightgate.vectors.metric import Metric
@@ -39,10 +38,6 @@ class Settings(BenchmarkSettings):
 
     known_variants: ClassVar[tuple[str, ...]] = (
         "hybrid", "hybrid_seeded", "ivfpq_refine", "hnsw", "hnswlib", "usearch", "faiss_hnsw",
-    )  # fmt: skip
-    known_metrics: ClassVar[tuple[str, ...]] = (
-        *RECALLS, "recall_easy", "recall_middle", "recall_hard", "route_recall", "scan_recall", "route_seconds",
-        "scan_seconds", "rerank_seconds", "first_touch", "build_peak_rss_bytes", "peak_rss_bytes", *QUERIES, *STAGES,
     )  # fmt: skip
 
     dataset: str | None = Field(

@@ -6,39 +6,33 @@ from typing import Any
 
 from airflow.sdk import Param
 
-from nightgate import benchmarks, paths
+from nightgate import paths, registry
 from nightgate.errors import InputError, nearest
-from nightgate.record import is_share
 from nightgate.suite import DEVICES, SCALES, Suite, load_suite
 
-_GENERAL, _ENGINES, _OTHER = "What to run", "Engines", "Anything else"
-_KEYS = ("scale", "benchmarks", "devices", "require_gpu", "engines", "set")
+_GENERAL, _OTHER = "What to run", "Anything else"
+_KEYS = ("scale", "benchmarks", "devices", "require_gpu", "set")
 """The fields of the form that are no path of the suite."""
 _BOUNDS = ("minimum", "exclusiveMinimum", "maximum", "multipleOf", "minLength")
 
 
 def trigger_params() -> dict[str, Param]:
     """The Params of `nightly_benchmarks`. An empty field means: the suite's value for the chosen scale."""
-    suites = {scale: load_suite(paths.suite_file(), benchmarks.SETTINGS, scale) for scale in SCALES}
-    names = list(benchmarks.SETTINGS)
+    suites = {scale: load_suite(paths.suite_file(), registry.installed(), scale) for scale in SCALES}
+    names = list(suites["full"].settings)
     return {
         "scale": Param(
             "full", type="string", enum=list(SCALES), title="Scale", section=_GENERAL,
             description="smoke takes minutes, full is the real night with a million vectors.",
         ),
-        "benchmarks": _choice(names, names, "Benchmarks", "Which benchmarks to run.", _GENERAL),
+        "benchmarks": _choice(list(suites["full"].nightly), names, "Benchmarks", "Which benchmarks to run.", _GENERAL),
         "devices": _choice(list(DEVICES), list(DEVICES), "Devices", "A device this host lacks is skipped with the reason.", _GENERAL),
         "require_gpu": Param(
             False, type="boolean", title="Require a GPU", section=_GENERAL,
             description="A missing GPU then fails the run instead of skipping the GPU tasks.",
         ),
-        "engines": _choice(
-            list(suites["smoke"].settings["transcription"].variants),
-            list(benchmarks.SETTINGS["transcription"].known_variants), "Transcription engines",
-            "The engines whose speed and transcripts are gated.", _ENGINES,
-        ),
         **_objective_params(suites["full"]),
-        **{key: param for name in names for key, param in _setting_params(name, suites).items()},
+        **{key: param for name in names for key, param in (_variants(name, suites) | _setting_params(name, suites)).items()},
         "set": Param(
             {}, type="object", title="Other values", section=_OTHER,
             description='Any value of the suite by its path, for example {"hybrid_ann.controls": ["hnsw"]}.',
@@ -70,10 +64,6 @@ def overrides(params: dict[str, Any]) -> dict[str, Any]:
     """
     fields = trigger_params()  # of which an empty one is the suite's value; another path with null says what it says
     changed = {key: value for key, value in params.items() if "." in key and not (value is None and key in fields)}
-    engines = params["engines"]
-    if engines != fields["engines"].value and changed.setdefault("transcription.variants", engines) != engines:
-        variants = changed["transcription.variants"]
-        raise InputError(f"transcription.variants is {variants!r} and engines is {engines!r}", "keep one of them")
     for path, value in (params["set"] or {}).items():
         if path in changed and changed[path] != value:
             raise InputError(f'{path} is {changed[path]!r} in the form and {value!r} in "set"', "keep one of them")
@@ -93,7 +83,8 @@ def _objective_params(suite: Suite) -> dict[str, Param]:
     for name, metrics in suite.objectives.items():
         for metric, limits in metrics.items():
             for device, limit in limits.items():
-                most = {"maximum": 1} if is_share(metric) else {}
+                spec = registry.spec(name, metric)
+                most = {"maximum": 1} if spec.share else {}
                 found[f"objectives.{name}.{metric}.{device}"] = Param(
                     None, type=["null", "number"], minimum=0, **most, title=f"{name}: {metric} on {device}",
                     description=f"The suite says {limit}. Base units: seconds, ratios.", section="Objectives",
@@ -102,7 +93,7 @@ def _objective_params(suite: Suite) -> dict[str, Param]:
 
 
 def _setting_params(name: str, suites: dict[str, Suite]) -> dict[str, Param]:
-    schema = benchmarks.SETTINGS[name].model_json_schema()["properties"]
+    schema = registry.named(name).settings.model_json_schema()["properties"]
     found = {}
     for key, facts in schema.items():
         kinds = {kind.get("type"): kind for kind in facts.get("anyOf", [facts])}
@@ -121,6 +112,21 @@ def _setting_params(name: str, suites: dict[str, Suite]) -> dict[str, Param]:
             **_options(kinds[kind].get("enum")),
         )
     return found
+
+
+def _variants(name: str, suites: dict[str, Suite]) -> dict[str, Param]:
+    """A field for each choice of variants; an empty one is the suite's."""
+    model = registry.named(name).settings
+    valid = list(model.known_variants)
+    return {
+        f"{name}.{key}": Param(
+            None, type=["null", "array"], items={"type": "string", "enum": valid}, examples=valid, uniqueItems=True,
+            minItems=least, title=model.model_fields[key].title, section=name,
+            description=f"{model.model_fields[key].description} "
+            f"{_says({scale: getattr(suite.settings[name], key) for scale, suite in suites.items()})}",
+        )
+        for key, least in (("variants", 1), ("controls", 0))
+    }  # fmt: skip
 
 
 def _options(valid: list[str] | None) -> dict[str, Any]:
@@ -146,4 +152,6 @@ def _says(values: dict[str, Any]) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "none"
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -102,7 +102,7 @@ def report(plan: dict[str, Any] | None) -> str:
 
     if not plan:
         raise AirflowSkipException("preflight refused the run, so there is nothing to report")
-    _name_pgvector()  # what a benchmark that was ended has left there is removed
+    _name_services()  # what a benchmark that was ended has left there is removed
     with translated():
         return steps.report(steps.Plan.model_validate(plan), _store_url()).state
 
@@ -137,15 +137,18 @@ def _step(plan: dict[str, Any], benchmark: str, device: str) -> Iterator[tuple[A
 
     if [benchmark, device] not in plan["work"]:
         raise AirflowSkipException(f"{benchmark} on {device} is not part of this run")
-    _name_pgvector()
+    _name_services()
     with translated():
         yield steps, steps.Plan.model_validate(plan)
 
 
-def _name_pgvector() -> None:
-    """The Airflow connection names the server for pgvector where the environment does not."""
-    if not os.environ.get("PGVECTOR_URL") and (url := _connection_url("pgvector_default")):
-        os.environ["PGVECTOR_URL"] = url
+def _name_services() -> None:
+    """Airflow's connections name the servers that benchmarks need, where the environment does not."""
+    from nightgate import registry
+
+    for service in (service for known in registry.installed().values() for service in known.services):
+        if not os.environ.get(service.variable) and (url := _connection_url(service.connection)):
+            os.environ[service.variable] = url
 
 
 def _store_url() -> str | None:

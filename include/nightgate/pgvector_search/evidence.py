@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 from nightgate.errors import NightgateError
 from nightgate.measure import estimates
 from nightgate.measure.attempts import Attempts
+from nightgate.pgvector_search.metrics import COLD_START_FIRST, COLD_START_P50, LOAD_SECONDS, ROWS_PER_SECOND
 from nightgate.record import Record, utc_now
 from nightgate.vectors.latency import add_latencies, add_open_loop, share
+from nightgate.vectors.metrics import BUILD_SECONDS, INDEX_BYTES, QPS, RECALL, RECALL_WORST, THROUGHPUT
 
 if TYPE_CHECKING:
     import numpy as np
 
 log = logging.getLogger(__name__)
 
-_BUILD = ("load_seconds", "rows_per_second", "build_seconds", "index_bytes")
+_BUILD = (LOAD_SECONDS, ROWS_PER_SECOND, BUILD_SECONDS, INDEX_BYTES)
 
 
 class Evidence(Attempts):
@@ -60,16 +62,14 @@ class Evidence(Attempts):
         """Args: answer: of `timed.search`. durations: int64 ns, (passes, queries). recall: float64, (queries,).
         ids: int64, (queries, 5)."""
         record = self.record
-        record.add("recall_at_5", *share(recall))
-        record.add("recall_p5", *estimates.quantile(recall, 0.05))
+        record.add(RECALL[5], *share(recall))
+        record.add(RECALL_WORST, *estimates.quantile(recall, 0.05))
         add_latencies(record, durations)
         # closed loop, one connection: the next query starts when the last one is answered
         mean, _, bounds = estimates.mean(durations.mean(axis=0) / 1e9)
-        record.add(
-            "qps", 1 / mean, durations.size, (1 / bounds[1], 1 / bounds[0]) if bounds and bounds[0] > 0 else None
-        )
-        for name in _BUILD:
-            record.add(name, self.build[name])
+        record.add(QPS, 1 / mean, durations.size, (1 / bounds[1], 1 / bounds[0]) if bounds and bounds[0] > 0 else None)
+        for spec in _BUILD:
+            record.add(spec, self.build[spec.name])
         tuned = answer.pop("tuned") or {key: self.build["tuning"][key] for key in ("reached", "curve")}
         answer["versions"] |= {"pgvector-python": version("pgvector"), "psycopg": version("psycopg")}
         record.detail |= answer | {"tuning_reached_target": tuned["reached"], "curve": tuned["curve"]}
@@ -82,7 +82,7 @@ class Evidence(Attempts):
     def add_clients(self, sweep: list[dict[str, Any]]) -> None:
         """The closed loop of several clients, see `timed.many_clients`."""
         best = max(sweep, key=lambda level: level["queries_per_second"])
-        self.record.add("throughput_qps", best["queries_per_second"], best["n"], best["ci95"])
+        self.record.add(THROUGHPUT, best["queries_per_second"], best["n"], best["ci95"])
         self.record.detail["throughput"] = {"clients": best["clients"]}
         self.record.detail["clients"] = [{key: level[key] for key in level if key != "n"} for level in sweep]
 
@@ -90,8 +90,8 @@ class Evidence(Attempts):
         import numpy as np
 
         seconds = np.array(durations_ns) / 1e9
-        self.record.add("cold_start_first", float(seconds[0]))
-        self.record.add("cold_start_p50", *estimates.quantile(seconds, 0.5))
+        self.record.add(COLD_START_FIRST, float(seconds[0]))
+        self.record.add(COLD_START_P50, *estimates.quantile(seconds, 0.5))
 
     def finish(self) -> None:
         self.record.finished_at = utc_now()

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from nightgate.pgvector_search import address
 from nightgate.pgvector_search.variants import MOST_DIMENSIONS, VARIANTS, too_long
-from nightgate.suite import QUERIES, STAGES, BenchmarkSettings, Needs, Takes
+from nightgate.suite import BenchmarkSettings, Needs, Takes
 from nightgate.vectors.dataset import query_counts
 
 K = 5
@@ -28,10 +28,6 @@ class Settings(BenchmarkSettings):
     ``_lists1000`` has a thousand lists whatever ``lists`` says."""
 
     known_variants: ClassVar[tuple[str, ...]] = tuple(VARIANTS)
-    known_metrics: ClassVar[tuple[str, ...]] = (
-        f"recall_at_{K}", "load_seconds", "rows_per_second", "cold_start_first", "cold_start_p50", *QUERIES, *STAGES,
-    )  # fmt: skip
-    devices: ClassVar[tuple[str, ...]] = ("cpu",)
 
     rows: int = Field(
         default=50_000, ge=1_000, le=5_000_000, title="Rows", description="Rows of the table that is searched."
@@ -80,10 +76,6 @@ class Settings(BenchmarkSettings):
         default=False, title="Require the server",
         description="An absent server fails the benchmark instead of skipping it.",
     )  # fmt: skip
-
-    @property
-    def recall_depths(self) -> tuple[int, ...]:
-        return (K,)
 
     @property
     def recall_margin(self) -> float:

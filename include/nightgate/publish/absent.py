@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from nightgate.publish import figures
+from nightgate import registry
 from nightgate.record import Record
 
 
@@ -33,6 +33,6 @@ def absent(records: Iterable[Record]) -> list[dict[str, Any]]:
             key = (record.benchmark, record.device, record.status, record.reason or "no reason was given")
             groups.setdefault(key, []).append(record.variant)
     return [
-        {"benchmark": figures.benchmark_title(b), "device": d, "status": status, "reason": reason, "variants": variants}
+        {"benchmark": registry.title(b), "device": d, "status": status, "reason": reason, "variants": variants}
         for (b, d, status, reason), variants in groups.items()
     ]

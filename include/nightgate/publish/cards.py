@@ -9,32 +9,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nightgate import registry
+from nightgate.metrics import BATCHES, COST, OPEN_LOOP, MetricSpec, Quantile, Repeats
 from nightgate.publish import charts, figures
-from nightgate.record import RECALLS, Record, Summary
+from nightgate.record import Record, Summary
 
 if TYPE_CHECKING:
     import numpy as np
 
 log = logging.getLogger(__name__)
 
-_SAMPLES = "durations_ns"  # int64 nanoseconds, (passes or repeats, queries or clips)
-
-SECTIONS: dict[str, tuple[str | tuple[str, str], ...]] = {
-    "Speech": ("xrt", "wer", "cer", "xrt_p95", "rtfx", "batch_xrt", "batch_rtfx", "first_segment_latency"),
-    "Recall": (*RECALLS, "recall_easy", "recall_middle", "recall_hard", "recall_p5"),
-    "One query at a time": ("latency_p50", "latency_p95", "latency_p99", "qps"),
-    "Stage by stage: mean time · share of the true neighbours still there": (
-        ("route_seconds", "route_recall"), ("scan_seconds", "scan_recall"), ("rerank_seconds", "recall_at_100"),
-    ),
-    "Open loop": ("open_loop_p50", "open_loop_p95", "open_loop_p99"),
-    "Batches": ("throughput_qps",),
-    "Cold, after a restart of the server": ("cold_start_first", "cold_start_p50"),
-    "Cost": (
-        "build_seconds", "build_peak_rss_bytes", "load_seconds", "rows_per_second", "index_bytes", "peak_rss_bytes", "first_touch", "prepare_seconds",
-        "measure_seconds",
-    ),
-}  # fmt: skip
-"""The figures of a card in the order they are read, with headings; a pair shares a row."""
+_TAIL = 0.95  # the quantile whose limit the chart shows
 
 
 def cards(summary: Summary, folder: Path) -> list[dict[str, Any]]:
@@ -48,7 +33,7 @@ def cards(summary: Summary, folder: Path) -> list[dict[str, Any]]:
         records.sort(key=lambda record: (not record.gated, record.variant))
         command = ["nightgate", "measure", benchmark, "--scale", summary.scale, "--device", device]
         found.append({
-            "title": figures.benchmark_title(benchmark), "device": device, "records": records, "data": _data(records),
+            "title": registry.title(benchmark), "device": device, "records": records, "data": _data(records),
             "charts": [drawn for drawn in (_tradeoff(records), _spread(records, folder)) if drawn],
             "columns": [
                 (record.variant, "gated" if record.gated else "control", _setting(record)) for record in records
@@ -59,22 +44,21 @@ def cards(summary: Summary, folder: Path) -> list[dict[str, Any]]:
 
 
 def _sections(records: list[Record]) -> list[dict[str, Any]]:
-    """The headings with their rows: a title and one cell per record. What no record has is left out."""
+    """The headings with their rows: a title and one cell per record, in the order of the declarations, cost last."""
+    headings: dict[str, list[MetricSpec]] = {}
+    for name in registry.in_order(records, [name for record in records for name in record.metrics]):
+        spec = next(registry.spec_of(record, name) for record in records if name in record.metrics)
+        if spec.section:
+            headings.setdefault(spec.section, []).append(spec)
     found = []
-    for heading, lines in SECTIONS.items():
-        pairs = [(line,) if isinstance(line, str) else line for line in lines]
-        rows = [
-            (figures.metric_title(names[0]), [_cell(record, names) for record in records])
-            for names in pairs
-            if any(names[0] in record.metrics for record in records)
-        ]
-        if rows and heading == "Open loop":
+    for heading, specs in sorted(headings.items(), key=lambda item: item[0] == COST):
+        rows = [(spec.title, [_cell(record, (spec.name, spec.beside)) for record in records]) for spec in specs]
+        if heading == OPEN_LOOP:
             shares = [_fact(record, "open_loop", "utilisation") for record in records]
             rows.append(("Utilisation", ["–" if share is None else f"{share * 100:.0f} %" for share in shares]))
-        if rows and heading == "Batches":
+        if heading == BATCHES:
             rows = _crowds(records) or rows
-        if rows:
-            found.append({"heading": _explained(heading, records), "rows": rows})
+        found.append({"heading": _explained(heading, records), "rows": rows})
     return found
 
 
@@ -102,11 +86,11 @@ def _explained(heading: str, records: list[Record]) -> str:
     """A heading with the conditions the figures below it were taken under."""
     for record in records:
         rate, threads = _fact(record, "open_loop", "rate"), _fact(record, "throughput", "threads")
-        if heading == "Open loop" and rate:
+        if heading == OPEN_LOOP and rate:
             return f"Open loop: {figures.human(rate, 'per_second')}, latency since the scheduled moment"
-        if heading == "Batches" and threads:
+        if heading == BATCHES and threads:
             return f"Batches of {_fact(record, 'throughput', 'batch')} on {threads} thread{'s' * (threads != 1)}"
-        if heading == "Batches" and record.detail.get("clients"):
+        if heading == BATCHES and record.detail.get("clients"):
             return "Several clients at once, each asks again when it is answered: answers per second · P95 latency"
     return heading
 
@@ -181,46 +165,53 @@ def _curve(record: Record, place: int) -> charts.Curve:
 
 
 def _spread(records: list[Record], folder: Path) -> tuple[str, str] | None:
-    """The chart of the raw samples and a sentence that explains it; None when there are none to draw."""
-    from markupsafe import Markup
-
-    found = [(place, record, _durations(record, folder)) for place, record in enumerate(records)]
-    drawn = [(place, record, seconds) for place, record, seconds in found if seconds is not None]
-    if not drawn:
-        return None
-
-    def series(place: int, record: Record, values: np.ndarray) -> charts.Series:
-        return charts.Series(record.variant, values, record.gated, place)
-
-    if all("latency_p95" in record.metrics for _, record, _ in drawn):
-        lines = [series(place, record, seconds.ravel()) for place, record, seconds in drawn]
-        sizes = {line.values.size for line in lines}
-        counts = f"{lines[0].values.size:,} queries each" if len(sizes) == 1 else ""
-        counts = counts or " · ".join(f"{line.name} {line.values.size:,} queries" for line in lines)
-        chart = charts.quantiles(lines, _limit(records, "latency_p95"))
-        note = f"Each point of a curve is the time within which that share of the queries was answered. {counts}."
-        return Markup(chart), note
-    audio = [record.detail.get("audio_seconds") for _, record, _ in drawn]
-    if all("xrt" in record.metrics for _, record, _ in drawn) and all(audio):
-        dots = [series(place, record, s.sum(axis=1) / a) for (place, record, s), a in zip(drawn, audio, strict=True)]
-        chart = charts.repeats(dots, _limit(records, "xrt"), "ratio", "xRT of every repeat")
-        return Markup(chart), "Each dot is the xRT of one repeat over all clips, the bar their mean."
+    """The chart of the raw samples of the first headline metric that keeps any, and a sentence that explains it; None when
+    there are none to draw."""
+    specs = [registry.spec_of(records[0], name) for name in figures.headlines(records)]
+    for spec in sorted(specs, key=lambda spec: not (isinstance(spec.samples, Quantile) and spec.samples.q == _TAIL)):
+        if isinstance(spec.samples, (Quantile, Repeats)) and (chart := _drawn(spec, spec.samples, records, folder)):
+            return chart
     return None
 
 
-def _durations(record: Record, folder: Path) -> np.ndarray | None:
-    """Seconds, in the shape they were kept in; None when the file is missing, torn or holds no such samples."""
+def _drawn(spec: MetricSpec, kept: Quantile | Repeats, records: list[Record], folder: Path) -> tuple[str, str] | None:
+    from markupsafe import Markup
+
+    lines = [
+        charts.Series(record.variant, values, record.gated, place)
+        for place, record in enumerate(records)
+        if spec.name in record.metrics and (values := _kept(record, folder, kept)) is not None
+    ]
+    if not lines:
+        return None
+    limit = _limit(records, spec.name)
+    if isinstance(kept, Repeats):
+        chart = charts.repeats(lines, limit, spec.unit, f"{spec.title} of every repeat")
+        return Markup(chart), f"Each dot is the {spec.title} of one repeat, the bar their mean."
+    sizes = {line.values.size for line in lines}
+    counts = f"{lines[0].values.size:,} queries each" if len(sizes) == 1 else ""
+    counts = counts or " · ".join(f"{line.name} {line.values.size:,} queries" for line in lines)
+    note = f"Each point of a curve is the time within which that share of the queries was answered. {counts}."
+    return Markup(charts.quantiles(lines, limit)), note
+
+
+def _kept(record: Record, folder: Path, kept: Quantile | Repeats) -> np.ndarray | None:
+    """The raw samples, flat and in the unit of the metric; None when the file is missing, torn or holds none."""
     import numpy as np
 
     if not record.samples:
         return None
     try:
         with np.load(folder / Path(record.samples).name) as arrays:
-            seconds = arrays[f"{record.variant}/{_SAMPLES}"] / 1e9
+            values = arrays[f"{record.variant}/{kept.array}"].ravel()
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         log.warning("no chart for %s: its samples cannot be read (%s)", record.variant, error)
         return None
-    return seconds if seconds.ndim == 2 and seconds.size > 1 else None
+    if values.size < 2:
+        return None
+    if isinstance(kept, Quantile):
+        return values / 1e9
+    return 1 / values if kept.inverted else values
 
 
 def _limit(records: Iterable[Record], metric: str) -> float | None:

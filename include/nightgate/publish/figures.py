@@ -4,99 +4,30 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from nightgate.record import RECALLS, UNITS, Metric, Objective, Record
-
-BENCHMARKS = {
-    "transcription": "Transcription",
-    "hybrid_ann": "Hybrid ANN",
-    "pgvector_search": "pgvector search",
-}
-
-METRICS = {
-    "xrt": "xRT",
-    "wer": "Word error rate",
-    "cer": "Character error rate",
-    "xrt_p95": "P95 xRT",
-    "rtfx": "RTFx",
-    "batch_xrt": "Batch xRT",
-    "batch_rtfx": "Batch RTFx",
-    "first_segment_latency": "First segment",
-    **{name: f"Recall@{depth}" for name, depth in RECALLS.items()},
-    "recall_easy": "Recall, easy queries",
-    "recall_middle": "Recall, middle queries",
-    "recall_hard": "Recall, hard queries",
-    "recall_p5": "Recall, worst 5 %",
-    "route_recall": "Recall after routing",
-    "scan_recall": "Recall after the scan",
-    "latency_p50": "P50 latency",
-    "latency_p95": "P95 latency",
-    "latency_p99": "P99 latency",
-    "qps": "Queries",
-    "route_seconds": "Routing",
-    "scan_seconds": "Scan",
-    "rerank_seconds": "Rerank",
-    "open_loop_p50": "P50, open loop",
-    "open_loop_p95": "P95, open loop",
-    "open_loop_p99": "P99, open loop",
-    "throughput_qps": "Throughput",
-    "prepare_seconds": "Preparing, all variants",
-    "measure_seconds": "Measuring, all variants",
-    "build_seconds": "Build",
-    "build_peak_rss_bytes": "Peak memory of the build",
-    "load_seconds": "Load",
-    "rows_per_second": "Rows loaded",
-    "index_bytes": "Index size",
-    "peak_rss_bytes": "Peak memory",
-    "first_touch": "First touch",
-    "cold_start_first": "First query",
-    "cold_start_p50": "P50 of the first queries",
-}
-
-HEADLINES: dict[str, tuple[str, ...]] = {
-    "transcription": ("xrt", "wer", "cer", "batch_xrt", "xrt_p95", "first_segment_latency"),
-    "hybrid_ann": ("recall_at_100", "latency_p50", "latency_p95", "throughput_qps", "build_seconds", "index_bytes"),
-    "pgvector_search": ("recall_at_5", "latency_p50", "latency_p95", "throughput_qps", "build_seconds", "index_bytes"),
-}
-"""What one wants to know first of each benchmark, in this order. See `headlines`."""
-
-_SHORT = {"wer": "WER", "cer": "CER", "index_bytes": "Index"}
+from nightgate import registry
+from nightgate.metrics import MetricSpec
+from nightgate.record import Metric, Objective, Record
 
 _STEPS = {
     "seconds": ((1, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")),
     "bytes": ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B")),
 }
+_FIRST = 6  # metrics of a benchmark that is not here any more
 _LONG = 600  # characters of one setting or detail
 _MINUTES = 90  # seconds from which a time is read in minutes
 
 
-def headlines(benchmark: str, records: Iterable[Record]) -> list[str]:
-    """Those of `HEADLINES` that some record has; recall at the depth that was asked for, where that was chosen."""
-    found: dict[str, None] = {}
-    records = list(records)
-    for name in HEADLINES.get(benchmark, ()):
-        for record in records:
-            k = record.settings.get("k") if name in RECALLS else None
-            own = f"recall_at_{k}" if k else name
-            if own in record.metrics:
-                found[own] = None
-    return list(found)
-
-
-def benchmark_title(name: str) -> str:
-    return BENCHMARKS.get(name, name.replace("_", " "))
-
-
-def metric_title(name: str) -> str:
-    return METRICS.get(name, name.replace("_", " "))
-
-
-def short_title(name: str) -> str:
-    """A metric's name where there is little room."""
-    return _SHORT.get(name) or metric_title(name)
+def headlines(records: Sequence[Record]) -> list[str]:
+    """The metrics that one wants to know first of records of one benchmark, as it declares them."""
+    if not records:
+        return []
+    known = registry.installed().get(records[0].benchmark)
+    names = known.headline(records) if known else tuple(records[0].metrics)[:_FIRST]
+    return list(names)
 
 
 def human(value: float, unit: str, *, trim: bool = False) -> str:
@@ -157,33 +88,35 @@ def headline(record: Record) -> str:
     who = f"{record.variant} on {record.device}"
     if record.status != "measured":
         return f"{who}: {record.status}: {record.reason or 'no reason was given'}"
-    names = headlines(record.benchmark, [record])
-    return f"{who}: " + ", ".join(f"{short_title(name)} {with_interval(record.metrics[name])}" for name in names)
+    names = headlines([record])
+    return f"{who}: " + ", ".join(
+        f"{registry.spec_of(record, name).short_title} {with_interval(record.metrics[name])}" for name in names
+    )
 
 
-def limit_text(objective: Objective) -> str:
+def limit_text(objective: Objective, spec: MetricSpec) -> str:
     sign = {"<=": "≤", ">=": "≥"}.get(objective.op, objective.op)
-    return f"{sign} {human(objective.limit, UNITS.get(objective.metric, ''), trim=True)}"
+    return f"{sign} {human(objective.limit, spec.unit, trim=True)}"
 
 
-def used(objective: Objective, value: float | None) -> float | None:
+def used(objective: Objective, value: float | None, spec: MetricSpec) -> float | None:
     """The share of what the limit allows that ``value`` uses up: 1 is at the limit, more is past it.
 
-    For an upper limit that is value / limit. For a lower limit on a ratio it is the share of the allowed misses,
-    (1 - value) / (1 - limit): recall 0.96 against 0.92 uses half of them. None when it cannot be said.
+    For an upper limit that is value / limit. For a lower limit on a share it is what is missing of what may be missing,
+    (1 - value) / (1 - limit): recall 0.96 against 0.92 uses half of it. None when it cannot be said.
     """
     if value is None:
         return None
     if objective.op in ("<", "<="):
         return value / objective.limit if objective.limit > 0 else None
-    if UNITS.get(objective.metric) == "ratio" and objective.limit < 1:
+    if spec.share and objective.limit < 1:
         return max(0.0, (1 - value) / (1 - objective.limit))
     return objective.limit / value if value > 0 else None
 
 
-def headroom(objective: Objective) -> str:
+def headroom(objective: Objective, spec: MetricSpec) -> str:
     """What the limit still leaves, in per cent; "–" when there is no value."""
-    share = used(objective, objective.value)
+    share = used(objective, objective.value, spec)
     if share is None:
         return "–"
     left = (1 - share) * 100
@@ -195,16 +128,6 @@ def headroom(objective: Objective) -> str:
 def named(values: Mapping[str, Any]) -> str:
     """A few values with their names, such as a setting: "lists 64, refine 5"."""
     return ", ".join(f"{name} {value}" for name, value in values.items())
-
-
-def slowest_xrt(records: list[Record]) -> dict[str, float]:
-    """Device → the highest xRT among the gated engines measured on it (`whisper_xrt`)."""
-    found: dict[str, float] = {}
-    for record in records:
-        metric = record.metrics.get("xrt")
-        if record.benchmark == "transcription" and record.status == "measured" and metric and record.gated:
-            found[record.device] = max(metric.value, found.get(record.device, 0.0))
-    return found
 
 
 def epoch(timestamp: str) -> float:

@@ -9,47 +9,43 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import get_args
 
-from nightgate import __version__
+from nightgate import __version__, registry
 from nightgate.artifacts import Cache
+from nightgate.benchmark import Gauge
 from nightgate.publish.cache import CacheCollector
-from nightgate.publish.figures import epoch, slowest_xrt
-from nightgate.record import RECALLS, Record, Verdict
+from nightgate.publish.figures import epoch
+from nightgate.record import Record, Verdict
 from nightgate.results.store import Snapshot
 
 SERIES = ("benchmark", "variant", "device")
 _VERDICTS = get_args(Verdict)
 
-# metric of a record → name, and a label that tells it from its siblings under that name
-_NAMES: dict[str, tuple[str, tuple[str, str] | None]] = {
-    **{metric: ("nightgate_recall_ratio", ("at", str(depth))) for metric, depth in RECALLS.items()},
-    "recall_p5": ("nightgate_recall_worst_ratio", None),
-    "latency_p50": ("nightgate_latency_seconds", ("percentile", "50")),
-    "latency_p95": ("nightgate_latency_seconds", ("percentile", "95")),
-    "latency_p99": ("nightgate_latency_seconds", ("percentile", "99")),
-    "qps": ("nightgate_queries_per_second", None),
-    "prepare_seconds": ("nightgate_stage_duration_seconds", ("stage", "prepare")),
-    "measure_seconds": ("nightgate_stage_duration_seconds", ("stage", "measure")),
-}
 _POOL_STATES = ("open", "running", "queued", "scheduled", "deferred")
 
 
-def samples(record: Record) -> Iterator[tuple[str, dict[str, str], float]]:
-    """Name, labels and value of each metric of a record; Prometheus and statsd share them."""
+def samples(record: Record) -> Iterator[Gauge]:
+    """A gauge for each metric of a record; Prometheus and statsd share them."""
     identity = {key: getattr(record, key) for key in SERIES}
     for metric, found in record.metrics.items():
-        name, extra = _NAMES.get(metric) or (_plain_name(metric, found.unit), None)
-        yield name, identity | (dict([extra]) if extra else {}), found.value
+        spec = registry.spec_of(record, metric)
+        text = spec.help or "Of the newest measurement."
+        yield Gauge(spec.gauge_name, text, identity | dict(spec.labels), found.value)
 
 
-def bounds(record: Record) -> Iterator[tuple[str, dict[str, str], float]]:
+def bounds(record: Record) -> Iterator[Gauge]:
     """As `samples`, the ends of the 95 % interval of each metric that has one: ``nightgate_latency_upper_bound_seconds``."""
-    identity = {key: getattr(record, key) for key in SERIES}
-    for metric, found in record.metrics.items():
-        name, extra = _NAMES.get(metric) or (_plain_name(metric, found.unit), None)
-        stem, _, unit = name.rpartition("_per_second" if name.endswith("_per_second") else "_")
+    text = "An end of the 95 % interval of the newest measurement."
+    for gauge, found in zip(samples(record), record.metrics.values(), strict=True):
+        stem, _, unit = gauge.name.rpartition("_per_second" if gauge.name.endswith("_per_second") else "_")
         for side, value in (("lower", found.ci95[0]), ("upper", found.ci95[1])) if found.ci95 else ():
-            end = f"{stem}_{side}_bound" + (f"_{unit}" if unit else "_per_second")
-            yield end, identity | (dict([extra]) if extra else {}), value
+            name = f"{stem}_{side}_bound" + (f"_{unit}" if unit else "_per_second")
+            yield Gauge(name, text, gauge.labels, value)
+
+
+def over_records(records: Sequence[Record]) -> Iterator[Gauge]:
+    """The gauges that benchmarks have over several records of one run, see `Benchmark.gauges`."""
+    for name, known in registry.installed().items():
+        yield from known.gauges([record for record in records if record.benchmark == name])
 
 
 def render(
@@ -71,13 +67,11 @@ def render(
 
     page = _Page(CollectorRegistry())
     page.put("nightgate_build_info", "The version that computed this page.", {"version": __version__}, 1)
-    for device, value in slowest_xrt(_newest_transcription(snapshot.measured)).items():
-        page.put("whisper_xrt", _HELP["whisper_xrt"], {"device": device}, value)
+    for gauge in over_records(_newest(snapshot.measured)):
+        page.put(gauge.name, gauge.help, gauge.labels, gauge.value)
     for _, record in snapshot.measured:
-        for name, labels, value in samples(record):
-            page.put(name, _HELP.get(name, "Of the newest measurement."), labels, value)
-        for name, labels, value in bounds(record):
-            page.put(name, "An end of the 95 % interval of the newest measurement.", labels, value)
+        for gauge in (*samples(record), *bounds(record)):
+            page.put(gauge.name, gauge.help, gauge.labels, gauge.value)
     for record in snapshot.judged:
         _put_objectives(page, record)
     if last := snapshot.last:
@@ -102,17 +96,6 @@ def render(
     return encode(page.registry), content_type
 
 
-_HELP = {
-    "whisper_xrt": "Processing time per audio time of the slowest gated engine in the newest run.",
-    "nightgate_xrt_ratio": "Processing time per audio time.",
-    "nightgate_wer_ratio": "Word error rate.",
-    "nightgate_recall_ratio": "Mean share of the true nearest neighbours found.",
-    "nightgate_recall_worst_ratio": "The 5th percentile of recall over the queries.",
-    "nightgate_latency_seconds": "Time of one query at a quantile.",
-    "nightgate_stage_duration_seconds": "How long a stage of the newest measurement took, for all its variants together.",
-}
-
-
 class _Page:
     """Gauges by name, made when first needed: the client refuses the same name twice."""
 
@@ -120,7 +103,7 @@ class _Page:
         self.registry = registry
         self._gauges: dict[str, object] = {}
 
-    def put(self, name: str, text: str, labels: dict[str, str], value: float) -> None:
+    def put(self, name: str, text: str, labels: Mapping[str, str], value: float) -> None:
         from prometheus_client import Gauge
 
         if name not in self._gauges:
@@ -146,14 +129,8 @@ def _put_objectives(page: _Page, record: Record) -> None:
             )
 
 
-def _newest_transcription(measured: Sequence[tuple[str, Record]]) -> list[Record]:
-    """Per device, the transcription records of the newest run only: an engine that left must not count as slowest."""
-    ours = [
-        (record.finished_at or "", run_id, record) for run_id, record in measured if record.benchmark == "transcription"
-    ]
-    newest = {record.device: run_id for _, run_id, record in sorted(ours, key=lambda one: one[:2])}
-    return [record for _, run_id, record in ours if run_id == newest[record.device]]
-
-
-def _plain_name(metric: str, unit: str) -> str:
-    return f"nightgate_{metric}" if metric.endswith(unit) else f"nightgate_{metric}_{unit}"
+def _newest(measured: Sequence[tuple[str, Record]]) -> list[Record]:
+    """Per benchmark and device, the records of the newest run only: a variant that left must not count any more."""
+    by_age = sorted(measured, key=lambda one: (one[1].finished_at or "", one[0]))
+    newest = {(record.benchmark, record.device): run_id for run_id, record in by_age}
+    return [record for run_id, record in measured if run_id == newest[record.benchmark, record.device]]

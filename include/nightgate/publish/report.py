@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from nightgate import __version__
+from nightgate import __version__, registry
 from nightgate.publish import charts, figures
 from nightgate.publish.absent import absent, skips
 from nightgate.publish.cards import cards
-from nightgate.record import UNITS, Record, Summary
+from nightgate.record import Record, Summary
 
 _HERE = Path(__file__).parent
 _GRAVITY = ("breach", "invalid", "inconclusive", "pass")
@@ -42,16 +42,16 @@ def objective_rows(records: Iterable[Record]) -> list[dict[str, Any]]:
     rows = []
     for record in records:
         for objective in record.objectives:
-            unit = UNITS.get(objective.metric, "")
+            spec = registry.spec_of(record, objective.metric)
             metric = record.metrics.get(objective.metric)
             rows.append({
-                "benchmark": figures.benchmark_title(record.benchmark), "variant": record.variant, "device": record.device,
-                "metric": figures.metric_title(objective.metric), "limit": figures.limit_text(objective),
-                "value": "–" if objective.value is None else figures.human(objective.value, unit),
-                "interval": (metric and figures.interval(metric)) or "–", "headroom": figures.headroom(objective),
-                "used": figures.used(objective, objective.value), "verdict": objective.verdict, "reason": objective.reason,
+                "benchmark": registry.title(record.benchmark), "variant": record.variant, "device": record.device,
+                "metric": spec.title, "limit": figures.limit_text(objective, spec),
+                "value": "–" if objective.value is None else figures.human(objective.value, spec.unit),
+                "interval": (metric and figures.interval(metric)) or "–", "headroom": figures.headroom(objective, spec),
+                "used": figures.used(objective, objective.value, spec), "verdict": objective.verdict, "reason": objective.reason,
                 "key": (record.benchmark, record.variant, record.device, objective.metric), "raw": objective.value,
-                "unit": unit,
+                "unit": spec.unit,
             })  # fmt: skip
     return sorted(rows, key=lambda row: _GRAVITY.index(row["verdict"]))
 
@@ -115,14 +115,15 @@ def _bars(records: Iterable[Record]) -> list[charts.Bar]:
     bars = []
     for record in records:
         for objective in record.objectives:
-            value = figures.used(objective, objective.value)
+            spec = registry.spec_of(record, objective.metric)
+            value = figures.used(objective, objective.value, spec)
             if value is None or objective.value is None:
                 continue
             metric = record.metrics.get(objective.metric)
-            ends = [figures.used(objective, end) for end in (metric.ci95 if metric and metric.ci95 else ())]
+            ends = [figures.used(objective, end, spec) for end in (metric.ci95 if metric and metric.ci95 else ())]
             known = [end for end in ends if end is not None] or [value]
-            label = f"{figures.metric_title(objective.metric)} · {record.variant} · {record.device}"
-            text = f"{figures.human(objective.value, UNITS[objective.metric])}, limit {figures.limit_text(objective)}"
+            label = f"{spec.title} · {record.variant} · {record.device}"
+            text = f"{figures.human(objective.value, spec.unit)}, limit {figures.limit_text(objective, spec)}"
             bars.append(charts.Bar(label, value, min(known), max(known), text, objective.verdict))
     return sorted(bars, key=lambda bar: _GRAVITY.index(bar.verdict))
 

@@ -11,8 +11,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 
-from nightgate.publish.figures import slowest_xrt
-from nightgate.publish.prometheus import samples
+from nightgate.publish.prometheus import over_records, samples
 from nightgate.record import Record
 
 log = logging.getLogger(__name__)
@@ -23,8 +22,8 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_./+-]")  # what would end a tag, a name or th
 
 def send(records: Sequence[Record]) -> int:
     """Send the gauges of ``records``; returns how many. Logs a warning, and raises nothing, when it cannot."""
-    lines = [("whisper_xrt", {"device": device}, value) for device, value in slowest_xrt(list(records)).items()]
-    lines += [sample for record in records if record.status == "measured" for sample in samples(record)]
+    lines = list(over_records(records))
+    lines += [gauge for record in records if record.status == "measured" for gauge in samples(record)]
     host, port = address()
     try:
         import statsd
@@ -37,8 +36,8 @@ def send(records: Sequence[Record]) -> int:
         return 0
     try:
         with client.pipeline() as pipe:
-            for name, tags, value in lines:
-                pipe.gauge(_tagged(name, tags), value)
+            for line in lines:
+                pipe.gauge(_tagged(line.name, line.labels), line.value)
     finally:
         client.close()
     return len(lines)

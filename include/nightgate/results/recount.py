@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from nightgate import paths
 from nightgate.errors import ArtifactError, InputError, NotMeasured
 from nightgate.measure import samples
-from nightgate.record import RECALLS, Record, Summary
+from nightgate.record import Record, Summary
 from nightgate.results.answered import Answered, own, synthetic
+from nightgate.vectors.metrics import RECALL
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,7 +65,7 @@ def recount(run: Summary, dataset: Path | None = None, queries_file: Path | None
     """
     records = [record for record in run.results if record.status == "measured" and _depths(record)]
     if not records:
-        raise InputError(f"run {run.run_id} measured no recall", "name a run of hybrid_ann or pgvector_search")
+        raise InputError(f"run {run.run_id} measured no recall", "name a run that searched vectors")
     _needed(records, dataset, queries_file)
     groups: dict[str, list[tuple[Record, dict[str, Any]]]] = {}
     for record in records:
@@ -218,7 +219,8 @@ def _exactly(query: np.ndarray, rows: np.ndarray, product: bool) -> np.ndarray:
 
 
 def _depths(record: Record) -> dict[str, int]:
-    return {name: RECALLS[name] for name in record.metrics if name in RECALLS}
+    known = {spec.name: k for k, spec in RECALL.items()}
+    return {name: known[name] for name in record.metrics if name in known}
 
 
 def _answers(run: Summary, record: Record) -> dict[str, Any]:

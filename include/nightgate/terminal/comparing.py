@@ -8,19 +8,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nightgate import benchmarks, paths
+from nightgate import paths, registry
 from nightgate.errors import ArtifactError
 from nightgate.judge import comparison
 from nightgate.judge.comparison import Difference
 from nightgate.measure import samples
+from nightgate.metrics import ErrorRate, MetricSpec, Repeats
 from nightgate.publish import figures
-from nightgate.record import Metric, Record, Summary, differing, higher_is_better, may_be_zero
+from nightgate.record import Metric, Record, Summary, differing
 
 if TYPE_CHECKING:
     import numpy as np
-
-_ERRORS = {"wer": "wer_words", "cer": "cer_characters"}
-"""Error rates → the samples that hold what each clip's errors are counted over."""
 
 
 @dataclass(frozen=True)
@@ -73,27 +71,21 @@ class Side:
             self.notes.append(f"{error.what}: of {self.name} only the intervals are compared.")
             return {}
 
-    def repeats(self, metric: str) -> np.ndarray | None:
+    def repeats(self, kept: Repeats) -> np.ndarray | None:
         """The metric in each repeat, shape (repeats,); None when the repeats were not kept."""
         import numpy as np
 
-        batch = self.record.detail.get("batch") or {}
-        if metric in ("xrt", "rtfx"):
-            times = self.samples.get("xrt_repeats")
-        elif metric in ("batch_xrt", "batch_rtfx") and "audio_seconds" in batch and "batch_seconds" in self.samples:
-            times = self.samples["batch_seconds"] / batch["audio_seconds"]
-        else:
-            return None
+        times = self.samples.get(kept.array)
         if times is None or times.ndim != 1 or not len(times) or not (np.isfinite(times) & (times > 0)).all():
             return None
-        return 1 / times if metric.endswith("rtfx") else times
+        return 1 / times if kept.inverted else times
 
-    def clips(self, metric: str) -> tuple[Any, ...] | None:
+    def inputs(self, kept: ErrorRate) -> tuple[Any, ...] | None:
         """What makes two sets of clips, and how an error rate is counted on them, the same; None when it was not kept."""
-        known, words = self.record.detail.get("clips") or {}, self.samples.get(_ERRORS[metric])
-        if words is None or words.shape != (len(known.get("ids", ())),) or not (words >= 0).all() or not words.any():
+        known, sizes = self.record.detail.get("clips") or {}, self.samples.get(kept.sizes)
+        if sizes is None or sizes.shape != (len(known.get("ids", ())),) or not (sizes >= 0).all() or not sizes.any():
             return None
-        return known["ids"], known.get("sha256"), words.tolist()
+        return known["ids"], known.get("sha256"), sizes.tolist()
 
 
 def compare(first: tuple[Record, Summary], second: tuple[Record, Summary], *, anyway: bool = False) -> Comparison:
@@ -105,7 +97,7 @@ def compare(first: tuple[Record, Summary], second: tuple[Record, Summary], *, an
     variants = (records[0].variant, records[1].variant)
     names = variants if variants[0] != variants[1] else ("before", "after")
     one, two = (Side(record, run, name) for record, run, name in zip(records, runs, names, strict=True))
-    order = dict.fromkeys([*figures.HEADLINES.get(records[0].benchmark, ()), *figures.METRICS, *records[0].metrics])
+    order = dict.fromkeys([*figures.headlines(records), *registry.in_order(records, records[0].metrics)])
     shared = [name for name in order if all(name in record.metrics for record in records)]
     differences = _differences(one, two)
     judged = anyway or not differences
@@ -124,34 +116,39 @@ def as_json(comparisons: list[Comparison]) -> str:
 
 
 def _row(name: str, one: Side, two: Side, *, comparable: bool) -> Row:
-    first, second = one.record.metrics[name], two.record.metrics[name]
-    found = _difference(name, one, two)
-    lower_wins, advantage = not higher_is_better(name), _advantage(name, first.unit)
+    first, second, spec = one.record.metrics[name], two.record.metrics[name], registry.spec_of(one.record, name)
+    found = _difference(spec, one, two)
     if not comparable:
         found = replace(found, real=None, reason="not the same work")
-    elif advantage == "is faster" and one.host != two.host:
+    elif _is_speed(spec) and one.host != two.host:
         found = replace(found, real=None, reason="different hosts")
-    second_wins = (found.value < (1 if found.scale == "ratio" else 0)) == lower_wins
-    return Row(name, first, second, found, _in_words(found, f"{(two if second_wins else one).name} {advantage}"))
+    second_wins = (found.value < (1 if found.scale == "ratio" else 0)) != spec.higher_is_better
+    return Row(name, first, second, found, _in_words(found, f"{(two if second_wins else one).name} {_advantage(spec)}"))
 
 
-def _difference(name: str, one: Side, two: Side) -> Difference:
-    repeats = one.repeats(name), two.repeats(name)
-    if repeats[0] is not None and repeats[1] is not None:
-        return comparison.speeds(*repeats)
-    if name in _ERRORS and one.clips(name) and one.clips(name) == two.clips(name):
-        words, errors = one.samples[_ERRORS[name]], [side.samples.get(f"{name}_errors") for side in (one, two)]
-        if all(found is not None and found.shape == words.shape for found in errors):
-            return comparison.error_rates(*errors, words)
-    scale = "difference" if may_be_zero(name) else "ratio"
-    return comparison.intervals(one.record.metrics[name], two.record.metrics[name], scale)
+def _difference(spec: MetricSpec, one: Side, two: Side) -> Difference:
+    if isinstance(spec.samples, Repeats):
+        repeats = one.repeats(spec.samples), two.repeats(spec.samples)
+        if repeats[0] is not None and repeats[1] is not None:
+            return comparison.speeds(*repeats)
+    if isinstance(kept := spec.samples, ErrorRate) and one.inputs(kept) and one.inputs(kept) == two.inputs(kept):
+        sizes, errors = one.samples[kept.sizes], [side.samples.get(kept.errors) for side in (one, two)]
+        if all(found is not None and found.shape == sizes.shape for found in errors):
+            return comparison.error_rates(*errors, sizes)
+    scale = "difference" if spec.zero_is_possible else "ratio"
+    return comparison.intervals(one.record.metrics[spec.name], two.record.metrics[spec.name], scale)
 
 
-def _advantage(name: str, unit: str) -> str:
+def _is_speed(spec: MetricSpec) -> bool:
+    """Whether it is another on another host: whatever has to do with time."""
+    return not spec.zero_is_possible and spec.unit != "bytes"
+
+
+def _advantage(spec: MetricSpec) -> str:
     """What the better side does."""
-    if may_be_zero(name):
-        return "finds more" if higher_is_better(name) else "makes fewer errors"
-    return "takes less" if unit == "bytes" else "is faster"
+    if spec.zero_is_possible:
+        return "finds more" if spec.higher_is_better else "makes fewer errors"
+    return "takes less" if spec.unit == "bytes" else "is faster"
 
 
 def _in_words(found: Difference, advantage: str) -> str:
@@ -181,5 +178,5 @@ def _notes(one: Side, two: Side) -> list[str]:
 
 def _differences(one: Side, two: Side) -> list[str]:
     scales = {"scale": (one.scale, two.scale)} if one.scale != two.scale else {}
-    found = {**scales, **differing(one.record, two.record, benchmarks.defaults(one.record.benchmark))}
+    found = {**scales, **differing(one.record, two.record, registry.defaults(one.record.benchmark))}
     return [f"{key}: {figures.plain(before)} → {figures.plain(after)}" for key, (before, after) in found.items()]

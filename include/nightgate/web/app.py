@@ -14,7 +14,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse
 
-from nightgate import __version__, benchmarks, paths
+from nightgate import __version__, paths, registry
 from nightgate.artifacts import Cache
 from nightgate.errors import InputError, NightgateError
 from nightgate.measure.durations import NIGHT_SECONDS
@@ -172,4 +172,4 @@ def _by_series(run: Run) -> dict[tuple[str, str, str], Record]:
 
 def _comparable(first: Record, second: Record) -> bool:
     hosts = [record.host.fingerprint if record.host else None for record in (first, second)]
-    return hosts[0] == hosts[1] and not differing(first, second, benchmarks.defaults(first.benchmark))
+    return hosts[0] == hosts[1] and not differing(first, second, registry.defaults(first.benchmark))

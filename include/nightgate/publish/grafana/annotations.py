@@ -12,10 +12,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from nightgate import registry
 from nightgate.publish import figures
 from nightgate.publish.grafana.client import Client
 from nightgate.publish.grafana.errors import GrafanaError
-from nightgate.record import UNITS, Summary
+from nightgate.record import Summary
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +44,11 @@ def of_run(summary: Summary) -> list[Annotation]:
         for objective in record.objectives:
             if objective.verdict != "breach":
                 continue
-            value = "–" if objective.value is None else figures.human(objective.value, UNITS.get(objective.metric, ""))
+            spec = registry.spec_of(record, objective.metric)
+            value = "–" if objective.value is None else figures.human(objective.value, spec.unit)
             text = (
-                f"{figures.benchmark_title(record.benchmark)}, {record.variant} on {record.device}: "
-                f"{figures.metric_title(objective.metric)} is {value}, the limit {figures.limit_text(objective)} "
+                f"{registry.title(record.benchmark)}, {record.variant} on {record.device}: "
+                f"{spec.title} is {value}, the limit {figures.limit_text(objective, spec)} "
                 f"(run {summary.run_id})"
             )
             test = f"{record.benchmark}.{record.variant}.{record.device}"

@@ -1,0 +1,138 @@
+"""What a benchmark is: its settings, its metrics, what it needs, and the two steps that the platform calls.
+
+A benchmark is declared once, in a package of its own, and found by the entry-point group ``nightgate.benchmarks``. What
+is declared is light; heavy libraries are imported inside `prepare` and `measure`, or in the child processes these start.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from nightgate.artifacts import Cache
+from nightgate.metrics import STAGES, MetricSpec
+from nightgate.objectives import Limit
+from nightgate.record import Device, Record
+from nightgate.suite import BenchmarkSettings, Needs, Takes
+
+
+class Prepared(BaseModel):
+    """What `Benchmark.prepare` hands to `Benchmark.measure`; it travels as JSON, perhaps to another process of the host."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Settings = TypeVar("Settings", bound=BenchmarkSettings)
+Made = TypeVar("Made", bound=Prepared)
+
+
+@dataclass(frozen=True)
+class Service:
+    """A server that a benchmark needs. Its address is the value of ``variable`` in the environment, or else that of the
+    Airflow connection ``connection``. Where the embedded stack brings one along, it stands in ``embedded``."""
+
+    name: str
+    variable: str
+    connection: str
+    embedded: str = ""
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where a benchmark works: on which device, with which cache, and the addresses of its services by name.
+
+    ``samples`` is the ``.npz`` that raw samples go to.
+    """
+
+    device: Device
+    cache: Cache
+    samples: Path = Path("samples.npz")
+    services: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """A gauge of ``/metrics`` besides those of the metrics: its whole name, its labels, and its text."""
+
+    name: str
+    help: str
+    labels: Mapping[str, str]
+    value: float
+
+
+class Benchmark(ABC, Generic[Settings, Made]):
+    """One benchmark. Subclass it, declare an instance, and name that in the group ``nightgate.benchmarks``.
+
+    Attributes:
+        name: lower case, digits and underscores: what suites, records and the command line call it.
+        title: for people.
+        devices: where it can be measured.
+        settings: the model of its section in a suite; pure, it looks at no file.
+        prepared: what `prepare` returns.
+        metrics: every metric a record of it may have, in the order they are read.
+        headlines: the names of those that one wants to know first.
+        services: the servers it needs.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    devices: ClassVar[tuple[Device, ...]] = ("cpu", "gpu")
+    settings: type[Settings]
+    prepared: type[Made]
+    metrics: ClassVar[tuple[MetricSpec, ...]]
+    headlines: ClassVar[tuple[str, ...]] = ()
+    services: ClassVar[tuple[Service, ...]] = ()
+
+    @abstractmethod
+    def prepare(self, settings: Settings, context: Context) -> Made:
+        """Build or find everything that a measurement needs.
+
+        Raises:
+            Unavailable: this host cannot measure it, which skips it with the reason.
+            NightgateError: it failed, and the sentence is what people read.
+        """
+
+    @abstractmethod
+    def measure(self, settings: Settings, prepared: Made, context: Context) -> list[Record]:
+        """One record per variant, while this process has the host to itself."""
+
+    def tidy(self, settings: Settings, context: Context) -> None:
+        """Remove what a run that ended between `prepare` and `measure` left outside the cache."""
+
+    def needs(self, settings: Settings) -> Needs:
+        """Disk and memory of a cold run, from above. Called once, before the run: files may be looked at, and a wrong one
+        is an `InputError`."""
+        return settings.needs()
+
+    def takes(self, settings: Settings) -> Takes:
+        """Seconds of a cold run, coarsely and from above; the history of the host corrects it."""
+        return settings.takes()
+
+    def measures(self, settings: Settings) -> tuple[str, ...]:
+        """The names of the metrics that can be an objective at these settings."""
+        return tuple(spec.name for spec in self.all_metrics)
+
+    def applicable(self, settings: Settings, limits: Mapping[str, Mapping[str, Limit]]) -> dict[str, dict[str, Limit]]:
+        """The suite's objectives (metric → device → limit) as they are judged at these settings."""
+        return {metric: dict(of) for metric, of in limits.items()}
+
+    def headline(self, records: Sequence[Record]) -> tuple[str, ...]:
+        """Those of `headlines` that these records have, as the settings choose them."""
+        return tuple(name for name in self.headlines if any(name in record.metrics for record in records))
+
+    def gauges(self, records: Iterable[Record]) -> Iterator[Gauge]:
+        """Gauges over several records of the newest run on a device, besides one for each metric."""
+        yield from ()
+
+    def findings(self, services: Mapping[str, str]) -> Iterator[tuple[bool, str]]:
+        """Whether this host can measure it, for ``nightgate doctor``: is it fine, and what was found."""
+        yield from ()
+
+    @property
+    def all_metrics(self) -> tuple[MetricSpec, ...]:
+        return (*self.metrics, *STAGES)

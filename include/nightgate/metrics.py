@@ -1,0 +1,136 @@
+"""What is measured: one `MetricSpec` per metric, declared in the room that measures it.
+
+Suite, judge, report, terminal, statsd, ``/metrics`` and comparison read the declaration; none of them knows a metric by
+its name.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from nightgate.errors import InputError
+
+Unit = Literal["seconds", "bytes", "ratio", "per_second", "count"]
+Better = Literal["lower", "higher"]
+
+# the headings under which a report shows the figures of one query, of load and of cost, in whichever benchmark they stand
+ONE_BY_ONE = "One query at a time"
+OPEN_LOOP = "Open loop"
+BATCHES = "Batches"
+COST = "Cost"
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """The metric once per repeat: float64, (repeats,), among the raw samples as ``array``. Two are compared by their
+    means; ``inverted`` says that the metric is one over what is kept."""
+
+    array: str
+    inverted: bool = False
+
+
+@dataclass(frozen=True)
+class Quantile:
+    """The quantile ``q`` of durations: int64 nanoseconds, (passes, inputs), among the raw samples as ``array``."""
+
+    array: str
+    q: float
+
+
+@dataclass(frozen=True)
+class ErrorRate:
+    """Errors per unit, counted clip by clip: int64, (inputs,), among the raw samples as ``errors`` and ``sizes``. Two on
+    the same inputs are compared in pairs."""
+
+    errors: str
+    sizes: str
+
+
+@dataclass(frozen=True)
+class MetricSpec:
+    """The declaration of one metric.
+
+    Args:
+        name: what records and suites call it: lower case, digits and underscores.
+        unit: a base unit.
+        title: for people.
+        better: which side is good; None for what is only told, and can be no objective.
+        short: the title where there is little room; empty takes ``title``.
+        section: the heading under which the report shows it.
+        beside: a metric that shares its row in the report.
+        share: it lies between 0 and 1.
+        may_be_zero: a perfect measurement may have 0, and so two of it are compared by their difference, not their ratio.
+        gauge: its name in Prometheus, unit included; empty derives ``nightgate_<name>_<unit>``.
+        labels: what tells it from its siblings under the same gauge.
+        help: the gauge's text.
+        samples: which raw samples it is computed from, where they are kept.
+
+    Raises:
+        InputError: the name is none, or shares are asked for in another unit than ratio.
+    """
+
+    name: str
+    unit: Unit
+    title: str
+    better: Better | None = "lower"
+    short: str = ""
+    section: str = COST
+    beside: str = ""
+    share: bool = False
+    may_be_zero: bool = False
+    gauge: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+    help: str = ""
+    samples: Repeats | Quantile | ErrorRate | None = None
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise InputError(f"{self.name!r} is no name for a metric", "write lower case, digits and underscores")
+        if self.share and self.unit != "ratio":
+            raise InputError(
+                f"the metric {self.name} is a share and has the unit {self.unit}", "give it the unit ratio"
+            )
+
+    @property
+    def short_title(self) -> str:
+        return self.short or self.title
+
+    @property
+    def higher_is_better(self) -> bool:
+        return self.better == "higher"
+
+    @property
+    def zero_is_possible(self) -> bool:
+        return self.share or self.may_be_zero
+
+    @property
+    def gauge_name(self) -> str:
+        """Of https://prometheus.io/docs/practices/naming/: a prefix of the application, and the base unit at the end."""
+        return self.gauge or gauge_name(self.name, self.unit)
+
+
+PREPARE_SECONDS = MetricSpec(
+    "prepare_seconds", "seconds", "Preparing, all variants", gauge="nightgate_stage_duration_seconds",
+    labels=(("stage", "prepare"),), help="How long a stage of the newest measurement took, for all its variants together.",
+)  # fmt: skip
+MEASURE_SECONDS = MetricSpec(
+    "measure_seconds", "seconds", "Measuring, all variants", gauge="nightgate_stage_duration_seconds",
+    labels=(("stage", "measure"),), help="How long a stage of the newest measurement took, for all its variants together.",
+)  # fmt: skip
+STAGES = (PREPARE_SECONDS, MEASURE_SECONDS)
+"""The metrics of every benchmark: they are taken around it."""
+
+
+def gauge_name(name: str, unit: str) -> str:
+    return f"nightgate_{name}" if name.endswith(unit) else f"nightgate_{name}_{unit}"
+
+
+def unknown(name: str, unit: str) -> MetricSpec:
+    """What can be said of a metric of a record whose benchmark is not here any more, or no longer measures it."""
+    higher = unit == "per_second" or "recall" in name or name.endswith("rtfx")
+    known: dict[str, Unit] = {"seconds": "seconds", "bytes": "bytes", "per_second": "per_second", "ratio": "ratio"}
+    return MetricSpec(name, known.get(unit, "count"), name.replace("_", " "), "higher" if higher else "lower")

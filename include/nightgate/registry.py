@@ -1,0 +1,68 @@
+"""Which benchmarks there are, and what they declare of their metrics and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from nightgate import plugins
+from nightgate.benchmark import Benchmark
+from nightgate.errors import InputError, choices, nearest
+from nightgate.metrics import MetricSpec, unknown
+from nightgate.record import Record
+
+
+@cache
+def installed() -> Mapping[str, Benchmark[Any, Any]]:
+    """Name → benchmark, of every package that brings one."""
+    return plugins.load(plugins.BENCHMARKS, Benchmark)
+
+
+def named(name: str) -> Benchmark[Any, Any]:
+    """The benchmark ``name``.
+
+    Raises:
+        InputError: none of that name is installed.
+    """
+    known = installed()
+    if name not in known:
+        raise InputError(f"there is no benchmark {name!r}{nearest(name, tuple(known))}", choices(tuple(known)))
+    return known[name]
+
+
+def title(name: str) -> str:
+    """For people; the name itself, of a benchmark that is not installed."""
+    known = installed().get(name)
+    return known.title if known else name.replace("_", " ")
+
+
+def spec(benchmark: str, metric: str, unit: str = "") -> MetricSpec:
+    """The declaration of a metric, or what its name gives away where the benchmark or the metric is not here any more."""
+    return _specs(benchmark).get(metric) or unknown(metric, unit)
+
+
+def spec_of(record: Record, metric: str) -> MetricSpec:
+    """The declaration of a metric of ``record``."""
+    found = record.metrics.get(metric)
+    return spec(record.benchmark, metric, found.unit if found else "")
+
+
+def in_order(records: Sequence[Record], names: Iterable[str]) -> list[str]:
+    """``names`` (of metrics of one benchmark) in the order in which the benchmark declares them, the unknown ones last."""
+    wanted = list(dict.fromkeys(names))
+    known = [name for name in (_specs(records[0].benchmark) if records else {}) if name in wanted]
+    return [*known, *(name for name in wanted if name not in known)]
+
+
+def defaults(name: str) -> dict[str, Any]:
+    """The default of every setting of a benchmark that has one; empty for a benchmark that is not here any more."""
+    known = installed().get(name)
+    fields = known.settings.model_fields if known else {}
+    return {key: field.default for key, field in fields.items() if not field.is_required()}
+
+
+@cache
+def _specs(name: str) -> Mapping[str, MetricSpec]:
+    known = installed().get(name)
+    return {one.name: one for one in known.all_metrics} if known else {}

@@ -1,0 +1,39 @@
+"""A benchmark that declares what a real one does, and does what a test says."""
+
+from __future__ import annotations
+
+from pydantic import ConfigDict
+
+from nightgate import registry
+from nightgate.benchmark import Benchmark, Prepared
+
+
+class Anything(Prepared):
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+def stand_in(monkeypatch, doings):
+    """Every benchmark does as ``doings`` says: functions ``prepare(settings, device, cache)``,
+    ``measure(settings, device, prepared, samples)`` and, if it has one, ``tidy(name, settings)``."""
+    real = registry.named
+
+    def named(name):
+        known = real(name)
+
+        class StandIn(type(known)):
+            prepared = Anything
+
+            def prepare(self, settings, context):
+                return Anything(**doings.prepare(settings, context.device, context.cache))
+
+            def measure(self, settings, prepared, context):
+                return doings.measure(settings, context.device, prepared.model_dump(), context.samples)
+
+            def tidy(self, settings, context):
+                if hasattr(doings, "tidy"):
+                    doings.tidy(name, settings)
+
+        assert issubclass(StandIn, Benchmark)
+        return StandIn()
+
+    monkeypatch.setattr(registry, "named", named)
