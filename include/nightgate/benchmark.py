@@ -27,6 +27,12 @@ class Prepared(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Looked(BaseModel):
+    """What the paths and names in the settings hold, looked at once, before the run; it travels as JSON with the plan."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
 Settings = TypeVar("Settings", bound=BenchmarkSettings)
 Made = TypeVar("Made", bound=Prepared)
 
@@ -46,11 +52,12 @@ class Service:
 class Context:
     """Where a benchmark works: on which device, with which cache, and the addresses of its services by name.
 
-    ``samples`` is the ``.npz`` that raw samples go to.
+    ``looked`` is what `Benchmark.look` has found before the run; ``samples`` is the ``.npz`` that raw samples go to.
     """
 
     device: Device
     cache: Cache
+    looked: Looked = field(default_factory=Looked)
     samples: Path = Path("samples.npz")
     services: Mapping[str, str] = field(default_factory=dict)
 
@@ -73,6 +80,7 @@ class Benchmark(ABC, Generic[Settings, Made]):
         title: for people.
         devices: where it can be measured.
         settings: the model of its section in a suite; pure, it looks at no file.
+        looked: what `look` returns.
         prepared: what `prepare` returns.
         metrics: every metric a record of it may have, in the order they are read.
         headlines: the names of those that one wants to know first.
@@ -83,6 +91,7 @@ class Benchmark(ABC, Generic[Settings, Made]):
     title: ClassVar[str]
     devices: ClassVar[tuple[Device, ...]] = ("cpu", "gpu")
     settings: type[Settings]
+    looked: type[Looked] = Looked
     prepared: type[Made]
     metrics: ClassVar[tuple[MetricSpec, ...]]
     headlines: ClassVar[tuple[str, ...]] = ()
@@ -104,12 +113,19 @@ class Benchmark(ABC, Generic[Settings, Made]):
     def tidy(self, settings: Settings, context: Context) -> None:
         """Remove what a run that ended between `prepare` and `measure` left outside the cache."""
 
-    def needs(self, settings: Settings) -> Needs:
-        """Disk and memory of a cold run, from above. Called once, before the run: files may be looked at, and a wrong one
-        is an `InputError`."""
+    def look(self, settings: Settings, services: Mapping[str, str]) -> Looked:
+        """Look at what the settings name (files, folders, addresses), once, before the run.
+
+        Raises:
+            InputError: it cannot work so.
+        """
+        return self.looked()
+
+    def needs(self, settings: Settings, looked: Looked) -> Needs:
+        """Disk and memory of a cold run, from above."""
         return settings.needs()
 
-    def takes(self, settings: Settings) -> Takes:
+    def takes(self, settings: Settings, looked: Looked) -> Takes:
         """Seconds of a cold run, coarsely and from above; the history of the host corrects it."""
         return settings.takes()
 
@@ -117,7 +133,9 @@ class Benchmark(ABC, Generic[Settings, Made]):
         """The names of the metrics that can be an objective at these settings."""
         return tuple(spec.name for spec in self.all_metrics)
 
-    def applicable(self, settings: Settings, limits: Mapping[str, Mapping[str, Limit]]) -> dict[str, dict[str, Limit]]:
+    def applicable(
+        self, settings: Settings, looked: Looked, limits: Mapping[str, Mapping[str, Limit]]
+    ) -> dict[str, dict[str, Limit]]:
         """The suite's objectives (metric → device → limit) as they are judged at these settings."""
         return {metric: dict(of) for metric, of in limits.items()}
 

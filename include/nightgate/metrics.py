@@ -43,11 +43,12 @@ class Quantile:
 
 @dataclass(frozen=True)
 class ErrorRate:
-    """Errors per unit, counted clip by clip: int64, (inputs,), among the raw samples as ``errors`` and ``sizes``. Two on
-    the same inputs are compared in pairs."""
+    """Errors per unit, counted input by input: int64, (inputs,), among the raw samples as ``errors`` and ``sizes``. Two
+    on the same inputs are compared in pairs; those are what the record's facts hold the digest of under ``over``."""
 
     errors: str
     sizes: str
+    over: str
 
 
 @dataclass(frozen=True)

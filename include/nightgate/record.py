@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
+from nightgate import facts
+from nightgate.facts import Facts
 from nightgate.metrics import MetricSpec
 
 SCHEMA_VERSION = 1
@@ -25,6 +28,9 @@ Standing = Literal["night", "stand-in", "ad-hoc"]
     stand-in   the DAG made it by hand, with the suite's own values: it counts for as long as there is no night
     ad-hoc     anything else: other values, fewer benchmarks or devices, or no DAG. It never counts.
 """
+
+STORED = MappingProxyType({"stored": True})
+"""The validation context in which records and summaries are read from files or the store."""
 
 BY_HAND = "nightgate measure"
 """The ``dag_id`` of what the terminal measures without Airflow: it is no night."""
@@ -67,8 +73,9 @@ class Host(_Model):
 class Record(_Model):
     """One measurement of one variant of one benchmark on one device.
 
-    ``settings`` is what was asked, ``detail`` what was found on the way (plans, curves, versions, noise),
-    ``samples`` the name of the ``.npz`` beside the record that holds the raw samples.
+    ``gated`` says whether objectives judge it; ``instead_of`` names the variant that was asked for and could not be had,
+    where this one stands in for it. ``settings`` is what was asked, ``facts`` how it was measured, ``detail`` what only its
+    benchmark speaks of. ``samples`` is the name of the ``.npz`` beside the record that holds the raw samples.
     """
 
     benchmark: str
@@ -76,27 +83,46 @@ class Record(_Model):
     device: Device
     status: Status
     reason: str | None = None
+    gated: bool = False
+    instead_of: str | None = None
     metrics: dict[str, Metric] = Field(default_factory=dict)
     objectives: list[Objective] = Field(default_factory=list)
     settings: dict[str, Any] = Field(default_factory=dict)
+    facts: Facts = Field(default_factory=Facts)
     detail: dict[str, Any] = Field(default_factory=dict)
     samples: str | None = None
     host: Host | None = None
     started_at: str | None = None
     finished_at: str | None = None
 
-    @property
-    def gated(self) -> bool:
-        """Whether objectives gate this record: its own settings name its variant among the gated ones.
-
-        They are those of the run, but for a variant that stands in for one that this host or server does not have.
-        """
-        variants = self.settings.get("variants")
-        return self.variant in variants if variants is not None else bool(self.objectives)
+    @model_validator(mode="before")
+    @classmethod
+    def _of_version_1(cls, data: Any, info: ValidationInfo) -> Any:
+        """``gated`` follows from the settings where it is not given; of a record that is read (`STORED`) and was written
+        before they were kept, the ``facts`` follow from the detail."""
+        if not isinstance(data, dict):
+            return data
+        data = dict(data)
+        if "gated" not in data:
+            variants = (data.get("settings") or {}).get("variants")
+            data["gated"] = bool(data.get("objectives")) if variants is None else data.get("variant") in variants
+        if info.context is STORED and isinstance(data.get("detail"), dict) and isinstance(data.get("facts", {}), dict):
+            detail = dict(data["detail"])
+            moved = facts.of_version_1(detail, data.get("metrics") or {})
+            data |= {
+                "detail": detail,
+                "facts": {**moved, **{key: of for key, of in data.get("facts", {}).items() if _says(of)}},
+            }
+        return data
 
     def add(self, spec: MetricSpec, value: float, n: int = 1, ci95: tuple[float, float] | None = None) -> None:
         """Put one metric in, under the name and in the unit of its declaration."""
         self.metrics[spec.name] = Metric(value=value, unit=spec.unit, n=n, ci95=ci95)
+
+
+def _says(value: Any) -> bool:
+    """Whether there is anything in it, at whatever depth."""
+    return any(map(_says, value.values())) if isinstance(value, dict) else value not in (None, [])
 
 
 def differing(first: Record, second: Record, defaults: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -111,10 +137,10 @@ def differing(first: Record, second: Record, defaults: Mapping[str, Any]) -> dic
         pair = tuple(record.settings.get(key, defaults.get(key)) for record in (first, second))
         if key not in ("variants", "controls") and pair[0] != pair[1]:
             found[key] = pair
-    for thing, key in (("data", "digest"), ("clips", "sha256"), ("model", "sha256")):
-        digests = [(record.detail.get(thing) or {}).get(key) for record in (first, second)]
-        if all(digests) and digests[0] != digests[1]:
-            found[f"{thing} ({key})"] = (digests[0], digests[1])
+    for name in first.facts.inputs.keys() & second.facts.inputs.keys():
+        digests = first.facts.inputs[name], second.facts.inputs[name]
+        if digests[0] != digests[1]:
+            found[f"{name} (digest)"] = digests
     return found
 
 

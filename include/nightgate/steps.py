@@ -7,31 +7,27 @@ between tasks), leaves its result in the run's folder, and can be called again w
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from nightgate import paths, registry
 from nightgate.artifacts import Cache
-from nightgate.benchmark import Context
-from nightgate.errors import ArtifactError, InputError, NotMeasured, ObjectiveBreached, Unavailable
+from nightgate.errors import NotMeasured, ObjectiveBreached, Unavailable
+from nightgate.facts import Noise
 from nightgate.judge import judge, night, unmet
-from nightgate.measure import durations, host
+from nightgate.measure import host, provenance
 from nightgate.measure.child import ends_within
 from nightgate.metrics import MEASURE_SECONDS, PREPARE_SECONDS
-from nightgate.publish import figures, grafana, statsd
+from nightgate.planning import Plan, new_run_id, preflight
+from nightgate.publish import figures, statsd
 from nightgate.publish.report import render_report
-from nightgate.record import BY_HAND, Device, Host, Record, Standing, Summary, counting, standing, utc_now
-from nightgate.results import files, history
+from nightgate.record import BY_HAND, Device, Record, Summary, utc_now
+from nightgate.results import files
 from nightgate.results.store import Store
-from nightgate.suite import DEVICES, BenchmarkSettings, Limit, Objectives, Suite, load_suite
+from nightgate.uploading import rehearse_upload, upload
 
 log = logging.getLogger(__name__)
 
@@ -39,102 +35,7 @@ __all__ = [
     "BY_HAND", "Plan", "gate", "measure", "new_run_id", "preflight", "prepare", "record", "rehearse_upload", "report", "upload",
 ]  # fmt: skip
 
-_CATCH_UP = timedelta(days=14)
 _PREPARE_SECONDS = "prepare_seconds"
-
-
-class Plan(BaseModel):
-    """What one run will do, decided once: the resolved suite and the (benchmark, device) pairs to measure.
-
-    ``overrides`` is what it does otherwise than the suite: values by their path, and ``benchmarks``, ``devices`` or
-    ``require_gpu`` where not all are measured as the suite has them.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-    run_id: str
-    dag_id: str
-    scale: str
-    started_at: str
-    work: list[tuple[str, Device]]
-    settings: dict[str, dict[str, Any]]
-    objectives: Objectives
-    require_gpu: bool
-    canary: dict[str, float]
-    estimate_seconds: dict[str, dict[str, durations.Steps]] = {}
-    """Benchmark → device → what its steps will take."""
-    timeout_seconds: dict[str, dict[str, durations.Steps]] = {}
-    """Benchmark → device → after which its steps are ended."""
-
-    def timeout_of(self, benchmark: str, device: Device, step: durations.Step) -> float:
-        steps = self.timeout_seconds.get(benchmark, {}).get(device)
-        return steps.of(step) if steps else durations.STEP_SECONDS
-
-    scheduled: bool = False
-    overrides: dict[str, Any] = {}
-
-    @property
-    def standing(self) -> Standing:
-        return standing(self.dag_id, self.scheduled, self.overrides)
-
-    def settings_of(self, benchmark: str) -> BenchmarkSettings:
-        return registry.named(benchmark).settings.model_validate(self.settings[benchmark])
-
-
-def preflight(
-    run_id: str,
-    *,
-    dag_id: str,
-    scale: str,
-    only: list[str] | None = None,
-    devices: list[str] | None = None,
-    overrides: dict[str, Any] | None = None,
-    require_gpu: bool = False,
-    scheduled: bool = False,
-) -> Plan:
-    """Decide the plan and refuse, within seconds, what cannot work.
-
-    Args:
-        scheduled: whether the schedule asked for the run, and not a person.
-
-    Raises:
-        InputError: an unknown name, a value out of bounds, too little disk or memory.
-    """
-    paths.check_environment()
-    known = registry.installed()
-    _known("benchmark", only, tuple(known))
-    _known("device", devices, DEVICES)
-    paths.run_dir(run_id)
-    suite = load_suite(paths.suite_file(), known, scale, overrides)
-    chosen = [name for name in (suite.settings if only else suite.nightly) if not only or name in only]
-    if missing := [name for name in only or () if name not in suite.settings]:
-        raise InputError(
-            f"the suite says nothing of {', '.join(missing)}, whose settings have no defaults", "add a section to it"
-        )
-    all_work = [(name, device) for name in chosen for device in known[name].devices]
-    work = [(name, device) for name, device in all_work if name in chosen and (not devices or device in devices)]
-    if not work:
-        raise InputError(f"{', '.join(chosen)} does not run on {', '.join(devices or [])}", "choose another device")
-    changed = _changed(load_suite(paths.suite_file(), known, scale), suite, chosen)
-    if set(chosen) != set(suite.nightly):
-        changed["benchmarks"] = chosen
-    if len(work) < len(all_work):
-        changed["devices"] = [device for device in DEVICES if device in (devices or ())]
-    if require_gpu:
-        changed["require_gpu"] = True
-    _check_room({name: suite.settings[name] for name in chosen})
-    facts, canary = host.describe(), host.canary()
-    log.info("host %s: %s, %d cores, GPU: %s", facts.fingerprint, facts.cpu, facts.cores, facts.gpu or "none")
-    log.info("canary %.1f ms, spread %.0f %%", canary["seconds"] * 1e3, canary["spread"] * 100)
-    estimates = _estimates({name: suite.settings[name] for name in chosen}, work, facts, dag_id != BY_HAND)
-    return Plan(
-        run_id=run_id, dag_id=dag_id, scale=scale, started_at=utc_now(), work=work,
-        objectives={
-            name: known[name].applicable(suite.settings[name], limits)
-            for name, limits in suite.objectives.items() if name in suite.settings
-        },
-        settings={name: suite.settings[name].model_dump(mode="json") for name in chosen}, require_gpu=require_gpu,
-        canary=canary, scheduled=scheduled, overrides=changed, **estimates,
-    )  # fmt: skip
 
 
 def prepare(plan: Plan, benchmark: str, device: Device) -> dict[str, Any]:
@@ -149,9 +50,9 @@ def prepare(plan: Plan, benchmark: str, device: Device) -> dict[str, Any]:
     try:
         cache = Cache(paths.cache_dir())
         with ends_within(plan.timeout_of(benchmark, device, "prepare")):
-            made = registry.named(benchmark).prepare(settings, Context(device, cache))
+            made = registry.named(benchmark).prepare(settings, plan.context(benchmark, device, cache))
             prepared = made.model_dump(mode="json")
-        with _tidied(benchmark, settings, device):  # the measurement may run in another process, and later
+        with _tidied(plan, benchmark, device):  # the measurement may run in another process, and later
             cache.reserve(prepared, _owner(plan, benchmark, device))
         return {**prepared, _PREPARE_SECONDS: time.monotonic() - start}
     except Unavailable as error:
@@ -177,19 +78,20 @@ def measure(plan: Plan, benchmark: str, device: Device, prepared: dict[str, Any]
     made = known.prepared.model_validate({key: value for key, value in prepared.items() if key != _PREPARE_SECONDS})
     try:
         with (
-            _tidied(benchmark, settings, device),
+            _tidied(plan, benchmark, device),
             cache.using(prepared, _owner(plan, benchmark, device)),
             host.quiet(paths.home()) as noise,
             ends_within(plan.timeout_of(benchmark, device, "measure")),
         ):
             start = time.monotonic()
-            records = known.measure(settings, made, Context(device, cache, samples))
+            records = known.measure(settings, made, plan.context(benchmark, device, cache, samples))
             seconds = time.monotonic() - start
     except Exception as error:
         _leave(plan, benchmark, device, "failed", f"measure failed: {error}")
         raise
     for record in records:
-        record.detail["noise"] = noise
+        record.facts.noise = Noise.model_validate(noise)
+        record.facts.provenance = provenance.describe(record.facts.provenance.versions)
         if record.status == "measured":
             record.add(PREPARE_SECONDS, prepared[_PREPARE_SECONDS])
             record.add(MEASURE_SECONDS, seconds)
@@ -243,7 +145,7 @@ def report(plan: Plan, store_url: str | None) -> Summary:
     records = {(r.benchmark, r.device, r.variant): r for r in files.read_records(plan.run_id)}
     for benchmark, device in plan.work:
         if not any(key[:2] == (benchmark, device) for key in records):
-            _tidy(benchmark, plan.settings_of(benchmark), device)
+            _tidy(plan, benchmark, device)
             reason = "it left no result: its task was killed, timed out, or never ran"
             for record in _leave(plan, benchmark, device, "failed", reason):
                 records[(benchmark, device, record.variant)] = record
@@ -262,85 +164,6 @@ def report(plan: Plan, store_url: str | None) -> Summary:
         store.save_summary(summary)
     files.write_report(plan.run_id, render_report(summary, paths.run_dir(plan.run_id)))
     return summary
-
-
-def upload(run_id: str) -> list[str]:
-    """Publish to Grafana: every dashboard, and the breaches of this run and of earlier ones that missed it.
-
-    Returns what was done, a line each.
-
-    Raises:
-        Unavailable: ``GRAFANA_URL`` or ``GRAFANA_TOKEN`` is not set.
-        GrafanaError: something could not be published; the next upload catches up.
-    """
-    url, token = _grafana()
-    with grafana.Client(url, token) as client:
-        return grafana.publish(
-            client, _dashboards(), _recent_nights(), folder=_grafana_folder(), message=f"run {run_id}"
-        )
-
-
-def rehearse_upload() -> list[tuple[bool, str]]:
-    """What `upload` would do now, found out by reading only: whether each finding is fine, and its sentence.
-
-    Raises:
-        Unavailable: ``GRAFANA_URL`` or ``GRAFANA_TOKEN`` is not set. GrafanaError: Grafana cannot be read.
-    """
-    url, token = _grafana()
-    with grafana.Client(url, token) as client:
-        return list(grafana.dry_run(client, _dashboards(), folder=_grafana_folder()))
-
-
-def new_run_id(prefix: str) -> str:
-    """A run id that sorts by time: ``smoke-20261122T021500.123Z``."""
-    now = datetime.now(UTC)
-    return f"{prefix}-{now:%Y%m%dT%H%M%S}.{now.microsecond // 1000:03d}Z"
-
-
-def _grafana() -> tuple[str, str]:
-    missing = [name for name in ("GRAFANA_URL", "GRAFANA_TOKEN") if not os.environ.get(name)]
-    if missing:
-        raise Unavailable(f"{' and '.join(missing)} not set, so no dashboard is uploaded")
-    return os.environ["GRAFANA_URL"], os.environ["GRAFANA_TOKEN"]
-
-
-def _grafana_folder() -> str:
-    return os.environ.get("GRAFANA_FOLDER") or "Nightgate"
-
-
-def _dashboards() -> list[Path]:
-    return sorted(paths.dashboards_dir().glob("*.json"))
-
-
-def _recent_nights() -> list[Summary]:
-    """The runs whose breaches belong on the dashboard: those of the last weeks that count, oldest first."""
-    since = datetime.now(UTC) - _CATCH_UP
-    found = []
-    for run_id in files.newest_runs(None, since):
-        try:
-            summary = files.read_summary(run_id)
-        except (ArtifactError, InputError):
-            continue  # still running, ended early, or torn: `results show` says which
-        if datetime.fromisoformat(summary.finished_at) >= since:
-            found.append(summary)
-    return sorted(counting(found), key=lambda summary: summary.finished_at)
-
-
-def _changed(own: Suite, suite: Suite, chosen: list[str]) -> dict[str, Any]:
-    """What differs between two readings of a suite for the chosen benchmarks, by path; a value given again does not."""
-    found: dict[str, Any] = {}
-    for name in chosen:
-        before, after = (each.settings[name].model_dump(mode="json") for each in (own, suite))
-        found |= {f"{name}.{key}": value for key, value in after.items() if before[key] != value}
-        old, new = (_flat(each.objectives.get(name, {})) for each in (own, suite))
-        found |= {
-            f"objectives.{name}.{path}": new.get(path) for path in {**old, **new} if old.get(path) != new.get(path)
-        }
-    return found
-
-
-def _flat(limits: dict[str, dict[str, Limit]]) -> dict[str, str]:
-    return {f"{metric}.{device}": str(limit) for metric, of in limits.items() for device, limit in of.items()}
 
 
 def _save(store: Store, plan: Plan, records: list[Record]) -> None:
@@ -392,67 +215,20 @@ def _leave(plan: Plan, benchmark: str, device: Device, status: Any, reason: str)
 
 
 @contextmanager
-def _tidied(benchmark: str, settings: BenchmarkSettings, device: Device) -> Iterator[None]:
+def _tidied(plan: Plan, benchmark: str, device: Device) -> Iterator[None]:
     """What was prepared outside the cache does not outlast a run that ends in here."""
     try:
         yield
     except BaseException:
-        _tidy(benchmark, settings, device)
+        _tidy(plan, benchmark, device)
         raise
 
 
-def _tidy(benchmark: str, settings: BenchmarkSettings, device: Device) -> None:
-    registry.named(benchmark).tidy(settings, Context(device, Cache(paths.cache_dir())))
+def _tidy(plan: Plan, benchmark: str, device: Device) -> None:
+    context = plan.context(benchmark, device, Cache(paths.cache_dir()))
+    registry.named(benchmark).tidy(plan.settings_of(benchmark), context)
 
 
 def _owner(plan: Plan, benchmark: str, device: Device) -> str:
     """Whose reservation it is that keeps what was prepared until it is measured."""
     return f"{plan.run_id}-{benchmark}-{device}"
-
-
-def _known(kind: str, names: list[str] | None, valid: tuple[str, ...]) -> None:
-    for name in names or ():
-        if name not in valid:
-            raise InputError(f"there is no {kind} {name!r}", f"use one of {', '.join(valid)}")
-
-
-def _estimates(
-    settings: dict[str, BenchmarkSettings], work: list[tuple[str, Device]], facts: Host, nightly: bool
-) -> dict[str, dict[str, dict[str, durations.Steps]]]:
-    """What the plan says of time; InputError when a step cannot end within its time-out."""
-    takes = {name: registry.named(name).takes(model) for name, model in settings.items()}
-    found = history.estimates(settings, takes, work, facts.fingerprint)
-    ceiling = durations.STEP_SECONDS if nightly else None
-    seconds: dict[str, dict[str, durations.Steps]] = {}
-    timeouts: dict[str, dict[str, durations.Steps]] = {}
-    for (name, device), one in found.items():
-        seconds.setdefault(name, {})[device] = one.seconds
-        limits = durations.Steps(one.timeout("prepare", ceiling), one.timeout("measure", ceiling))
-        timeouts.setdefault(name, {})[device] = limits
-        prepared, measured = (durations.human(one.seconds.of(step)) for step in durations.STEPS)
-        source = "earlier runs" if one.known else "the settings"
-        log.info("%s on %s: about %s to prepare, %s to measure, by %s", name, device, prepared, measured, source)
-    here = {key: one for key, one in found.items() if facts.gpu or key[1] != "gpu"}  # the others are skipped
-    for warning in durations.check(here, {name: each.lower for name, each in takes.items()}, nightly=nightly):
-        log.warning("%s", warning)
-    return {"estimate_seconds": seconds, "timeout_seconds": timeouts}
-
-
-def _check_room(settings: dict[str, BenchmarkSettings]) -> None:
-    """Refuse a scale that this host cannot hold: disk for everything together, memory for the largest alone."""
-    needs = {name: registry.named(name).needs(model) for name, model in settings.items()}
-    home = paths.home()
-    cached = sum(artifact.size for artifact in Cache(paths.cache_dir()).entries())
-    disk, free = sum(need.disk for need in needs.values()), shutil.disk_usage(home).free
-    if free + cached < disk:
-        raise InputError(
-            f"NIGHTGATE_HOME={home} has {free / 1e9:.1f} GB free and this scale needs {disk / 1e9:.1f} GB",
-            "free some space, move NIGHTGATE_HOME, or lower the scale",
-        )
-    memory = host.describe().memory_bytes
-    for name, need in needs.items():
-        if need.memory > memory:
-            raise InputError(
-                f"{name} needs {need.memory / 2**30:.1f} GiB of memory at this scale and the host has {memory / 2**30:.1f} GiB",
-                f"lower {registry.named(name).takes(settings[name]).lower} of {name}, or use a larger host",
-            )

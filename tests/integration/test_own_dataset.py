@@ -54,7 +54,7 @@ def test_it_is_measured_kept_and_noticed_when_it_changes(folder):
         "metric": "cosine",
         "queries_in_base": 0,
     }
-    assert record["detail"]["data"] | facts == record["detail"]["data"]
+    assert record["facts"]["vectors"] | facts == record["facts"]["vectors"]
     assert 0.9 < record["metrics"]["recall_at_100"]["value"] <= 1
     (report,) = (folder / "runs").glob("*/report.html")
     assert "mine.hdf5 · 2,700 × 20 vectors · cosine" in report.read_text()
@@ -67,7 +67,7 @@ def test_it_is_measured_kept_and_noticed_when_it_changes(folder):
     done = measure(folder, "dataset=mine.hdf5", "recall_target=0.999", "recall_margin=0.2")
     assert (done.returncode, "building vectors" in done.stderr) == (0, True)
     (changed,) = json.loads(done.stdout)
-    assert changed["detail"]["data"]["sha256"] != record["detail"]["data"]["sha256"]
+    assert changed["facts"]["vectors"]["sha256"] != record["facts"]["vectors"]["sha256"]
     assert "no setting reaches recall 0.999 with its margin: efSearch" in changed["reason"]
 
 
@@ -126,7 +126,7 @@ def test_queries_far_away_hide_no_miss(folder, clustered):
     settings = ["metric=l2", "queries=300", "dataset=plain.npy", *cheap]
     plain = json.loads(measure(folder, *settings, "queries_file=asked.npy").stdout)[0]
     far = json.loads(measure(folder, *settings, "queries_file=far.npy").stdout)[0]
-    assert plain["detail"]["setting"] == far["detail"]["setting"]
+    assert plain["facts"]["tuning"]["setting"] == far["facts"]["tuning"]["setting"]
     told = [record["metrics"]["recall_at_100"]["value"] for record in (plain, far)]
     assert told[0] == pytest.approx(told[1], abs=0.03)
     for record in (plain, far):
@@ -140,7 +140,7 @@ def test_scale_is_a_unit(folder, clustered, variant):
     large = measure(folder, *settings, "dataset=plain-large.npy", "queries_file=asked-large.npy")
     for one, other in zip(json.loads(plain.stdout), json.loads(large.stdout), strict=True):
         assert one["variant"] == other["variant"] and one["status"] == other["status"] == "measured"
-        assert one["detail"]["setting"] == other["detail"]["setting"]
+        assert one["facts"]["tuning"]["setting"] == other["facts"]["tuning"]["setting"]
         recalls = [record["metrics"]["recall_at_100"]["value"] for record in (one, other)]
         assert recalls[0] == pytest.approx(recalls[1], abs=0.02)
 
@@ -172,8 +172,8 @@ def test_zero_rows_of_a_download_that_broke_off_are_left_out_and_others_can_chec
     done = nightgate(folder, "measure", "hybrid_ann", "--json", *words, "--set", "hybrid_ann.skip_zero_rows=true")
     assert done.returncode == 0, done.stderr
     (record,) = json.loads(done.stdout)
-    assert record["detail"]["data"]["zero_rows"] == {"base": 2, "queries": 0}
-    assert record["detail"]["data"]["rows"] == 3000
+    assert record["facts"]["vectors"]["zero_rows"] == {"base": 2, "queries": 0}
+    assert record["facts"]["vectors"]["rows"] == 3000
     assert {"recall_at_1", "recall_at_10"} <= set(record["metrics"]) and "recall_at_100" not in record["metrics"]
 
     run = max((folder / "runs").iterdir(), key=lambda path: path.stat().st_mtime).name

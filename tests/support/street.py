@@ -23,8 +23,8 @@ def plan(**changes):
     given = {
         "run_id": "a-run", "dag_id": "nightly_benchmarks", "scale": "smoke", "started_at": "2026-11-22T02:00:00.000Z",
         "work": [("hybrid_ann", "cpu")], "settings": {name: of.model_dump(mode="json") for name, of in suite.settings.items()},
-        "objectives": {name: registry.named(name).applicable(suite.settings[name], limits) for name, limits in suite.objectives.items()},
-        "require_gpu": False, "canary": {"seconds": 0.01, "spread": 0.02}, "scheduled": True,
+        "objectives": {name: registry.named(name).applicable(suite.settings[name], registry.named(name).looked(), limits) for name, limits in suite.objectives.items()},
+        "require_gpu": False, "scheduled": True,
     }  # fmt: skip
     return steps.Plan(**given | changes)
 

@@ -11,13 +11,14 @@ ROOT = Path(__file__).resolve().parents[2] / "include" / "nightgate"
 
 FLOORS = [
     {"errors"},
-    {"metrics", "plugins"},
+    {"metrics", "plugins", "facts"},
     {"paths", "record", "document", "objectives", "suite", "artifacts", "measure"},
     {"benchmark"},
     {"registry", "vectors"},
     {"transcription", "hybrid_ann", "pgvector_search", "judge", "results", "stack"},
     {"publish"},
-    {"steps", "web"},
+    {"planning", "uploading", "web"},
+    {"steps"},
     {"orchestration", "terminal"},
     {"cli"},
 ]

@@ -124,9 +124,9 @@ def judged(plan, metric=None, limit=None):
 def test_the_numbers_are_those_of_the_oracle(plan):
     record, state, error = judged(plan)
     assert (state, error) == ("pass", None)
-    assert record.detail["setting"] == {"effort": 3}, "93 reaches the target of 92 and not its margin"
-    assert [point["recall"] for point in record.detail["curve"]] == pytest.approx([0.90, 0.93, 0.95, 1.0])
-    assert record.detail["curve"][2]["latency_p95"] == 0.007
+    assert record.facts.tuning.setting == {"effort": 3}, "93 reaches the target of 92 and not its margin"
+    assert [point.recall for point in record.facts.tuning.curve] == pytest.approx([0.90, 0.93, 0.95, 1.0])
+    assert record.facts.tuning.curve[2].latency_p95 == 0.007
     recall = record.metrics["recall_at_100"]
     # 92 and 96 of 100 in turns: the mean ± t(99 degrees, 97.5 %) = 1.98422 standard errors
     assert (recall.value, recall.n) == (pytest.approx(0.94), 100)
@@ -166,7 +166,7 @@ def test_the_verdict_is_that_of_the_whole_interval(plan, metric, limit, verdict)
 
 def test_a_target_that_no_setting_reaches_is_said_where_it_breaches(measured):
     record, state, error = judged(measured("another-run", recall_target=0.985), "recall_at_100", 0.995)
-    assert record.detail["setting"] == {"effort": 4}
+    assert record.facts.tuning.setting == {"effort": 4}
     assert record.metrics["recall_at_100"].value == pytest.approx(0.99)
     assert (state, type(error)) == ("breach", ObjectiveBreached)
     assert "no setting reaches recall 0.985 with its margin" in str(error)

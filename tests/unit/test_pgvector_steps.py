@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from nightgate import steps
+from nightgate import registry, steps
 from nightgate.errors import ChildError, NotMeasured, ServiceUnavailable, Unavailable
 from nightgate.pgvector_search import benchmark, preparing, tables
 from nightgate.pgvector_search.settings import Settings
@@ -459,21 +459,21 @@ def test_tables_that_cannot_be_removed_are_named(world, caplog, error):
 
 
 def test_a_run_is_swept_by_its_benchmark_if_that_has_what_to_sweep(world, monkeypatch):
-    steps._tidy("pgvector_search", settings(), "cpu")
+    registry.named("pgvector_search").tidy(settings(), None)
     assert world.done[-1] == "remove"
     world.done.clear()
-    steps._tidy("transcription", settings(), "cpu")
+    registry.named("transcription").tidy(settings(), None)
     assert world.done == []
 
 
 @pytest.mark.parametrize("error", [NotMeasured("x"), KeyboardInterrupt()])
 def test_a_step_that_ends_early_sweeps_and_one_that_does_not_leaves_all(monkeypatch, error):
     swept = []
-    monkeypatch.setattr(steps, "_tidy", lambda name, settings, device: swept.append((name, settings)))
-    with steps._tidied("pgvector_search", "the settings", "cpu"):
+    monkeypatch.setattr(steps, "_tidy", lambda plan, name, device: swept.append((name, plan)))
+    with steps._tidied("the settings", "pgvector_search", "cpu"):
         pass
     assert swept == []
-    with pytest.raises(type(error)), steps._tidied("pgvector_search", "the settings", "cpu"):
+    with pytest.raises(type(error)), steps._tidied("the settings", "pgvector_search", "cpu"):
         raise error
     assert swept == [("pgvector_search", "the settings")]
 

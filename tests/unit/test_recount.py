@@ -179,7 +179,7 @@ def run(tmp_path, monkeypatch):
 
 def record(variant, recalls, raw, settings, facts, benchmark="hybrid_ann"):
     made = Record(
-        benchmark=benchmark, variant=variant, device="cpu", status="measured", settings=settings, detail={"data": facts},
+        benchmark=benchmark, variant=variant, device="cpu", status="measured", settings=settings, facts={"vectors": facts},
         samples=f"{benchmark}-cpu.npz",
     )  # fmt: skip
     add(made, "latency_p95", 0.001)

@@ -15,6 +15,7 @@ from support.stand_in import stand_in
 from nightgate import paths, steps
 from nightgate.artifacts import Cache
 from nightgate.errors import ArtifactError, InputError, NotMeasured, ObjectiveBreached, Unavailable
+from nightgate.facts import Canary, Noise
 from nightgate.measure import host
 from nightgate.record import Record
 from nightgate.results import files
@@ -96,7 +97,7 @@ def test_a_good_night(plan, benchmark):
         "gated first, in the suite's order"
     )
     assert [len(r.objectives) for r in summary.results] == [2, 0, 0], "controls do not gate"
-    assert all("canary_before" in r.detail["noise"] for r in summary.results)
+    assert all(r.facts.noise.canary_before for r in summary.results)
     assert {p.name for p in paths.run_dir("a-run").iterdir()} == {
         "summary.json", "hybrid_ann-cpu.json", "hybrid_ann-cpu.npz", "report.html",
     }  # fmt: skip
@@ -276,7 +277,9 @@ def test_how_long_the_stages_took_is_in_every_record_that_was_measured(plan, ben
     benchmark.measure = lambda *_: [measured("hybrid"), measured("hnsw", status="failed", reason="it crashed")]
     prepared = steps.prepare(plan, "hybrid_ann", "cpu")
     assert prepared == {"ready": True, "prepare_seconds": 2.5}
-    monkeypatch.setattr(steps.host, "quiet", lambda home: nullcontext({"canary_before": {"spread": 0.1}}))
+    monkeypatch.setattr(
+        steps.host, "quiet", lambda home: nullcontext({"canary_before": {"seconds": 0.02, "spread": 0.1}})
+    )
     file = steps.measure(plan, "hybrid_ann", "cpu", prepared)
     assert file == paths.run_dir("a-run") / "hybrid_ann-cpu.json"
     failed, good = files.read_records("a-run")
@@ -284,7 +287,7 @@ def test_how_long_the_stages_took_is_in_every_record_that_was_measured(plan, ben
         "prepare_seconds": 2.5, "measure_seconds": 6.0,
     }  # fmt: skip
     assert failed.metrics == {}
-    assert good.detail["noise"] == failed.detail["noise"] == {"canary_before": {"spread": 0.1}}
+    assert good.facts.noise == failed.facts.noise == Noise(canary_before=Canary(seconds=0.02, spread=0.1))
 
 
 class FakeStore:
@@ -425,7 +428,6 @@ def test_the_plan(tmp_path, monkeypatch):
         ("transcription", "cpu"), ("transcription", "gpu"), ("hybrid_ann", "cpu"), ("hybrid_ann", "gpu"), ("pgvector_search", "cpu"),
     ]  # fmt: skip
     assert (plan.run_id, plan.dag_id, plan.scale, plan.require_gpu) == ("x", "nightly_benchmarks", "smoke", False)
-    assert plan.canary == {"seconds": 0.01, "spread": 0.5}
     assert list(plan.settings) == ALL and plan.settings["hybrid_ann"]["rows"] == 50_000
     assert plan.settings_of("pgvector_search").lists == 100
     assert str(plan.objectives["hybrid_ann"]["latency_p95"]["gpu"]) == "< 0.02"

@@ -10,6 +10,7 @@ from support.street import BOTH, HOST, Street, measured, plan
 from nightgate import paths, steps
 from nightgate.artifacts import Cache
 from nightgate.errors import ArtifactError, NotMeasured, Unavailable
+from nightgate.facts import Canary
 from nightgate.measure.durations import Steps
 from nightgate.results import files
 
@@ -60,8 +61,8 @@ def test_the_host_is_held_by_a_lock_in_its_home(street):
     steps.measure(plan(), "hybrid_ann", "cpu", steps.prepare(plan(), "hybrid_ann", "cpu"))
     assert (paths.home() / "measure.lock").exists()
     (record,) = files.read_records("a-run")
-    assert record.detail["noise"]["canary_before"] == {"seconds": 0.01, "spread": 0.02}
-    assert record.detail["noise"]["canary_after"] == {"seconds": 0.01, "spread": 0.02}
+    assert record.facts.noise.canary_before == Canary(seconds=0.01, spread=0.02)
+    assert record.facts.noise.canary_after == Canary(seconds=0.01, spread=0.02)
 
 
 def made(cache):

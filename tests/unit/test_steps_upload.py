@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from support.street import HOST, Street
 
-from nightgate import paths, steps
+from nightgate import paths, steps, uploading
 from nightgate.errors import Unavailable
 from nightgate.record import Summary
 from nightgate.results import files
@@ -42,9 +42,9 @@ def street(monkeypatch, tmp_path):
         street.calls.append((*given, named))
         yield True, "a sentence"
 
-    monkeypatch.setattr(steps.grafana, "Client", Client)
-    monkeypatch.setattr(steps.grafana, "publish", publish)
-    monkeypatch.setattr(steps.grafana, "dry_run", dry_run)
+    monkeypatch.setattr(uploading.grafana, "Client", Client)
+    monkeypatch.setattr(uploading.grafana, "publish", publish)
+    monkeypatch.setattr(uploading.grafana, "dry_run", dry_run)
 
     class Clock(datetime):
         @classmethod
@@ -52,7 +52,8 @@ def street(monkeypatch, tmp_path):
             assert zone is UTC
             return NOW
 
-    monkeypatch.setattr(steps, "datetime", Clock)
+    monkeypatch.setattr(uploading, "datetime", Clock)
+    monkeypatch.setattr(planning, "datetime", Clock)
     return street
 
 
@@ -87,7 +88,7 @@ def test_dashboards_are_the_json_files_by_name(monkeypatch, tmp_path):
     for name in ("b.json", "a.json", "c.yaml"):
         (tmp_path / name).touch()
     monkeypatch.setattr(paths, "dashboards_dir", lambda: tmp_path)
-    assert steps._dashboards() == [tmp_path / "a.json", tmp_path / "b.json"]
+    assert uploading._dashboards() == [tmp_path / "a.json", tmp_path / "b.json"]
 
 
 @pytest.mark.parametrize(
@@ -113,15 +114,15 @@ def test_the_nights_of_the_last_two_weeks_are_caught_up_oldest_first():
     yesterday, today = ended("m-yesterday", timedelta(days=1)), ended("b-today", timedelta(hours=1))
     ended("c-by-hand", timedelta(hours=2), dag_id=steps.BY_HAND)
     ended("d-stand-in", timedelta(hours=3), scheduled=False)
-    assert steps._recent_nights() == [last, yesterday, today]
+    assert uploading._recent_nights() == [last, yesterday, today]
 
 
 def test_a_run_that_ended_long_ago_is_left_out_though_its_folder_changed_since():
     summary = ended("night-1", timedelta(days=15))
     files.write_report("night-1", "again")
-    assert steps._recent_nights() == []
+    assert uploading._recent_nights() == []
     recent = ended("night-2", timedelta(days=2))
-    assert steps._recent_nights() == [recent]
+    assert uploading._recent_nights() == [recent]
     assert files.read_summary("night-1") == summary
 
 
@@ -137,7 +138,7 @@ def test_runs_without_a_summary_hide_none_of_the_others(monkeypatch):
         return ["gone", "torn", "running", "night-1"]
 
     monkeypatch.setattr(files, "newest_runs", newest)
-    assert steps._recent_nights() == [night]
+    assert uploading._recent_nights() == [night]
     assert asked[0] == (None, NOW - timedelta(days=14)), "of all the folders those that changed since"
 
 

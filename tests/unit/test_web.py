@@ -73,7 +73,7 @@ def night(
     rows=50_000,
     digest="d",
 ):
-    settings, detail = {"rows": rows, "variants": ["hybrid"]}, {"data": {"digest": digest}}
+    settings, facts = {"rows": rows, "variants": ["hybrid"]}, {"inputs": {"data": digest}}
     record = Record(
         benchmark="hybrid_ann",
         variant="hybrid",
@@ -81,7 +81,7 @@ def night(
         status="measured",
         host=host,
         settings=settings,
-        detail=detail,
+        facts=facts,
     )
     add(record, "latency_p95", p95, 3000, (p95 * 0.9, p95 * 1.1))
     record.objectives = [Objective(metric="latency_p95", op="<", limit=0.02, value=p95, verdict=verdict)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,8 +54,8 @@ def _sections(records: list[Record]) -> list[dict[str, Any]]:
     for heading, specs in sorted(headings.items(), key=lambda item: item[0] == COST):
         rows = [(spec.title, [_cell(record, (spec.name, spec.beside)) for record in records]) for spec in specs]
         if heading == OPEN_LOOP:
-            shares = [_fact(record, "open_loop", "utilisation") for record in records]
-            rows.append(("Utilisation", ["–" if share is None else f"{share * 100:.0f} %" for share in shares]))
+            loops = [record.facts.open_loop for record in records]
+            rows.append(("Utilisation", [f"{loop.utilisation * 100:.0f} %" if loop else "–" for loop in loops]))
         if heading == BATCHES:
             rows = _crowds(records) or rows
         found.append({"heading": _explained(heading, records), "rows": rows})
@@ -64,13 +64,12 @@ def _sections(records: list[Record]) -> list[dict[str, Any]]:
 
 def _crowds(records: list[Record]) -> list[tuple[str, list[str]]]:
     """A row for each number of clients that was tried."""
-    tried = [{level["clients"]: level for level in record.detail.get("clients") or ()} for record in records]
+    tried = [{crowd.clients: crowd for crowd in record.facts.crowds} for record in records]
     rows = []
     for clients in sorted(set().union(*tried)):
-        levels = [levels.get(clients) for levels in tried]
         cells = [
-            f"{figures.human(one['queries_per_second'], 'per_second')} · {figures.human(one['latency_p95'], 'seconds')}"
-            if one else "–" for one in levels
+            f"{figures.human(one.queries_per_second, 'per_second')} · {figures.human(one.latency_p95, 'seconds')}"
+            if (one := crowds.get(clients)) else "–" for crowds in tried
         ]  # fmt: skip
         rows.append((f"{clients} client{'s' * (clients != 1)}", cells))
     return rows
@@ -84,44 +83,41 @@ def _cell(record: Record, names: tuple[str, ...]) -> str:
 
 def _explained(heading: str, records: list[Record]) -> str:
     """A heading with the conditions the figures below it were taken under."""
-    for record in records:
-        rate, threads = _fact(record, "open_loop", "rate"), _fact(record, "throughput", "threads")
-        if heading == OPEN_LOOP and rate:
-            return f"Open loop: {figures.human(rate, 'per_second')}, latency since the scheduled moment"
-        if heading == BATCHES and threads:
-            return f"Batches of {_fact(record, 'throughput', 'batch')} on {threads} thread{'s' * (threads != 1)}"
-        if heading == BATCHES and record.detail.get("clients"):
+    for facts in (record.facts for record in records):
+        if heading == OPEN_LOOP and facts.open_loop:
+            rate = figures.human(facts.open_loop.rate, "per_second")
+            return f"Open loop: {rate}, latency since the scheduled moment"
+        if heading == BATCHES and facts.batches:
+            size, threads = facts.batches[0].size, facts.batches[0].threads
+            return f"Batches of {size} on {threads} thread{'s' * (threads != 1)}"
+        if heading == BATCHES and facts.crowds:
             return "Several clients at once, each asks again when it is answered: answers per second · P95 latency"
     return heading
 
 
-def _fact(record: Record, group: str, name: str) -> Any:
-    found = record.detail.get(group)
-    return found.get(name) if isinstance(found, Mapping) else None
-
-
 def _setting(record: Record) -> str:
-    setting = record.detail.get("setting")
-    return figures.named(setting) if isinstance(setting, Mapping) else ""
+    return figures.named(record.facts.tuning.setting) if record.facts.tuning else ""
 
 
 def _data(records: list[Record]) -> str:
     """What the vectors were, and how hard: one sentence, empty when nothing is known."""
-    known = next((data for record in records if isinstance(data := record.detail.get("data"), Mapping)), {})
+    known = next((vectors for record in records if (vectors := record.facts.vectors)), None)
+    if known is None:
+        return ""
     parts = []
-    if "file" in known:
-        parts.append(" with the queries of ".join(str(known[key]) for key in ("file", "queries_file") if key in known))
-    if "rows" in known and "dim" in known:
-        parts.append(f"{known['rows']:,} × {known['dim']:,} vectors")
-    if "metric" in known:
-        parts.append(str(known["metric"]))
-    if held_out := sum((known.get("held_out") or {}).values()):
+    if known.file:
+        parts.append(" with the queries of ".join(filter(None, (known.file, known.queries_file))))
+    if known.rows and known.dim:
+        parts.append(f"{known.rows:,} × {known.dim:,} vectors")
+    if known.metric:
+        parts.append(known.metric)
+    if held_out := sum((known.held_out or {}).values()):
         parts.append(f"{held_out:,} more held out as queries")
-    if repeated := known.get("queries_in_base"):
-        parts.append(f"{repeated:,} of the measured queries also stand in the base")
-    if "local_dimension" in known:
-        parts.append(f"local dimension {_or_infinite(known['local_dimension'], 1)}")
-    if contrast := known.get("relative_contrast"):
+    if known.queries_in_base:
+        parts.append(f"{known.queries_in_base:,} of the measured queries also stand in the base")
+    if "local_dimension" in known.model_fields_set:
+        parts.append(f"local dimension {_or_infinite(known.local_dimension, 1)}")
+    if contrast := known.relative_contrast:
         values = ", ".join(_or_infinite(value, 2) for value in contrast.values())
         parts.append(f"relative contrast {values} at k = {', '.join(map(str, contrast))}")
     return " · ".join(parts)
@@ -139,8 +135,8 @@ def _tradeoff(records: list[Record]) -> tuple[str, str] | None:
     drawn = [curve for curve in curves if curve.points]
     if not drawn:
         return None
-    target = next((t for record in records if (t := record.detail.get("recall_target"))), None)
-    chart = charts.tradeoff(drawn, target, _limit(records, "latency_p95"))
+    target = next((t for record in records if record.facts.tuning and (t := record.facts.tuning.target)), None)
+    chart = charts.tradeoff(drawn, target, _limit(records, _tail(records)))
     note = (
         "Each small dot is one setting, measured on the tuning queries; a line joins the best of its variant, and the band "
         "is the Pareto front over all variants: nothing below or right of it was found. The large dots are what was chosen."
@@ -148,19 +144,25 @@ def _tradeoff(records: list[Record]) -> tuple[str, str] | None:
     missed = [
         f"{curve.name} (at best {max(recall for recall, _ in curve.points):.3f})"
         for curve, record in zip(curves, records, strict=True)
-        if curve.points and record.detail.get("tuning_reached_target") is False
+        if curve.points and record.facts.tuning and not record.facts.tuning.reached
     ]
     if missed and target:
         note += f" No setting reaches {target:g} with its margin for {', '.join(missed)}."
     return Markup(chart), note
 
 
+def _tail(records: list[Record]) -> str:
+    """The name of the metric that is the 95th percentile of single queries."""
+    specs = [registry.spec_of(record, name) for record in records for name in record.metrics]
+    return next((s.name for s in specs if isinstance(s.samples, Quantile) and s.samples.q == _TAIL), "")
+
+
 def _curve(record: Record, place: int) -> charts.Curve:
     """What the tuning of a record tried, where latency was measured with it."""
-    tried = [p for p in record.detail.get("curve") or () if p.get("recall") is not None and p.get("latency_p95")]
-    chosen = [p for p in tried if p.get("setting") == record.detail.get("setting")]
-    points = [(p["recall"], p["latency_p95"]) for p in tried]
-    at = (chosen[0]["recall"], chosen[0]["latency_p95"]) if chosen else None
+    tuning = record.facts.tuning
+    points = [(p.recall, p.latency_p95) for p in (tuning.curve if tuning else ()) if p.latency_p95]
+    chosen = tuning and tuning.chosen
+    at = (chosen.recall, chosen.latency_p95) if chosen and chosen.latency_p95 else None
     return charts.Curve(record.variant, points, at, record.gated, place)
 
 

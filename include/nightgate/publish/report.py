@@ -100,11 +100,11 @@ def _tiles(summary: Summary, rows: list[dict[str, Any]]) -> list[tuple[str, str]
         (figures.human(seconds, "seconds"), "from start to verdict"),
     ]
     spreads = [
-        canary["spread"]
+        canary.spread
         for record in summary.results
-        if isinstance(noise := record.detail.get("noise"), dict)
-        for key in ("canary_before", "canary_after")
-        if isinstance(canary := noise.get(key), dict) and "spread" in canary
+        if (noise := record.facts.noise)
+        for canary in (noise.canary_before, noise.canary_after)
+        if canary
     ]
     if spreads:
         tiles.append((f"{max(spreads) * 100:.1f} %", "widest noise canary spread"))

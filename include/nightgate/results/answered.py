@@ -42,7 +42,7 @@ def synthetic(record: Record, folder: Path) -> Answered:
     """
     import numpy as np
 
-    asked, made = record.settings, record.detail["data"].get("format")
+    asked, made = record.settings, record.facts.vectors and record.facts.vectors.format
     if made != generator.FORMAT:
         raise NotMeasured(
             f"the vectors of {record.benchmark} have the format {made} and this version makes {generator.FORMAT}",
@@ -80,18 +80,20 @@ def own(record: Record, raw: dict[str, Any], dataset: Path | None, queries_file:
     """
     if not {"query_rows", "held_out"} <= set(raw):
         raise ArtifactError(f"the samples of {record.variant} do not say where its queries stood", "measure again")
-    facts, asked = record.detail["data"], record.settings
-    path = _same(dataset, asked["dataset"], facts["sha256"], "--dataset")
+    facts, asked = record.facts.vectors, record.settings
+    if facts is None or facts.sha256 is None or facts.metric is None:
+        raise ArtifactError(f"the record of {record.variant} does not say what it searched", "measure again")
+    path = _same(dataset, asked["dataset"], facts.sha256, "--dataset")
     base = files.open_vectors(path, asked.get("dataset_rows"))
     of_queries: Rows | None = files.open_queries(path)
     if asked.get("queries_file"):
-        other = _same(queries_file, asked["queries_file"], facts["queries_sha256"], "--queries-file")
+        other = _same(queries_file, asked["queries_file"], facts.queries_sha256, "--queries-file")
         of_queries = files.open_queries(other) or files.open_vectors(other)
     skip_zero, held_out = bool(asked.get("skip_zero_rows")), raw["held_out"]
     return Answered(
-        facts["metric"],
+        facts.metric,
         _queries(raw["query_rows"], base, of_queries),
-        lambda: _of_the_base(base, held_out, facts["rows"], skip_zero),
+        lambda: _of_the_base(base, held_out, facts.rows, skip_zero),
     )
 
 
@@ -136,7 +138,7 @@ def _stretches(total: int) -> Iterator[tuple[int, int]]:
         yield start, stop
 
 
-def _same(given: Path | None, recorded: str, sha256: str, option: str) -> Path:
+def _same(given: Path | None, recorded: str, sha256: str | None, option: str) -> Path:
     """The file with just this content."""
     path = given or Path(recorded)
     if not path.is_file():
@@ -145,7 +147,7 @@ def _same(given: Path | None, recorded: str, sha256: str, option: str) -> Path:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256:
         raise InputError(
-            f"{path} is not what was measured: its SHA-256 is {found[:12]}…, the record says {sha256[:12]}…",
+            f"{path} is not what was measured: its SHA-256 is {found[:12]}…, the record says {(sha256 or 'nothing')[:12]}…",
             f"name the file that was measured: {option} FILE",
         )
     return path

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nightgate.errors import ArtifactError, InputError
 from nightgate.paths import run_dir, runs_dir
-from nightgate.record import SCHEMA_VERSION, Device, Record, Summary
+from nightgate.record import SCHEMA_VERSION, STORED, Device, Record, Summary
 
 _BENCHMARK = re.compile(r"[a-z][a-z0-9_]*")
 _NEWEST = 5
@@ -130,7 +130,7 @@ def _existing(run_id: str) -> Path:
 
 def _read(path: Path, model: type[_Document]) -> _Document:
     try:
-        return model.model_validate_json(path.read_bytes())
+        return model.model_validate_json(path.read_bytes(), context=STORED)
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read ({error.strerror})") from error
     except ValidationError as error:

@@ -89,8 +89,8 @@ def recount(run: Summary, dataset: Path | None = None, queries_file: Path | None
 
 def _same_vectors(record: Record) -> str:
     """The same text for all records whose queries and base are the same."""
-    facts, asked = record.detail["data"], record.settings
-    return repr([sorted(facts.items(), key=str), asked.get("dataset"), asked.get("queries"), asked.get("seed")])
+    facts, asked = record.facts.vectors, record.settings
+    return repr([facts, asked.get("dataset"), asked.get("queries"), asked.get("seed")])
 
 
 def _needed(records: list[Record], dataset: Path | None, queries_file: Path | None) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from nightgate.errors import InputError, ServiceUnavailable
-from nightgate.record import Record, Standing, Summary, Verdict, utc_now
+from nightgate.record import STORED, Record, Standing, Summary, Verdict, utc_now
 from nightgate.results import queries
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class Store:
         if not heads:
             return None
         rows = self._read(queries.SUMMARY_RESULTS, (run_id,))
-        return Summary.model_validate({**heads[0][0], "results": [record for (record,) in rows]})
+        return Summary.model_validate({**heads[0][0], "results": [record for (record,) in rows]}, context=STORED)
 
     def latest(self) -> Summary | None:
         """The judged run that finished last."""
@@ -161,8 +161,8 @@ class Store:
             last = self._read(queries.LAST_NIGHT, (counting,))
             succeeded = self._read(queries.LAST_SUCCESS, (counting,))
         return Snapshot(
-            measured=[(run_id, Record.model_validate(record)) for run_id, record, _ in rows if record],
-            judged=[Record.model_validate(record) for _, _, record in rows if record],
+            measured=[(run_id, Record.model_validate(record, context=STORED)) for run_id, record, _ in rows if record],
+            judged=[Record.model_validate(record, context=STORED) for _, _, record in rows if record],
             last=_run(last[0], []) if last else None,
             succeeded_at=succeeded[0][0] if succeeded else None,
         )
@@ -176,7 +176,7 @@ class Store:
         heads = self._read(query, values)
         results: dict[str, list[Record]] = {row[0]: [] for row in heads}
         for run_id, record in self._read(queries.RUN_RESULTS, (list(results),)):
-            results[run_id].append(Record.model_validate(record))
+            results[run_id].append(Record.model_validate(record, context=STORED))
         return [_run(row, results[row[0]]) for row in heads]
 
     def _read(self, query: str, values: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:

@@ -81,11 +81,11 @@ class Side:
         return 1 / times if kept.inverted else times
 
     def inputs(self, kept: ErrorRate) -> tuple[Any, ...] | None:
-        """What makes two sets of clips, and how an error rate is counted on them, the same; None when it was not kept."""
-        known, sizes = self.record.detail.get("clips") or {}, self.samples.get(kept.sizes)
-        if sizes is None or sizes.shape != (len(known.get("ids", ())),) or not (sizes >= 0).all() or not sizes.any():
+        """What makes two sets of inputs, and how an error rate is counted on them, the same; None when it was not kept."""
+        digest, sizes = self.record.facts.inputs.get(kept.over), self.samples.get(kept.sizes)
+        if digest is None or sizes is None or sizes.ndim != 1 or not (sizes >= 0).all() or not sizes.any():
             return None
-        return known["ids"], known.get("sha256"), sizes.tolist()
+        return digest, sizes.tolist()
 
 
 def compare(first: tuple[Record, Summary], second: tuple[Record, Summary], *, anyway: bool = False) -> Comparison:

@@ -12,7 +12,7 @@ from nightgate import paths, registry
 from nightgate.artifacts import Cache
 from nightgate.errors import NightgateError
 from nightgate.measure import host
-from nightgate.suite import SCALES, load_suite
+from nightgate.suite import SCALES, BenchmarkSettings, Needs, load_suite
 
 _PACKAGES = (
     "airflow",
@@ -45,12 +45,17 @@ def findings() -> Iterator[tuple[bool, str]]:
         yield True, f"NIGHTGATE_HOME {paths.home()}, {free / 1e9:.0f} GB free"
         for scale in SCALES:
             suite = load_suite(paths.suite_file(), registry.installed(), scale)
-            needs = [registry.named(name).needs(suite.settings[name]) for name in suite.nightly]
+            needs = [_needs(name, suite.settings[name]) for name in suite.nightly]
             disk, memory = sum(n.disk for n in needs), max(n.memory for n in needs)
             fits = free > disk and facts.memory_bytes > memory
             yield fits, f"scale {scale}: up to {disk / 1e9:.1f} GB of disk and {memory / 2**30:.1f} GiB of memory"
     except NightgateError as error:
         yield False, str(error)
+
+
+def _needs(name: str, settings: BenchmarkSettings) -> Needs:
+    known = registry.named(name)
+    return known.needs(settings, known.look(settings, os.environ))
 
 
 def _environment() -> tuple[bool, str]:

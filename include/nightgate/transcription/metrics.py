@@ -11,11 +11,11 @@ XRT = MetricSpec(
 )
 WER = MetricSpec(
     "wer", "ratio", "Word error rate", short="WER", section=_SPEECH, may_be_zero=True, help="Word error rate.",
-    samples=ErrorRate("wer_errors", "wer_words"),
+    samples=ErrorRate("wer_errors", "wer_words", "clips"),
 )  # fmt: skip
 CER = MetricSpec(
     "cer", "ratio", "Character error rate", short="CER", section=_SPEECH, may_be_zero=True,
-    samples=ErrorRate("cer_errors", "cer_characters"),
+    samples=ErrorRate("cer_errors", "cer_characters", "clips"),
 )  # fmt: skip
 XRT_P95 = MetricSpec("xrt_p95", "ratio", "P95 xRT", section=_SPEECH)
 RTFX = MetricSpec("rtfx", "ratio", "RTFx", "higher", section=_SPEECH, samples=Repeats("xrt_repeats", inverted=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
-from nightgate.benchmark import Benchmark, Context, Gauge, Prepared
+from nightgate.benchmark import Benchmark, Context, Gauge, Looked, Prepared
 from nightgate.metrics import MetricSpec
 from nightgate.objectives import Limit
 from nightgate.record import Record
@@ -30,7 +30,9 @@ class Transcription(Benchmark[Settings, TranscriptionPrepared]):
     metrics: ClassVar[tuple[MetricSpec, ...]] = METRICS
     headlines = HEADLINES
 
-    def applicable(self, settings: Settings, limits: Mapping[str, Mapping[str, Limit]]) -> dict[str, dict[str, Limit]]:
+    def applicable(
+        self, settings: Settings, looked: Looked, limits: Mapping[str, Mapping[str, Limit]]
+    ) -> dict[str, dict[str, Limit]]:
         return settings.applicable(limits)
 
     def prepare(self, settings: Settings, context: Context) -> TranscriptionPrepared:

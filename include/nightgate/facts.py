@@ -1,0 +1,200 @@
+"""What a record says of how it was measured, in types that everybody reads without knowing who wrote them.
+
+What only one benchmark speaks of stands in the record's ``detail`` instead, and is shown as it is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+Setting = dict[str, Any]
+"""Values of the knobs that tuning turns, by name: ``{"lists": 64, "refine": 5}``."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Vectors(BaseModel):
+    """The vectors that were searched. Of synthetic ones also the seed and what else made them.
+
+    ``local_dimension`` and ``relative_contrast`` (by k) say how hard they are; None of either stands for infinity.
+    ``held_out`` counts rows of the file that serve as queries, by their use.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    rows: int | None = None
+    dim: int | None = None
+    metric: str | None = None
+    digest: str | None = None
+    file: str | None = None
+    queries_file: str | None = None
+    sha256: str | None = None
+    queries_sha256: str | None = None
+    seed: int | None = None
+    hardness: float | None = None
+    format: int | None = None
+    held_out: dict[str, int] | None = None
+    queries_in_base: int | None = None
+    local_dimension: float | None = None
+    relative_contrast: dict[str, float | None] | None = None
+
+
+class Point(_Model):
+    """One setting that was tried on the tuning queries; latencies in seconds."""
+
+    setting: Setting
+    recall: float
+    latency_p50: float | None = None
+    latency_p95: float | None = None
+    queries: int | None = None
+
+
+class Tuning(_Model):
+    """How the measured setting was found: the cheapest whose recall reaches ``target`` with its margin.
+
+    ``reached`` is whether any does; ``curve`` is all that was tried.
+    """
+
+    target: float | None = None
+    setting: Setting
+    reached: bool = True
+    curve: list[Point] = Field(default_factory=list)
+
+    @property
+    def chosen(self) -> Point | None:
+        return next((point for point in self.curve if point.setting == self.setting), None)
+
+
+class OpenLoop(_Model):
+    """Requests that came at ``rate`` per second for ``seconds``, whatever became of those before them.
+
+    ``saturated``: they came faster than they were served, so no latency is stated. ``lateness_p50_seconds``: the loop's
+    own error.
+    """
+
+    rate: float
+    seconds: float | None = None
+    utilisation: float
+    saturated: bool = False
+    lateness_p50_seconds: float | None = None
+
+
+class Batch(_Model):
+    """Whole batches of ``size`` on so many threads, answered together."""
+
+    size: int
+    threads: int
+    queries_per_second: float
+    ci95: tuple[float, float] | None = None
+    recall: float | None = None
+
+
+class Crowd(_Model):
+    """So many clients at once, each of which asks again when it is answered. Latencies in seconds."""
+
+    clients: int
+    queries_per_second: float
+    ci95: tuple[float, float] | None = None
+    latency_p50: float
+    latency_p95: float
+
+
+class Canary(_Model):
+    """One fixed computation: its median seconds, and the interquartile range over the median."""
+
+    seconds: float
+    spread: float
+
+
+class Noise(_Model):
+    """The state of the host before and after; the load is the average of a minute."""
+
+    canary_before: Canary | None = None
+    load_before: float | None = None
+    canary_after: Canary | None = None
+    load_after: float | None = None
+
+
+class Provenance(_Model):
+    """With what it was measured.
+
+    ``versions``: of the libraries and servers that were used, by name. ``revision``: the project's, where it lies in a
+    Git work tree. ``cpu_flags``: those vector instructions that the libraries choose their code by.
+    """
+
+    versions: dict[str, str] = Field(default_factory=dict)
+    nightgate: str | None = None
+    revision: str | None = None
+    python: str | None = None
+    kernel: str | None = None
+    cpu_flags: list[str] = Field(default_factory=list)
+    driver: str | None = None
+
+
+class Facts(_Model):
+    """Everything of the above that applies to one record.
+
+    ``inputs`` holds digests of what was worked on, by name: two records that differ in one did not do the same work.
+    ``not_measured``: what is missing, and why. ``earlier``: of figures that an earlier run took, when that was.
+    """
+
+    inputs: dict[str, str] = Field(default_factory=dict)
+    vectors: Vectors | None = None
+    tuning: Tuning | None = None
+    open_loop: OpenLoop | None = None
+    batches: list[Batch] = Field(default_factory=list)
+    crowds: list[Crowd] = Field(default_factory=list)
+    threads: int | None = None
+    not_measured: dict[str, str] = Field(default_factory=dict)
+    earlier: dict[str, str] = Field(default_factory=dict)
+    noise: Noise | None = None
+    provenance: Provenance = Field(default_factory=Provenance)
+
+
+def of_version_1(detail: dict[str, Any], metrics: dict[str, Any]) -> dict[str, Any]:
+    """`Facts` as data, from the ``detail`` of a record that was written before they were kept apart; what moves leaves it.
+
+    What is not as it should be stays where it is.
+
+    Args:
+        metrics: of the record, as data: the throughput stood among them alone.
+    """
+    inputs = {
+        name: digest
+        for name, key in (("data", "digest"), ("clips", "sha256"), ("model", "sha256"))
+        if isinstance(of := detail.get(name), dict) and isinstance(digest := of.get(key), str)
+    }
+    moved: dict[str, Any] = {"inputs": inputs}
+    batch, throughput = detail.get("throughput"), metrics.get("throughput_qps")
+    rate = throughput if isinstance(throughput, dict) else {}
+    candidates: list[tuple[str, Any, tuple[str, ...]]] = [
+        ("vectors", detail.get("data"), ("data",)),
+        ("tuning", {
+            "target": detail.get("recall_target"), "setting": detail.get("setting"),
+            "reached": detail.get("tuning_reached_target", True), "curve": detail.get("curve") or [],
+        }, ("recall_target", "setting", "tuning_reached_target", "curve")),
+        ("open_loop", detail.get("open_loop"), ("open_loop",)),
+        ("batches", batch and [{
+            "size": batch.get("batch"), "threads": batch.get("threads"), "queries_per_second": rate.get("value"),
+            "ci95": rate.get("ci95"),
+        }], ("throughput",)),
+        ("crowds", detail.get("clients"), ("clients",)),
+        ("threads", detail.get("threads"), ("threads",)),
+        ("not_measured", detail.get("not_measured"), ("not_measured",)),
+        ("noise", detail.get("noise"), ("noise",)),
+        ("provenance", {"versions": detail.get("versions")}, ("versions",)),
+    ]  # fmt: skip
+    for name, value, keys in candidates:
+        if value is None:
+            continue
+        try:
+            Facts.model_validate({name: value})
+        except ValidationError:
+            continue
+        moved[name] = value
+        for key in keys:
+            detail.pop(key, None)
+    return moved
