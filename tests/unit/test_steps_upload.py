@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from support.street import HOST, Street
 
-from nightgate import paths, steps, uploading
+from nightgate import paths, planning, steps, uploading
 from nightgate.errors import Unavailable
 from nightgate.record import Summary
 from nightgate.results import files
