@@ -10,6 +10,7 @@
         │   ├── CacheFull         the byte limit of the cache is reached and all of it is in use
         │   └── LockLost          another builder may have taken over: what was built is not published
         ├── ChildError            the timed process crashed or ran out of time
+        ├── DriverError           a GPU's driver is there and does not work
         ├── ServiceUnavailable    a database or another server did not answer
         └── StackError            the embedded stack did not start
 
@@ -77,6 +78,10 @@ class LockLost(ArtifactError):
 
 
 class ChildError(NotMeasured):
+    pass
+
+
+class DriverError(NotMeasured):
     pass
 
 

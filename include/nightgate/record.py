@@ -60,14 +60,40 @@ class Objective(_Model):
     reason: str | None = None
 
 
+class Gpu(_Model):
+    """A GPU as its driver describes it; what the driver does not say is None.
+
+    ``cuda`` is the newest CUDA that the driver runs. The limit and the clocks are of the moment the driver was asked, but
+    for the ``max_`` ones. ``source`` is who was asked: "nvml", "nvidia-smi" or "libcuda".
+    """
+
+    name: str
+    memory_bytes: int
+    driver: str | None = None
+    cuda: str | None = None
+    compute_capability: str | None = None
+    power_limit_watts: Finite | None = None
+    sm_clock_mhz: int | None = None
+    max_sm_clock_mhz: int | None = None
+    memory_clock_mhz: int | None = None
+    max_memory_clock_mhz: int | None = None
+    source: str
+
+
 class Host(_Model):
-    """Who measured. ``fingerprint`` hashes stable facts only, so that it survives a reboot."""
+    """Who measured. ``fingerprint`` hashes stable facts only, so that it survives a reboot.
+
+    ``gpu`` is the name of the GPU, ``gpu_facts`` what else is known of it, and ``gpu_fault`` why it cannot be used: then
+    the two others are None. Records of before they were kept have neither facts nor fault.
+    """
 
     fingerprint: str
     cpu: str
     cores: int
     memory_bytes: int
     gpu: str | None = None
+    gpu_facts: Gpu | None = None
+    gpu_fault: str | None = None
 
 
 class Record(_Model):

@@ -188,7 +188,7 @@ def _never_there(plan: Plan, record: Record) -> bool:
 
     Then there is no verdict about the device; the run is invalid all the same, see `night`.
     """
-    without = record.host is not None and record.host.gpu is None
+    without = record.host is not None and record.host.gpu is None and record.host.gpu_fault is None
     return record.status == "failed" and record.device == "gpu" and without and not plan.require_gpu
 
 

@@ -17,7 +17,7 @@ from nightgate.hybrid_ann import benchmark, strategies
 from nightgate.hybrid_ann.indexes import build_index
 from nightgate.hybrid_ann.settings import K, Settings
 from nightgate.judge import judge
-from nightgate.measure import host
+from nightgate.measure import devices
 from nightgate.publish.figures import named
 from nightgate.suite import Limit
 from nightgate.vectors.dataset import open_dataset
@@ -196,6 +196,6 @@ def test_a_peer_that_is_not_installed_is_skipped_with_the_line_that_installs_it(
 
 
 def test_without_a_device_the_gpu_is_unavailable(settings, cache, monkeypatch):
-    monkeypatch.setattr(host, "gpu_name", lambda: None)
+    monkeypatch.setattr(devices, "gpu", lambda: None)
     with pytest.raises(Unavailable, match="no NVIDIA device"):
         benchmark.prepare(settings, "gpu", cache)

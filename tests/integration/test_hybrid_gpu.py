@@ -18,8 +18,9 @@ from nightgate.hybrid_ann import benchmark, timed
 from nightgate.hybrid_ann.rerank import rerank_pq
 from nightgate.hybrid_ann.settings import K, Settings
 from nightgate.hybrid_ann.strategies import hybrid, hybrid_gpu
-from nightgate.measure import host
+from nightgate.measure import devices
 from nightgate.measure.child import ChildResult
+from nightgate.record import Gpu
 
 ROOT = Path(__file__).resolve().parents[2]
 MOST = 2048  # neighbours and lists: what the selection on a GPU holds
@@ -76,7 +77,7 @@ def stand_ins(monkeypatch):
         "index_cpu_to_gpu": GpuIndex,
     }.items():  # fmt: skip
         monkeypatch.setattr(faiss, name, value, raising=False)
-    monkeypatch.setattr(host, "gpu_name", lambda: "Stand-in")
+    monkeypatch.setattr(devices, "gpu", lambda: Gpu(name="Stand-in", memory_bytes=1, source="nvml"))
     asked = []
 
     def in_this_process(target, request, *, threads, device="cpu"):
@@ -177,13 +178,13 @@ def test_cupy_that_is_absent_is_named(stand_ins, monkeypatch):
 
 @pytest.mark.skipif(has_gpu, reason="a GPU is here")
 def test_a_cpu_build_says_so_from_a_real_child(monkeypatch):
-    monkeypatch.setattr(host, "gpu_name", lambda: "Stand-in")
+    monkeypatch.setattr(devices, "gpu", lambda: Gpu(name="Stand-in", memory_bytes=1, source="nvml"))
     with pytest.raises(Unavailable, match="the installed faiss is a CPU build"):
         benchmark.prepare(SETTINGS, "gpu", None)
 
 
 def test_a_host_without_a_device_starts_nothing(stand_ins, monkeypatch):
-    monkeypatch.setattr(host, "gpu_name", lambda: None)
+    monkeypatch.setattr(devices, "gpu", lambda: None)
     with pytest.raises(Unavailable, match="this host has no NVIDIA device"):
         benchmark.prepare(SETTINGS, "gpu", None)
     assert stand_ins == []

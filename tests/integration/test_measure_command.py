@@ -76,9 +76,10 @@ def test_a_database_that_is_absent_is_not_measured():
 
 
 def test_a_device_that_is_absent_is_not_measured(tmp_path):
-    nowhere = str(tmp_path)  # no nvidia-smi there, whatever the host has
-    done = measure("hybrid_ann", "--device", "gpu", "--json", *SMALL, PATH=nowhere)
+    done = measure(
+        "hybrid_ann", "--device", "gpu", "--json", *SMALL, CUDA_VISIBLE_DEVICES=""
+    )  # hidden, if there is one
     assert done.returncode == 3
     (record,) = json.loads(done.stdout)
     assert record["status"] == "skipped"
-    assert record["reason"]
+    assert record["reason"].startswith("this host has no NVIDIA device. Next step: ")

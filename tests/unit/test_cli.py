@@ -80,6 +80,24 @@ def test_a_variant_that_is_chosen_twice_is_refused(key):
         nightgate("measure", "hybrid_ann", "--variant", "hybrid", "--set", f"hybrid_ann.{key}=[hnsw]")
 
 
+def test_the_doctor_tells_a_gpu_a_host_without_one_and_a_driver_that_fails():
+    from nightgate.record import Gpu, Host
+    from nightgate.terminal import doctor
+
+    plain = Host(fingerprint="f", cpu="c", cores=2, memory_bytes=1)
+    assert doctor._gpu(plain) == (True, "GPU: none, so the GPU tasks skip")
+    broken = plain.model_copy(update={"gpu_fault": "the driver does not work: lost"})
+    assert doctor._gpu(broken) == (False, "GPU: the driver does not work: lost")
+    old = plain.model_copy(update={"gpu": "NVIDIA L4"})  # of a record from before the facts were kept
+    assert doctor._gpu(old) == (True, "GPU: NVIDIA L4")
+    facts = Gpu(name="NVIDIA H100", memory_bytes=80 * 2**30, driver="580.65", compute_capability="9.0", power_limit_watts=700, source="nvml")  # fmt: skip
+    seen = plain.model_copy(update={"gpu": "NVIDIA H100", "gpu_facts": facts})
+    assert doctor._gpu(seen) == (
+        True,
+        "GPU: NVIDIA H100, 80 GiB, driver 580.65, compute capability 9.0, up to 700 W",
+    )
+
+
 def test_the_doctor_names_a_variable_that_nothing_reads(monkeypatch):
     from nightgate.terminal import doctor
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from nightgate.errors import DriverError
 from nightgate.measure import host
+from nightgate.record import Gpu
 
 CPUINFO = "processor\t: 0\nmodel name\t: EPYC 7: a test\nprocessor\t: 1\nmodel name\t: another\n"
 
@@ -17,10 +18,12 @@ CPUINFO = "processor\t: 0\nmodel name\t: EPYC 7: a test\nprocessor\t: 1\nmodel n
 @pytest.fixture(autouse=True)
 def forgetful():
     host.describe.cache_clear()
-    host.gpu_name.cache_clear()
     yield
     host.describe.cache_clear()
-    host.gpu_name.cache_clear()
+
+
+def card(name="H100", gib=79.6, **known):
+    return Gpu(name=name, memory_bytes=int(gib * 2**30), source="nvml", **known)
 
 
 @pytest.fixture
@@ -32,7 +35,7 @@ def machine(monkeypatch):
         monkeypatch.setattr(host, "_cpu_model", lambda: cpu)
         monkeypatch.setattr(host.os, "cpu_count", lambda: cores)
         monkeypatch.setattr(host, "_memory_bytes", lambda: memory)
-        monkeypatch.setattr(host, "gpu_name", lambda: gpu)
+        monkeypatch.setattr(host.devices, "gpu", lambda: gpu)
         monkeypatch.setattr(host.platform, "machine", lambda: kind)
         return host.describe()
 
@@ -40,62 +43,49 @@ def machine(monkeypatch):
 
 
 def test_a_host_is_described_by_what_does_not_drift(machine):
-    found = machine(memory=25_200_000_000, gpu="H100")
+    found = machine(memory=25_200_000_000, gpu=card(sm_clock_mhz=1980))
     assert (found.cpu, found.cores, found.memory_bytes, found.gpu) == ("EPYC", 2, 25_200_000_000, "H100")
+    assert found.gpu_facts == card(sm_clock_mhz=1980)
     # 25.2e9 bytes are 23.5 GiB: the class of 24
-    assert found.fingerprint == hashlib.sha256(b"EPYC|2|24|H100|x86_64").hexdigest()[:12]
+    assert found.fingerprint == hashlib.sha256(b"EPYC|2|24|H100, 80 GiB|x86_64").hexdigest()[:12]
     assert host.describe() is found, "it is asked once"
+
+
+def test_a_host_without_a_card_keeps_the_fingerprint_it_had_before_cards_were_described(machine):
+    found = machine()
+    assert found.fingerprint == hashlib.sha256(b"EPYC|2|24|None|x86_64").hexdigest()[:12]
+    assert (found.gpu, found.gpu_facts, found.gpu_fault) == (None, None, None)
 
 
 def test_the_fingerprint_moves_with_the_machine_and_not_with_the_kernel(machine):
     same = machine().fingerprint
     assert machine(memory=24 * 2**30 - 2**30).fingerprint == same
     others = [
-        machine(cpu="Xeon"),
-        machine(cores=4),
-        machine(memory=32 * 2**30),
-        machine(gpu="L4"),
-        machine(kind="arm64"),
-    ]
-    assert len({same, *(other.fingerprint for other in others)}) == 6
+        machine(cpu="Xeon"), machine(cores=4), machine(memory=32 * 2**30), machine(kind="arm64"),
+        machine(gpu=card()), machine(gpu=card("L4")), machine(gpu=card(gib=40)),
+    ]  # fmt: skip
+    assert len({same, *(other.fingerprint for other in others)}) == 8
     assert machine(cores=None).cores == 1
 
 
-def answer(monkeypatch, stdout="", code=0, error=None, installed=True):
-    asked = []
-
-    def run(command, **given):
-        asked.append((command, given))
-        if error:
-            raise error
-        return subprocess.CompletedProcess(command, code, stdout=stdout)
-
-    monkeypatch.setattr(host.shutil, "which", lambda name: "/bin/it" if installed and name == "nvidia-smi" else None)
-    monkeypatch.setattr(host.subprocess, "run", run)
-    return asked
+def test_the_fingerprint_does_not_move_with_what_a_card_is_doing(machine):
+    cold = machine(gpu=card(sm_clock_mhz=345, power_limit_watts=700))
+    busy = machine(gpu=card(gib=79.1, sm_clock_mhz=1980, power_limit_watts=650, driver="590.1"))  # as CUDA counts it
+    assert cold.fingerprint == busy.fingerprint
 
 
-def test_the_first_gpu_is_named_by_its_driver(monkeypatch):
-    asked = answer(monkeypatch, "\n NVIDIA H100 80GB \nNVIDIA L4\n")
-    assert host.gpu_name() == "NVIDIA H100 80GB"
-    assert host.gpu_name() == "NVIDIA H100 80GB"
-    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    assert asked == [(command, {"capture_output": True, "text": True, "timeout": 20, "check": False})], "asked once"
+def test_a_host_whose_driver_fails_is_described_with_the_fault(machine, monkeypatch, caplog):
+    def fails():
+        raise DriverError("the driver does not work: lost", "restart")
 
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        {"installed": False, "stdout": "NVIDIA L4\n"},
-        {"stdout": ""},
-        {"stdout": "NVIDIA L4\n", "code": 9},
-        {"error": OSError("not executable")},
-        {"error": subprocess.TimeoutExpired("nvidia-smi", 20)},
-    ],
-)
-def test_a_host_without_a_working_gpu_has_none(monkeypatch, given):
-    answer(monkeypatch, **given)
-    assert host.gpu_name() is None
+    without = machine()
+    monkeypatch.setattr(host.devices, "gpu", fails)
+    host.describe.cache_clear()
+    found = host.describe()
+    assert (found.gpu, found.gpu_facts) == (None, None)
+    assert found.gpu_fault == "the driver does not work: lost. Next step: restart"
+    assert found.fingerprint == without.fingerprint
+    assert "the driver does not work: lost" in caplog.text
 
 
 def test_the_canary_is_the_median_of_twenty_rounds_and_their_spread(monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nightgate.record import BY_HAND, Host, Summary, counting, standing
+from nightgate.record import BY_HAND, Gpu, Host, Summary, counting, standing
 
 
 def summary(run_id="a", **facts):
@@ -54,3 +54,11 @@ def test_the_nights_count_and_without_one_what_stands_in():
     assert counting(iter([adhoc, hand, night])) == [night]
     assert counting([adhoc, hand]) == [hand]
     assert counting([adhoc]) == []
+
+
+def test_a_host_that_was_kept_before_its_gpu_was_described_still_reads():
+    kept = {"fingerprint": "f", "cpu": "c", "cores": 2, "memory_bytes": 1, "gpu": "NVIDIA L4"}
+    found = Host.model_validate(kept)
+    assert (found.gpu, found.gpu_facts, found.gpu_fault) == ("NVIDIA L4", None, None)
+    described = found.model_copy(update={"gpu_facts": Gpu(name="NVIDIA L4", memory_bytes=1, source="nvml")})
+    assert Host.model_validate_json(described.model_dump_json()) == described

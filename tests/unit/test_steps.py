@@ -207,8 +207,9 @@ def test_a_stopped_run_is_no_verdict_about_a_device_the_host_has_not(both, bench
         assert found["hybrid", "gpu"] == ("failed", [])
 
 
-def test_a_stopped_run_is_a_verdict_about_a_device_the_host_has(both, benchmark, monkeypatch):
-    described = host.describe().model_copy(update={"gpu": "NVIDIA H100"})
+@pytest.mark.parametrize(("seen", "what"), [("gpu", "NVIDIA H100"), ("gpu_fault", "the driver does not work")])
+def test_a_stopped_run_is_a_verdict_about_a_device_the_host_has(both, benchmark, without_gpu, monkeypatch, seen, what):
+    described = host.describe().model_copy(update={seen: what})
     monkeypatch.setattr(host, "describe", lambda: described)
     walk(both)
     (gated, *_) = [r for r in steps.report(both, None).results if r.device == "gpu"]

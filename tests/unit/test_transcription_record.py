@@ -10,8 +10,9 @@ from nightgate import paths
 from nightgate.artifacts.cache import Cache
 from nightgate.errors import ChildError, InputError, NotMeasured, Unavailable
 from nightgate.judge import judge
-from nightgate.measure import host
+from nightgate.measure import devices
 from nightgate.measure.child import ChildResult
+from nightgate.record import Gpu
 from nightgate.suite import Limit
 from nightgate.transcription import benchmark, engines
 from nightgate.transcription.settings import Settings
@@ -338,7 +339,8 @@ def test_clips_that_went_after_prepare_fail_with_the_next_step(prepared, tmp_pat
     ("name", "says"), [(None, "no NVIDIA device"), ("NVIDIA H200", "whisper-cpp-python does not run on a gpu")]
 )
 def test_without_a_gpu_or_an_engine_for_it_it_is_unavailable_with_the_reason(tmp_path, monkeypatch, name, says):
-    monkeypatch.setattr(host, "gpu_name", lambda: name)
+    found = Gpu(name=name, memory_bytes=1, source="nvml") if name else None
+    monkeypatch.setattr(devices, "gpu", lambda: found)
     with pytest.raises(Unavailable, match=says):
         benchmark.prepare(BOTH, "gpu", Cache(tmp_path))
     assert list(tmp_path.iterdir()) == []

@@ -17,7 +17,7 @@ from nightgate.hybrid_ann.evidence import Evidence
 from nightgate.hybrid_ann.indexes import build_index
 from nightgate.hybrid_ann.metrics import BUILD_PEAK_RSS
 from nightgate.hybrid_ann.settings import Settings
-from nightgate.measure import host
+from nightgate.measure import devices, host
 from nightgate.measure.child import ChildResult, run_child
 from nightgate.measure.samples import save
 from nightgate.record import Device, Record, utc_now
@@ -36,7 +36,7 @@ def prepare(settings: Settings, device: Device, cache: Cache) -> dict[str, Any]:
 
     Raises:
         Unavailable: on ``gpu``, when faiss or cupy sees no device, or no gated strategy runs there.
-        NotMeasured: no gated strategy is installed.
+        NotMeasured: no gated strategy is installed. DriverError: the GPU's driver does not work.
         InputError: the user's data set cannot be used.
     """
     if device == "gpu":
@@ -127,6 +127,7 @@ def _one_by_one(settings: Settings, prepared: dict[str, Any], one: Evidence) -> 
         child = _child("time_strategy", settings, prepared, one, request, threads=1)
         durations, recalls, ids = (np.load(Path(folder, f"{name}.npy")) for name in ("durations", "recalls", "ids"))
     one.add_process(child.value, durations, dict(zip(depths, recalls, strict=True)), ids, child.peak_rss_bytes)
+    one.add_device_memory(child.device_memory)
     if child.value["gpu"]:
         one.record.detail["gpu"] = child.value["gpu"]
 
@@ -189,7 +190,6 @@ def _reads(variant: str, device: Device) -> tuple[str, ...]:
 
 
 def _see_gpu() -> None:
-    """Raise `Unavailable` when the driver, faiss or cupy sees no device."""
-    if host.gpu_name() is None:
-        raise Unavailable("this host has no NVIDIA device")
+    """Raise `Unavailable` when the driver, faiss or cupy sees no device, `DriverError` when the driver does not work."""
+    devices.required("measure hybrid_ann on the cpu, or run on a host with one")
     run_child("nightgate.hybrid_ann.timed:see_gpu", {}, threads=1, device="gpu")

@@ -18,6 +18,7 @@ from nightgate.hybrid_ann.metrics import (
 )
 from nightgate.measure import estimates
 from nightgate.measure.attempts import Attempts
+from nightgate.measure.device_memory import DeviceMemory, add_peak
 from nightgate.record import Record, utc_now
 from nightgate.vectors.hardness import BUCKETS, buckets
 from nightgate.vectors.latency import add_latencies, add_open_loop, share
@@ -47,6 +48,7 @@ class Evidence(Attempts):
         self._raw: dict[str, Any] = {}
         self._missed: list[str] = []
         self._peak_rss = 0
+        self._device_memory: list[DeviceMemory | None] = []
 
     def attempt_beside(self, what: str, step: Callable[[Self], None]) -> None:
         """A step whose numbers are not those that are judged first: when it fails, what is measured stays, and the
@@ -70,6 +72,10 @@ class Evidence(Attempts):
             self.setting, self.staged = answer["setting"], answer["staged"]
         self._durations.append(durations)
         self._peak_rss = max(self._peak_rss, peak_rss_bytes)
+
+    def add_device_memory(self, found: DeviceMemory | None) -> None:
+        """What the process just added took on the GPU."""
+        self._device_memory.append(found)
 
     def add_stages(self, answer: dict[str, float]) -> None:
         """Args: answer: of `timed.time_stages`."""
@@ -119,6 +125,7 @@ class Evidence(Attempts):
             if spec.name in self._stages:
                 record.add(spec, self._stages[spec.name], n=len(recall))
         record.add(PEAK_RSS, self._peak_rss)
+        add_peak(record, self._device_memory)
         record.reason = "; ".join([*([first["shortfall"]] if first["shortfall"] else []), *self._missed]) or None
         record.detail |= {
             "setting": first["setting"], "tuning_reached_target": first["reached"], "curve": first["curve"],

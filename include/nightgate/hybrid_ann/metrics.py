@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nightgate.metrics import MetricSpec
+from nightgate.metrics import PEAK_DEVICE, MetricSpec
 from nightgate.vectors.metrics import (
     BUILD_SECONDS,
     INDEX_BYTES,
@@ -29,6 +29,6 @@ BUILD_PEAK_RSS = MetricSpec("build_peak_rss_bytes", "bytes", "Peak memory of the
 METRICS = (
     *RECALL.values(), *RECALL_BY_HARDNESS.values(), RECALL_WORST, *LATENCY.values(), QPS, ROUTE_SECONDS, SCAN_SECONDS,
     RERANK_SECONDS, ROUTE_RECALL, SCAN_RECALL, *OPEN_LOOP_LATENCY.values(), THROUGHPUT, BUILD_SECONDS, BUILD_PEAK_RSS,
-    INDEX_BYTES, PEAK_RSS, FIRST_TOUCH,
+    INDEX_BYTES, PEAK_RSS, PEAK_DEVICE, FIRST_TOUCH,
 )  # fmt: skip
 HEADLINES = ("recall_at_100", "latency_p50", "latency_p95", "throughput_qps", "build_seconds", "index_bytes")

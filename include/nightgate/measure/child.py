@@ -20,7 +20,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from nightgate.errors import ChildError, NightgateError
+from nightgate.measure.device_memory import DeviceMemory, watched
 
 log = logging.getLogger(__name__)
 
@@ -50,11 +51,13 @@ _end: ContextVar[float | None] = ContextVar("end", default=None)  # by time.mono
 
 @dataclass(frozen=True)
 class ChildResult(Generic[Answer]):
-    """What the function returned, the child's peak resident memory in bytes and its wall time in seconds."""
+    """What the function returned, the child's peak resident memory in bytes and its wall time in seconds; of one on a
+    GPU also what it took of the device's memory, where the driver can be read."""
 
     value: Answer
     peak_rss_bytes: int
     wall_seconds: float
+    device_memory: DeviceMemory | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ def run_child(
     Args:
         function: of a module that can be imported; it, the request and the answer must be picklable.
         threads: what OpenMP and the BLAS libraries may use.
-        device: ``"cpu"`` hides every CUDA device from the child.
+        device: ``"cpu"`` hides every CUDA device from the child; of a child on ``"gpu"`` the device's memory is watched.
         timeout: seconds; the child is killed after it, and at the end of `ends_within` whatever it says.
         keep: variables of the environment (``"PG*"``) that the child needs besides the usual ones.
 
@@ -115,28 +118,36 @@ def run_child(
     with tempfile.TemporaryDirectory(prefix="nightgate-child-") as folder:
         inbox, outbox = Path(folder, "request"), Path(folder, "reply")
         inbox.write_bytes(pickle.dumps((function, request)))
-        start = time.monotonic()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "nightgate.measure.child", target, str(inbox), str(outbox), str(os.getpid())],
-            env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            errors="replace",
-        )  # fmt: skip
-        last_lines = _follow(process)
-        try:
-            code = process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            raise ChildError(f"{target} did not finish within {timeout:.0f} s", _SLOWER) from None
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-        seconds = time.monotonic() - start
+        command = [sys.executable, "-m", "nightgate.measure.child", target, str(inbox), str(outbox), str(os.getpid())]
+        with watched() if device == "gpu" else nullcontext() as watch:
+            start = time.monotonic()
+            process = subprocess.Popen(
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                text=True, errors="replace",
+            )  # fmt: skip
+            if watch:
+                watch.pid = process.pid
+            last_lines = _follow(process)
+            code = _ended(process, target, timeout)
+            seconds = time.monotonic() - start
         if not outbox.exists():
             raise ChildError(f"{target} {_ending(code)}; its last words: {' | '.join(last_lines) or 'none'}")
         reply: _Reply = pickle.loads(outbox.read_bytes())
     if reply.error:
         raise reply.error
-    return ChildResult(reply.value, reply.peak_rss_bytes, seconds)
+    return ChildResult(reply.value, reply.peak_rss_bytes, seconds, watch.found if watch else None)
+
+
+def _ended(process: subprocess.Popen[str], target: str, timeout: float) -> int:
+    """Wait for the child, and leave none behind."""
+    try:
+        return process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        raise ChildError(f"{target} did not finish within {timeout:.0f} s", _SLOWER) from None
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
 
 
 def _name(function: Callable[..., Any] | str) -> str:

@@ -7,8 +7,6 @@ import hashlib
 import logging
 import os
 import platform
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from nightgate.errors import DriverError
+from nightgate.measure import devices
 from nightgate.record import Host
 
 log = logging.getLogger(__name__)
@@ -25,28 +25,28 @@ _CANARY_ROUNDS = 20
 
 @cache
 def describe() -> Host:
-    """This host. The fingerprint hashes CPU model, cores, memory class and GPU name, and no reading that drifts."""
-    cpu, cores, memory, gpu = _cpu_model(), os.cpu_count() or 1, _memory_bytes(), gpu_name()
-    memory_class = round(memory / 2**30 / 4) * 4  # in steps of 4 GiB: the exact figure moves with the kernel
-    facts = f"{cpu}|{cores}|{memory_class}|{gpu}|{platform.machine()}"
+    """This host. The fingerprint hashes CPU model, cores, memory class and the GPU, and no reading that drifts.
+
+    A GPU whose driver does not work is a fault of the host and no error here: the CPU can be measured all the same.
+    """
+    gpu, fault = None, None
+    try:
+        gpu = devices.gpu()
+    except DriverError as error:
+        fault = str(error)
+        log.warning("%s", fault)
+    cpu, cores, memory = _cpu_model(), os.cpu_count() or 1, _memory_bytes()
+    card = f"{gpu.name}, {_memory_class(gpu.memory_bytes)} GiB" if gpu else None
+    facts = f"{cpu}|{cores}|{_memory_class(memory)}|{card}|{platform.machine()}"
     return Host(
-        fingerprint=hashlib.sha256(facts.encode()).hexdigest()[:12],
-        cpu=cpu, cores=cores, memory_bytes=memory, gpu=gpu,
+        fingerprint=hashlib.sha256(facts.encode()).hexdigest()[:12], cpu=cpu, cores=cores, memory_bytes=memory,
+        gpu=gpu.name if gpu else None, gpu_facts=gpu, gpu_fault=fault,
     )  # fmt: skip
 
 
-@cache
-def gpu_name() -> str | None:
-    """The first NVIDIA device as the driver names it, or None. Asks `nvidia-smi`, so that no CUDA library is loaded."""
-    if not shutil.which("nvidia-smi"):
-        return None
-    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    names = answer.stdout.strip().splitlines()
-    return names[0].strip() if answer.returncode == 0 and names else None
+def _memory_class(size: int) -> int:
+    """GiB in steps of 4: the exact figure moves with the kernel, and of a GPU with who is asked."""
+    return round(size / 2**30 / 4) * 4
 
 
 def canary() -> dict[str, float]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from nightgate import registry
 from nightgate.metrics import MetricSpec
-from nightgate.record import Metric, Objective, Record
+from nightgate.record import Host, Metric, Objective, Record
 
 _STEPS = {
     "seconds": ((1, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")),
@@ -92,6 +92,23 @@ def headline(record: Record) -> str:
     return f"{who}: " + ", ".join(
         f"{registry.spec_of(record, name).short_title} {with_interval(record.metrics[name])}" for name in names
     )
+
+
+def gpu_text(host: Host) -> str:
+    """The GPU of a host in one line: its name, its memory, and what its driver is and allows."""
+    if host.gpu_fault:
+        return host.gpu_fault
+    facts = host.gpu_facts
+    if facts is None:
+        return host.gpu or "none"
+    parts = [
+        facts.name, f"{facts.memory_bytes / 2**30:.0f} GiB", facts.driver and f"driver {facts.driver}",
+        facts.cuda and f"CUDA {facts.cuda}", facts.compute_capability and f"compute capability {facts.compute_capability}",
+        facts.power_limit_watts and f"up to {facts.power_limit_watts:.0f} W",
+        facts.max_sm_clock_mhz and f"{facts.max_sm_clock_mhz} MHz",
+        facts.max_memory_clock_mhz and f"memory {facts.max_memory_clock_mhz} MHz",
+    ]  # fmt: skip
+    return ", ".join(part for part in parts if part)
 
 
 def limit_text(objective: Objective, spec: MetricSpec) -> str:

@@ -25,7 +25,12 @@ def render_report(summary: Summary, folder: Path) -> str:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"clock": figures.clock, "human": figures.human, "plain": figures.plain}
+    environment.filters |= {
+        "clock": figures.clock,
+        "human": figures.human,
+        "plain": figures.plain,
+        "gpu": figures.gpu_text,
+    }
     environment.tests["listing"] = _is_listing
     rows = objective_rows(summary.results)
     bars = _bars(summary.results)

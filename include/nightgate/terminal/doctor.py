@@ -12,6 +12,8 @@ from nightgate import paths, registry
 from nightgate.artifacts import Cache
 from nightgate.errors import NightgateError
 from nightgate.measure import host
+from nightgate.publish import figures
+from nightgate.record import Host
 from nightgate.suite import SCALES, BenchmarkSettings, Needs, load_suite
 
 _PACKAGES = (
@@ -31,7 +33,7 @@ def findings() -> Iterator[tuple[bool, str]]:
     facts = host.describe()
     yield sys.version_info >= (3, 11), f"Python {sys.version.split()[0]}"
     yield True, f"{facts.cores} cores, {facts.memory_bytes / 2**30:.0f} GiB, {facts.cpu}, host {facts.fingerprint}"
-    yield True, f"GPU: {facts.gpu or 'none, so the GPU tasks skip'}"
+    yield _gpu(facts)
     missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
     yield not missing, f"packages: {'missing ' + ', '.join(missing) + '; run `make setup`' if missing else 'all there'}"
     setpriv = shutil.which("setpriv")
@@ -56,6 +58,11 @@ def findings() -> Iterator[tuple[bool, str]]:
 def _needs(name: str, settings: BenchmarkSettings) -> Needs:
     known = registry.named(name)
     return known.needs(settings, known.look(settings, os.environ))
+
+
+def _gpu(facts: Host) -> tuple[bool, str]:
+    skips = "" if facts.gpu or facts.gpu_fault else ", so the GPU tasks skip"
+    return not facts.gpu_fault, f"GPU: {figures.gpu_text(facts)}{skips}"
 
 
 def _environment() -> tuple[bool, str]:

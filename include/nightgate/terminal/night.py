@@ -12,7 +12,7 @@ from rich.console import Console
 
 from nightgate import paths, steps
 from nightgate.errors import EXIT_NOT_MEASURED, EXIT_PASS, InputError, NightgateError, NotMeasured
-from nightgate.measure import host
+from nightgate.measure.devices import gpu
 from nightgate.record import Summary
 from nightgate.results import files
 from nightgate.stack import airflow
@@ -35,7 +35,7 @@ def run_night(
     plan = steps.preflight(
         run_id, dag_id=DAG_ID, scale=scale, only=only, devices=devices, overrides=overrides, require_gpu=require_gpu
     )
-    if require_gpu and host.gpu_name() is None:
+    if require_gpu and gpu() is None:
         # only here: with workers on other hosts it is not this one that must have the device
         raise InputError("a GPU is required and this host has no NVIDIA device", "run it where there is one")
     conf: dict[str, Any] = {"scale": scale, "require_gpu": require_gpu, "set": _checked(overrides, plan)}

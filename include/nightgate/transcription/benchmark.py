@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from nightgate.artifacts.cache import Cache
 from nightgate.errors import InputError, NotMeasured, Unavailable
-from nightgate.measure import host
+from nightgate.measure import devices, host
 from nightgate.measure.child import ChildResult, run_child
 from nightgate.measure.samples import save
 from nightgate.record import Device, Record, utc_now
@@ -44,12 +44,11 @@ def prepare(settings: Settings, device: Device, cache: Cache) -> dict[str, Any]:
     Raises:
         Unavailable: ``device`` is "gpu" and the host has none, or no gated engine runs on it.
         InputError: a clip is labelled with another language than the run's.
-        NotMeasured: no gated engine is installed. ArtifactError: the model or a clip is not usable.
+        NotMeasured: no gated engine is installed. DriverError: the GPU's driver does not work.
+        ArtifactError: the model or a clip is not usable.
     """
-    if device == "gpu" and host.gpu_name() is None:
-        raise Unavailable(
-            "this host has no NVIDIA device", "measure transcription on the cpu, or run on a host with one"
-        )
+    if device == "gpu":
+        devices.required("measure transcription on the cpu, or run on a host with one")
     missing = [engines.unavailable(variant, device, None, settings.decoding) for variant in settings.variants]
     if all(missing):
         reason = "; ".join(str(error) for error in missing)

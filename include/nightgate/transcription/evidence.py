@@ -12,6 +12,7 @@ from nightgate.errors import NightgateError, NotMeasured
 from nightgate.measure import estimates
 from nightgate.measure.attempts import Attempts
 from nightgate.measure.child import ChildResult
+from nightgate.measure.device_memory import add_peak
 from nightgate.metrics import MetricSpec
 from nightgate.record import Record, utc_now
 from nightgate.transcription import metrics, scoring
@@ -79,6 +80,8 @@ class Evidence(Attempts):
             "wer": float(errors.sum() / words.sum()) if words.any() else None,
             "peak_rss_bytes": child.peak_rss_bytes,
         }
+        if child.device_memory:
+            self.record.detail["batch"]["peak_device_bytes"] = child.device_memory.peak_bytes
         self._put_ratio(metrics.BATCH_XRT, metrics.BATCH_RTFX, seconds, audio_seconds)
         self._raw |= {"batch_seconds": seconds, "batch_xrt_repeats": seconds / audio_seconds}
 
@@ -114,6 +117,7 @@ class Evidence(Attempts):
         loads = [child.value["load_seconds"] for child in self._processes]
         self.record.add(metrics.LOAD_SECONDS, float(np.mean(loads)), len(loads))
         self.record.add(metrics.PEAK_RSS, max(child.peak_rss_bytes for child in self._processes))
+        add_peak(self.record, (child.device_memory for child in self._processes))
         self._raw["xrt_repeats"] = durations.sum(axis=1) / 1e9 / self.audio_seconds
 
     def _put_errors(self, texts: list[str]) -> None:

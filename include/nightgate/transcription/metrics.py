@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nightgate.metrics import ErrorRate, MetricSpec, Repeats
+from nightgate.metrics import PEAK_DEVICE, ErrorRate, MetricSpec, Repeats
 
 _SPEECH = "Speech"
 
@@ -27,5 +27,5 @@ FIRST_SEGMENT = MetricSpec("first_segment_latency", "seconds", "First segment", 
 LOAD_SECONDS = MetricSpec("load_seconds", "seconds", "Load")
 PEAK_RSS = MetricSpec("peak_rss_bytes", "bytes", "Peak memory")
 
-METRICS = (XRT, WER, CER, XRT_P95, RTFX, BATCH_XRT, BATCH_RTFX, FIRST_SEGMENT, LOAD_SECONDS, PEAK_RSS)
+METRICS = (XRT, WER, CER, XRT_P95, RTFX, BATCH_XRT, BATCH_RTFX, FIRST_SEGMENT, LOAD_SECONDS, PEAK_RSS, PEAK_DEVICE)
 HEADLINES = ("xrt", "wer", "cer", "batch_xrt", "xrt_p95", "first_segment_latency")

@@ -48,7 +48,7 @@ def prepare(cache: Cache, *, source: Source, threads: int) -> dict[str, Any]:
             "nightgate.vectors.data:build_vectors", request | {"folder": str(folder)}, threads=threads).value,
         needs=rows * dim * 4 * (1 if isinstance(source, Synthetic) else 2) + 2**20,  # a file's may be kept twice
     )  # fmt: skip
-    device = "gpu" if host.gpu_name() else "cpu"  # whichever is measured: the truth is the same, and sooner there
+    device = "gpu" if host.describe().gpu else "cpu"  # whichever is measured: the truth is the same, and sooner there
     found = cache.get(
         "truth", {"vectors": vectors.digest, "k": TRUTH_DEPTH, "format": truth.FORMAT}, lambda folder: run_child(
             "nightgate.vectors.data:build_truth", {"vectors": str(vectors.path), "folder": str(folder)},
