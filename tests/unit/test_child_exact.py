@@ -9,13 +9,16 @@ import pickle
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support import child_targets
 
 from nightgate.errors import ChildError, InputError
 from nightgate.measure import child
+from nightgate.measure.device_memory import DeviceMemory
 
 
 @pytest.fixture
@@ -100,6 +103,7 @@ class Popen:
     """A child that ends at once, as it is told."""
 
     def __init__(self, answer=None, code=0, lines=(), hangs=False):
+        self.pid = 4711
         self.answer, self.code, self.hangs, self.did = answer, code, hangs, []
         self.stdout = io.StringIO("".join(f"{line}\n" for line in lines))
 
@@ -170,11 +174,14 @@ def test_a_child_gets_its_request_its_threads_and_no_device(started, monkeypatch
     assert popen.did == [("wait", 3600)]
 
 
-def test_a_child_for_a_gpu_sees_the_devices_of_its_parent(started, monkeypatch):
+def test_a_child_for_a_gpu_sees_the_devices_of_its_parent_and_its_memory_there_is_watched(started, monkeypatch):
+    watch = SimpleNamespace(pid=None, found=DeviceMemory(5, "process"))
+    monkeypatch.setattr(child, "watched", lambda: nullcontext(watch))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     popen = started(answer=child._Reply({}, 1))
-    child.run_child(child_targets.die, None, threads=1, device="gpu", timeout=12)
+    found = child.run_child(child_targets.die, None, threads=1, device="gpu", timeout=12)
     assert popen.given["env"]["CUDA_VISIBLE_DEVICES"] == "3"
+    assert (watch.pid, found.device_memory) == (popen.pid, DeviceMemory(5, "process"))
     assert popen.did == [("wait", 12)]
 
 
