@@ -109,13 +109,7 @@ class MetricSpec:
         return self.share or self.may_be_zero
 
     @property
-    PEAK_DEVICE = MetricSpec(
-    "peak_device_bytes", "bytes", "Peak device memory", help="The most memory of the GPU that a process took, by the driver."
-)
-"""Of what runs on a GPU, in whichever benchmark."""
-
-
-def gauge_name(self) -> str:
+    def gauge_name(self) -> str:
         """Of https://prometheus.io/docs/practices/naming/: a prefix of the application, and the base unit at the end."""
         return self.gauge or gauge_name(self.name, self.unit)
 
@@ -130,6 +124,13 @@ MEASURE_SECONDS = MetricSpec(
 )  # fmt: skip
 STAGES = (PREPARE_SECONDS, MEASURE_SECONDS)
 """The metrics of every benchmark: they are taken around it."""
+PEAK_DEVICE = MetricSpec(
+    "peak_device_bytes",
+    "bytes",
+    "Peak device memory",
+    help="The most memory of the GPU that a process took, by the driver.",
+)
+"""Of what runs on a GPU, in whichever benchmark."""
 
 
 def gauge_name(name: str, unit: str) -> str:

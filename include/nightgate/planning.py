@@ -16,6 +16,7 @@ from nightgate.artifacts import Cache
 from nightgate.benchmark import Context, Looked
 from nightgate.errors import InputError
 from nightgate.measure import durations, host
+from nightgate.publish import figures
 from nightgate.record import BY_HAND, Device, Host, Standing, standing, utc_now
 from nightgate.results import history
 from nightgate.suite import DEVICES, BenchmarkSettings, Limit, Objectives, Suite, load_suite
@@ -111,7 +112,7 @@ def preflight(
     looked = {name: known[name].look(suite.settings[name], services) for name in chosen}
     _check_room({name: (suite.settings[name], looked[name]) for name in chosen})
     facts, canary = host.describe(), host.canary()
-    log.info("host %s: %s, %d cores, GPU: %s", facts.fingerprint, facts.cpu, facts.cores, facts.gpu or "none")
+    log.info("host %s: %s, %d cores, GPU: %s", facts.fingerprint, facts.cpu, facts.cores, figures.gpu_text(facts))
     log.info("canary %.1f ms, spread %.0f %%", canary["seconds"] * 1e3, canary["spread"] * 100)
     estimates = _estimates(
         {name: (suite.settings[name], looked[name]) for name in chosen}, work, facts, dag_id != BY_HAND

@@ -142,3 +142,27 @@ def test_without_samples_only_intervals_that_are_apart_tell(first, second, real)
 def test_where_there_is_no_ratio_the_difference_is_given():
     assert comparison.intervals(metric(0.0), metric(2.0), "ratio").scale == "difference"
     assert comparison.intervals(metric(1.0), metric(3.0), "difference").value == 2
+
+
+def test_a_ratio_has_the_interval_that_the_two_it_is_made_of_allow():
+    found = comparison.ratio(metric(2.0, (1.8, 2.5)), metric(10.0, (9.0, 10.4)))
+    below, above = np.hypot(np.log(10 / 9), np.log(2.5 / 2)), np.hypot(np.log(1.04), np.log(2 / 1.8))
+    assert found.value == 5
+    assert found.ci95 == pytest.approx((5 * np.exp(-below), 5 * np.exp(above)))
+    assert found.real
+    assert comparison.ratio(metric(2.0, (1.8, 2.5)), metric(2.2, (1.9, 2.3))).real is False
+    for one, other in ((metric(2.0), metric(3.0, (2, 4))), (metric(2.0, (1, 3)), metric(3.0, (0, 4)))):
+        alone = comparison.ratio(one, other)
+        assert (alone.value, alone.ci95, alone.real, alone.reason) == (1.5, None, None, "no interval")
+
+
+def test_the_interval_of_a_ratio_holds_the_true_one_as_often_as_it_says():
+    rng, held = np.random.default_rng(2), 0
+    for _ in range(400):
+        slow, fast = (
+            metric(*estimates.mean(rng.normal(centre, spread, 12))[::2])
+            for centre, spread in ((6.0, 0.9), (2.0, 0.2))
+        )  # fmt: skip
+        low, high = comparison.ratio(fast, slow).ci95
+        held += low <= 3 <= high
+    assert 0.92 <= held / 400 <= 0.985

@@ -10,7 +10,7 @@ from support.specs import add, all_specs
 from nightgate import registry
 from nightgate.publish import figures
 from nightgate.publish.report import render_report
-from nightgate.record import STORED, Host, Metric, Objective, Record, Summary
+from nightgate.record import STORED, Gpu, Host, Metric, Objective, Record, Summary
 
 HOST = Host(fingerprint="9f31c07ab2de", cpu="a cpu", cores=2, memory_bytes=25_000_000_000)
 SETTINGS = {"variants": ["hybrid"], "controls": ["hnsw"], "rows": 50_000}
@@ -292,6 +292,57 @@ def test_the_figures_stand_in_sections_with_their_conditions(folder):
     ]
     assert " ".join(sections) in text
     assert "Speech" not in text
+
+
+def on(device, variant, host=HOST, **metrics):
+    made = Record(
+        benchmark="hybrid_ann", variant=variant, device=device, status="measured", settings=SETTINGS, host=host
+    )
+    for name, (value, ci95) in metrics.items():
+        add(made, name, value, 100, ci95)
+    return made
+
+
+def test_a_gpu_beside_the_cpu_shows_how_many_times_as_fast_it_is(folder):
+    cpu = on(
+        "cpu",
+        "hybrid",
+        latency_p95=(0.006, (0.005, 0.007)),
+        throughput_qps=(2000.0, (1900.0, 2100.0)),
+        recall_at_100=(0.95, None),
+    )
+    gpu = on(
+        "gpu",
+        "hybrid",
+        latency_p95=(0.0015, (0.0014, 0.0016)),
+        throughput_qps=(90_000.0, None),
+        recall_at_100=(0.95, None),
+    )
+    alone = on("gpu", "ivfpq_refine", latency_p95=(0.001, None))
+    text = text_of(render_report(summary(cpu, gpu, alone), folder))
+    heading, p95, throughput = "Times as fast as on the cpu", "P95 latency 4.0 × (3.3–4.7) –", "Throughput 45.0 × –"
+    assert f"{heading} {p95} {throughput}" in text
+    assert text.count(heading) == 1, "on the card of the GPU"
+    assert heading not in text_of(render_report(summary(cpu, alone), folder)), "of another variant"
+
+
+def test_a_gpu_beside_the_cpu_of_another_host_says_so(folder):
+    elsewhere = HOST.model_copy(update={"fingerprint": "other"})
+    cpu, gpu = (
+        on(device, "hybrid", host, latency_p50=(value, None))
+        for device, host, value in (("cpu", HOST, 0.3), ("gpu", elsewhere, 0.1))
+    )
+    text = text_of(render_report(summary(cpu, gpu), folder))
+    assert "Times as fast as on the cpu of another host P50 latency 3.00 ×" in text
+
+
+def test_the_report_says_what_is_known_of_the_gpu(folder):
+    facts = Gpu(
+        name="NVIDIA H100", memory_bytes=80 * 2**30, driver="580.65", cuda="13.0", max_sm_clock_mhz=1980, source="nvml"
+    )
+    night = summary(engine())
+    night.host = HOST.model_copy(update={"gpu": facts.name, "gpu_facts": facts})
+    assert "GPU NVIDIA H100, 80 GiB, driver 580.65, CUDA 13.0, 1980 MHz" in text_of(render_report(night, folder))
 
 
 def test_each_number_of_clients_has_a_row(folder):

@@ -5,8 +5,9 @@ A difference is real when its 95 % interval excludes "no difference". What was k
     speeds        Welch's t on the logarithms of the repeats; gives a ratio
     error_rates   paired bootstrap over the clips that both transcribed; gives a difference
     intervals     only the two estimates are at hand: real when their 95 % intervals do not overlap
+    ratio         the same, with an interval of the ratio that follows from the two
 
-The last is conservative: two intervals of like width that just touch are a difference at about 99.4 %, not at 95 %.
+`intervals` is conservative: two intervals of like width that just touch are a difference at about 99.4 %, not at 95 %.
 
 Repeats of one measurement share their processes and their hour. Between two runs a difference of the hosts' state is
 as real to these methods as one of the code.
@@ -105,3 +106,24 @@ def intervals(first: Metric, second: Metric, scale: Scale) -> Difference:
         return Difference(scale, value, None, method, None, "no interval")
     apart = first.ci95[1] < second.ci95[0] or second.ci95[1] < first.ci95[0]
     return Difference(scale, value, None, method, apart)
+
+
+def ratio(first: Metric, second: Metric) -> Difference:
+    """second / first of two estimates that do not depend on each other, with the interval that theirs allow.
+
+    On the logarithms each end is as far off as the two ends it comes from, by the root of their squares (MOVER: Zou &
+    Donner, *Construction of confidence limits about effect measures: a general approach*, Statistics in Medicine 2008).
+
+    Args:
+        first, second: above 0.
+    """
+    method = "MOVER on the logarithms of the two intervals"
+    value = second.value / first.value
+    known = [each.ci95 for each in (first, second) if each.ci95 and each.ci95[0] > 0]
+    if len(known) < 2:
+        return Difference("ratio", value, None, method, None, "no interval")
+    (low_one, high_one), (low_two, high_two) = known
+    below = math.hypot(math.log(second.value / low_two), math.log(high_one / first.value))
+    above = math.hypot(math.log(high_two / second.value), math.log(first.value / low_one))
+    interval = (value * math.exp(-below), value * math.exp(above))
+    return Difference("ratio", value, interval, method, not interval[0] <= 1 <= interval[1])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nightgate import registry
 from nightgate.metrics import BATCHES, COST, OPEN_LOOP, MetricSpec, Quantile, Repeats
 from nightgate.publish import charts, figures
+from nightgate.publish.speedups import speedups
 from nightgate.record import Record, Summary
 
 if TYPE_CHECKING:
@@ -38,12 +39,12 @@ def cards(summary: Summary, folder: Path) -> list[dict[str, Any]]:
             "columns": [
                 (record.variant, "gated" if record.gated else "control", _setting(record)) for record in records
             ],
-            "sections": _sections(records), "command": shlex.join(command),
+            "sections": _sections(records, summary.results), "command": shlex.join(command),
         })  # fmt: skip
     return found
 
 
-def _sections(records: list[Record]) -> list[dict[str, Any]]:
+def _sections(records: list[Record], run: list[Record]) -> list[dict[str, Any]]:
     """The headings with their rows: a title and one cell per record, in the order of the declarations, cost last."""
     headings: dict[str, list[MetricSpec]] = {}
     for name in registry.in_order(records, [name for record in records for name in record.metrics]):
@@ -59,6 +60,8 @@ def _sections(records: list[Record]) -> list[dict[str, Any]]:
         if heading == BATCHES:
             rows = _crowds(records) or rows
         found.append({"heading": _explained(heading, records), "rows": rows})
+    if faster := speedups(records, run):
+        found.append({"heading": faster[0], "rows": faster[1]})
     return found
 
 
