@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest
 export CMAKE_POLICY_VERSION_MINIMUM := 3.5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-ci setup-servers setup-gpu run up down lint format test test-unit test-dags test-integration test-e2e test-slow test-sweep test-heavy mutants ratios ratios-hybrid ratios-pgvector ratios-metrics ratios-cache lock clean
+.PHONY: help setup setup-ci setup-servers setup-gpu run up down lint format test test-unit test-dags test-integration test-e2e test-slow test-sweep test-heavy mutants ratios ratios-hybrid ratios-pgvector ratios-metrics ratios-cache gpu-check gpu-carry lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -89,6 +89,12 @@ ratios-metrics: setup-ci ## what a scrape costs after a week and after a year of
 
 ratios-cache: setup-ci ## the artefact cache: hits, many processes at once, bookkeeping (about a minute)
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/cache_ratios.py
+
+gpu-check: setup ## does all run on this host's GPU, as on its CPU, and how fast (four minutes); ARGS="--limits h100 --out FILE.json …"
+	$(BIN)/python benchmarks/gpu_check.py $(ARGS)
+
+gpu-carry: setup-ci ## what a GPU host without an index lacks for benchmarks/gpu_check.py, into .gpu/
+	PYTHON=$(BIN)/python benchmarks/gpu_carry.sh
 
 setup-gpu: setup ## faiss-gpu in place of faiss-cpu, cupy, and pywhispercpp for CUDA (needs nvcc)
 	# faiss-cpu and faiss-gpu own the same import name: both go before the one comes

@@ -8,6 +8,7 @@ import pytest
 from nightgate.errors import ChildError, NotMeasured
 from nightgate.hybrid_ann.evidence import Evidence
 from nightgate.measure import host
+from nightgate.measure.device_memory import DeviceMemory
 from nightgate.record import Record, utc_now
 from nightgate.vectors.places import Places
 
@@ -78,6 +79,22 @@ def test_a_record_holds_what_was_measured(evidence):
     assert raw["durations_ns"].tolist() == together.tolist()
     assert raw["recall"].tolist() == RECALL.tolist()
     assert raw["ids"].tolist() == np.arange(QUERIES * 20).reshape(QUERIES, 20).tolist()
+
+
+def test_the_memory_of_a_device_is_the_most_that_a_process_took(evidence):
+    process(evidence)
+    evidence.add_device_memory(DeviceMemory(3_000, "device"))
+    evidence.add_device_memory(DeviceMemory(5_000, "device"))
+    evidence.finish(np.arange(QUERIES))
+    assert evidence.record.metrics["peak_device_bytes"].value == 5_000
+    assert evidence.record.detail["peak_device_bytes_by"] == "device"
+
+
+def test_a_cpu_has_no_memory_of_a_device(evidence):
+    process(evidence)
+    evidence.add_device_memory(None)
+    evidence.finish(np.arange(QUERIES))
+    assert "peak_device_bytes" not in evidence.record.metrics
 
 
 def test_what_came_beside_is_told_beside(evidence):

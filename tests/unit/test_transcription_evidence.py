@@ -1,6 +1,7 @@
 """The figures of one engine, from hand-made times and texts in which no two values are the same."""
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy.stats import t
 from nightgate.errors import ChildError, NotMeasured
 from nightgate.measure import estimates
 from nightgate.measure.child import ChildResult
+from nightgate.measure.device_memory import DeviceMemory
 from nightgate.record import Record
 from nightgate.transcription import metrics
 from nightgate.transcription.evidence import Evidence
@@ -73,6 +75,21 @@ def test_the_speed_is_the_time_of_a_pass_over_its_audio(samples):
     assert rtfx.ci95 == exactly((1 / (10.49 / 90 + half), 1 / (10.49 / 90 - half)))
     assert rtfx.ci95[0] < rtfx.value < rtfx.ci95[1]
     assert raw["fake/xrt_repeats"] == exactly(passes / 18)
+
+
+def test_the_memory_of_a_device_is_told_one_by_one_and_in_batches(samples):
+    one = evidence()
+    for place, taken in enumerate((6_000, 5_000)):
+        one._processes[place] = replace(one._processes[place], device_memory=DeviceMemory(taken, "process"))
+    one.add_batches(
+        replace(batch_child(["one two three", "four five"]), device_memory=DeviceMemory(9_000, "process")), 2, [0, 1]
+    )
+    one.finish(samples)
+    assert one.record.metrics["peak_device_bytes"].value == 6_000
+    assert one.record.detail["batch"]["peak_device_bytes"] == 9_000
+    alone = evidence()
+    alone.finish(samples)
+    assert "peak_device_bytes" not in alone.record.metrics
 
 
 def test_a_speed_that_may_be_zero_leaves_its_inverse_without_an_interval(monkeypatch):
