@@ -2,7 +2,7 @@
 
     PYTHONPATH=include python benchmarks/gpu_check.py [--only torch|faiss|whispercpp] [--limits h100] [--out FILE.json]
 
-Needs no Airflow and no set-up but Python 3.11 or later, numpy, scipy, pydantic, and what is to be checked; a part whose
+Needs no Airflow and no set-up but Python 3.11 or later, numpy, scipy, pydantic, PyYAML, and what is to be checked; a part whose
 library is missing says so, and the others are measured. Each part runs in processes of its own with a limit, within the
 budget of --seconds, and the file is whole after each. Ends with 0 when all held, 1 when a limit was missed or results
 differ, 3 when something could not be measured.
@@ -22,12 +22,19 @@ from pathlib import Path
 _HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(_HERE), str(_HERE.parent / "include")]
 
-from gpu import hybrid, neighbours, peaks, rerank, runner, speech, table, vectors  # noqa: E402
-from gpu.asked import FULL, LIMITS, SMALL, Asked  # noqa: E402
-from gpu.outcome import Check, Outcome  # noqa: E402
-from nightgate.errors import EXIT_INPUT, DriverError, InputError, NightgateError  # noqa: E402
-from nightgate.measure import devices, host  # noqa: E402
-from nightgate.record import Device, Gpu, utc_now  # noqa: E402
+try:
+    from gpu import hybrid, neighbours, peaks, rerank, runner, speech, table, vectors
+    from gpu.asked import FULL, LIMITS, SMALL, Asked
+    from gpu.outcome import Check, Outcome
+    from nightgate.errors import EXIT_INPUT, DriverError, InputError, NightgateError
+    from nightgate.measure import devices, host
+    from nightgate.record import Device, Gpu, utc_now
+except ModuleNotFoundError as missing:
+    print(
+        f"gpu_check.py needs the package {missing.name}. Next step: pip install numpy scipy pydantic pyyaml",
+        file=sys.stderr,
+    )
+    sys.exit(2)
 
 PARTS = (peaks.PART, speech.CLIPS, *speech.PARTS, vectors.PART, neighbours.PART, rerank.PART, hybrid.PART)
 """The cheapest proof first."""
