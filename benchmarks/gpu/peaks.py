@@ -58,27 +58,27 @@ def _on_gpu(asked: Asked) -> Peaks:
         return _by_cupy(asked)
 
 
-def _by_torch(asked: Asked) -> Peaks:
+def _by_torch(asked: Asked, place: str = "cuda") -> Peaks:
     import torch
 
-    if not torch.cuda.is_available():
+    if place == "cuda" and not torch.cuda.is_available():
         raise Unavailable(
             f"torch {torch.__version__} sees no CUDA device", "install a build of torch that fits the driver"
         )
-    n, wait = asked.sizes.matrix, torch.cuda.synchronize
-    source = torch.ones(asked.sizes.copied_bytes // 4, device="cuda")
+    n, wait = asked.sizes.matrix, torch.cuda.synchronize if place == "cuda" else lambda: None
+    source = torch.ones(asked.sizes.copied_bytes // 4, device=place)
     target = torch.empty_like(source)
     copied = _fastest(lambda: target.copy_(source), wait)
     moved = 2 * source.nbytes
-    a, b = (torch.randn((n, n), device="cuda") for _ in range(2))
+    a, b = (torch.randn((n, n), device=place) for _ in range(2))
     c = torch.empty_like(a)
     spent = {}
     for precision in ("highest", "high"):
         torch.set_float32_matmul_precision(precision)
         spent[precision] = _fastest(lambda: torch.matmul(a, b, out=c), wait)
     rates = {precision: 2 * n**3 / seconds for precision, seconds in spent.items()}
-    by = f"torch {torch.__version__}, {torch.cuda.get_device_name()}"
-    return Peaks(moved / copied, rates["highest"], rates["high"], by)
+    name = torch.cuda.get_device_name() if place == "cuda" else place
+    return Peaks(moved / copied, rates["highest"], rates["high"], f"torch {torch.__version__}, {name}")
 
 
 def _by_cupy(asked: Asked) -> Peaks:

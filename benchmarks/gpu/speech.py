@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gpu.asked import WER_TOLERANCE, Asked
 from gpu.outcome import Finding, at_most
 from gpu.runner import Both, Earlier, Part
+from nightgate.errors import Unavailable
 from nightgate.measure.estimates import ratio_of_sums
 
 if TYPE_CHECKING:
@@ -60,8 +61,14 @@ def prepare(asked: Asked, earlier: Earlier) -> Prepared:
     from nightgate.transcription.models.resolve import resolve
 
     cache = Cache(paths.cache_dir())
-    model = resolve(asked.model, cache)
-    clips = user_clip_set(asked.clips, (), cache) if asked.clips else clip_set(asked.sizes.audio_seconds, cache)
+    try:
+        model = resolve(asked.model, cache)
+        clips = user_clip_set(asked.clips, (), cache) if asked.clips else clip_set(asked.sizes.audio_seconds, cache)
+    except ModuleNotFoundError as error:
+        raise Unavailable(
+            f"the package {error.name} is not installed",
+            "install it, or bring a model and clips with --model and --clips",
+        ) from None
     return Prepared(
         Path(model["path"]), model["n_vocab"], look_at(asked.model).ftype, clips.path, clips.facts["count"],
         clips.facts["seconds"],

@@ -201,6 +201,21 @@ def test_peaks_are_measured_on_a_cpu(tmp_path):
     assert len(peaks.findings(Both(None, PEAKS, {}, None))) == 4
 
 
+def test_peaks_are_measured_through_torch_where_it_is(tmp_path):
+    pytest.importorskip("torch")
+    asked = Asked("gpu", 1, tmp_path, replace(SMALL, copied_bytes=2**22, matrix=256), "m")
+    found = peaks._by_torch(asked, "cpu")
+    assert min(found.bandwidth, found.float32, found.tf32) > 1e8
+    assert found.by.startswith("torch ") and found.by.endswith(", cpu")
+
+
+def test_the_fastest_round_counts_and_the_device_is_waited_for(monkeypatch):
+    did, readings = [], iter([0, 9, 10, 12, *(moment for n in range(20, 28) for moment in (n * 10, n * 10 + 5))])
+    monkeypatch.setattr(peaks.time, "perf_counter", lambda: next(readings))
+    assert peaks._fastest(lambda: did.append("work"), lambda: did.append("wait")) == 2
+    assert did == ["work", "wait"] * 11
+
+
 def made_speeds(per_query=1e-5, spread=0.02):
     rng = np.random.default_rng(7)
     repeats = per_query * (1 + spread * rng.standard_normal(8))
