@@ -41,7 +41,7 @@ from nightgate.transcription.models.resolve import resolve
 cache, target = Cache(paths.cache_dir()), Path(".gpu")
 Path(target, "ggml-tiny.en.bin").write_bytes(Path(resolve("tiny.en", cache)["path"]).read_bytes())
 (target / "clips").mkdir()
-made = clip_set(240, cache).path
+made = clip_set(480, cache).path
 for place, clip in enumerate(read_clips(made)):
     name = target / "clips" / f"{place:03d}"
     soundfile.write(name.with_suffix(".flac"), np.load(made / clip["file"]), 16_000)

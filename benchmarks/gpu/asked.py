@@ -28,7 +28,7 @@ class Sizes:
 
 
 FULL = Sizes(
-    rows=1_000_000, dim=256, queries=1000, audio_seconds=240, alone_seconds=60, repeats=4, batch_clips=32,
+    rows=1_000_000, dim=256, queries=1000, audio_seconds=480, alone_seconds=120, repeats=4, batch_clips=32,
     load_seconds=0.5, copied_bytes=2**32, matrix=8192,
 )  # fmt: skip
 SMALL = Sizes(

@@ -204,7 +204,7 @@ def _array(seconds: tuple[float, ...]) -> np.ndarray:
 CLIPS = Part(NAME, prepare, prepared, seconds=120, sides=("cpu",))
 PARTS = tuple(
     Part(
-        variant, partial(measure, variant), partial(findings, variant), seconds=70, groups=(group,), needs=(NAME,),
+        variant, partial(measure, variant), partial(findings, variant), seconds=90, groups=(group,), needs=(NAME,),
     )
     for variant, group in ((WHISPER_CPP, "whispercpp"), (TORCH, "torch"))
 )  # fmt: skip
