@@ -7,6 +7,7 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from gpu.outcome import Check, Finding, Outcome, at_least, at_most, concluded, d
 from gpu.runner import Both, Part, chosen, run
 from nightgate.errors import DriverError
 from nightgate.record import Gpu, Host
+from nightgate.transcription import engines
 
 ROOT = Path(__file__).resolve().parents[2]
 CARD = Gpu(name="NVIDIA H100 80GB HBM3", memory_bytes=80 * 2**30, driver="580.65", source="nvml")
@@ -294,6 +296,34 @@ def test_an_engine_must_hear_on_the_device_what_it_hears_on_the_cpu(errors, verd
 def test_clips_are_taken_until_their_seconds_are_reached():
     clips = [{"seconds": seconds} for seconds in (4.0, 3.0, 5.0)]
     assert [speech._first(clips, seconds) for seconds in (1, 4, 4.5, 7, 99)] == [1, 1, 2, 2, 3]
+
+
+class OneByOne:
+    """An engine that takes one clip at a time, and says which context heard it."""
+
+    def __init__(self, name):
+        self.name, self.heard = name, []
+
+    def transcribe(self, clip):
+        self.heard.append(clip)
+        return SimpleNamespace(text=f"text {clip}")
+
+
+class Together(OneByOne):
+    def transcribe_together(self, clips):
+        self.heard.append(list(clips))
+        return [SimpleNamespace(text=f"text {clip}") for clip in clips]
+
+
+def test_a_batch_goes_in_one_call_or_to_several_contexts(monkeypatch):
+    monkeypatch.setattr(engines, "BatchEngine", Together, raising=False)
+    together, others = Together("alone"), []
+    hear = speech._batcher(together, lambda: pytest.fail("one is enough"))
+    assert hear([3, 1]) == ["text 3", "text 1"] and together.heard == [[3, 1]]
+    first = OneByOne("first")
+    hear = speech._batcher(first, lambda: others.append(OneByOne("another")) or others[-1])
+    assert hear([5, 4, 9, 2, 7]) == [f"text {clip}" for clip in (5, 4, 9, 2, 7)]
+    assert len(others) == 4 and sorted(clip for one in others for clip in one.heard) == [2, 4, 5, 7, 9]
 
 
 def reranked(ids, scores, seconds):
