@@ -71,9 +71,7 @@ def closed_loop_clients(
     for number in range(clients):
         ours, theirs = context.Pipe(duplex=False)
         turned = [*inputs[number * len(inputs) // clients :], *inputs[: number * len(inputs) // clients]]
-        process = context.Process(
-            target=_client, args=(connect, turned, warmup, seconds, barrier, theirs), daemon=True
-        )  # fmt: skip
+        process = context.Process(target=_client, args=(connect, turned, warmup, seconds, barrier, theirs), daemon=True)
         process.start()
         theirs.close()
         pipes.append(ours)
@@ -119,9 +117,13 @@ def _answer(pipe: Connection, seconds: float) -> tuple[int, Any, Any]:
 
 
 def _client(
-    connect: Callable[[], AbstractContextManager[Call]], inputs: Sequence[Any], warmup: Sequence[Any], seconds: float,
-    barrier: Barrier, pipe: Connection,
-) -> None:  # fmt: skip
+    connect: Callable[[], AbstractContextManager[Call]],
+    inputs: Sequence[Any],
+    warmup: Sequence[Any],
+    seconds: float,
+    barrier: Barrier,
+    pipe: Connection,
+) -> None:
     import numpy as np
 
     try:

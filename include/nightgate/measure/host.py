@@ -31,8 +31,11 @@ def describe() -> Host:
     facts = f"{cpu}|{cores}|{memory_class}|{gpu}|{platform.machine()}"
     return Host(
         fingerprint=hashlib.sha256(facts.encode()).hexdigest()[:12],
-        cpu=cpu, cores=cores, memory_bytes=memory, gpu=gpu,
-    )  # fmt: skip
+        cpu=cpu,
+        cores=cores,
+        memory_bytes=memory,
+        gpu=gpu,
+    )
 
 
 @cache

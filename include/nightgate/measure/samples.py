@@ -41,6 +41,14 @@ def read(file: Path, variant: str) -> dict[str, np.ndarray]:
         raise ArtifactError(f"there are no samples {file}", "measure again to have them") from None
     # what numpy, zipfile and zlib raise on 40,000 mutated files; the last two on a file that is no .npz at all
     except (
-        OSError, ValueError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error, TypeError, AttributeError,
-    ) as error:  # fmt: skip
+        OSError,
+        ValueError,
+        EOFError,
+        RuntimeError,
+        MemoryError,
+        zipfile.BadZipFile,
+        zlib.error,
+        TypeError,
+        AttributeError,
+    ) as error:
         raise ArtifactError(f"the samples {file} are torn ({error})", "measure again to have them") from error

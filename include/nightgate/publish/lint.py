@@ -20,9 +20,13 @@ _ASKING = ("query", "adhoc", "groupby")  # the kinds of variables that ask a dat
 
 
 _TYPES = {
-    "model_type": "an object", "dict_type": "an object", "list_type": "a list", "string_type": "a text",
-    "int_type": "a whole number", "float_type": "a number",
-}  # fmt: skip
+    "model_type": "an object",
+    "dict_type": "an object",
+    "list_type": "a list",
+    "string_type": "a text",
+    "int_type": "a whole number",
+    "float_type": "a number",
+}
 """What pydantic finds missing, in words."""
 
 

@@ -56,9 +56,13 @@ def synthetic(record: Record, folder: Path) -> Answered:
             "free some space or point TMPDIR elsewhere",
         )
     generator.write(
-        folder, rows=rows, dim=dim, queries=asked["queries"], seed=asked["seed"],
+        folder,
+        rows=rows,
+        dim=dim,
+        queries=asked["queries"],
+        seed=asked["seed"],
         hardness=asked.get("hardness", generator.DEFAULT_HARDNESS),
-    )  # fmt: skip
+    )
     base = np.load(folder / "base.npy", mmap_mode="r")
 
     def blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -103,9 +103,15 @@ class Store:
             connection.execute(Path(__file__).with_name("schema.sql").read_text())
 
     def save_records(
-        self, run_id: str, dag_id: str, scale: str, records: Sequence[Record], *,
-        standing: Standing = "ad-hoc", overrides: Mapping[str, Any] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        run_id: str,
+        dag_id: str,
+        scale: str,
+        records: Sequence[Record],
+        *,
+        standing: Standing = "ad-hoc",
+        overrides: Mapping[str, Any] | None = None,
+    ) -> None:
         """Upsert the records of one measurement; the run appears with them."""
         with self._session() as connection:
             connection.execute(queries.INSERT_RUN, (run_id, dag_id, scale, standing, _json(overrides)))
@@ -115,9 +121,15 @@ class Store:
         """Upsert a judged run. Its records become exactly those of the summary."""
         head = summary.model_dump_json(exclude={"results"})
         row = (
-            summary.run_id, summary.dag_id, summary.scale, summary.standing, _json(summary.overrides), summary.state,
-            summary.finished_at, head,
-        )  # fmt: skip
+            summary.run_id,
+            summary.dag_id,
+            summary.scale,
+            summary.standing,
+            _json(summary.overrides),
+            summary.state,
+            summary.finished_at,
+            head,
+        )
         with self._session() as connection:
             connection.execute(queries.UPSERT_RUN, row)
             connection.execute("DELETE FROM nightgate.results WHERE run_id = %s", (summary.run_id,))
@@ -266,11 +278,18 @@ def _json(values: Mapping[str, Any] | None) -> str | None:
 def _put(connection: psycopg.Connection, run_id: str, records: Sequence[Record], standing: Standing) -> None:
     rows = [
         (
-            run_id, record.benchmark, record.variant, record.device, record.status, bool(record.objectives),
+            run_id,
+            record.benchmark,
+            record.variant,
+            record.device,
+            record.status,
+            bool(record.objectives),
             record.host.fingerprint if record.host else None,
-            record.finished_at or record.started_at or utc_now(), standing, record.model_dump_json(),
+            record.finished_at or record.started_at or utc_now(),
+            standing,
+            record.model_dump_json(),
         )
         for record in records
-    ]  # fmt: skip
+    ]
     with connection.cursor() as cursor:
         cursor.executemany(queries.UPSERT_RESULT, rows)

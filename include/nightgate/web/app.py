@@ -77,9 +77,15 @@ def create_app(
         rows = _with_history(newest, nights) if newest else []
         headline = report.headline(str(newest.state), rows) if newest else "No night has been judged yet"
         return _page(
-            200, problem="", nights=[_line(run) for run in nights], others=[_line(run) for run in others], newest=newest,
-            rows=rows, headline=headline, skipped=skips(newest.results) if newest else [],
-        )  # fmt: skip
+            200,
+            problem="",
+            nights=[_line(run) for run in nights],
+            others=[_line(run) for run in others],
+            newest=newest,
+            rows=rows,
+            headline=headline,
+            skipped=skips(newest.results) if newest else [],
+        )
 
     @board.get("/runs/{run_id}")
     def run(run_id: str) -> HTMLResponse:
@@ -119,10 +125,16 @@ def _line(run: Run) -> dict[str, Any]:
         duration = figures.human(figures.epoch(run.finished_at) - figures.epoch(run.started_at), "seconds")
     unmet = [f"{row['metric']} of {row['variant']} on {row['device']}" for row in rows if row["verdict"] != "pass"]
     return {
-        "run": run, "state": run.state or _unjudged(run), "overrides": _overrides(run), "skipped": skips(run.results), "duration": duration, "unmet": unmet,
-        "held": sum(row["verdict"] == "pass" for row in rows), "objectives": len(rows),
+        "run": run,
+        "state": run.state or _unjudged(run),
+        "overrides": _overrides(run),
+        "skipped": skips(run.results),
+        "duration": duration,
+        "unmet": unmet,
+        "held": sum(row["verdict"] == "pass" for row in rows),
+        "objectives": len(rows),
         "has_report": (paths.run_dir(run.run_id) / "report.html").exists(),
-    }  # fmt: skip
+    }
 
 
 def _unjudged(run: Run) -> str:

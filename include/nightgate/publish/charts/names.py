@@ -38,11 +38,19 @@ def write_names(axes: Axes, names: Sequence[Name]) -> None:
     taken = np.concatenate([_on_screen(line) for line in axes.get_lines()])
     for name in sorted(names, key=lambda name: -name.at[1]):
         label = axes.annotate(
-            name.text, name.at, (0, 0), textcoords="offset points", ha="center", va="center", fontsize=9, zorder=6,
-            color=name.colour, fontweight="bold" if name.bold else "normal",
+            name.text,
+            name.at,
+            (0, 0),
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            fontsize=9,
+            zorder=6,
+            color=name.colour,
+            fontweight="bold" if name.bold else "normal",
             bbox={"facecolor": COLOURS["card"], "alpha": 0.7, "linewidth": 0, "pad": 1},
             arrowprops={"arrowstyle": "-", "color": name.colour, "linewidth": 0.8, "shrinkB": 5},
-        )  # fmt: skip
+        )
         label.set_in_layout(False)
         half = np.array(label.get_window_extent().size) / 2 + 2
         at = axes.transData.transform(name.at)

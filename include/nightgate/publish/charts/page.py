@@ -23,14 +23,31 @@ COLOURS = {role: f"#0102{number:02x}" for number, role in enumerate(ROLES, start
 NEAR = 2.0  # a limit further away than this would squeeze what is drawn beside it
 
 _STYLE: dict[str, Any] = {
-    "svg.fonttype": "none", "svg.hashsalt": "nightgate", "font.family": "DejaVu Sans", "font.size": 9,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.spines.left": False,
-    "axes.edgecolor": COLOURS["grid"], "axes.labelcolor": COLOURS["soft"], "text.color": COLOURS["ink"],
-    "axes.titlecolor": COLOURS["ink"], "xtick.color": COLOURS["soft"], "ytick.color": COLOURS["soft"],
-    "xtick.labelcolor": COLOURS["soft"], "ytick.labelcolor": COLOURS["soft"], "axes.grid": True,
-    "grid.color": COLOURS["grid"], "grid.linewidth": 0.6, "axes.axisbelow": True, "legend.frameon": False,
-    "xtick.major.size": 0, "ytick.major.size": 0, "xtick.minor.size": 0, "ytick.minor.size": 0,
-}  # fmt: skip
+    "svg.fonttype": "none",
+    "svg.hashsalt": "nightgate",
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.edgecolor": COLOURS["grid"],
+    "axes.labelcolor": COLOURS["soft"],
+    "text.color": COLOURS["ink"],
+    "axes.titlecolor": COLOURS["ink"],
+    "xtick.color": COLOURS["soft"],
+    "ytick.color": COLOURS["soft"],
+    "xtick.labelcolor": COLOURS["soft"],
+    "ytick.labelcolor": COLOURS["soft"],
+    "axes.grid": True,
+    "grid.color": COLOURS["grid"],
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "xtick.minor.size": 0,
+    "ytick.minor.size": 0,
+}
 
 
 class drawing:

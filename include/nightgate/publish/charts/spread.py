@@ -82,9 +82,15 @@ def repeats(series: Sequence[Series], limit: float | None, unit: str, what: str)
             if near:
                 axes.axvline(limit, color=COLOURS["breach"], linewidth=1.3)
             axes.annotate(
-                note if near else f"{note} →", (limit if near else 1, 1), (-4, 2), ha="right", color=COLOURS["breach"],
-                xycoords=("data" if near else "axes fraction", "axes fraction"), textcoords="offset points", fontsize=8.5,
-            )  # fmt: skip
+                note if near else f"{note} →",
+                (limit if near else 1, 1),
+                (-4, 2),
+                ha="right",
+                color=COLOURS["breach"],
+                xycoords=("data" if near else "axes fraction", "axes fraction"),
+                textcoords="offset points",
+                fontsize=8.5,
+            )
         axes.set_yticks(list(rows), [one.name for one in series])
         axes.tick_params(axis="y", labelcolor=COLOURS["ink"], pad=8)
         axes.set_ylim(-0.6, len(series) - 0.4)
@@ -109,6 +115,13 @@ def _end_labels(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
     for value, name, colour in sorted(ends):
         last = max(np.log10(value), last + gap)
         axes.annotate(
-            name, (1, 10**last), (6, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
-            va="center", color=colour, fontsize=8.5, annotation_clip=False,
-        )  # fmt: skip
+            name,
+            (1, 10**last),
+            (6, 0),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            va="center",
+            color=colour,
+            fontsize=8.5,
+            annotation_clip=False,
+        )

@@ -127,9 +127,14 @@ def _bound(axes: Axes, latencies: Sequence[float], target: float | None, limit: 
     far_side = 1 if target and stretched(target) < sum(axes.get_xlim()) / 2 else 0  # from what the target's line says
     at = {"xycoords": ("axes fraction", "data" if near else "axes fraction"), "textcoords": "offset points"}
     axes.annotate(
-        note, (far_side, limit if near else 1), (0, 4), ha="right" if far_side else "left", fontsize=8.5,
-        color=COLOURS["breach"], **at,
-    )  # fmt: skip
+        note,
+        (far_side, limit if near else 1),
+        (0, 4),
+        ha="right" if far_side else "left",
+        fontsize=8.5,
+        color=COLOURS["breach"],
+        **at,
+    )
 
 
 def _name(axes: Axes, curves: Sequence[Curve]) -> None:

@@ -82,16 +82,24 @@ def annotate(client: Client, uid: str, wanted: Iterable[Annotation]) -> int:
 def _there(client: Client, uid: str, start: int, end: int) -> set[frozenset[str]]:
     """The tags of our annotations on a dashboard between two times, in milliseconds."""
     answer = client.listed(
-        "/api/annotations", "annotations:read", tags=list(_KIND), dashboardUID=uid, limit=_PAGE,
+        "/api/annotations",
+        "annotations:read",
+        tags=list(_KIND),
+        dashboardUID=uid,
+        limit=_PAGE,
         **{"from": start, "to": end},
-    )  # fmt: skip
+    )
     return {frozenset(each.get("tags") or ()) for each in answer or []}
 
 
 def _post(client: Client, uid: str, each: Annotation) -> None:
     body: dict[str, Any] = {
-        "dashboardUID": uid, "time": each.time, "timeEnd": each.time_end, "tags": list(each.tags), "text": each.text,
-    }  # fmt: skip
+        "dashboardUID": uid,
+        "time": each.time,
+        "timeEnd": each.time_end,
+        "tags": list(each.tags),
+        "text": each.text,
+    }
     for number in range(1, _TRIES + 1):
         try:
             client.write("POST", "/api/annotations", body, "annotations:create")

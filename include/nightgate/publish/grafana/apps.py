@@ -55,10 +55,13 @@ class Apps:
         meta = _part(answer, "metadata")
         notes = _part(meta, "annotations")
         return Stored(
-            board=_part(answer, "spec"), folder=str(notes.get(_FOLDER) or ""), version=count(meta.get("generation")),
-            url=f"{self._client.base}/d/{uid}", revision=str(meta.get("resourceVersion") or ""),
+            board=_part(answer, "spec"),
+            folder=str(notes.get(_FOLDER) or ""),
+            version=count(meta.get("generation")),
+            url=f"{self._client.base}/d/{uid}",
+            revision=str(meta.get("resourceVersion") or ""),
             provisioned=bool(notes.get("grafana.app/managedBy")),
-        )  # fmt: skip
+        )
 
     def write(self, board: dict[str, Any], folder: str, message: str, over: Stored | None) -> None:
         uid, dashboards = board["uid"], self._path("dashboard", "dashboards")

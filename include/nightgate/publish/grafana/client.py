@@ -47,9 +47,14 @@ class Client:
     """
 
     def __init__(
-        self, url: str, token: str, *, deadline: float = 120.0, session: requests.Session | None = None,
+        self,
+        url: str,
+        token: str,
+        *,
+        deadline: float = 120.0,
+        session: requests.Session | None = None,
         sleep: Callable[[float], None] = time.sleep,
-    ) -> None:  # fmt: skip
+    ) -> None:
         import requests
 
         self.base, self._auth = checked_url(url), Bearer(token)
@@ -164,20 +169,29 @@ class Client:
         return within(
             left,
             lambda: self._session.request(
-                method, self.base + path, json=body, params=params, auth=self._auth, allow_redirects=False,
+                method,
+                self.base + path,
+                json=body,
+                params=params,
+                auth=self._auth,
+                allow_redirects=False,
                 timeout=tuple(min(left, limit) for limit in _TIMEOUT),
             ),
-        )  # fmt: skip
+        )
 
     def _look(self, base: str) -> str | None:
         """Where Grafana's health is, asked for below ``base`` once and without the token."""
         left = min(self._end - time.monotonic(), _LOOK)
-        answer = within(
-            left,
-            lambda: self._session.request(
-                "GET", base + whereabouts.HEALTH, auth=lambda request: request, allow_redirects=False, timeout=left
-            ),
-        ) if left > 0 else None  # fmt: skip
+        answer = (
+            within(
+                left,
+                lambda: self._session.request(
+                    "GET", base + whereabouts.HEALTH, auth=lambda request: request, allow_redirects=False, timeout=left
+                ),
+            )
+            if left > 0
+            else None
+        )
         if answer is None or isinstance(answer, Exception):
             return None
         if answer.is_redirect:

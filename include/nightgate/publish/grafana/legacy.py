@@ -48,16 +48,21 @@ class Legacy:
         if not isinstance(board, dict) or not isinstance(meta, dict):
             raise self._client.foreign()
         return Stored(
-            board=board, folder=str(meta.get("folderUid") or ""), version=count(board.get("version")),
-            url=self._client.link(str(meta.get("url") or f"/d/{uid}")), provisioned=bool(meta.get("provisioned")),
-        )  # fmt: skip
+            board=board,
+            folder=str(meta.get("folderUid") or ""),
+            version=count(board.get("version")),
+            url=self._client.link(str(meta.get("url") or f"/d/{uid}")),
+            provisioned=bool(meta.get("provisioned")),
+        )
 
     def write(self, board: dict[str, Any], folder: str, message: str, over: Stored | None) -> None:
         # the stored version is named as well: Grafana 12.0 does not heed `overwrite`
         body = {
             "dashboard": board | {"id": None, "version": over.version if over else 0},
-            "folderUid": folder, "message": message, "overwrite": True,
-        }  # fmt: skip
+            "folderUid": folder,
+            "message": message,
+            "overwrite": True,
+        }
         answer = self._client.write(
             "POST", "/api/dashboards/db", body, "dashboards:write" if over else "dashboards:create"
         )

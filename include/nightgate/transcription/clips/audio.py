@@ -204,9 +204,28 @@ def _ffmpeg(path: str | None, content: Content) -> Iterator[tuple[int, Iterator[
     """
     if path is None:
         raise ValueError(f"{content.name} needs a path")
-    command = ["ffmpeg", "-nostdin", "-hide_banner", "-v", "error", "-timelimit", _FFMPEG_SECONDS,
-               "-f", str(content.demuxer), "-protocol_whitelist", "file", "-i", f"file:{path}",
-               "-map", "0:a", "-c:a", "pcm_f32be", "-f", "au", "pipe:1"]  # fmt: skip
+    command = [
+        "ffmpeg",
+        "-nostdin",
+        "-hide_banner",
+        "-v",
+        "error",
+        "-timelimit",
+        _FFMPEG_SECONDS,
+        "-f",
+        str(content.demuxer),
+        "-protocol_whitelist",
+        "file",
+        "-i",
+        f"file:{path}",
+        "-map",
+        "0:a",
+        "-c:a",
+        "pcm_f32be",
+        "-f",
+        "au",
+        "pipe:1",
+    ]
     with tempfile.TemporaryFile() as said, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said) as process:
         assert process.stdout is not None
         try:

@@ -12,11 +12,46 @@ from typing import BinaryIO
 from nightgate.errors import ArtifactError
 from nightgate.transcription.clips import wav
 
-SUFFIXES = frozenset({
-    ".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".mp3", ".mp2", ".mpga", ".ogg", ".oga", ".opus", ".spx", ".m4a",
-    ".m4b", ".mp4", ".mov", ".aac", ".webm", ".mka", ".mkv", ".wma", ".amr", ".3gp", ".aif", ".aiff", ".aifc", ".au",
-    ".snd", ".caf", ".sph", ".ac3", ".ape", ".wv", ".tta", ".dsf",
-})  # fmt: skip
+SUFFIXES = frozenset(
+    {
+        ".wav",
+        ".wave",
+        ".bwf",
+        ".rf64",
+        ".w64",
+        ".flac",
+        ".mp3",
+        ".mp2",
+        ".mpga",
+        ".ogg",
+        ".oga",
+        ".opus",
+        ".spx",
+        ".m4a",
+        ".m4b",
+        ".mp4",
+        ".mov",
+        ".aac",
+        ".webm",
+        ".mka",
+        ".mkv",
+        ".wma",
+        ".amr",
+        ".3gp",
+        ".aif",
+        ".aiff",
+        ".aifc",
+        ".au",
+        ".snd",
+        ".caf",
+        ".sph",
+        ".ac3",
+        ".ape",
+        ".wv",
+        ".tta",
+        ".dsf",
+    }
+)
 """What names of audio end with: a file in a folder that is called so must be used, or left out by name."""
 
 
@@ -50,7 +85,7 @@ _NO_AUDIO = (
     (b"PK\x03\x04", "is a zip archive: unpack it"),
     (b"\x1f\x8b", "is a gzip archive: unpack it"),
     (b"<", "is a web page or XML, not audio: fetch the file itself"),
-)  # fmt: skip
+)
 
 
 def look(path: Path) -> Content:
@@ -145,6 +180,11 @@ def _is_adts(head: bytes) -> bool:
 def _is_mp3(head: bytes) -> bool:
     """A frame of MPEG audio: eleven bits set, then version, layer, bit rate and rate, each with a value not in use."""
     return (
-        len(head) > 2 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x18 != 0x08 and head[1] & 0x06 != 0
-        and head[2] & 0xF0 != 0xF0 and head[2] & 0x0C != 0x0C
-    )  # fmt: skip
+        len(head) > 2
+        and head[0] == 0xFF
+        and head[1] & 0xE0 == 0xE0
+        and head[1] & 0x18 != 0x08
+        and head[1] & 0x06 != 0
+        and head[2] & 0xF0 != 0xF0
+        and head[2] & 0x0C != 0x0C
+    )

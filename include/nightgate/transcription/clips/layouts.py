@@ -100,9 +100,11 @@ def _beside(folder: Path) -> Iterator[Entry]:
     for below in inside:
         if count := sum(file.suffix.lower() in SUFFIXES for file in _walk(below)):
             yield _faulty(
-                below.name, below, f"{printable(below)} holds {count} audio files, and folders in a folder are not read",
+                below.name,
+                below,
+                f"{printable(below)} holds {count} audio files, and folders in a folder are not read",
                 "give a manifest, or that folder itself",
-            )  # fmt: skip
+            )
 
 
 def _with_text(audio: Path, transcript: Path | None, manifests: list[str]) -> Entry:
@@ -110,8 +112,11 @@ def _with_text(audio: Path, transcript: Path | None, manifests: list[str]) -> En
         beside = f", or give {printable(audio.with_name(manifests[0]))}" if manifests else ""
         name = printable(audio.with_suffix(".txt").name)
         return _faulty(
-            audio.stem, audio, f"{printable(audio)} has no transcript beside it", f"write what is said into {name}{beside}"
-        )  # fmt: skip
+            audio.stem,
+            audio,
+            f"{printable(audio)} has no transcript beside it",
+            f"write what is said into {name}{beside}",
+        )
     place = printable(transcript)
     try:
         return Entry(audio.stem, audio, spoken(text_of(transcript), place), place=place)

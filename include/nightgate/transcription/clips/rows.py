@@ -24,8 +24,16 @@ from nightgate.transcription.clips.length import LONGEST_SECONDS
 AUDIO = ("audio_filepath", "file_name", "audio", "path", "audio_path")
 TEXT = ("text", "transcription", "transcript", "sentence")
 _LANGUAGE = (
-    "language", "lang", "locale", "source_lang", "target_lang", "lang_id", "language_id", "lang_code", "language_code",
-)  # fmt: skip
+    "language",
+    "lang",
+    "locale",
+    "source_lang",
+    "target_lang",
+    "lang_id",
+    "language_id",
+    "lang_code",
+    "language_code",
+)
 _TIMES = ("offset", "duration")
 _TASK = ("task", "taskname")
 _TRANSCRIBING = ("asr", "transcribe", "transcription")

@@ -105,6 +105,12 @@ def _ffmpeg_version() -> str:
 def _described(entry: Entry, digest: str | None) -> dict[str, Any]:
     """What the child needs of one clip."""
     return {
-        "id": entry.id, "path": str(entry.audio), "name": entry.audio.name, "text": entry.text,
-        "offset": entry.offset, "duration": entry.duration, "language": entry.language, "sha256": digest,
-    }  # fmt: skip
+        "id": entry.id,
+        "path": str(entry.audio),
+        "name": entry.audio.name,
+        "text": entry.text,
+        "offset": entry.offset,
+        "duration": entry.duration,
+        "language": entry.language,
+        "sha256": digest,
+    }

@@ -44,10 +44,12 @@ def _make(folder: Path, clip: Clip, seed: int, say: Callable[[str], np.ndarray])
     import numpy as np
 
     spoken = {passage.id: passage for passage in passages() if passage.id in clip.passages}
-    audio = np.concatenate([
-        say(spoken[part].text) if isinstance(part, str) else np.zeros(round(part * SAMPLE_RATE), dtype=np.float32)
-        for part in clip.parts
-    ])  # fmt: skip
+    audio = np.concatenate(
+        [
+            say(spoken[part].text) if isinstance(part, str) else np.zeros(round(part * SAMPLE_RATE), dtype=np.float32)
+            for part in clip.parts
+        ]
+    )
     known: dict[str, Any] = {
         "id": clip.id,
         "text": " ".join(spoken[name].text for name in clip.passages),

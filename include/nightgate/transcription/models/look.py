@@ -116,5 +116,5 @@ _FORMATS: Final = (
         "a model for voice activity, not for speech",
         "give it as transcription.vad_model, and a Whisper model as transcription.model",
     ),
-)  # fmt: skip
+)
 """What people take for a ggml file, by how it begins."""

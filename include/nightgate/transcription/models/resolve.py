@@ -41,9 +41,13 @@ def resolve(model: str, cache: Cache) -> dict[str, Any]:
         )
     hparams = validate_ggml(path)
     return {
-        "name": name, "path": str(path), "source": source, "bytes": path.stat().st_size, "sha256": _sha256(path),
+        "name": name,
+        "path": str(path),
+        "source": source,
+        "bytes": path.stat().st_size,
+        "sha256": _sha256(path),
         "n_vocab": hparams.n_vocab,
-    }  # fmt: skip
+    }
 
 
 def ctranslate2_folder(model: str) -> Path | None:

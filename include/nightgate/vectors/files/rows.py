@@ -80,6 +80,7 @@ def mapped(
     if there > claimed:
         raise InputError(
             f"{path} goes on for {there - claimed} bytes after the {shape[0]} rows of {shape[1]} dimensions that its "
-            "header claims", "check that its values have the type that its name and header say",
-        )  # fmt: skip
+            "header claims",
+            "check that its values have the type that its name and header say",
+        )
     return np.memmap(path, dtype, "r", offset, shape, order)
