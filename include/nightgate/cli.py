@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -94,7 +94,8 @@ def measure(
     )
     with terminal.ends_like_ctrl_c(signal.SIGTERM, signal.SIGHUP), _servers(benchmark):
         try:
-            steps.measure(plan, benchmark, device, steps.prepare(plan, benchmark, device))  # type: ignore[arg-type]
+            for name, chosen in plan.work:  # one benchmark on one device
+                steps.measure(plan, name, chosen, steps.prepare(plan, name, chosen))
         except InputError:
             shutil.rmtree(paths.run_dir(run_id), ignore_errors=True)
             raise
@@ -291,16 +292,16 @@ def main() -> None:
         sys.exit(code)
     except NightgateError as error:
         err.print(str(error), style="red", highlight=False, soft_wrap=True)
-        _leave(error.exit_code)
+        _exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         err.print("interrupted", style="red")
-        _leave(EXIT_NOT_MEASURED)
+        _exit(EXIT_NOT_MEASURED)
     except typer.TyperException as error:  # a usage error
         err.print(f"{error.format_message()} Next step: nightgate --help", style="red", highlight=False)
-        _leave(InputError.exit_code)
+        _exit(InputError.exit_code)
     except Exception:  # unforeseen, and no breach, which is what Python's own exit code 1 would say
         traceback.print_exc()
-        _leave(EXIT_NOT_MEASURED)
+        _exit(EXIT_NOT_MEASURED)
 
 
 def _findings(found: Iterable[tuple[bool, str]]) -> NoReturn:
@@ -312,12 +313,12 @@ def _findings(found: Iterable[tuple[bool, str]]) -> NoReturn:
     raise typer.Exit(0 if good else EXIT_NOT_MEASURED)
 
 
-def _leave(code: int) -> None:
+def _exit(code: int) -> NoReturn:
     err.print(tables.last_line(code), highlight=False)
     sys.exit(code)
 
 
-def _finish(code: int, screen: Console, records: list[Record]) -> None:
+def _finish(code: int, screen: Console, records: list[Record]) -> NoReturn:
     # one line however long, so that it stays the last one of a pipe
     screen.print(tables.last_line(code, skips(records)), highlight=False, soft_wrap=True)
     raise SystemExit(code)
@@ -340,7 +341,7 @@ def _names(text: str) -> list[str]:
 
 
 @contextmanager
-def _servers(benchmark: str) -> Iterator[Any]:
+def _servers(benchmark: str) -> Iterator[None]:
     """The servers a benchmark needs: the user's, those of a running stack, or embedded ones for this measurement."""
     from nightgate.stack.lock import StackLock
     from nightgate.stack.stack import Stack
@@ -351,8 +352,8 @@ def _servers(benchmark: str) -> Iterator[Any]:
         yield
         return
     running = StackLock(paths.home()).holder()
-    if running and running.get("bench_url"):
-        os.environ |= {each.embedded: running["bench_url"] for each in needed}
+    if running and (url := running.get("bench_url")):
+        os.environ |= {each.embedded: url for each in needed}
         yield
         return
     with Stack(paths.home(), "measure"):

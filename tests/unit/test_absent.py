@@ -39,8 +39,8 @@ def test_the_last_line_tells_them():
 
 
 def test_what_was_not_measured_is_a_row_per_reason():
-    assert [(row["device"], row["status"], row["reason"], row["variants"]) for row in absent(RECORDS)] == [
+    assert [(row.device, row.status, row.reason, row.variants) for row in absent(RECORDS)] == [
         ("cpu", "skipped", "b needs the package b. Next step: install it", ["b"]), ("gpu", "skipped", NO_GPU, ["a", "b"]),
         ("gpu", "skipped", NO_GPU, ["hybrid"]), ("cpu", "failed", "it crashed", ["hybrid"]), ("cpu", "skipped", "no reason was given", ["ivfflat"]),
     ]  # fmt: skip
-    assert absent(RECORDS)[0]["benchmark"] == "Transcription"
+    assert absent(RECORDS)[0].benchmark == "Transcription"

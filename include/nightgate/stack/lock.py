@@ -11,12 +11,11 @@ from typing import IO, Literal, TypedDict, Unpack
 from nightgate.errors import BusyError
 from nightgate.record import utc_now
 
-
 Purpose = Literal["run", "up", "measure"]
 """One run without the schedule, the schedule left running, or the benchmark cluster only."""
 
 
-_NAMES: dict[Purpose, str] = {
+_NAMES: dict[str, str] = {
     "run": "another `nightgate run`",
     "up": "`nightgate up`",
     "measure": "another `nightgate measure`",
@@ -92,6 +91,5 @@ class StackLock:
 
     def _who(self) -> str:
         state = self._read()
-        purpose = state.get("purpose")
-        who = _NAMES[purpose] if purpose in _NAMES else "another Nightgate process"
+        who = _NAMES.get(state.get("purpose", ""), "another Nightgate process")
         return f"{who} (pid {state.get('pid', '?')}, since {state.get('since', '?')}) uses {self.home}"
