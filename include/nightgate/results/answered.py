@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nightgate.errors import ArtifactError, InputError, NotMeasured
 from nightgate.record import Record
@@ -18,20 +18,21 @@ from nightgate.vectors.places import BASE_FILE
 
 if TYPE_CHECKING:
     import numpy as np
+    import numpy.typing as npt
 
 _FIRST, _MOST = 1024, 8192  # rows at once: few at first, when nearly all are among the nearest so far
 
-Blocks = Callable[[], "Iterator[tuple[np.ndarray, np.ndarray]]"]
+Block = tuple["npt.NDArray[np.int64]", "np.ndarray"]
+"""The numbers by which answers name some rows of the base (ascending), and these rows, (some, dim)."""
 
 
 @dataclass(frozen=True)
 class Answered:
-    """``queries`` (n, dim) and the base that they were searched in: each call of ``blocks`` gives it from the front, as
-    the numbers by which the answers name the rows (int64, ascending) and the rows (some, dim)."""
+    """``queries`` (n, dim) and the base that they were searched in: each call of ``blocks`` gives it from the front."""
 
     metric: str
     queries: np.ndarray
-    blocks: Blocks
+    blocks: Callable[[], Iterator[Block]]
 
 
 def synthetic(record: Record, folder: Path) -> Answered:
@@ -65,14 +66,14 @@ def synthetic(record: Record, folder: Path) -> Answered:
     )
     base = np.load(folder / "base.npy", mmap_mode="r")
 
-    def blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def blocks() -> Iterator[Block]:
         for start, stop in _stretches(rows):
             yield np.arange(start, stop), base[start:stop]
 
     return Answered("cosine", np.load(folder / "queries.npy"), blocks)
 
 
-def own(record: Record, raw: dict[str, Any], dataset: Path | None, queries_file: Path | None) -> Answered:
+def own(record: Record, raw: Mapping[str, np.ndarray], dataset: Path | None, queries_file: Path | None) -> Answered:
     """The user's vectors, from the files that the record names or from where these lie now.
 
     Args:
@@ -101,10 +102,10 @@ def own(record: Record, raw: dict[str, Any], dataset: Path | None, queries_file:
     )
 
 
-def _queries(places: np.ndarray, base: Rows, of_queries: Rows | None) -> np.ndarray:
+def _queries(places: np.ndarray, base: Rows, of_queries: Rows | None) -> npt.NDArray[np.float64]:
     import numpy as np
 
-    found = np.empty((len(places), base.shape[1]), np.float64)
+    queries = np.empty((len(places), base.shape[1]), np.float64)
     for place in np.lexsort((places[:, 1], places[:, 0])):  # ascending: some files are only read from the front
         which, row = places[place]
         source = base if which == BASE_FILE else of_queries
@@ -112,13 +113,11 @@ def _queries(places: np.ndarray, base: Rows, of_queries: Rows | None) -> np.ndar
             raise ArtifactError(
                 f"the samples name row {row} as a query, which is in none of the files", "measure again"
             )
-        found[place] = source[int(row) : int(row) + 1][0]
-    return found
+        queries[place] = source[int(row) : int(row) + 1][0]
+    return queries
 
 
-def _of_the_base(
-    rows: Rows, held_out: np.ndarray, count: int, skip_zero: bool
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _of_the_base(rows: Rows, held_out: np.ndarray, count: int, skip_zero: bool) -> Iterator[Block]:
     """The first ``count`` rows of the file that were searched."""
     import numpy as np
 
@@ -126,10 +125,10 @@ def _of_the_base(
         if count <= 0:
             return
         block, numbers = rows[start:stop], np.arange(start, stop)
-        kept = ~np.isin(numbers, held_out)
+        searched = ~np.isin(numbers, held_out)
         if skip_zero:
-            kept &= block.any(axis=1)
-        kept = np.flatnonzero(kept)[:count]
+            searched &= block.any(axis=1)
+        kept = np.flatnonzero(searched)[:count]
         count -= len(kept)
         yield numbers[kept], block[kept]
 

@@ -41,7 +41,7 @@ class Run:
     finished_at: str | None
     results: list[Record] = field(default_factory=list)
     standing: Standing = "ad-hoc"
-    overrides: dict[str, Any] | None = None
+    overrides: Mapping[str, object] | None = None
     recorded_at: datetime | None = None
 
 
@@ -110,7 +110,7 @@ class Store:
         records: Sequence[Record],
         *,
         standing: Standing = "ad-hoc",
-        overrides: Mapping[str, Any] | None = None,
+        overrides: Mapping[str, object] | None = None,
     ) -> None:
         """Upsert the records of one measurement; the run appears with them."""
         with self._session() as connection:
@@ -181,17 +181,17 @@ class Store:
 
     @property
     def _place(self) -> str:
-        found = self._parameters
-        return f"{found.get('host', 'localhost')}:{found.get('port', 5432)}/{found.get('dbname', '')}"
+        given = self._parameters
+        return f"{given.get('host', 'localhost')}:{given.get('port', 5432)}/{given.get('dbname', '')}"
 
-    def _runs(self, query: str, values: Sequence[Any]) -> list[Run]:
+    def _runs(self, query: str, values: Sequence[object]) -> list[Run]:
         heads = self._read(query, values)
         results: dict[str, list[Record]] = {row[0]: [] for row in heads}
         for run_id, record in self._read(queries.RUN_RESULTS, (list(results),)):
             results[run_id].append(Record.model_validate(record, context=STORED))
         return [_run(row, results[row[0]]) for row in heads]
 
-    def _read(self, query: str, values: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    def _read(self, query: str, values: Sequence[object] | Mapping[str, object]) -> list[tuple[Any, ...]]:
         try:
             with self._session() as connection:
                 return connection.execute(query, values).fetchall()
@@ -229,7 +229,8 @@ class Store:
         import psycopg
 
         try:
-            return psycopg.connect(**self._parameters, autocommit=True)  # transactions are opened by hand
+            address = psycopg.conninfo.make_conninfo("", **self._parameters)
+            return psycopg.connect(address, autocommit=True)  # transactions are opened by hand
         except psycopg.Error as error:
             raise self._refused(error) from None
 
@@ -267,11 +268,11 @@ def url_from_airflow(uri: str) -> str:
 
 
 def _run(row: tuple[Any, ...], results: list[Record]) -> Run:
-    *head, standing, overrides, recorded_at = row
-    return Run(*head, results=results, standing=standing, overrides=overrides, recorded_at=recorded_at)
+    run_id, dag_id, scale, state, started_at, finished_at, standing, overrides, recorded_at = row  # RUN_COLUMNS
+    return Run(run_id, dag_id, scale, state, started_at, finished_at, results, standing, overrides, recorded_at)
 
 
-def _json(values: Mapping[str, Any] | None) -> str | None:
+def _json(values: Mapping[str, object] | None) -> str | None:
     return None if values is None else json.dumps(values)
 
 
