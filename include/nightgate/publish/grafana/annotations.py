@@ -10,12 +10,12 @@ import hashlib
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from nightgate import registry
 from nightgate.publish import figures
-from nightgate.publish.grafana.client import Client
+from nightgate.publish.grafana.client import Client, Params
 from nightgate.publish.grafana.errors import GrafanaError
+from nightgate.publish.jsonvalue import JsonObject, texts
 from nightgate.record import Summary
 
 log = logging.getLogger(__name__)
@@ -81,19 +81,13 @@ def annotate(client: Client, uid: str, wanted: Iterable[Annotation]) -> int:
 
 def _there(client: Client, uid: str, start: int, end: int) -> set[frozenset[str]]:
     """The tags of our annotations on a dashboard between two times, in milliseconds."""
-    answer = client.listed(
-        "/api/annotations",
-        "annotations:read",
-        tags=list(_KIND),
-        dashboardUID=uid,
-        limit=_PAGE,
-        **{"from": start, "to": end},
-    )
-    return {frozenset(each.get("tags") or ()) for each in answer or []}
+    asked: Params = {"tags": list(_KIND), "dashboardUID": uid, "limit": _PAGE, "from": start, "to": end}
+    answer = client.listed("/api/annotations", "annotations:read", params=asked)
+    return {frozenset(texts(each, "tags")) for each in answer or []}
 
 
 def _post(client: Client, uid: str, each: Annotation) -> None:
-    body: dict[str, Any] = {
+    body: JsonObject = {
         "dashboardUID": uid,
         "time": each.time,
         "timeEnd": each.time_end,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from nightgate.publish.grafana.client import Client
 from nightgate.publish.grafana.errors import GrafanaError
 from nightgate.publish.grafana.stored import Stored, count, folder_uid
+from nightgate.publish.jsonvalue import JsonObject
 
 _ABSENT = (404,)
 
@@ -24,7 +23,7 @@ class Legacy:
         if self._client.get(f"/api/folders/{uid}", "folders:read", _ABSENT):
             return uid
         # one that somebody made by hand has the title and another uid
-        listed = self._client.listed("/api/folders", "folders:read", _ABSENT, limit=1000) or []
+        listed = self._client.listed("/api/folders", "folders:read", _ABSENT, {"limit": 1000}) or []
         return next((str(folder.get("uid")) for folder in listed if folder.get("title") == title), None)
 
     def make_folder(self, title: str) -> str:
@@ -55,9 +54,9 @@ class Legacy:
             provisioned=bool(meta.get("provisioned")),
         )
 
-    def write(self, board: dict[str, Any], folder: str, message: str, over: Stored | None) -> None:
+    def write(self, board: JsonObject, folder: str, message: str, over: Stored | None) -> None:
         # the stored version is named as well: Grafana 12.0 does not heed `overwrite`
-        body = {
+        body: JsonObject = {
             "dashboard": board | {"id": None, "version": over.version if over else 0},
             "folderUid": folder,
             "message": message,
