@@ -31,11 +31,9 @@ def convert(tmp_path):
                 soundfile.write(path, samples, RATE, subtype="FLOAT")
             offset, duration = span or (None, None)
             digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
-            asked.append({
-                "id": f"{number}-{name}", "path": str(path), "name": name, "text": text, "offset": offset,
-                "duration": duration, "language": "de" if text else None, "sha256": digest,
-            })  # fmt: skip
-        facts = own.convert({"folder": str(made), "clips": asked})
+            language = "de" if text else None
+            asked.append(own.OwnClip(f"{number}-{name}", str(path), name, text, offset, duration, language, digest))
+        facts = own.convert(own.OwnRequest(made, asked))
         return facts, read_clips(made), made
 
     return run
@@ -89,17 +87,9 @@ def test_a_file_that_is_damaged_behind_a_segment_has_only_the_later_ones_refused
 
 def test_a_file_that_changes_meanwhile_is_refused(tmp_path):
     soundfile.write(tmp_path / "a.wav", RISING, RATE)
-    clip = {
-        "id": "a",
-        "path": str(tmp_path / "a.wav"),
-        "name": "a.wav",
-        "text": "",
-        "offset": None,
-        "duration": None,
-        "language": None,
-    }
+    clip = own.OwnClip("a", str(tmp_path / "a.wav"), "a.wav", "", None, None, None, "0" * 64)
     with pytest.raises(ArtifactError, match=r"1 of 1 clips cannot be used: .*a\.wav changed while it was read"):
-        own.convert({"folder": str(tmp_path), "clips": [clip | {"sha256": "0" * 64}]})
+        own.convert(own.OwnRequest(tmp_path, [clip]))
 
 
 def test_the_eleventh_is_counted_and_not_named():

@@ -122,7 +122,8 @@ def look_at(file: BinaryIO, length: int) -> Content:
 def _known(head: bytes, start: int) -> Content:
     for place, magic, name, demuxer in _FORMATS:
         if head.startswith(magic, place):
-            return _DETAIL.get(name, lambda found, _: found)(Content(name, demuxer, start), head)
+            content, detail = Content(name, demuxer, start), _DETAIL.get(name)
+            return detail(content, head) if detail else content
     if _is_adts(head):
         return Content("AAC", "aac", start)
     if start or _is_mp3(head):

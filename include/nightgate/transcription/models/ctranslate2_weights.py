@@ -58,9 +58,9 @@ def read_weights(path: Path) -> Weights:
 
     def number(code: str) -> int:
         nonlocal position
-        (value,) = struct.unpack_from("<" + code, data, position)
+        (value,) = struct.unpack_from("<" + code, data.data, position)
         position += struct.calcsize("<" + code)
-        return value
+        return int(value)
 
     def text() -> str:
         nonlocal position

@@ -175,9 +175,10 @@ def _range(answer: requests.Response) -> tuple[int | None, int | None]:
 
 def _reason(error: Exception) -> str:
     """The innermost words: requests wraps what the system said three times."""
-    while inner := error.__cause__ or error.__context__:
-        error = inner
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    innermost: BaseException = error
+    while inner := innermost.__cause__ or innermost.__context__:
+        innermost = inner
+    return getattr(innermost, "strerror", None) or str(innermost) or type(innermost).__name__
 
 
 def _size(part: Path) -> int:
