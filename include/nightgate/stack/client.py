@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, TypedDict
 
 import requests
+from pydantic import JsonValue
 
 from nightgate.errors import InputError, StackError
 
 DAG_ID = "nightly_benchmarks"
+JsonObject = dict[str, JsonValue]
 _TIMEOUT = (3.05, 30)
 
 
@@ -51,13 +52,13 @@ class AirflowClient:
         answer = self._call("GET", "/importErrors")
         return [f"{e['filename']}: {e['stack_trace'].strip().splitlines()[-1]}" for e in answer["import_errors"]]
 
-    def trigger(self, run_id: str, conf: Mapping[str, object]) -> None:
+    def trigger(self, run_id: str, conf: JsonObject) -> None:
         """Queue one run. Airflow checks ``conf`` against the DAG's params first.
 
         Raises:
             InputError: a param was refused.
         """
-        body = {"dag_run_id": run_id, "logical_date": None, "conf": conf}
+        body: JsonObject = {"dag_run_id": run_id, "logical_date": None, "conf": conf}
         answer = self._call("POST", f"/dags/{DAG_ID}/dagRuns", json=body, allow=(400, 422))
         if "dag_run_id" not in answer:
             raise InputError(f"Airflow refused the run: {answer.get('detail', answer)}")
@@ -76,7 +77,9 @@ class AirflowClient:
         """End a run as failed; its running tasks are told to stop."""
         self._call("PATCH", f"/dags/{DAG_ID}/dagRuns/{run_id}", json={"state": "failed"})
 
-    def _call(self, method: str, path: str, *, allow: tuple[int, ...] = (), json: object = None) -> dict[str, Any]:
+    def _call(
+        self, method: str, path: str, *, allow: tuple[int, ...] = (), json: JsonObject | None = None
+    ) -> dict[str, Any]:
         """What the server says, a JSON object. ``allow``: the error statuses whose answer is wanted all the same."""
 
         try:
