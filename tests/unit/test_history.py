@@ -44,9 +44,13 @@ def estimates(one, work, fingerprint):
 def left(run_id, prepare, measure, *, age, rows=10, host="here", benchmark="b", device="cpu", **more):
     """A run on disk, ``age`` seconds old."""
     record = Record(
-        benchmark=benchmark, variant="v", device=device, status="measured", settings=settings(rows).model_dump(mode="json"),
+        benchmark=benchmark,
+        variant="v",
+        device=device,
+        status="measured",
+        settings=settings(rows).model_dump(mode="json"),
         host=Host(fingerprint=host, cpu="c", cores=2, memory_bytes=1) if host else None,
-    ).model_copy(update=more)  # fmt: skip
+    ).model_copy(update=more)
     for name, value in (("prepare_seconds", prepare), ("measure_seconds", measure)):
         if value is not None:
             add(record, name, value)
@@ -148,9 +152,13 @@ def test_the_history_of_the_host_ends_a_night_before_it_starts(caplog):
     caplog.set_level("INFO")
     plan = plan_of()
     record = Record(
-        benchmark="hybrid_ann", variant="hybrid", device="cpu", status="measured", settings=plan.settings["hybrid_ann"],
+        benchmark="hybrid_ann",
+        variant="hybrid",
+        device="cpu",
+        status="measured",
+        settings=plan.settings["hybrid_ann"],
         host=host.describe(),
-    )  # fmt: skip
+    )
     add(record, "prepare_seconds", 2000)
     add(record, "measure_seconds", 7 * 3600)
     files.write_records("earlier", "hybrid_ann", "cpu", [record])

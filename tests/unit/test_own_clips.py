@@ -41,8 +41,11 @@ def convert(tmp_path):
 
 def test_clips_stand_in_the_order_of_the_request_and_not_in_that_of_the_files(convert):
     facts, clips, folder = convert(
-        ("a.wav", RISING, "late", 1.5, None), ("b.wav", RISING[:8000], ""), ("a.wav", None, "early", 0.25, 0.5), ("a.wav", None, "all")
-    )  # fmt: skip
+        ("a.wav", RISING, "late", 1.5, None),
+        ("b.wav", RISING[:8000], ""),
+        ("a.wav", None, "early", 0.25, 0.5),
+        ("a.wav", None, "all"),
+    )
     assert [clip["id"] for clip in clips] == ["0-a.wav", "1-b.wav", "2-a.wav", "3-a.wav"]
     assert [clip["file"] for clip in clips] == [f"0000{number}.npy" for number in range(4)]
     parts = [RISING[24_000:], RISING[:8000], RISING[4000:12_000], RISING]
@@ -64,8 +67,11 @@ def test_a_channel_that_was_taken_is_told(convert):
 def test_each_clip_that_cannot_be_used_has_its_own_reason(convert, tmp_path):
     with pytest.raises(ArtifactError) as caught:
         convert(
-            ("a.wav", RISING, "one", 1.0, 3.0), ("loud.wav", 9 * RISING, "two"), ("a.wav", None, "three", 0.5, 1.0), ("gone.wav", None, "four"),
-        )  # fmt: skip
+            ("a.wav", RISING, "one", 1.0, 3.0),
+            ("loud.wav", 9 * RISING, "two"),
+            ("a.wav", None, "three", 0.5, 1.0),
+            ("gone.wav", None, "four"),
+        )
     assert caught.value.what == (
         f"3 of 4 clips cannot be used: {tmp_path}/a.wav lasts 2.00 s, and the manifest cuts from 1.00 s to 4.00 s; "
         f"{tmp_path}/loud.wav holds samples up to 8.1 where full scale is 1; "
@@ -106,12 +112,15 @@ def test_the_eleventh_is_counted_and_not_named():
     assert unusable({"x" * 256: "x is bad"}, 2) == ("1 of 2 clips cannot be used: x is bad", "mend it")
 
 
-@pytest.mark.parametrize(("entry", "content", "seconds"), [
-    ({"duration": 1.5, "offset": 2.0}, Content("WAV", None, 0, 60.0), 1.5),
-    ({"offset": 2.0}, Content("WAV", None, 0, 60.0), 58.0),
-    ({}, Content("WAV", None, 0, 60.0), 60.0),
-    ({}, Content("MP3"), 8 * 16_000 / 64_000),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("entry", "content", "seconds"),
+    [
+        ({"duration": 1.5, "offset": 2.0}, Content("WAV", None, 0, 60.0), 1.5),
+        ({"offset": 2.0}, Content("WAV", None, 0, 60.0), 58.0),
+        ({}, Content("WAV", None, 0, 60.0), 60.0),
+        ({}, Content("MP3"), 8 * 16_000 / 64_000),
+    ],
+)
 def test_the_room_that_a_clip_takes_is_known_beforehand(tmp_path, entry, content, seconds):
     (tmp_path / "a").write_bytes(bytes(16_000))
     assert sets._bytes(Entry("a", tmp_path / "a", **entry), content) == seconds * 64_000

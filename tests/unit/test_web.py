@@ -143,9 +143,16 @@ def test_a_board_without_runs_says_how_to_start_one():
 def test_the_board_shows_the_newest_verdicts_and_since_when(monkeypatch, runs_folder):
     running = Run("night-9", "nightly_benchmarks", "smoke", None, None, None, [], "night")
     runs = [
-        running, night(8, "breach", 0.0222), night(7, p95=0.5, scale="full"), night(6, "breach", 0.0211), night(5, "breach", 0.9, host=OTHER),
-        night(5, p95=0.8, rows=5000), night(5, p95=0.7, digest="other"), night(4, "pass"), night(3, "breach", 0.03),
-    ]  # fmt: skip
+        running,
+        night(8, "breach", 0.0222),
+        night(7, p95=0.5, scale="full"),
+        night(6, "breach", 0.0211),
+        night(5, "breach", 0.9, host=OTHER),
+        night(5, p95=0.8, rows=5000),
+        night(5, p95=0.7, digest="other"),
+        night(4, "pass"),
+        night(3, "breach", 0.03),
+    ]
     monkeypatch.setattr(FakeStore, "answers", (runs, Snapshot()))
     (runs_folder / "night-8").mkdir()
     (runs_folder / "night-8" / "report.html").write_text("the report")
