@@ -182,13 +182,13 @@ def results_compare(
     first = files.read_summary(run_)
     second = files.read_summary(after) if after else first
     chosen = (names[0], names[1]) if names else None
-    found = [
+    comparisons = [
         compare((a, first), (b, second), anyway=anyway) for a, b in pairs(first, second, chosen, benchmark, device)
     ]
     if json:
-        print(as_json(found))
+        print(as_json(comparisons))
     else:
-        out.print(tables.compared(found))
+        out.print(tables.compared(comparisons))
 
 
 @results_app.command("recount")
@@ -207,13 +207,13 @@ def results_recount(
     from nightgate.results.recount import recount
     from nightgate.terminal import recounted
 
-    found = recount(files.read_summary(run_), dataset, queries_file)
+    recalls = recount(files.read_summary(run_), dataset, queries_file)
     if json:
-        print(recounted.as_json(found))
+        print(recounted.as_json(recalls))
     else:
-        out.print(recounted.table(found))
-    (err if json else out).print(recounted.sentence(found), highlight=False)
-    raise typer.Exit(0 if all(one.agrees for one in found) else EXIT_BREACH)
+        out.print(recounted.table(recalls))
+    (err if json else out).print(recounted.sentence(recalls), highlight=False)
+    raise typer.Exit(0 if all(one.agrees for one in recalls) else EXIT_BREACH)
 
 
 @dashboards_app.command("check")
@@ -304,10 +304,10 @@ def main() -> None:
         _exit(EXIT_NOT_MEASURED)
 
 
-def _findings(found: Iterable[tuple[bool, str]]) -> NoReturn:
+def _findings(findings: Iterable[tuple[bool, str]]) -> NoReturn:
     """Print a line for each and end: with 0 when all are fine."""
     good = True
-    for fine, line in found:
+    for fine, line in findings:
         good &= fine
         out.print(f"{'✔' if fine else '✘'} {line}", style=None if fine else "red", highlight=False)
     raise typer.Exit(0 if good else EXIT_NOT_MEASURED)

@@ -37,13 +37,13 @@ def check_all(files: Sequence[Path]) -> dict[Path, list[str]]:
     Two with one uid would replace each other at every upload, and an older Grafana takes a title once in a folder.
     """
     boards: dict[Path, JsonObject] = {}
-    found: dict[Path, list[str]] = {}
+    problems: dict[Path, list[str]] = {}
     for file in files:
         try:
             boards[file] = boardfile.read(file)
-            found[file] = problems_of(boards[file])
+            problems[file] = problems_of(boards[file])
         except InputError as error:
-            found[file] = [error.what]
+            problems[file] = [error.what]
     for key in ("uid", "title"):
         owners: dict[str, list[Path]] = defaultdict(list)
         for file, board in boards.items():
@@ -52,8 +52,8 @@ def check_all(files: Sequence[Path]) -> dict[Path, list[str]]:
         for value, same in owners.items():
             for file in same if len(same) > 1 else ():
                 others = " and ".join(other.name for other in same if other != file)
-                found[file].append(f"{others} {'has' if len(same) == 2 else 'have'} the same {key} {value!r}")
-    return found
+                problems[file].append(f"{others} {'has' if len(same) == 2 else 'have'} the same {key} {value!r}")
+    return problems
 
 
 def problems_of(document: JsonObject) -> list[str]:

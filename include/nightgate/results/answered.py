@@ -147,10 +147,10 @@ def _same(given: Path | None, recorded: str, sha256: str | None, option: str) ->
     if not path.is_file():
         raise InputError(f"there is no file {path}", f"name where it lies now: {option} FILE")
     with open(path, "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != sha256:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != sha256:
         raise InputError(
-            f"{path} is not what was measured: its SHA-256 is {found[:12]}…, the record says {(sha256 or 'nothing')[:12]}…",
+            f"{path} is not what was measured: its SHA-256 is {digest[:12]}…, the record says {(sha256 or 'nothing')[:12]}…",
             f"name the file that was measured: {option} FILE",
         )
     return path

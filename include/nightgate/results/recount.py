@@ -74,7 +74,7 @@ def recount(run: Summary, dataset: Path | None = None, queries_file: Path | None
     groups: dict[str, list[tuple[Record, dict[str, np.ndarray]]]] = {}
     for record in records:
         groups.setdefault(_same_vectors(record), []).append((record, _answers(run, record)))
-    found: dict[int, list[Recounted]] = {}
+    recounted: dict[int, list[Recounted]] = {}
     for group in groups.values():  # one search for all who answered from the same vectors
         with tempfile.TemporaryDirectory(prefix="nightgate-recount-") as folder:
             first, raw = group[0]
@@ -85,10 +85,10 @@ def recount(run: Summary, dataset: Path | None = None, queries_file: Path | None
             recalls = count(vectors, [Answers(r.variant, raw["ids"], _depths(r)) for r, raw in group])
         for (record, _), counted in zip(group, recalls, strict=True):
             series = record.benchmark, record.variant, record.device
-            found[id(record)] = [
+            recounted[id(record)] = [
                 Recounted(*series, name, record.metrics[name].value, value) for name, value in counted.items()
             ]
-    return [one for record in records for one in found[id(record)]]
+    return [one for record in records for one in recounted[id(record)]]
 
 
 def _same_vectors(record: Record) -> str:
@@ -142,7 +142,7 @@ def count(vectors: Answered, answers: list[Answers]) -> list[dict[str, float]]:
                 kth = nearest[:, k - 1 : k]
                 within = of[:, :k] <= kth + _TIE * np.abs(kth) + same[:, None]  # an empty place is NaN: never
                 into[name][some] = within.sum(axis=1) / k
-    return [{name: float(found.mean()) for name, found in into.items()} for into in hits]
+    return [{name: float(shares.mean()) for name, shares in into.items()} for into in hits]
 
 
 def _check(vectors: Answered, variant: str, ids: Ids, depths: dict[str, int]) -> None:

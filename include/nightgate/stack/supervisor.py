@@ -38,8 +38,8 @@ def up(home: Path, port: int | None) -> StackState:
     deadline = time.monotonic() + _START_TIMEOUT
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            said = log_file.read_text(errors="replace").strip().splitlines()[-1:] or ["nothing"]
-            raise (InputError if process.returncode == InputError.exit_code else StackError)(said[0])
+            last_lines = log_file.read_text(errors="replace").strip().splitlines()[-1:] or ["nothing"]
+            raise (InputError if process.returncode == InputError.exit_code else StackError)(last_lines[0])
         if (state := lock.holder()) and state.get("ready"):
             return state
         time.sleep(0.3)

@@ -39,7 +39,7 @@ class Annotation:
 def of_run(summary: Summary) -> list[Annotation]:
     """An annotation for each breached objective of a run."""
     start, end = (round(figures.epoch(moment) * 1000) for moment in (summary.started_at, summary.finished_at))
-    found = []
+    breaches = []
     for record in summary.results:
         for objective in record.objectives:
             if objective.verdict != "breach":
@@ -53,8 +53,8 @@ def of_run(summary: Summary) -> list[Annotation]:
             )
             test = f"{record.benchmark}.{record.variant}.{record.device}"
             named = (("run", summary.run_id), ("test", test), ("metric", objective.metric))
-            found.append(Annotation(start, end, text, (*_KIND, *(_tag(key, value) for key, value in named))))
-    return found
+            breaches.append(Annotation(start, end, text, (*_KIND, *(_tag(key, value) for key, value in named))))
+    return breaches
 
 
 def annotate(client: Client, uid: str, wanted: Iterable[Annotation]) -> int:

@@ -42,8 +42,8 @@ class Apps:
         except GrafanaError as error:
             if not (error.unsure or error.status == 409):
                 raise
-            if found := self.find_folder(title):
-                return found
+            if existing := self.find_folder(title):
+                return existing
             raise
         return uid
 

@@ -131,11 +131,11 @@ class Client:
 
     def mislaid(self, error: GrafanaError) -> GrafanaError:
         """``error`` when Grafana's health answers at this address; else the error that says where it does."""
-        found = whereabouts.find(self.base, self._look)
-        if found == self.base:
+        right = whereabouts.find(self.base, self._look)
+        if right == self.base:
             return error
-        if found:
-            what, step = f"{error.what}; Grafana answers at {found}", f"set GRAFANA_URL={found}"
+        if right:
+            what, step = f"{error.what}; Grafana answers at {right}", f"set GRAFANA_URL={right}"
         else:
             what = f"{error.what}; neither there nor above it does {whereabouts.HEALTH} answer as Grafana's"
             step = "check GRAFANA_URL (with its sub-path, if any)"
@@ -235,10 +235,10 @@ class Client:
         except ValueError:
             body = None
         body = body if isinstance(body, dict) else {}
-        said, reason = str(body.get("message") or "")[:300], str(body.get("status") or body.get("reason") or "")
-        what = f"Grafana at {self.host} answered {status}" + (f": {said}" if said else "")
+        text, reason = str(body.get("message") or "")[:300], str(body.get("status") or body.get("reason") or "")
+        what = f"Grafana at {self.host} answered {status}" + (f": {text}" if text else "")
         unsure = not read and status in _PASSING and status not in _NOT_DONE
-        step = next_step(status, needs, said)
+        step = next_step(status, needs, text)
         cause = None if "message" in body else causes.of_foreign_refusal(status, answer.text, self.base)
         if cause:
             what, step = f"Grafana at {self.host} {cause.what}", cause.step
@@ -250,17 +250,14 @@ class Client:
         what = f"{self.host} redirects to {place}, and the token is not sent there"
         if right := whereabouts.target_base(self.base, path, location):
             return GrafanaError(what, f"set GRAFANA_URL={self._auth.hide(right)}", answer.status_code, general=True)
-        login = "let requests to /api and /apis pass what asks for a login there, or set GRAFANA_URL to Grafana's own address"
-        step = (
-            login
-            if whereabouts.is_login(location)
-            else "look what redirects there, and set GRAFANA_URL to Grafana's own address"
-        )
-        error = GrafanaError(what, step, answer.status_code, general=True)
-        found = whereabouts.find(self.base, self._look)
-        if found in (None, self.base):
-            return error
-        return GrafanaError(what, f"set GRAFANA_URL={found}, where Grafana answers", answer.status_code, general=True)
+        step = "look what redirects there, and set GRAFANA_URL to Grafana's own address"
+        if whereabouts.is_login(location):
+            pass_on = "let requests to /api and /apis pass what asks for a login there"
+            step = f"{pass_on}, or set GRAFANA_URL to Grafana's own address"
+        right = whereabouts.find(self.base, self._look)
+        if right not in (None, self.base):
+            step = f"set GRAFANA_URL={right}, where Grafana answers"
+        return GrafanaError(what, step, answer.status_code, general=True)
 
     def _general(self, cause: causes.Cause) -> GrafanaError:
         return GrafanaError(f"Grafana at {self.host} {cause.what}", cause.step, general=True)

@@ -34,8 +34,8 @@ class Legacy:
         except GrafanaError as error:
             if not (error.unsure or error.status in (400, 409, 412)):
                 raise
-            if found := self.find_folder(title):  # another upload made it at the same moment, or this one did
-                return found
+            if existing := self.find_folder(title):  # another upload made it at the same moment, or this one did
+                return existing
             raise
         return str(made.get("uid") or folder_uid(title))
 

@@ -110,13 +110,13 @@ def look_at(file: BinaryIO, length: int) -> Content:
     start = _after_id3(file)
     file.seek(start)
     head = file.read(64)
-    found = _wav(file, head, length) if head[:4] in wav.MAGIC else _known(head, start)
-    if found.demuxer and not shutil.which("ffmpeg"):
+    content = _wav(file, head, length) if head[:4] in wav.MAGIC else _known(head, start)
+    if content.demuxer and not shutil.which("ffmpeg"):
         raise ArtifactError(
-            f"holds {found.name}, which ffmpeg decodes, and ffmpeg is not installed: "
+            f"holds {content.name}, which ffmpeg decodes, and ffmpeg is not installed: "
             "install it (Debian: apt-get install ffmpeg), or convert the file to wav or flac"
         )
-    return found
+    return content
 
 
 def _known(head: bytes, start: int) -> Content:
@@ -149,17 +149,17 @@ def _wav(file: BinaryIO, head: bytes, length: int) -> Content:
     return Content("MP3 in a wav" if header.tag == wav.MP3 else "WAV", None, 0, header.seconds)
 
 
-def _flac(found: Content, head: bytes) -> Content:
+def _flac(content: Content, head: bytes) -> Content:
     packed = int.from_bytes(head[18:26], "big")  # rate 20 bits, channels 3, bits 5, samples 36; 0 samples: not known
     rate, samples = packed >> 44, packed & (1 << 36) - 1
-    return Content("FLAC", None, found.start, samples / rate if rate and samples else None)
+    return Content("FLAC", None, content.start, samples / rate if rate and samples else None)
 
 
-def _ogg(found: Content, head: bytes) -> Content:
+def _ogg(content: Content, head: bytes) -> Content:
     for magic in (b"OpusHead", b"\x01vorbis", b"\x7fFLAC"):
         if magic in head:
-            return found
-    return Content("Ogg with Speex" if b"Speex" in head else "Ogg with more than one sound", "ogg", found.start)
+            return content
+    return Content("Ogg with Speex" if b"Speex" in head else "Ogg with more than one sound", "ogg", content.start)
 
 
 _DETAIL: dict[str, Callable[[Content, bytes], Content]] = {"FLAC": _flac, "Ogg": _ogg}

@@ -124,16 +124,16 @@ def _librispeech(transcripts: Path) -> Iterator[Entry]:
             beside.setdefault(file.stem, []).append(file)
     for line, place in lines(transcripts):
         name, _, words = line.partition(" ")
-        found = beside.get(name, [])
-        if len(found) != 1:
-            names = ", ".join(printable(file.name) for file in found) or "none"
+        candidates = beside.get(name, [])
+        if len(candidates) != 1:
+            names = ", ".join(printable(file.name) for file in candidates) or "none"
             what = f"{place}: one audio file called {printable(name)} should lie beside it, and there is {names}"
             yield _faulty(name, transcripts.parent / name, what, "add or remove audio")
             continue
         try:
-            yield Entry(name, found[0], spoken(words, place), place=place)
+            yield Entry(name, candidates[0], spoken(words, place), place=place)
         except InputError as fault:
-            yield Entry(name, found[0], place=place, fault=fault)
+            yield Entry(name, candidates[0], place=place, fault=fault)
 
 
 def _unused(folder: Path, used: set[str], described: str) -> Iterator[Entry]:

@@ -44,8 +44,8 @@ def look_at(model: str) -> Kind:
     if known(model):
         return _published(model)
     path = Path(model)
-    if found := _strange(path):
-        raise InputError(f"transcription.model={model} {found[0]}", found[1])
+    if refusal := _strange(path):
+        raise InputError(f"transcription.model={model} {refusal[0]}", refusal[1])
     try:
         hparams = validate_ggml(path)
     except ArtifactError as error:

@@ -68,14 +68,14 @@ def _opened(path: Path, file: h5py.File, part: str, only: int | None) -> Rows:
 def _checked(path: Path, file: h5py.File, part: str) -> h5py.Dataset:
     import h5py
 
-    found = file.get(part)
-    if not isinstance(found, h5py.Dataset):
+    dataset = file.get(part)
+    if not isinstance(dataset, h5py.Dataset):
         raise InputError(
             f"{path} has no data set {part!r}, only {', '.join(map(repr, file)) or 'nothing at all'}",
             "name a file in the layout of ann-benchmarks, with `train` and `test`",
         )
-    check(path, found.shape or (), found.dtype)
-    return found
+    check(path, dataset.shape or (), dataset.dtype)
+    return dataset
 
 
 def metric(path: Path) -> str | None:

@@ -60,9 +60,9 @@ def _columns(path: Path, schema: pa.Schema) -> tuple[list[str], pa.DataType | No
         return [lists[0].name], lists[0].type.value_type
     odd = [field for field in schema if not _is_number(field.type)]
     if odd or not len(schema):
-        found = f"its column {_named(odd[:3])} is {odd[0].type}" if odd else "it has no columns"
+        cause = f"its column {_named(odd[:3])} is {odd[0].type}" if odd else "it has no columns"
         raise InputError(
-            f"{path} has no column of lists, and not all of its columns are numbers to be compared: {found}",
+            f"{path} has no column of lists, and not all of its columns are numbers to be compared: {cause}",
             "keep one column of lists, or only columns of float32, float64, float16, int8 or uint8",
         )
     return [field.name for field in schema], None
@@ -112,10 +112,10 @@ def _lists(path: Path, batch: pa.RecordBatch, dim: int, dtype: np.dtype, start: 
     lengths = pc.fill_null(pc.list_value_length(batch.column(0)), -1).to_numpy(zero_copy_only=False)
     wrong = np.flatnonzero(lengths != dim)
     if len(wrong):
-        found = lengths[wrong[0]]
-        said = f"holds {found} values, row 0 has {dim}" if found >= 0 else "is empty (null)"
+        length = lengths[wrong[0]]
+        claim = f"holds {length} values, row 0 has {dim}" if length >= 0 else "is empty (null)"
         raise InputError(
-            f"row {start + int(wrong[0])} of {path} (the first is 0) {said}",
+            f"row {start + int(wrong[0])} of {path} (the first is 0) {claim}",
             "write every vector with the same dimension",
         )
     values = pc.list_flatten(batch.column(0))

@@ -31,8 +31,8 @@ class Rows(Protocol):
 def check(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
     """Raises InputError unless ``shape`` and ``dtype`` are those of vectors that can be compared."""
     if len(shape) != 2:
-        found = f"an array of the shape {' × '.join(map(str, shape))}" if shape else "a single number"
-        raise InputError(f"{path} holds {found}, not rows of vectors", "save an array of the shape (rows, dim)")
+        actual = f"an array of the shape {' × '.join(map(str, shape))}" if shape else "a single number"
+        raise InputError(f"{path} holds {actual}, not rows of vectors", "save an array of the shape (rows, dim)")
     rows, dim = shape
     if rows < 1:
         raise InputError(f"{path} is empty: it holds {rows} vectors", "name a file that holds some")
