@@ -86,7 +86,7 @@ def own(record: Record, raw: Mapping[str, np.ndarray], dataset: Path | None, que
     if not {"query_rows", "held_out"} <= set(raw):
         raise ArtifactError(f"the samples of {record.variant} do not say where its queries stood", "measure again")
     facts, asked = record.facts.vectors, record.settings
-    if facts is None or facts.sha256 is None or facts.metric is None:
+    if facts is None or facts.sha256 is None or facts.metric is None or facts.rows is None:
         raise ArtifactError(f"the record of {record.variant} does not say what it searched", "measure again")
     path = _same(dataset, asked["dataset"], facts.sha256, "--dataset")
     base = files.open_vectors(path, asked.get("dataset_rows"))
@@ -94,11 +94,11 @@ def own(record: Record, raw: Mapping[str, np.ndarray], dataset: Path | None, que
     if asked.get("queries_file"):
         other = _same(queries_file, asked["queries_file"], facts.queries_sha256, "--queries-file")
         of_queries = files.open_queries(other) or files.open_vectors(other)
-    skip_zero, held_out = bool(asked.get("skip_zero_rows")), raw["held_out"]
+    rows, skip_zero, held_out = facts.rows, bool(asked.get("skip_zero_rows")), raw["held_out"]
     return Answered(
         facts.metric,
         _queries(raw["query_rows"], base, of_queries),
-        lambda: _of_the_base(base, held_out, facts.rows, skip_zero),
+        lambda: _of_the_base(base, held_out, rows, skip_zero),
     )
 
 
