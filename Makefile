@@ -40,9 +40,10 @@ up: setup ## start Airflow and leave it running; the schedule is on
 down: setup ## stop what `make up` started
 	@$(BIN)/nightgate down
 
-lint: setup-ci ## check style, DAG rules and dashboards
+lint: setup-ci ## check style, types, DAG rules and dashboards
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	GRAFANA_URL= $(BIN)/nightgate dashboards check
 
 format: setup-ci ## put the code into the project's style

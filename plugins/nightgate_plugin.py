@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import logging
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING
 
 from airflow.plugins_manager import AirflowPlugin
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from starlette.types import Receive, Scope, Send
 
 
 def store_url() -> str:
     """Where the results are: the Airflow connection ``nightgate_results``, or its environment variable."""
-    from airflow.exceptions import AirflowNotFoundException
     from airflow.models.connection import Connection
+    from airflow.sdk.exceptions import AirflowNotFoundException
 
     from nightgate.errors import ServiceUnavailable
     from nightgate.results.store import url_from_airflow
@@ -29,7 +33,7 @@ def store_url() -> str:
     return url_from_airflow(connection.get_uri())
 
 
-def pool_slots() -> dict[str, Any]:
+def pool_slots() -> dict[str, dict[str, float]]:
     """The slots of every pool by state, from Airflow's own database; none when it does not answer.
 
     The results are in another database, and a scrape shows them all the same.
@@ -40,14 +44,24 @@ def pool_slots() -> dict[str, Any]:
 
     try:
         with create_session() as session:
-            return Pool.slots_stats(session=session)
+            stats = Pool.slots_stats(session=session)
     except SQLAlchemyError as error:
         logging.getLogger(__name__).warning("the pools cannot be read (%s)", type(error).__name__)
         return {}
+    return {
+        pool: {
+            "open": slots["open"],
+            "running": slots["running"],
+            "queued": slots["queued"],
+            "scheduled": slots["scheduled"],
+            "deferred": slots["deferred"],
+        }
+        for pool, slots in stats.items()
+    }
 
 
 @cache
-def board() -> Any:
+def board() -> FastAPI:
     from airflow.api_fastapi.auth.managers.models.resource_details import AccessView
     from airflow.api_fastapi.core_api.security import requires_access_view
     from fastapi import Depends
@@ -61,7 +75,7 @@ def board() -> Any:
 class LazyBoard:
     """The board as an ASGI app that is imported when it is first asked for."""
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await board()(scope, receive, send)
 
 

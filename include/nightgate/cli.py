@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -94,7 +94,8 @@ def measure(
     )
     with terminal.ends_like_ctrl_c(signal.SIGTERM, signal.SIGHUP), _servers(benchmark):
         try:
-            steps.measure(plan, benchmark, device, steps.prepare(plan, benchmark, device))  # type: ignore[arg-type]
+            for name, chosen in plan.work:  # one benchmark on one device
+                steps.measure(plan, name, chosen, steps.prepare(plan, name, chosen))
         except InputError:
             shutil.rmtree(paths.run_dir(run_id), ignore_errors=True)
             raise
@@ -181,13 +182,13 @@ def results_compare(
     first = files.read_summary(run_)
     second = files.read_summary(after) if after else first
     chosen = (names[0], names[1]) if names else None
-    found = [
+    comparisons = [
         compare((a, first), (b, second), anyway=anyway) for a, b in pairs(first, second, chosen, benchmark, device)
     ]
     if json:
-        print(as_json(found))
+        print(as_json(comparisons))
     else:
-        out.print(tables.compared(found))
+        out.print(tables.compared(comparisons))
 
 
 @results_app.command("recount")
@@ -206,13 +207,13 @@ def results_recount(
     from nightgate.results.recount import recount
     from nightgate.terminal import recounted
 
-    found = recount(files.read_summary(run_), dataset, queries_file)
+    recalls = recount(files.read_summary(run_), dataset, queries_file)
     if json:
-        print(recounted.as_json(found))
+        print(recounted.as_json(recalls))
     else:
-        out.print(recounted.table(found))
-    (err if json else out).print(recounted.sentence(found), highlight=False)
-    raise typer.Exit(0 if all(one.agrees for one in found) else EXIT_BREACH)
+        out.print(recounted.table(recalls))
+    (err if json else out).print(recounted.sentence(recalls), highlight=False)
+    raise typer.Exit(0 if all(one.agrees for one in recalls) else EXIT_BREACH)
 
 
 @dashboards_app.command("check")
@@ -291,33 +292,33 @@ def main() -> None:
         sys.exit(code)
     except NightgateError as error:
         err.print(str(error), style="red", highlight=False, soft_wrap=True)
-        _leave(error.exit_code)
+        _exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         err.print("interrupted", style="red")
-        _leave(EXIT_NOT_MEASURED)
+        _exit(EXIT_NOT_MEASURED)
     except typer.TyperException as error:  # a usage error
         err.print(f"{error.format_message()} Next step: nightgate --help", style="red", highlight=False)
-        _leave(InputError.exit_code)
+        _exit(InputError.exit_code)
     except Exception:  # unforeseen, and no breach, which is what Python's own exit code 1 would say
         traceback.print_exc()
-        _leave(EXIT_NOT_MEASURED)
+        _exit(EXIT_NOT_MEASURED)
 
 
-def _findings(found: Iterable[tuple[bool, str]]) -> NoReturn:
+def _findings(findings: Iterable[tuple[bool, str]]) -> NoReturn:
     """Print a line for each and end: with 0 when all are fine."""
     good = True
-    for fine, line in found:
+    for fine, line in findings:
         good &= fine
         out.print(f"{'✔' if fine else '✘'} {line}", style=None if fine else "red", highlight=False)
     raise typer.Exit(0 if good else EXIT_NOT_MEASURED)
 
 
-def _leave(code: int) -> None:
+def _exit(code: int) -> NoReturn:
     err.print(tables.last_line(code), highlight=False)
     sys.exit(code)
 
 
-def _finish(code: int, screen: Console, records: list[Record]) -> None:
+def _finish(code: int, screen: Console, records: list[Record]) -> NoReturn:
     # one line however long, so that it stays the last one of a pipe
     screen.print(tables.last_line(code, skips(records)), highlight=False, soft_wrap=True)
     raise SystemExit(code)
@@ -340,7 +341,7 @@ def _names(text: str) -> list[str]:
 
 
 @contextmanager
-def _servers(benchmark: str) -> Iterator[Any]:
+def _servers(benchmark: str) -> Iterator[None]:
     """The servers a benchmark needs: the user's, those of a running stack, or embedded ones for this measurement."""
     from nightgate.stack.lock import StackLock
     from nightgate.stack.stack import Stack
@@ -351,8 +352,8 @@ def _servers(benchmark: str) -> Iterator[Any]:
         yield
         return
     running = StackLock(paths.home()).holder()
-    if running and running.get("bench_url"):
-        os.environ |= {each.embedded: running["bench_url"] for each in needed}
+    if running and (url := running.get("bench_url")):
+        os.environ |= {each.embedded: url for each in needed}
         yield
         return
     with Stack(paths.home(), "measure"):

@@ -13,21 +13,22 @@ from nightgate.errors import InputError, choices, nearest
 
 Path_ = tuple[str, ...]
 
+_INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
 _OTHER_BASE = re.compile(r"[-+]?0[0-9_]|[^:]*:")
 
 
 class _Loader(yaml.SafeLoader):
     """YAML 1.1 without its numbers in base 8 and 60: nobody who writes 0100 or 1:30 means 64 or 90."""
 
-    def construct_number(self, node: yaml.Node) -> Any:
-        kind = str(node.tag).rpartition(":")[2]
-        if isinstance(node, yaml.ScalarNode) and _OTHER_BASE.match(node.value):
-            return node.value
-        return self.construct_yaml_int(node) if kind == "int" else self.construct_yaml_float(node)
+    def construct_number(self, node: yaml.ScalarNode) -> str | int | float:
+        written = str(self.construct_scalar(node))  # refuses a list or a mapping that is tagged as a number
+        if _OTHER_BASE.match(written):
+            return written
+        return self.construct_yaml_int(node) if node.tag == _INT else self.construct_yaml_float(node)
 
 
-for _kind in ("int", "float"):
-    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _Loader.construct_number)
+for _tag in (_INT, _FLOAT):
+    _Loader.add_constructor(_tag, _Loader.construct_number)
 
 
 def loads(text: str) -> Any:

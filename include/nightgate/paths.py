@@ -12,9 +12,17 @@ EMBEDDED_PGVECTOR = "NIGHTGATE_EMBEDDED_PGVECTOR"
 """The variable in which the embedded stack hands the address of its benchmark cluster to those it starts."""
 
 VARIABLES = (
-    "NIGHTGATE_HOME", "NIGHTGATE_RUNS", "NIGHTGATE_SUITE", "NIGHTGATE_CACHE_BYTES", "NIGHTGATE_CACHE_PATIENCE",
-    "NIGHTGATE_CACHE_URL", "NIGHTGATE_REDIS_URL", "NIGHTGATE_MODELS_URL", "NIGHTGATE_METRICS_TOKEN", EMBEDDED_PGVECTOR,
-)  # fmt: skip
+    "NIGHTGATE_HOME",
+    "NIGHTGATE_RUNS",
+    "NIGHTGATE_SUITE",
+    "NIGHTGATE_CACHE_BYTES",
+    "NIGHTGATE_CACHE_PATIENCE",
+    "NIGHTGATE_CACHE_URL",
+    "NIGHTGATE_REDIS_URL",
+    "NIGHTGATE_MODELS_URL",
+    "NIGHTGATE_METRICS_TOKEN",
+    EMBEDDED_PGVECTOR,
+)
 """Every variable of our own that something reads."""
 
 # Kubernetes and Docker put the addresses of a service called "nightgate…" into the environment of its neighbours

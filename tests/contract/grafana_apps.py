@@ -75,7 +75,9 @@ def _resource(uid: str, board: Any) -> dict[str, Any]:
     """As it is read: in the newest schema, with defaults that nobody sent."""
     panels = [panel | {"transparent": False, "pluginVersion": "12.4.0"} for panel in board.spec.get("panels") or []]
     meta = {
-        "name": uid, "resourceVersion": str(board.version), "generation": board.version,
+        "name": uid,
+        "resourceVersion": str(board.version),
+        "generation": board.version,
         "annotations": {"grafana.app/folder": board.folder},
-    }  # fmt: skip
+    }
     return {"kind": "Dashboard", "metadata": meta, "spec": board.spec | {"schemaVersion": 42, "panels": panels}}

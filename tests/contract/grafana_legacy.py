@@ -54,9 +54,12 @@ def read(server: GrafanaServer, uid: str) -> tuple[int, Any]:
         raise Refused(404, "Dashboard not found", "not-found")
     board = server.boards[uid]
     meta = {
-        "url": f"{server.prefix}/d/{uid}/a-slug", "version": board.version, "folderUid": board.folder,
-        "provisioned": board.provisioned, "canSave": "dashboards:write" in server.permissions,
-    }  # fmt: skip
+        "url": f"{server.prefix}/d/{uid}/a-slug",
+        "version": board.version,
+        "folderUid": board.folder,
+        "provisioned": board.provisioned,
+        "canSave": "dashboards:write" in server.permissions,
+    }
     return 200, {"dashboard": board.spec | {"id": 7, "uid": uid, "version": board.version}, "meta": meta}
 
 
@@ -92,9 +95,14 @@ def save(server: GrafanaServer, body: dict[str, Any]) -> tuple[int, Any]:
     stored.versions.append(body.get("message") or "")
     server.boards[uid] = stored
     return 200, {
-        "id": 7, "uid": uid, "url": f"{server.prefix}/d/{uid}/a-slug", "status": "success", "version": stored.version,
-        "slug": "a-slug", "folderUid": stored.folder,
-    }  # fmt: skip
+        "id": 7,
+        "uid": uid,
+        "url": f"{server.prefix}/d/{uid}/a-slug",
+        "status": "success",
+        "version": stored.version,
+        "slug": "a-slug",
+        "folderUid": stored.folder,
+    }
 
 
 def annotations(server: GrafanaServer, request: Request) -> tuple[int, Any]:
@@ -122,10 +130,11 @@ def _found(server: GrafanaServer, query: dict[str, list[str]]) -> list[dict[str,
     """Tags are AND-ed; newest first, 100 unless asked for more."""
     start, end = (int(query.get(name, [default])[0]) for name, default in (("from", "0"), ("to", "0")))
     found = [
-        each for each in server.annotations
+        each
+        for each in server.annotations
         if set(query.get("tags") or ()) <= set(each["tags"])
         and query.get("dashboardUID", [each.get("dashboardUID")])[0] == each.get("dashboardUID")
         and (not end or (each["time"] <= end and each["timeEnd"] >= start))
-    ]  # fmt: skip
+    ]
     found.sort(key=lambda each: -each["time"])
     return found[: int(query.get("limit", ["100"])[0])]

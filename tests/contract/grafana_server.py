@@ -24,10 +24,17 @@ from contract import grafana_apps, grafana_legacy
 from contract.grafana_model import Board, Refused, Request
 
 TOKEN = "glsa_contract0123456789"
-EDITOR = frozenset({
-    "dashboards:read", "dashboards:write", "dashboards:create", "folders:read", "folders:create",
-    "annotations:read", "annotations:create",
-})  # fmt: skip
+EDITOR = frozenset(
+    {
+        "dashboards:read",
+        "dashboards:write",
+        "dashboards:create",
+        "folders:read",
+        "folders:create",
+        "annotations:read",
+        "annotations:create",
+    }
+)
 
 
 @dataclass

@@ -133,15 +133,23 @@ def test_every_bad_file_is_named_and_the_next_step_leaves_them_out(own, tmp_path
     soundfile.write(own / "loud.wav", 9 * tone(0.5, 16_000), 16_000, subtype="FLOAT")
     exclude = []
     for kind, found in [
-        (InputError, {
-            "bracket": f"{own / 'bracket.txt'}: there is no word outside brackets",
-            "cut": f"{own / 'cut.wav'} is truncated: its header promises 32000 bytes",
-            "empty": f"{own / 'empty.wav'} is empty", "no": f"{own / 'no.wav'} lasts 50 ms",
-        }),
-        (ArtifactError, {
-            "0017": f"{own / '0017.flac'} is truncated or damaged", "loud": f"{own / 'loud.wav'} holds samples up to 4.5",
-        }),
-    ]:  # fmt: skip
+        (
+            InputError,
+            {
+                "bracket": f"{own / 'bracket.txt'}: there is no word outside brackets",
+                "cut": f"{own / 'cut.wav'} is truncated: its header promises 32000 bytes",
+                "empty": f"{own / 'empty.wav'} is empty",
+                "no": f"{own / 'no.wav'} lasts 50 ms",
+            },
+        ),
+        (
+            ArtifactError,
+            {
+                "0017": f"{own / '0017.flac'} is truncated or damaged",
+                "loud": f"{own / 'loud.wav'} holds samples up to 4.5",
+            },
+        ),
+    ]:
         with pytest.raises(kind) as caught:
             user_clip_set(own, exclude, cache)
         said = str(caught.value)
@@ -243,11 +251,22 @@ def ffmpeg(*arguments):
 
 
 WRITTEN = {
-    "aac.m4a": ["-c:a", "aac"], "alac.m4a": ["-c:a", "alac"], "no-count.mp3": ["-write_xing", "0", "-q:a", "5"], "a.opus": [],
-    "vorbis.ogg": ["-c:a", "libvorbis"], "speex.ogg": ["-c:a", "libspeex", "-ar", "16000"], "opus.webm": ["-c:a", "libopus"],
-    "a.wma": [], "adts.aac": [], "mp3.wav": ["-c:a", "libmp3lame"], "rf64.wav": ["-rf64", "always"],
-    "adpcm.wav": ["-c:a", "adpcm_ms"], "wma.wav": ["-c:a", "wmav2"], "a.aiff": [], "pipe.flac": [],
-}  # fmt: skip
+    "aac.m4a": ["-c:a", "aac"],
+    "alac.m4a": ["-c:a", "alac"],
+    "no-count.mp3": ["-write_xing", "0", "-q:a", "5"],
+    "a.opus": [],
+    "vorbis.ogg": ["-c:a", "libvorbis"],
+    "speex.ogg": ["-c:a", "libspeex", "-ar", "16000"],
+    "opus.webm": ["-c:a", "libopus"],
+    "a.wma": [],
+    "adts.aac": [],
+    "mp3.wav": ["-c:a", "libmp3lame"],
+    "rf64.wav": ["-rf64", "always"],
+    "adpcm.wav": ["-c:a", "adpcm_ms"],
+    "wma.wav": ["-c:a", "wmav2"],
+    "a.aiff": [],
+    "pipe.flac": [],
+}
 
 
 def test_what_ffmpeg_writes_is_read(own, tmp_path):
@@ -280,7 +299,10 @@ def test_what_ffmpeg_calls_damaged_is_refused(own, tmp_path):
     with pytest.raises(ArtifactError) as caught:
         user_clip_set(own, ["list"], Cache(tmp_path / "cache"))
     for what in (
-        "4 of 6 clips", "cut.m4a is truncated or damaged (ffmpeg, which reads it as MP4", "gone.m4a is truncated or damaged",
-        "two.m4a holds several sound tracks in MP4", "mute.mp4 holds MP4 without a sound track",
-    ):  # fmt: skip
+        "4 of 6 clips",
+        "cut.m4a is truncated or damaged (ffmpeg, which reads it as MP4",
+        "gone.m4a is truncated or damaged",
+        "two.m4a holds several sound tracks in MP4",
+        "mute.mp4 holds MP4 without a sound track",
+    ):
         assert what in caught.value.what

@@ -94,10 +94,17 @@ def source(name):
     if part == "ln":
         return f"{prefix}/layer_norm/{'gamma' if kind == 'weight' else 'beta'}", 0, 1
     linear, number, parts = {
-        ("attn", "query"): (0, 0, 3), ("attn", "key"): (0, 1, 3), ("attn", "value"): (0, 2, 3), ("attn", "out"): (1, 0, 1),
-        ("cross_attn", "query"): (0, 0, 1), ("cross_attn", "key"): (1, 0, 2), ("cross_attn", "value"): (1, 1, 2),
-        ("cross_attn", "out"): (2, 0, 1), ("mlp", "0"): (0, 0, 1), ("mlp", "2"): (1, 0, 1),
-    }[block, part]  # fmt: skip
+        ("attn", "query"): (0, 0, 3),
+        ("attn", "key"): (0, 1, 3),
+        ("attn", "value"): (0, 2, 3),
+        ("attn", "out"): (1, 0, 1),
+        ("cross_attn", "query"): (0, 0, 1),
+        ("cross_attn", "key"): (1, 0, 2),
+        ("cross_attn", "value"): (1, 1, 2),
+        ("cross_attn", "out"): (2, 0, 1),
+        ("mlp", "0"): (0, 0, 1),
+        ("mlp", "2"): (1, 0, 1),
+    }[block, part]
     return f"{prefix}/linear_{linear}/{kind}", number, parts
 
 

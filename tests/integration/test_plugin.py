@@ -35,10 +35,13 @@ print("ANSWER " + json.dumps({
 def test_the_plugin_loads_light_and_is_closed_in_a_real_airflow(postgres_url, tmp_path):
     host = postgres_url.split("host=")[1]
     env = os.environ | {
-        "AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__LOAD_EXAMPLES": "False", "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(paths.project_root() / "plugins"), "PYTHONDONTWRITEBYTECODE": "1",
+        "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(paths.project_root() / "plugins"),
+        "PYTHONDONTWRITEBYTECODE": "1",
         "AIRFLOW_CONN_NIGHTGATE_RESULTS": f"postgres://postgres:@/postgres?host={host}",
-    }  # fmt: skip
+    }
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, timeout=120, check=False
     )

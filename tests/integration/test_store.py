@@ -35,10 +35,16 @@ def store(url):
 
 def record(variant="hybrid", night=1, p95=0.0012, verdict="pass", status="measured", device="cpu", host=HOST):
     made = Record(
-        benchmark="hybrid_ann", variant=variant, device=device, status=status, host=host,
-        settings={"variants": ["hybrid"], "rows": 50_000}, detail={"knobs": {"ef": 100}, "tiny": 1e-9},
-        started_at=f"2099-11-{night:02d}T02:00:00.000Z", finished_at=f"2099-11-{night:02d}T02:01:00.123Z",
-    )  # fmt: skip
+        benchmark="hybrid_ann",
+        variant=variant,
+        device=device,
+        status=status,
+        host=host,
+        settings={"variants": ["hybrid"], "rows": 50_000},
+        detail={"knobs": {"ef": 100}, "tiny": 1e-9},
+        started_at=f"2099-11-{night:02d}T02:00:00.000Z",
+        finished_at=f"2099-11-{night:02d}T02:01:00.123Z",
+    )
     if status == "measured":
         add(made, "latency_p95", p95, 3000, (p95 * 0.9, p95 * 1.1))
     if verdict:
@@ -49,11 +55,17 @@ def record(variant="hybrid", night=1, p95=0.0012, verdict="pass", status="measur
 
 def summary(night=1, state="pass", records=None, scale="smoke", scheduled=True, overrides=None, name="night"):
     return Summary(
-        run_id=f"{name}-{night:02d}", dag_id="nightly_benchmarks", scale=scale, state=state, host=HOST,
-        scheduled=scheduled, overrides=overrides or {},
-        started_at=f"2099-11-{night:02d}T02:00:00.000Z", finished_at=f"2099-11-{night:02d}T02:02:00.5Z",
+        run_id=f"{name}-{night:02d}",
+        dag_id="nightly_benchmarks",
+        scale=scale,
+        state=state,
+        host=HOST,
+        scheduled=scheduled,
+        overrides=overrides or {},
+        started_at=f"2099-11-{night:02d}T02:00:00.000Z",
+        finished_at=f"2099-11-{night:02d}T02:02:00.5Z",
         results=[record(night=night)] if records is None else records,
-    )  # fmt: skip
+    )
 
 
 def count(url, table):
@@ -108,8 +120,10 @@ def test_the_snapshot_holds_the_newest_measured_and_the_newest_judged(store):
     )
     found = store.snapshot()
     assert [(run_id, r.variant) for run_id, r in found.measured] == [
-        ("night-03", "hnsw"), ("night-01", "hybrid"), ("night-01", "left"),
-    ]  # fmt: skip
+        ("night-03", "hnsw"),
+        ("night-01", "hybrid"),
+        ("night-01", "left"),
+    ]
     assert [(r.variant, r.objectives[0].verdict) for r in found.judged] == [("hybrid", "invalid")], (
         "and not of one that left"
     )
@@ -312,15 +326,24 @@ def test_what_the_server_refuses_is_a_typed_error(store):
 @pytest.mark.parametrize(
     ("uri", "expected"),
     [
-        ("postgres://postgres:@/results?host=%2Fsome%2Fdir", {"user": "postgres", "dbname": "results", "host": "/some/dir"}),
-        ("postgresql+psycopg2://u:p%40ss@h:5433/db", {"user": "u", "password": "p@ss", "host": "h", "port": "5433", "dbname": "db"}),
+        (
+            "postgres://postgres:@/results?host=%2Fsome%2Fdir",
+            {"user": "postgres", "dbname": "results", "host": "/some/dir"},
+        ),
+        (
+            "postgresql+psycopg2://u:p%40ss@h:5433/db",
+            {"user": "u", "password": "p@ss", "host": "h", "port": "5433", "dbname": "db"},
+        ),
         (
             "postgres://u:p@h/db?__extra__=%7B%22sslmode%22%3A+%22require%22%2C+%22cursor%22%3A+%22dictcursor%22%7D",
             {"user": "u", "password": "p", "host": "h", "dbname": "db", "sslmode": "require"},
         ),
-        ("postgres://u@h/db?cursor=dictcursor&sslmode=require", {"user": "u", "host": "h", "dbname": "db", "sslmode": "require"}),
+        (
+            "postgres://u@h/db?cursor=dictcursor&sslmode=require",
+            {"user": "u", "host": "h", "dbname": "db", "sslmode": "require"},
+        ),
     ],
-)  # fmt: skip
+)
 def test_an_airflow_uri_becomes_one_for_libpq(uri, expected):
     found = {key: value for key, value in conninfo_to_dict(url_from_airflow(uri)).items() if value}
     assert found == expected

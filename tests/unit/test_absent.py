@@ -14,11 +14,14 @@ def record(benchmark, variant, device, status="measured", reason=None):
 
 
 RECORDS = [
-    record("transcription", "a", "cpu"), record("transcription", "b", "cpu", "skipped", "b needs the package b. Next step: install it"),
-    record("transcription", "a", "gpu", "skipped", NO_GPU), record("transcription", "b", "gpu", "skipped", NO_GPU),
-    record("hybrid_ann", "hybrid", "gpu", "skipped", NO_GPU), record("hybrid_ann", "hybrid", "cpu", "failed", "it crashed"),
+    record("transcription", "a", "cpu"),
+    record("transcription", "b", "cpu", "skipped", "b needs the package b. Next step: install it"),
+    record("transcription", "a", "gpu", "skipped", NO_GPU),
+    record("transcription", "b", "gpu", "skipped", NO_GPU),
+    record("hybrid_ann", "hybrid", "gpu", "skipped", NO_GPU),
+    record("hybrid_ann", "hybrid", "cpu", "failed", "it crashed"),
     record("pgvector_search", "ivfflat", "cpu", "skipped"),
-]  # fmt: skip
+]
 
 
 def test_one_sentence_per_reason_names_all_that_was_skipped():
@@ -39,8 +42,11 @@ def test_the_last_line_tells_them():
 
 
 def test_what_was_not_measured_is_a_row_per_reason():
-    assert [(row["device"], row["status"], row["reason"], row["variants"]) for row in absent(RECORDS)] == [
-        ("cpu", "skipped", "b needs the package b. Next step: install it", ["b"]), ("gpu", "skipped", NO_GPU, ["a", "b"]),
-        ("gpu", "skipped", NO_GPU, ["hybrid"]), ("cpu", "failed", "it crashed", ["hybrid"]), ("cpu", "skipped", "no reason was given", ["ivfflat"]),
-    ]  # fmt: skip
-    assert absent(RECORDS)[0]["benchmark"] == "Transcription"
+    assert [(row.device, row.status, row.reason, row.variants) for row in absent(RECORDS)] == [
+        ("cpu", "skipped", "b needs the package b. Next step: install it", ["b"]),
+        ("gpu", "skipped", NO_GPU, ["a", "b"]),
+        ("gpu", "skipped", NO_GPU, ["hybrid"]),
+        ("cpu", "failed", "it crashed", ["hybrid"]),
+        ("cpu", "skipped", "no reason was given", ["ivfflat"]),
+    ]
+    assert absent(RECORDS)[0].benchmark == "Transcription"

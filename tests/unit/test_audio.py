@@ -39,13 +39,24 @@ def strongest_hz(heard):
     return np.fft.rfftfreq(len(heard), 1 / 16_000)[np.abs(np.fft.rfft(heard)).argmax()]
 
 
-@pytest.mark.parametrize("how", [
-    {"format": "WAV", "subtype": "PCM_U8"}, {"format": "WAV", "subtype": "PCM_24"}, {"format": "WAV", "subtype": "FLOAT"},
-    {"format": "WAVEX", "subtype": "PCM_16"}, {"format": "WAV", "subtype": "PCM_16", "endian": "BIG"},
-    {"format": "FLAC", "subtype": "PCM_16"}, {"format": "FLAC", "subtype": "PCM_24"},
-    {"format": "WAVEX", "subtype": "PCM_32"}, {"format": "WAV", "subtype": "DOUBLE"}, {"format": "WAV", "subtype": "ALAW"},
-    {"format": "WAV", "subtype": "ULAW"}, {"format": "RF64", "subtype": "PCM_24"}, {"format": "AIFF", "subtype": "PCM_16"},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"format": "WAV", "subtype": "PCM_U8"},
+        {"format": "WAV", "subtype": "PCM_24"},
+        {"format": "WAV", "subtype": "FLOAT"},
+        {"format": "WAVEX", "subtype": "PCM_16"},
+        {"format": "WAV", "subtype": "PCM_16", "endian": "BIG"},
+        {"format": "FLAC", "subtype": "PCM_16"},
+        {"format": "FLAC", "subtype": "PCM_24"},
+        {"format": "WAVEX", "subtype": "PCM_32"},
+        {"format": "WAV", "subtype": "DOUBLE"},
+        {"format": "WAV", "subtype": "ALAW"},
+        {"format": "WAV", "subtype": "ULAW"},
+        {"format": "RF64", "subtype": "PCM_24"},
+        {"format": "AIFF", "subtype": "PCM_16"},
+    ],
+)
 @pytest.mark.parametrize(("rate", "channels"), [(8_000, 1), (16_000, 2), (44_100, 2), (48_000, 6)])
 def test_any_rate_and_channel_count_becomes_16_khz_mono(how, rate, channels):
     heard = decode(encoded(tone(2.0, rate, channels), rate, **how))
@@ -92,27 +103,30 @@ def flac_of_unknown_length():
     return bytes(flac)
 
 
-@pytest.mark.parametrize(("data", "says"), [
-    (b"", "is empty"),
-    (encoded(tone(0)), "header and no samples"),
-    (encoded(tone(0.09)), "lasts 90 ms"),
-    (encoded(tone(0.09), **FLAC), "lasts 90 ms"),
-    (b"not audio at all" * 40, "is text and not audio"),
-    (encoded(tone())[:20], "is truncated or damaged: its chunk b'fmt '"),
-    (encoded(tone())[:36], "is truncated or damaged: its header names no samples"),
-    (encoded(tone())[:10], "is truncated: of a wav, only 10 bytes are there"),
-    (encoded(tone())[:-2], "promises 32000 bytes of samples, and 31998"),
-    (encoded(tone(), endian="BIG")[:-2], "promises 32000 bytes of samples, and 31998"),
-    (encoded(tone(), **FLAC)[:-40], "truncated or damaged"),
-    (encoded(tone(), **FLAC)[:200], "truncated or damaged"),
-    (flac_of_unknown_length()[:-40], "truncated or damaged"),
-    (2 * encoded(tone(), **FLAC), "holds a second FLAC"),
-    (encoded(NO_NUMBER, subtype="FLOAT"), "not finite"),
-    (encoded(32_767 * tone(), subtype="FLOAT"), "full scale is 1"),
-    (encoded(tone(), format="AU"), "holds AU, which is not read here"),
-    (encoded(tone(), format="AIFF")[:-2], "is truncated: its header promises"),
-    (encoded(np.zeros(40_000, dtype=np.float32), 10), "longer than 3600 s"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"", "is empty"),
+        (encoded(tone(0)), "header and no samples"),
+        (encoded(tone(0.09)), "lasts 90 ms"),
+        (encoded(tone(0.09), **FLAC), "lasts 90 ms"),
+        (b"not audio at all" * 40, "is text and not audio"),
+        (encoded(tone())[:20], "is truncated or damaged: its chunk b'fmt '"),
+        (encoded(tone())[:36], "is truncated or damaged: its header names no samples"),
+        (encoded(tone())[:10], "is truncated: of a wav, only 10 bytes are there"),
+        (encoded(tone())[:-2], "promises 32000 bytes of samples, and 31998"),
+        (encoded(tone(), endian="BIG")[:-2], "promises 32000 bytes of samples, and 31998"),
+        (encoded(tone(), **FLAC)[:-40], "truncated or damaged"),
+        (encoded(tone(), **FLAC)[:200], "truncated or damaged"),
+        (flac_of_unknown_length()[:-40], "truncated or damaged"),
+        (2 * encoded(tone(), **FLAC), "holds a second FLAC"),
+        (encoded(NO_NUMBER, subtype="FLOAT"), "not finite"),
+        (encoded(32_767 * tone(), subtype="FLOAT"), "full scale is 1"),
+        (encoded(tone(), format="AU"), "holds AU, which is not read here"),
+        (encoded(tone(), format="AIFF")[:-2], "is truncated: its header promises"),
+        (encoded(np.zeros(40_000, dtype=np.float32), 10), "longer than 3600 s"),
+    ],
+)
 def test_what_cannot_be_used_is_refused_with_its_reason(data, says):
     with pytest.raises(ArtifactError, match=says):
         decode(data)
@@ -152,12 +166,15 @@ def test_segments_are_cut_before_they_are_resampled():
     assert np.abs(part[100:-100] - decode(data)[12_100:19_900]).max() < 1e-3
 
 
-@pytest.mark.parametrize(("offset", "duration", "says"), [
-    (2.0, None, "lasts 2.00 s, and the manifest cuts from 2.00 s to its end"),
-    (2.5, 1.0, "lasts 2.00 s, and the manifest cuts from 2.50 s to 3.50 s"),
-    (1.0, 1.2, "lasts 2.00 s, and the manifest cuts from 1.00 s to 2.20 s"),
-    (1.0, 0.05, "lasts 50 ms"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("offset", "duration", "says"),
+    [
+        (2.0, None, "lasts 2.00 s, and the manifest cuts from 2.00 s to its end"),
+        (2.5, 1.0, "lasts 2.00 s, and the manifest cuts from 2.50 s to 3.50 s"),
+        (1.0, 1.2, "lasts 2.00 s, and the manifest cuts from 1.00 s to 2.20 s"),
+        (1.0, 0.05, "lasts 50 ms"),
+    ],
+)
 def test_a_segment_beyond_the_file_is_refused(offset, duration, says):
     with pytest.raises(ArtifactError, match=says):
         decode(encoded(sweep()), duration, offset)

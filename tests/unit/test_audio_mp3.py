@@ -11,9 +11,15 @@ from nightgate.transcription.clips import audio, mp3
 
 # lengths of frames as the standard's formula gives them: 144 or 72 × bit rate / rate, rounded down, and the padding
 FRAMES = [
-    (b"\xff\xfb\x90\xc4", 417), (b"\xff\xfb\x92\xc4", 418), (b"\xff\xfb\xe4\xc4", 960), (b"\xff\xfb\x18\x44", 144),
-    (b"\xff\xf3\x80\xc4", 208), (b"\xff\xf3\xe4\xc4", 480), (b"\xff\xe3\x18\xc4", 72), (b"\xff\xf2\x80\x04", 208),
-]  # fmt: skip
+    (b"\xff\xfb\x90\xc4", 417),
+    (b"\xff\xfb\x92\xc4", 418),
+    (b"\xff\xfb\xe4\xc4", 960),
+    (b"\xff\xfb\x18\x44", 144),
+    (b"\xff\xf3\x80\xc4", 208),
+    (b"\xff\xf3\xe4\xc4", 480),
+    (b"\xff\xe3\x18\xc4", 72),
+    (b"\xff\xf2\x80\x04", 208),
+]
 
 
 def frames(head, length, count):

@@ -95,18 +95,30 @@ def test_an_rf64_that_is_cut_is_truncated():
         heard(riff(sizes, FMT, data(SAMPLES[:31_000], 0xFFFFFFFF), magic=b"RF64"))
 
 
-@pytest.mark.parametrize(("wav", "says"), [
-    (riff(FMT, data(size=32_002)), "is truncated: its header promises 32002 bytes of samples, and 32000 are there"),
-    (riff(FMT, data()) + riff(FMT, data()), "holds a second wav after the first"),
-    (riff(FMT, data(size=8000)), "is damaged: its header promises 8000 bytes of samples, and 24000 more follow"),
-    (riff(FMT, data(size=15_900)), "is damaged: its header promises 15900 bytes of samples, and 16100 more follow"),
-    (riff(data()), "is damaged: no fmt chunk"),
-    (riff(FMT[:20], data()), "is truncated or damaged: its chunk .* promises 2984489440 bytes, and 31996 are there"),
-    (riff(FMT, NOTES), "is truncated or damaged: its header names no samples"),
-    (riff(FMT, b"LIST" + struct.pack("<I", 999) + b"INFO"), "its chunk b'LIST' promises 999 bytes, and 4 are there"),
-    (riff(chunk(b"fmt ", struct.pack("<HHIIHH", 1, 0, RATE, 0, 0, 16)), data()), "names 0 channels, 16000 Hz and 0 bytes"),
-    (riff(chunk(b"fmt ", struct.pack("<HHIIHH", 1, 1, 0, 0, 2, 16)), data()), "names 1 channels, 0 Hz and 2 bytes"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("wav", "says"),
+    [
+        (riff(FMT, data(size=32_002)), "is truncated: its header promises 32002 bytes of samples, and 32000 are there"),
+        (riff(FMT, data()) + riff(FMT, data()), "holds a second wav after the first"),
+        (riff(FMT, data(size=8000)), "is damaged: its header promises 8000 bytes of samples, and 24000 more follow"),
+        (riff(FMT, data(size=15_900)), "is damaged: its header promises 15900 bytes of samples, and 16100 more follow"),
+        (riff(data()), "is damaged: no fmt chunk"),
+        (
+            riff(FMT[:20], data()),
+            "is truncated or damaged: its chunk .* promises 2984489440 bytes, and 31996 are there",
+        ),
+        (riff(FMT, NOTES), "is truncated or damaged: its header names no samples"),
+        (
+            riff(FMT, b"LIST" + struct.pack("<I", 999) + b"INFO"),
+            "its chunk b'LIST' promises 999 bytes, and 4 are there",
+        ),
+        (
+            riff(chunk(b"fmt ", struct.pack("<HHIIHH", 1, 0, RATE, 0, 0, 16)), data()),
+            "names 0 channels, 16000 Hz and 0 bytes",
+        ),
+        (riff(chunk(b"fmt ", struct.pack("<HHIIHH", 1, 1, 0, 0, 2, 16)), data()), "names 1 channels, 0 Hz and 2 bytes"),
+    ],
+)
 def test_a_header_that_cannot_be_right_is_refused(wav, says):
     with pytest.raises(ArtifactError, match=says):
         heard(wav)
@@ -144,13 +156,24 @@ def test_an_mp3_in_a_wav_is_decoded_and_not_called_truncated():
         heard(riff(fmt, data(mp3()[:2000])))
 
 
-@pytest.mark.parametrize(("head", "name", "demuxer"), [
-    (b"\0\0\0\x1cftypM4A ", "MP4", "mov"), (b"\x1aE\xdf\xa3\x9f", "Matroska or WebM", "matroska"), (b"#!AMR\n", "AMR", "amr"),
-    (b"0&\xb2u\x8ef\xcf\x11\xa6", "WMA", "asf"), (b"\xff\xf1\x60\x40", "AAC", "aac"), (b"\xff\xfb\x90\x64", "MP3", None),
-    (b"\xff\xf3\x38\xc4", "MP3", None), (b"OggS" + bytes(24) + b"Speex   1.2", "Ogg with Speex", "ogg"),
-    (b"OggS" + bytes(24) + b"\x80theora", "Ogg with more than one sound", "ogg"), (b"OggS" + bytes(24) + b"OpusHead", "Ogg", None),
-    (b"OggS" + bytes(24) + b"\x01vorbis", "Ogg", None), (b"OggS" + bytes(24) + b"\x7fFLAC", "Ogg", None), (b"FORM\0\0", "AIFF", None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("head", "name", "demuxer"),
+    [
+        (b"\0\0\0\x1cftypM4A ", "MP4", "mov"),
+        (b"\x1aE\xdf\xa3\x9f", "Matroska or WebM", "matroska"),
+        (b"#!AMR\n", "AMR", "amr"),
+        (b"0&\xb2u\x8ef\xcf\x11\xa6", "WMA", "asf"),
+        (b"\xff\xf1\x60\x40", "AAC", "aac"),
+        (b"\xff\xfb\x90\x64", "MP3", None),
+        (b"\xff\xf3\x38\xc4", "MP3", None),
+        (b"OggS" + bytes(24) + b"Speex   1.2", "Ogg with Speex", "ogg"),
+        (b"OggS" + bytes(24) + b"\x80theora", "Ogg with more than one sound", "ogg"),
+        (b"OggS" + bytes(24) + b"OpusHead", "Ogg", None),
+        (b"OggS" + bytes(24) + b"\x01vorbis", "Ogg", None),
+        (b"OggS" + bytes(24) + b"\x7fFLAC", "Ogg", None),
+        (b"FORM\0\0", "AIFF", None),
+    ],
+)
 def test_a_format_is_known_by_its_first_bytes(head, name, demuxer, monkeypatch):
     monkeypatch.setattr(content.shutil, "which", lambda program: f"/bin/{program}")
     found = content.look_at(io.BytesIO(head + bytes(40)), len(head) + 40)
@@ -167,10 +190,16 @@ def test_bits_that_no_mp3_has_are_none(head):
         assert "ffmpeg" in error.what or "no audio format that is known here" in error.what
 
 
-@pytest.mark.parametrize(("tag", "length"), [
-    (b"ID3\4\0\0\0\0\1\x49", 211), (b"ID3\4\0\x10\0\0\1\x49", 221), (b"ID3\4\0\x20\0\0\1\x49", 211),
-    (b"ID3\4\0\0\x80\x80\x81\xc9", 211), (b"ID3\4\0\0\0\1\1\x49", 211 + 128 * 128),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("tag", "length"),
+    [
+        (b"ID3\4\0\0\0\0\1\x49", 211),
+        (b"ID3\4\0\x10\0\0\1\x49", 221),
+        (b"ID3\4\0\x20\0\0\1\x49", 211),
+        (b"ID3\4\0\0\x80\x80\x81\xc9", 211),
+        (b"ID3\4\0\0\0\1\1\x49", 211 + 128 * 128),
+    ],
+)
 def test_a_tag_before_the_audio_is_as_long_as_it_says(tag, length):
     """In bytes of seven bits, and ten more where a footer is announced."""
     file = tag + bytes(length - 10) + b"fLaC" + bytes(60)

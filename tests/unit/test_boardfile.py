@@ -15,10 +15,12 @@ GROUP = "dashboard.grafana.app"
 
 def resource(version, spec=None, **more):
     return {
-        "apiVersion": f"{GROUP}/{version}", "kind": "Dashboard", "metadata": {"name": "board"},
+        "apiVersion": f"{GROUP}/{version}",
+        "kind": "Dashboard",
+        "metadata": {"name": "board"},
         "spec": {key: value for key, value in board().items() if key not in ("id", "uid")} if spec is None else spec,
         **more,
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize(
@@ -48,47 +50,76 @@ def test_a_classic_dashboard_is_taken_out_of_its_wrapping(tmp_path, document):
     [
         ([board()], "it is not a JSON object"),
         ("text", "it is not a JSON object"),
-        (resource("v2beta1", {"title": "B", "elements": {}, "layout": {}}),
-         "it is a dashboard of schema v2 (dashboard.grafana.app/v2beta1), which the upload does not know: "
-         "export it again with the model Classic"),
-        ({"title": "B", "elements": {}, "layout": {}},
-         "it is a dashboard of schema v2, which the upload does not know: export it again with the model Classic"),
-        ({"dashboard": {"title": "B", "elements": {}, "layout": {}}, "meta": {}},
-         "it is a dashboard of schema v2, which the upload does not know: export it again with the model Classic"),
-        (resource("v3"),
-         "it is a dashboard of dashboard.grafana.app/v3, which the upload does not know: "
-         "export it again with the model Classic"),
+        (
+            resource("v2beta1", {"title": "B", "elements": {}, "layout": {}}),
+            "it is a dashboard of schema v2 (dashboard.grafana.app/v2beta1), which the upload does not know: "
+            "export it again with the model Classic",
+        ),
+        (
+            {"title": "B", "elements": {}, "layout": {}},
+            "it is a dashboard of schema v2, which the upload does not know: export it again with the model Classic",
+        ),
+        (
+            {"dashboard": {"title": "B", "elements": {}, "layout": {}}, "meta": {}},
+            "it is a dashboard of schema v2, which the upload does not know: export it again with the model Classic",
+        ),
+        (
+            resource("v3"),
+            "it is a dashboard of dashboard.grafana.app/v3, which the upload does not know: "
+            "export it again with the model Classic",
+        ),
         (resource("v1", kind="DashboardList"), "it is a DashboardList of dashboard.grafana.app/v1 and not a dashboard"),
-        (resource("v1", apiVersion="folder.grafana.app/v1", kind="Folder"),
-         "it is a Folder of folder.grafana.app/v1 and not a dashboard"),
+        (
+            resource("v1", apiVersion="folder.grafana.app/v1", kind="Folder"),
+            "it is a Folder of folder.grafana.app/v1 and not a dashboard",
+        ),
         ({"apiVersion": 1, "groups": []}, "it is a None of 1 and not a dashboard"),
         (resource("v1", []), "it is a resource without spec or metadata"),
         (resource("v1", metadata=None), "it is a resource without spec or metadata"),
         (resource("v1", board(uid="other")), "it has two uids, 'other' in its spec and 'board' in its metadata"),
-        ({"dashboard": board(), "folderUid": "f"},
-         "it names a folder of its own (folderUid), and all dashboards go into GRAFANA_FOLDER: leave folderUid out"),
-        ({"dashboard": board(), "folderId": 3},
-         "it names a folder of its own (folderId), and all dashboards go into GRAFANA_FOLDER: leave folderId out"),
-        ({"dashboard": board(), "folderTitle": "T"},
-         "it names a folder of its own (folderTitle), and all dashboards go into GRAFANA_FOLDER: leave folderTitle out"),
-        ({"dashboard": board(), "inputs": []}, "it wraps a dashboard and holds 'inputs' beside it, which is not understood"),
+        (
+            {"dashboard": board(), "folderUid": "f"},
+            "it names a folder of its own (folderUid), and all dashboards go into GRAFANA_FOLDER: leave folderUid out",
+        ),
+        (
+            {"dashboard": board(), "folderId": 3},
+            "it names a folder of its own (folderId), and all dashboards go into GRAFANA_FOLDER: leave folderId out",
+        ),
+        (
+            {"dashboard": board(), "folderTitle": "T"},
+            "it names a folder of its own (folderTitle), and all dashboards go into GRAFANA_FOLDER: leave folderTitle out",
+        ),
+        (
+            {"dashboard": board(), "inputs": []},
+            "it wraps a dashboard and holds 'inputs' beside it, which is not understood",
+        ),
         ({"dashboard": "text", "meta": {}}, "it wraps a dashboard that is not a JSON object"),
-        (board(__inputs=[{"name": "DS_PROMETHEUS", "type": "datasource"}, {"name": "VAR_X"}]),
-         "it is an export for sharing, and only an import by hand fills in its inputs (DS_PROMETHEUS, VAR_X): "
-         "export it again without sharing it externally"),
-        (board(__elements={"abc": {"name": "L"}}),
-         "it is an export for sharing, and only an import by hand fills in its library panels (abc): "
-         "export it again without sharing it externally"),
-        (board(__inputs=["x"]),
-         "it is an export for sharing, and only an import by hand fills in its inputs (x): "
-         "export it again without sharing it externally"),
-        (board(__inputs=3),
-         "it is an export for sharing, and only an import by hand fills in its inputs (3): "
-         "export it again without sharing it externally"),
-        ({"title": "B", "uid": "b", "rows": [{"panels": []}]},
-         "its panels lie in rows, as before Grafana 5: open it in Grafana and export it again with the model Classic"),
+        (
+            board(__inputs=[{"name": "DS_PROMETHEUS", "type": "datasource"}, {"name": "VAR_X"}]),
+            "it is an export for sharing, and only an import by hand fills in its inputs (DS_PROMETHEUS, VAR_X): "
+            "export it again without sharing it externally",
+        ),
+        (
+            board(__elements={"abc": {"name": "L"}}),
+            "it is an export for sharing, and only an import by hand fills in its library panels (abc): "
+            "export it again without sharing it externally",
+        ),
+        (
+            board(__inputs=["x"]),
+            "it is an export for sharing, and only an import by hand fills in its inputs (x): "
+            "export it again without sharing it externally",
+        ),
+        (
+            board(__inputs=3),
+            "it is an export for sharing, and only an import by hand fills in its inputs (3): "
+            "export it again without sharing it externally",
+        ),
+        (
+            {"title": "B", "uid": "b", "rows": [{"panels": []}]},
+            "its panels lie in rows, as before Grafana 5: open it in Grafana and export it again with the model Classic",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_uploaded_is_called_by_its_name(tmp_path, document, problem):
     file = tmp_path / "board.json"
     file.write_text(json.dumps(document))

@@ -147,7 +147,7 @@ def test_an_order_to_end_lets_a_measurement_tidy_up(monkeypatch, number, where):
         finally:
             tidied.append(where)
 
-    monkeypatch.setattr(cli.steps, "preflight", lambda *_, **__: SimpleNamespace())
+    monkeypatch.setattr(cli.steps, "preflight", lambda *_, **__: SimpleNamespace(work=[("transcription", "cpu")]))
     monkeypatch.setattr(cli.steps, "prepare", ended if where == "prepare" else lambda *_: {})
     monkeypatch.setattr(cli.steps, "measure", ended)
     monkeypatch.setattr(cli.steps, "report", lambda *_: pytest.fail("it was ended"))

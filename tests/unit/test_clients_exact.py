@@ -158,7 +158,8 @@ class Process:
 def answer(start, *calls):
     """``calls``: (latency, end after ``start``) in seconds."""
     latencies = np.array([latency * SECOND for latency, _ in calls], np.int64)
-    return start * SECOND, latencies, np.array([(start + end) * SECOND for _, end in calls], np.int64)
+    ends = np.array([(start + end) * SECOND for _, end in calls], np.int64)
+    return clients._Answer(start * SECOND, latencies, ends)
 
 
 def test_what_clients_saw_counts_from_when_the_last_began(monkeypatch):

@@ -23,9 +23,14 @@ SLO_PANELS = {
     "pgvector recall@5": ("pgvector_search", "recall_at_5", "cpu"),
 }
 REDIS = {
-    "redis_memory_used_bytes", "redis_memory_max_bytes", "redis_evicted_keys_total", "redis_rejected_connections_total",
-    "redis_key_size", "redis_connected_clients", "redis_blocked_clients",
-}  # fmt: skip
+    "redis_memory_used_bytes",
+    "redis_memory_max_bytes",
+    "redis_evicted_keys_total",
+    "redis_rejected_connections_total",
+    "redis_key_size",
+    "redis_connected_clients",
+    "redis_blocked_clients",
+}
 """Of redis_exporter, which the Compose stack runs."""
 
 

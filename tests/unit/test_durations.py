@@ -52,10 +52,17 @@ def test_only_the_five_newest_count(same):
 @pytest.mark.parametrize(
     ("seconds", "rated", "ceiling", "timeout"),
     [
-        (1, 2, None, 3600.0), (1200, 2, None, 3600.0), (1201, 2, None, 3603.0), (5, 1300, None, 3900.0), (1400, 1300, None, 4200.0),
-        (50_000, 1, None, 150_000.0), (50_000, 1, 21_600.0, 21_600.0), (7199, 1, 21_600.0, 21_597.0), (1, 1, 600.0, 600.0),
+        (1, 2, None, 3600.0),
+        (1200, 2, None, 3600.0),
+        (1201, 2, None, 3603.0),
+        (5, 1300, None, 3900.0),
+        (1400, 1300, None, 4200.0),
+        (50_000, 1, None, 150_000.0),
+        (50_000, 1, 21_600.0, 21_600.0),
+        (7199, 1, 21_600.0, 21_597.0),
+        (1, 1, 600.0, 600.0),
     ],
-)  # fmt: skip
+)
 def test_the_time_out_follows_the_estimate(seconds, rated, ceiling, timeout):
     one = Estimate(Steps(seconds, 0.5), Steps(rated, 0.25), known=True)
     assert one.timeout("prepare", ceiling) == timeout
@@ -67,10 +74,15 @@ def test_the_time_out_follows_the_estimate(seconds, rated, ceiling, timeout):
 @pytest.mark.parametrize(
     ("seconds", "is_known", "ceiling", "verdict"),
     [
-        (100, True, 100, False), (101, True, 100, True), (101, False, 100, None), (300, False, 100, None), (301, False, 100, True),
-        (1e9, True, None, False), (99, False, 100, False),
+        (100, True, 100, False),
+        (101, True, 100, True),
+        (101, False, 100, None),
+        (300, False, 100, None),
+        (301, False, 100, True),
+        (1e9, True, None, False),
+        (99, False, 100, False),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_end_in_time(seconds, is_known, ceiling, verdict):
     assert known(seconds, 1, known=is_known).too_long("prepare", ceiling) is verdict
     assert known(1, seconds, known=is_known).too_long("measure", ceiling) is verdict
@@ -107,8 +119,17 @@ def test_a_night_that_fits_exactly_is_no_warning():
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.4, "0 s"), (99.4, "99 s"), (99.9, "100 s"), (100, "2 min"), (5999, "100 min"), (6000, "1.7 h"), (12_600, "3.5 h"), (3.6e7, "10000.0 h")],
-)  # fmt: skip
+    [
+        (0.4, "0 s"),
+        (99.4, "99 s"),
+        (99.9, "100 s"),
+        (100, "2 min"),
+        (5999, "100 min"),
+        (6000, "1.7 h"),
+        (12_600, "3.5 h"),
+        (3.6e7, "10000.0 h"),
+    ],
+)
 def test_seconds_in_words(seconds, text):
     assert durations.human(seconds) == text
 

@@ -25,9 +25,15 @@ def record(variant="hybrid", benchmark="hybrid_ann", device="cpu", **more):
 
 def summary(run_id="night-1"):
     return Summary(
-        run_id=run_id, dag_id="nightly_benchmarks", scale="smoke", state="pass", started_at="2026-11-22T02:00:00.000Z",
-        finished_at="2026-11-22T02:01:48.000Z", host=HOST, results=[record()],
-    )  # fmt: skip
+        run_id=run_id,
+        dag_id="nightly_benchmarks",
+        scale="smoke",
+        state="pass",
+        started_at="2026-11-22T02:00:00.000Z",
+        finished_at="2026-11-22T02:01:48.000Z",
+        host=HOST,
+        results=[record()],
+    )
 
 
 def test_records_come_back_as_they_went_sorted(runs):
@@ -37,12 +43,18 @@ def test_records_come_back_as_they_went_sorted(runs):
     files.write_records("night-1", "alpha", "gpu", [record(benchmark="alpha", device="gpu")])
     assert path == runs / "night-1" / "hybrid_ann-cpu.json"
     assert {key: json.loads(path.read_text())[key] for key in ("schema_version", "run_id", "benchmark", "device")} == {
-        "schema_version": 1, "run_id": "night-1", "benchmark": "hybrid_ann", "device": "cpu",
-    }  # fmt: skip
+        "schema_version": 1,
+        "run_id": "night-1",
+        "benchmark": "hybrid_ann",
+        "device": "cpu",
+    }
     found = files.read_records("night-1")
     assert [(r.benchmark, r.device, r.variant) for r in found] == [
-        ("alpha", "gpu", "hybrid"), ("hybrid_ann", "cpu", "hnsw"), ("hybrid_ann", "cpu", "ivfpq"), ("hybrid_ann", "gpu", "hybrid"),
-    ]  # fmt: skip
+        ("alpha", "gpu", "hybrid"),
+        ("hybrid_ann", "cpu", "hnsw"),
+        ("hybrid_ann", "cpu", "ivfpq"),
+        ("hybrid_ann", "gpu", "hybrid"),
+    ]
     assert tuned in found
 
 

@@ -127,10 +127,14 @@ def test_bytes_after_the_end(model):
     ("old", "new", "says"),
     [
         (tensor("decoder.ln.weight", (32,), 0, 128), tensor("decoder.ln.weights", (32,), 0, 128), "unknown"),
-        (tensor("decoder.ln.weight", (32,), 0, 128), tensor("decoder.ln.weight", (31,), 0, 124), r"\(31,\), expected \(32,\)"),
+        (
+            tensor("decoder.ln.weight", (32,), 0, 128),
+            tensor("decoder.ln.weight", (31,), 0, 124),
+            r"\(31,\), expected \(32,\)",
+        ),
         (tensor("decoder.ln.weight", (32,), 0, 128), tensor("decoder.ln.weight", (32,), 1, 64), "type 1, expected 0"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_record_is_named(model, old, new, says):
     whole = head() + b"".join(records())
     assert whole.count(old) == 1

@@ -131,8 +131,12 @@ def test_damaged_models(whole, write, reads):
         assert max(reads, default=0) <= 1024
     # damage to the weights cannot be seen here, and the order of records is free; all else is refused
     assert {kind for kind, outcome in outcomes if outcome == "accepted"} == {
-        "bits", "bytes", "header bits", "number", "swap",
-    }  # fmt: skip
+        "bits",
+        "bytes",
+        "header bits",
+        "number",
+        "swap",
+    }
     assert outcomes["swap", "refused"] == 0
     assert sum(count for (_, outcome), count in outcomes.items() if outcome == "refused") > INPUTS / 2
 

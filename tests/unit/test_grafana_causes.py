@@ -8,9 +8,7 @@ import requests
 import urllib3
 from contract.grafana_server import TOKEN, Fault
 
-from nightgate.errors import InputError
 from nightgate.publish.grafana import Client, GrafanaError, causes, whereabouts
-from nightgate.publish.grafana.errors import next_step
 
 BASE = "https://grafana.example.org:3000/sub"
 PROXY = "let requests to /api and /apis pass what is before Grafana, or set GRAFANA_URL to Grafana's own address"
@@ -49,12 +47,15 @@ def unverified(code):
         (62, "has a certificate for another name", "write GRAFANA_URL with the name in its certificate"),
         (64, "has a certificate for another address", "write GRAFANA_URL with the name in its certificate"),
         *(
-            (code, "cannot be asked: the certificate of grafana.example.org:3000 is not trusted",
-             "set REQUESTS_CA_BUNDLE to the file of its certificate authority")
+            (
+                code,
+                "cannot be asked: the certificate of grafana.example.org:3000 is not trusted",
+                "set REQUESTS_CA_BUNDLE to the file of its certificate authority",
+            )
             for code in (18, 19, 20)
         ),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_with_a_certificate(code, what, step):
     assert causes.of_tls(unverified(code), BASE) == (what, step)
 
@@ -73,11 +74,13 @@ def test_a_bundle_that_is_set_is_to_be_added_to(monkeypatch, name):
             (reason, ("does not speak https", "set GRAFANA_URL=http://grafana.example.org:3000/sub, if it has no TLS"))
             for reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "packet length too long")
         ),
-        ("NO_PROTOCOLS_AVAILABLE",
-         ("refuses a TLS connection (NO_PROTOCOLS_AVAILABLE)", "look at the TLS settings of that server")),
+        (
+            "NO_PROTOCOLS_AVAILABLE",
+            ("refuses a TLS connection (NO_PROTOCOLS_AVAILABLE)", "look at the TLS settings of that server"),
+        ),
         (None, ("refuses a TLS connection (NO_REASON_GIVEN)", "look at the TLS settings of that server")),
     ],
-)  # fmt: skip
+)
 def test_a_handshake_that_fails_otherwise(reason, cause):
     inner = ssl.SSLError(1, "no")
     inner.reason = reason
@@ -109,23 +112,41 @@ def refused(cause):
 @pytest.mark.parametrize(
     ("error", "cause"),
     [
-        (unsent(urllib3.exceptions.NameResolutionError("h", None, socket.gaierror())),
-         ("cannot be reached: the name grafana.example.org has no address",
-          "check the name in GRAFANA_URL, and the name service of this host")),
-        (requests.exceptions.ConnectTimeout(urllib3.exceptions.ConnectTimeoutError()),
-         ("cannot be reached: no connection within some seconds",
-          "check the address in GRAFANA_URL, and whether a firewall is between")),
-        (refused(TimeoutError()),
-         ("cannot be reached: no connection within some seconds",
-          "check the address in GRAFANA_URL, and whether a firewall is between")),
-        (refused(ConnectionRefusedError()),
-         ("cannot be reached: nobody listens there", "check the port in GRAFANA_URL and that Grafana runs")),
+        (
+            unsent(urllib3.exceptions.NameResolutionError("h", None, socket.gaierror())),
+            (
+                "cannot be reached: the name grafana.example.org has no address",
+                "check the name in GRAFANA_URL, and the name service of this host",
+            ),
+        ),
+        (
+            requests.exceptions.ConnectTimeout(urllib3.exceptions.ConnectTimeoutError()),
+            (
+                "cannot be reached: no connection within some seconds",
+                "check the address in GRAFANA_URL, and whether a firewall is between",
+            ),
+        ),
+        (
+            refused(TimeoutError()),
+            (
+                "cannot be reached: no connection within some seconds",
+                "check the address in GRAFANA_URL, and whether a firewall is between",
+            ),
+        ),
+        (
+            refused(ConnectionRefusedError()),
+            ("cannot be reached: nobody listens there", "check the port in GRAFANA_URL and that Grafana runs"),
+        ),
         (refused(OSError(113, "no route")), ("cannot be reached", "check GRAFANA_URL and that it runs")),
-        (requests.exceptions.ProxyError(urllib3.exceptions.MaxRetryError(None, "/", ConnectionRefusedError())),
-         ("cannot be reached through the proxy of HTTPS_PROXY",
-          "mend the variable HTTPS_PROXY, or name grafana.example.org in NO_PROXY")),
+        (
+            requests.exceptions.ProxyError(urllib3.exceptions.MaxRetryError(None, "/", ConnectionRefusedError())),
+            (
+                "cannot be reached through the proxy of HTTPS_PROXY",
+                "mend the variable HTTPS_PROXY, or name grafana.example.org in NO_PROXY",
+            ),
+        ),
     ],
-)  # fmt: skip
+)
 def test_why_there_was_no_connection(error, cause):
     assert causes.of_no_connection(error, BASE) == cause
 
@@ -192,16 +213,33 @@ HTML = "<html>a page</html>"
         (503, "", "answered 503", "see whether Grafana runs behind the proxy that answers there", False),
         (504, {}, "answered 504", "see whether Grafana runs behind the proxy that answers there", False),
         (500, HTML, "answered 500", "look at Grafana's log, then upload again", False),
-        (400, "<h1>The plain HTTP request was sent to HTTPS port</h1>", "speaks https only", "set GRAFANA_URL=https", False),
+        (
+            400,
+            "<h1>The plain HTTP request was sent to HTTPS port</h1>",
+            "speaks https only",
+            "set GRAFANA_URL=https",
+            False,
+        ),
         (400, HTML, "answered 400", "mend what Grafana names in GRAFANA_FOLDER", False),
         (413, HTML, "answered 413", "the dashboard is larger than Grafana or its proxy accepts", False),
         (401, {"message": "Invalid API key"}, "answered 401: Invalid API key", "GRAFANA_TOKEN is not accepted", True),
-        (403, {"message": "no"}, "answered 403: no", "give the service account the role Editor, or the permission folders:read", False),
-        (403, {"message": "Namespace mismatch"}, "answered 403: Namespace mismatch",
-         "make the token in Grafana's first organization: /apis is used in no other", False),
+        (
+            403,
+            {"message": "no"},
+            "answered 403: no",
+            "give the service account the role Editor, or the permission folders:read",
+            False,
+        ),
+        (
+            403,
+            {"message": "Namespace mismatch"},
+            "answered 403: Namespace mismatch",
+            "make the token in Grafana's first organization: /apis is used in no other",
+            False,
+        ),
         (502, {"message": "m"}, "answered 502: m", "look at Grafana's log, then upload again", False),
     ],
-)  # fmt: skip
+)
 def test_a_refusal_of_something_before_grafana(server, status, body, what, step, general):
     server.faults += [Fault(status=status, body=body)] * 5
     error = asked(server, what=lambda client: client.listed("/api/folders", "folders:read"))
@@ -292,12 +330,21 @@ def test_nothing_is_looked_for_past_the_deadline(server):
 
 def test_where_grafana_is_looked_for():
     assert list(whereabouts.candidates("http://h:3000/a/b")) == [
-        "http://h:3000/a/b", "http://h:3000/a", "http://h:3000", "http://h:3000/grafana",
-        "https://h:3000/a/b", "https://h:3000/a", "https://h:3000", "https://h:3000/grafana",
-    ]  # fmt: skip
+        "http://h:3000/a/b",
+        "http://h:3000/a",
+        "http://h:3000",
+        "http://h:3000/grafana",
+        "https://h:3000/a/b",
+        "https://h:3000/a",
+        "https://h:3000",
+        "https://h:3000/grafana",
+    ]
     assert list(whereabouts.candidates("https://h/grafana")) == [
-        "https://h/grafana", "https://h", "http://h/grafana", "http://h",
-    ]  # fmt: skip
+        "https://h/grafana",
+        "https://h",
+        "http://h/grafana",
+        "http://h",
+    ]
     assert whereabouts.find("http://h/a", lambda base: base if base == "http://h" else None) == "http://h"
     assert whereabouts.find("http://h/a", lambda base: None) is None
 
@@ -305,11 +352,17 @@ def test_where_grafana_is_looked_for():
 @pytest.mark.parametrize(
     ("location", "base"),
     [
-        ("/api/health", "http://h"), ("/x/api/health/", "http://h/x"), ("//o/api/health", "http://o"),
-        ("https://h/api/health#f", "https://h"), ("/login", None), ("", None), ("ftp://h/api/health", None),
-        ("/s/api/health/", None), ("/api/healthy", None),
+        ("/api/health", "http://h"),
+        ("/x/api/health/", "http://h/x"),
+        ("//o/api/health", "http://o"),
+        ("https://h/api/health#f", "https://h"),
+        ("/login", None),
+        ("", None),
+        ("ftp://h/api/health", None),
+        ("/s/api/health/", None),
+        ("/api/healthy", None),
     ],
-)  # fmt: skip
+)
 def test_the_address_that_a_redirect_means(location, base):
     assert whereabouts.target_base("http://h/s", "/api/health", location) == base
 
@@ -317,72 +370,15 @@ def test_the_address_that_a_redirect_means(location, base):
 @pytest.mark.parametrize(
     ("location", "login"),
     [
-        *((f"/a/{name}/b", True) for name in (
-            "login", "signin", "sign-in", "sign_in", "oauth", "oauth2", "saml", "sso", "authorize", "auth")),
-        ("https://x/a/SSO?b", True), ("/api/health", False), ("https://login.example.org/", False), ("/logins", False),
+        *(
+            (f"/a/{name}/b", True)
+            for name in ("login", "signin", "sign-in", "sign_in", "oauth", "oauth2", "saml", "sso", "authorize", "auth")
+        ),
+        ("https://x/a/SSO?b", True),
+        ("/api/health", False),
+        ("https://login.example.org/", False),
+        ("/logins", False),
     ],
-)  # fmt: skip
+)
 def test_which_redirect_is_a_login(location, login):
     assert whereabouts.is_login(location) is login
-
-
-@pytest.mark.parametrize(
-    ("status", "needs", "step"),
-    [
-        (400, "", "mend what Grafana names"),
-        (400, "folders:create", "mend what Grafana names in GRAFANA_FOLDER"),
-        (400, "dashboards:write",
-         "mend what Grafana names in the dashboard file; a dashboard provisioned from a file cannot be uploaded too"),
-        (400, "annotations:create", "mend what Grafana names"),
-        (403, "", "give the service account the role Editor"),
-        (403, "folders:read", "give the service account the role Editor, or the permission folders:read"),
-        (403, "dashboards:create",
-         "give the service account the role Editor, or the permission dashboards:create; a token that only has "
-         "dashboards:write cannot create a dashboard, for the first upload it also needs dashboards:create"),
-        (404, "folders:read", "check GRAFANA_URL (with its sub-path, if any)"),
-        (500, "", "look at Grafana's log, then upload again"),
-    ],
-)  # fmt: skip
-def test_the_next_step_of_a_status(status, needs, step):
-    assert next_step(status, needs) == step
-    assert next_step(status, needs, "namespace") == (
-        "make the token in Grafana's first organization: /apis is used in no other" if status == 403 else step
-    )
-
-
-@pytest.mark.parametrize(
-    ("url", "problem"),
-    [
-        ("http://h/?orgId=2", r"has a '\?' or '#'"), ("http://h/#a", r"has a '\?' or '#'"), ("http://a b", "is not an http"),
-        ("http://h:0", "is not an http"), ("http://h,i", "is not an http"),
-    ],
-)  # fmt: skip
-def test_a_part_of_the_address_that_would_be_ignored_is_refused(url, problem):
-    with pytest.raises(InputError, match=f"GRAFANA_URL {problem}"):
-        Client(url, TOKEN)
-
-
-@pytest.mark.parametrize(
-    ("url", "base"),
-    [
-        (" https://h/ ", "https://h"), ("http://[::1]:3000/g/", "http://[::1]:3000/g"), ("http://a_b-c.d:1", "http://a_b-c.d:1"),
-        ("http://größe.example", "http://größe.example"), ("http://u:p@h", "http://h"),
-    ],
-)  # fmt: skip
-def test_an_address_is_kept_as_it_is(url, base):
-    assert Client(url, TOKEN).base == base
-
-
-@pytest.mark.parametrize(
-    ("status", "reason", "conflict", "gone"),
-    [
-        (409, "", True, False), (412, "version-mismatch", True, False), (412, "name-exists", False, False),
-        (412, "plugin-dashboard", False, False), (404, "", False, True), (410, "", False, True), (500, "", False, False),
-        (None, "", False, False),
-    ],
-)  # fmt: skip
-def test_which_refusal_may_pass_by_looking_again(status, reason, conflict, gone):
-    error = GrafanaError("what", "step", status, reason)
-    assert (error.conflict, error.gone) == (conflict, gone)
-    assert (error.what, error.next_step, error.status, error.reason) == ("what", "step", status, reason)
-    assert (error.unsure, error.general) == (False, False)

@@ -1,11 +1,11 @@
-"""After a run: all dashboards, each breach once, what earlier runs missed, and the dry run."""
+"""After a run: all dashboards, each breach once, and what earlier runs missed."""
 
 import json
 import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from contract.boards import board, panel
+from contract.boards import board, files_of, panel
 from contract.grafana_server import TOKEN, Board, Fault
 from typer.testing import CliRunner
 
@@ -31,10 +31,17 @@ def night(
     objectives = [Objective(metric=metric, op="<", limit=0.02, value=0.03, verdict=verdict) for metric in metrics]
     record = Record(benchmark="hybrid_ann", variant="hybrid", device="cpu", status="measured", objectives=objectives)
     return Summary(
-        run_id=run_id, dag_id=dag_id, scale="smoke", state=verdict, started_at=stamp(end - timedelta(minutes=3)),
-        finished_at=stamp(end), host=Host(fingerprint="f", cpu="c", cores=2, memory_bytes=1), results=[record],
-        scheduled=scheduled, overrides=overrides or {},
-    )  # fmt: skip
+        run_id=run_id,
+        dag_id=dag_id,
+        scale="smoke",
+        state=verdict,
+        started_at=stamp(end - timedelta(minutes=3)),
+        finished_at=stamp(end),
+        host=Host(fingerprint="f", cpu="c", cores=2, memory_bytes=1),
+        results=[record],
+        scheduled=scheduled,
+        overrides=overrides or {},
+    )
 
 
 def stamp(moment):
@@ -70,8 +77,12 @@ def test_each_breach_is_an_annotation_with_the_time_and_the_tags_of_its_run(clie
     assert first["time"] == round(datetime.fromisoformat(summary.started_at).timestamp() * 1000)
     assert first["timeEnd"] == round(datetime.fromisoformat(summary.finished_at).timestamp() * 1000)
     assert first["tags"] == [
-        "nightgate", "breach", "run:night-1", "test:hybrid_ann.hybrid.cpu", "metric:latency_p95",
-    ]  # fmt: skip
+        "nightgate",
+        "breach",
+        "run:night-1",
+        "test:hybrid_ann.hybrid.cpu",
+        "metric:latency_p95",
+    ]
     assert "P95 latency is 30.0 ms, the limit < 20 ms" in first["text"]
     assert "run night-1" in first["text"]
 
@@ -130,23 +141,14 @@ def test_an_annotation_needs_its_dashboard_and_the_path(client, server):
 
 def test_breaches_are_annotated_where_the_older_dashboard_path_is_gone(client, server, tmp_path):
     server.legacy = False
-    publish(client, boards(tmp_path, "nightly-slo"), [night()], folder="F")
+    publish(client, files_of(tmp_path, "nightly-slo"), [night()], folder="F")
     assert len(server.annotations) == 2
-
-
-def boards(tmp_path, *uids):
-    made = []
-    for uid in uids:
-        file = tmp_path / f"{uid}.json"
-        file.write_text(json.dumps(board(uid=uid, title=uid)))
-        made.append(file)
-    return made
 
 
 def test_what_is_refused_does_not_hold_back_the_rest(client, server, tmp_path):
     server.boards["one"] = Board(spec={"title": "one"}, folder="", versions=["v"], provisioned=True)
     with pytest.raises(GrafanaError, match=r"one\.json: .*400: Cannot save provisioned"):
-        publish(client, boards(tmp_path, "one", "nightly-slo"), [night()], folder="F")
+        publish(client, files_of(tmp_path, "one", "nightly-slo"), [night()], folder="F")
     assert server.boards["nightly-slo"].version == 1
     assert len(server.annotations) == 2
 
@@ -159,12 +161,12 @@ def test_when_nobody_answers_it_ends_with_the_first_dashboard(server, tmp_path):
         Client(server.url, TOKEN, sleep=waits.append) as client,
         pytest.raises(GrafanaError, match="cannot be reached"),
     ):
-        publish(client, boards(tmp_path, "one", "two"), [night()], folder="F")
+        publish(client, files_of(tmp_path, "one", "two"), [night()], folder="F")
     assert len(waits) == 4
 
 
 def test_files_that_are_not_fit_are_named_and_the_rest_is_published(client, server, tmp_path):
-    worse, bad, good = boards(tmp_path, "worse", "bad", "nightly-slo")
+    worse, bad, good = files_of(tmp_path, "worse", "bad", "nightly-slo")
     worse.write_text(json.dumps(board(uid="worse", title="W", panels=[panel(1, datasource="Prometheus")])))
     bad.write_text("{")
     with pytest.raises(InputError) as caught:
@@ -184,7 +186,7 @@ def test_files_that_are_not_fit_are_named_and_the_rest_is_published(client, serv
 
 @pytest.mark.parametrize(("uids", "titles"), [(("x", "x"), ("A", "B")), (("x", "y"), ("A", "A"))])
 def test_two_files_that_would_replace_each_other_are_both_refused(client, server, tmp_path, uids, titles):
-    made = boards(tmp_path, "one", "two", "three")
+    made = files_of(tmp_path, "one", "two", "three")
     for file, uid, title in zip(made[:2], uids, titles, strict=True):
         file.write_text(json.dumps(board(uid=uid, title=title)))
     key, value = ("uid", "x") if uids[0] == uids[1] else ("title", "A")
@@ -201,13 +203,13 @@ def test_what_grafana_keeps_otherwise_does_not_hold_back_the_rest(client, server
     kept = Fault(status=200, body={"uid": "one", "version": 1}, matches=lambda each: each.path == "/api/dashboards/db")
     server.faults.append(kept)
     with pytest.raises(GrafanaError, match=r"^one\.json: Grafana at .* keeps something else: title"):
-        publish(client, boards(tmp_path, "one", "nightly-slo"), [night()], folder="F")
+        publish(client, files_of(tmp_path, "one", "nightly-slo"), [night()], folder="F")
     assert server.boards["nightly-slo"].version == 1
     assert len(server.annotations) == 2
 
 
 def test_refused_by_us_and_by_grafana_are_told_together(client, server, tmp_path):
-    bad, provisioned = boards(tmp_path, "bad", "p")
+    bad, provisioned = files_of(tmp_path, "bad", "p")
     bad.write_text("[]")
     server.boards["p"] = Board(spec={"title": "p"}, folder="", versions=["v"], provisioned=True)
     with pytest.raises(GrafanaError) as caught:
@@ -226,13 +228,13 @@ def test_refused_by_us_and_by_grafana_are_told_together(client, server, tmp_path
 def test_what_meets_every_request_is_told_once(client, server, tmp_path):
     server.token = "glsa_another"
     with pytest.raises(GrafanaError) as caught:
-        publish(client, boards(tmp_path, "one", "two"), [night()], folder="F")
+        publish(client, files_of(tmp_path, "one", "two"), [night()], folder="F")
     assert caught.value.what == f"Grafana at 127.0.0.1:{server.server_port} answered 401: Invalid API key"
     assert len(server.requests) == 1
 
 
 def test_a_file_that_changes_after_it_was_checked_is_refused_then(client, server, tmp_path, monkeypatch):
-    made = boards(tmp_path, "one", "two")
+    made = files_of(tmp_path, "one", "two")
     monkeypatch.setattr("nightgate.publish.grafana.night.check_all", lambda files: {file: [] for file in files})
     made[0].write_text("{")
     with pytest.raises(InputError, match=r"^one\.json is not fit to upload: .* published all the same: two\.json"):
@@ -242,12 +244,18 @@ def test_a_file_that_changes_after_it_was_checked_is_refused_then(client, server
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        ("A/B", "'A/B' is a path"), ("/", "is a path"), ("", "is no title"), ("  ", "is no title"), ("a\nb", "is no title"),
-        ("x" * 190, "is no title"), ("General", "without a folder"), ("general ", "without a folder"),
+        ("A/B", "'A/B' is a path"),
+        ("/", "is a path"),
+        ("", "is no title"),
+        ("  ", "is no title"),
+        ("a\nb", "is no title"),
+        ("x" * 190, "is no title"),
+        ("General", "without a folder"),
+        ("general ", "without a folder"),
     ],
-)  # fmt: skip
+)
 def test_a_folder_that_cannot_be_is_refused_before_anything_is_sent(client, server, tmp_path, name, problem):
-    made = boards(tmp_path, "one")
+    made = files_of(tmp_path, "one")
     for work in (
         lambda: publish(client, made, [], folder=name),
         lambda: list(dry_run(client, made, folder=name)),
@@ -259,7 +267,7 @@ def test_a_folder_that_cannot_be_is_refused_before_anything_is_sent(client, serv
 
 
 def test_spaces_around_a_folder_are_none_of_its_title(client, server, tmp_path):
-    publish(client, boards(tmp_path, "one"), [], folder=" " + "x" * 189 + " ")
+    publish(client, files_of(tmp_path, "one"), [], folder=" " + "x" * 189 + " ")
     assert list(server.folders.values()) == ["x" * 189]
 
 
@@ -269,24 +277,13 @@ def test_a_folder_that_is_a_path_ends_the_upload_of_a_run(project, server, monke
     assert server.requests == []
 
 
-def test_the_dry_run_names_what_is_not_fit_and_goes_on(client, server, tmp_path):
-    bad, odd, good = boards(tmp_path, "bad", "odd", "good")
-    bad.write_text("[]")
-    server.faults.append(Fault(status=500, body={"message": "no"}, matches=lambda each: each.path.endswith("/uid/odd")))
-    found = list(dry_run(client, [bad, odd, good], folder="F"))
-    assert found[2] == (False, "bad.json is not fit to upload: it is not a JSON object")
-    assert found[3][0] is False
-    assert found[3][1].startswith("odd.json: Grafana at 127.0.0.1:")
-    assert found[4] == (True, "good.json would be created")
-
-
 @pytest.mark.parametrize("legacy", [True, False], ids=["api", "apis"])
 @pytest.mark.parametrize("wrong", ["/dashboards", "/d/abc/board", "/grafana/login", "/grafana/api"])
 @pytest.mark.parametrize("prefix", ["", "/grafana"])
 def test_a_wrong_path_is_answered_with_the_right_address(server, tmp_path, wrong, prefix, legacy):
     server.prefix, server.legacy = prefix, legacy
     root = server.url.removesuffix(prefix)
-    made = boards(tmp_path, "one", "two")
+    made = files_of(tmp_path, "one", "two")
     for work in (
         lambda client: publish(client, made, [night()], folder="F"),
         lambda client: list(dry_run(client, made, folder="F")),
@@ -298,18 +295,6 @@ def test_a_wrong_path_is_answered_with_the_right_address(server, tmp_path, wrong
             work(client)
         assert caught.value.next_step == f"set GRAFANA_URL={server.url}"
         assert "one.json" not in caught.value.what
-
-
-def test_no_grafana_anywhere_says_so_and_advises_no_newer_version(server, tmp_path):
-    server.prefix = "/somewhere/else"
-    root = server.url.removesuffix(server.prefix)
-    with Client(root, TOKEN) as client, pytest.raises(GrafanaError) as caught:
-        list(dry_run(client, boards(tmp_path, "one"), folder="F"))
-    assert caught.value.what == (
-        f"{root}/api/health is not found; neither there nor above it does /api/health answer as Grafana's"
-    )
-    assert caught.value.next_step == "check GRAFANA_URL (with its sub-path, if any)"
-    assert {each.headers.get("Authorization") for each in server.requests[1:]} == {None}, "the token goes nowhere else"
 
 
 def test_a_run_publishes_every_dashboard_into_the_folder(project, server, monkeypatch):
@@ -385,44 +370,6 @@ def test_a_folder_that_nobody_touched_for_weeks_is_not_read(project, monkeypatch
     )
     steps._recent_nights()
     assert read == ["scheduled"]
-
-
-def test_the_dry_run_only_reads_and_tells_what_would_change(client, server, tmp_path):
-    one, two, three = boards(tmp_path, "one", "two", "three")
-    assert all(fine for fine, _ in dry_run(client, [one], folder="F"))
-    publish(client, [one, two], [], folder="F")
-    server.boards["two"].spec["title"] = "Edited"
-    written = len(server.writes)
-    lines = [line for _, line in dry_run(client, [one, two, three], folder="F")]
-    assert len(server.writes) == written
-    assert lines == [
-        f"Grafana 12.4.0 answers at 127.0.0.1:{server.server_port}",
-        "folder 'F' is there",
-        "one.json is unchanged, version 1",
-        "two.json would replace version 1: title",
-        "three.json would be created",
-        "the token has every permission it needs",
-    ]
-
-
-def test_the_dry_run_reads_the_newer_api_where_there_is_no_older(client, server, tmp_path):
-    server.legacy = False
-    (one,) = boards(tmp_path, "one")
-    publish(client, [one], [], folder="F")
-    assert (True, "one.json is unchanged, version 1") in list(dry_run(client, [one], folder="F"))
-
-
-def test_the_dry_run_finds_what_an_upload_would_fail_at(client, server, tmp_path):
-    one, two = boards(tmp_path, "one", "two")
-    server.permissions -= {"dashboards:create", "annotations:create"}
-    server.boards["two"] = Board(spec={"title": "two"}, folder="", versions=["v"], provisioned=True)
-    bad = [line for fine, line in dry_run(client, [one, two], folder="F") if not fine]
-    assert bad[0].startswith("two.json is provisioned from a file")
-    assert bad[1].startswith("the token lacks annotations:create, dashboards:create: give")
-    server.permissions.remove("folders:create")
-    assert "folders:create" in list(dry_run(client, [two], folder="F"))[-1][1]
-    server.readable_permissions = False
-    assert list(dry_run(client, [one], folder="F"))[-1] == (True, "the permissions of the token cannot be read")
 
 
 def command(*words):

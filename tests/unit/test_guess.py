@@ -37,22 +37,27 @@ def test_the_letters_tell_other_scripts():
 @pytest.mark.parametrize(
     "text",
     [
-        "", "123", "zero one two three four five six seven eight nine ten eleven twelve",
+        "",
+        "123",
+        "zero one two three four five six seven eight nine ten eleven twelve",
         "go left go right stop yes no up down on off marvin sheila happy house",
         "der die das und",
         "der und ist nicht ich zu dem ein mit",  # nine words say too little
     ],
-)  # fmt: skip
+)
 def test_what_may_be_english_is_not_refused(text):
     assert looks_unlike("en", text) is None
 
 
-@pytest.mark.parametrize("text", [
-    "Hunden er ikke i huset, og katten sover på sofaen. Vi går i parken med børnene i dag og spiser is.",
-    "Pies nie jest w domu, a kot śpi na kanapie. Idziemy dziś z dziećmi do parku i jemy lody.",
-    "Köpek evde değil ve kedi kanepede uyuyor. Bugün çocuklarla parka gidip dondurma yiyeceğiz.",
-    "Koira ei ole talossa, ja kissa nukkuu sohvalla. Menemme tänään lasten kanssa puistoon syömään jäätelöä.",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Hunden er ikke i huset, og katten sover på sofaen. Vi går i parken med børnene i dag og spiser is.",
+        "Pies nie jest w domu, a kot śpi na kanapie. Idziemy dziś z dziećmi do parku i jemy lody.",
+        "Köpek evde değil ve kedi kanepede uyuyor. Bugün çocuklarla parka gidip dondurma yiyeceğiz.",
+        "Koira ei ole talossa, ja kissa nukkuu sohvalla. Menemme tänään lasten kanssa puistoon syömään jäätelöä.",
+    ],
+)
 def test_letters_that_english_does_not_have_tell_languages_without_a_list(text):
     assert looks_unlike("en", text) == "are written with letters that English does not have"
     assert looks_unlike("da", text) is None

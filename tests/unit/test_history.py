@@ -44,9 +44,13 @@ def estimates(one, work, fingerprint):
 def left(run_id, prepare, measure, *, age, rows=10, host="here", benchmark="b", device="cpu", **more):
     """A run on disk, ``age`` seconds old."""
     record = Record(
-        benchmark=benchmark, variant="v", device=device, status="measured", settings=settings(rows).model_dump(mode="json"),
+        benchmark=benchmark,
+        variant="v",
+        device=device,
+        status="measured",
+        settings=settings(rows).model_dump(mode="json"),
         host=Host(fingerprint=host, cpu="c", cores=2, memory_bytes=1) if host else None,
-    ).model_copy(update=more)  # fmt: skip
+    ).model_copy(update=more)
     for name, value in (("prepare_seconds", prepare), ("measure_seconds", measure)):
         if value is not None:
             add(record, name, value)
@@ -66,8 +70,8 @@ def test_the_newest_runs_of_this_host_come_first():
     (paths.runs_dir() / "torn").mkdir()
     (paths.runs_dir() / "torn" / "b-cpu.json").write_text("{")
     found = history.earlier("here")
-    assert [(each["rows"], steps) for each, steps in found["b", "cpu"]] == [(20, Steps(3, 4)), (10, Steps(1, 2))]
-    assert [steps for _, steps in found["b", "gpu"]] == [Steps(7, 8)]
+    assert [(one.settings["rows"], one.steps) for one in found["b", "cpu"]] == [(20, Steps(3, 4)), (10, Steps(1, 2))]
+    assert [one.steps for one in found["b", "gpu"]] == [Steps(7, 8)]
     assert len(found) == 2
 
 
@@ -75,13 +79,13 @@ def test_a_run_counts_once_however_many_variants_it_has():
     one = left("run", 1, 2, age=1)
     skipped = Record(benchmark="b", variant="a", device="cpu", status="skipped", settings=one.settings, host=one.host)
     files.write_records("run", "b", "cpu", [one, skipped, one.model_copy(update={"variant": "w"})])
-    assert [steps for _, steps in history.earlier("here")["b", "cpu"]] == [Steps(1, 2)]
+    assert [one.steps for one in history.earlier("here")["b", "cpu"]] == [Steps(1, 2)]
 
 
 def test_no_more_than_the_newest_runs_are_read():
     for number in range(21):
         left(f"run-{number:02d}", number, 1, age=number)
-    assert [steps.prepare for _, steps in history.earlier("here")["b", "cpu"]] == list(range(20))
+    assert [one.steps.prepare for one in history.earlier("here")["b", "cpu"]] == list(range(20))
 
 
 def test_the_same_settings_decide_and_others_are_scaled():
@@ -148,9 +152,13 @@ def test_the_history_of_the_host_ends_a_night_before_it_starts(caplog):
     caplog.set_level("INFO")
     plan = plan_of()
     record = Record(
-        benchmark="hybrid_ann", variant="hybrid", device="cpu", status="measured", settings=plan.settings["hybrid_ann"],
+        benchmark="hybrid_ann",
+        variant="hybrid",
+        device="cpu",
+        status="measured",
+        settings=plan.settings["hybrid_ann"],
         host=host.describe(),
-    )  # fmt: skip
+    )
     add(record, "prepare_seconds", 2000)
     add(record, "measure_seconds", 7 * 3600)
     files.write_records("earlier", "hybrid_ann", "cpu", [record])

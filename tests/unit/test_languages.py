@@ -22,12 +22,30 @@ def test_they_are_whispers():
 @pytest.mark.parametrize(
     ("label", "code"),
     [
-        ("de", "de"), (" DE ", "de"), ("de-AT", "de"), ("de_de", "de"), ("German", "de"), ("haitian creole", "ht"),
-        ("haitian_creole", "ht"), ("cmn_hans_cn", "zh"), ("zh-TW", "zh"), ("zh-HK", "yue"), ("yue_hant_hk", "yue"),
-        ("iw", "he"), ("nb-NO", "no"), ("fil_ph", "tl"), ("mandarin", "zh"), ("klingon", None), ("", None),
-        ("auto", None), ("deu", "de"), ("eng-US", "en"), ("wel", "cy"), ("xyz", None),
+        ("de", "de"),
+        (" DE ", "de"),
+        ("de-AT", "de"),
+        ("de_de", "de"),
+        ("German", "de"),
+        ("haitian creole", "ht"),
+        ("haitian_creole", "ht"),
+        ("cmn_hans_cn", "zh"),
+        ("zh-TW", "zh"),
+        ("zh-HK", "yue"),
+        ("yue_hant_hk", "yue"),
+        ("iw", "he"),
+        ("nb-NO", "no"),
+        ("fil_ph", "tl"),
+        ("mandarin", "zh"),
+        ("klingon", None),
+        ("", None),
+        ("auto", None),
+        ("deu", "de"),
+        ("eng-US", "en"),
+        ("wel", "cy"),
+        ("xyz", None),
     ],
-)  # fmt: skip
+)
 def test_a_label_as_people_write_it(label, code):
     assert canonical(label) == code
 

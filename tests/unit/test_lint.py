@@ -37,11 +37,23 @@ def test_a_good_dashboard_has_no_problems(file):
         (board(panels=[panel(1, targets=[])]), "no target"),
         (board(panels=[panel(1), panel(2, gridPos={"h": 4, "w": 4, "x": 3, "y": 3})]), "overlap"),
         (board(panels=[panel(1, gridPos={"h": 4, "w": 8, "x": 20, "y": 0})]), "24 columns"),
-        (board(panels=[{"id": 9, "type": "row", "title": "R", "gridPos": {"h": 1, "w": 24, "x": 0, "y": 0},
-                        "panels": [panel(1, description="")]}]), "no description"),
+        (
+            board(
+                panels=[
+                    {
+                        "id": 9,
+                        "type": "row",
+                        "title": "R",
+                        "gridPos": {"h": 1, "w": 24, "x": 0, "y": 0},
+                        "panels": [panel(1, description="")],
+                    }
+                ]
+            ),
+            "no description",
+        ),
         ([], "not a JSON object"),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_said(file, broken, problem):
     file.write_text(json.dumps(broken))
     assert any(problem in found for found in check(file)), check(file)
@@ -79,29 +91,54 @@ SQL = {"type": "grafana-postgresql-datasource", "uid": "$datasource"}
         without_source(panels=[row(1, 0), text_panel(2), text_panel(3)], templating=None, tags=None, annotations=None),
         board(panels=[row(7, 0, [panel(1), row(8, 20, [panel(2)])], collapsed=True, title="R")]),
         without_source(panels=[{**text_panel(1), "type": kind} for kind in ["dashlist"]]),
-        *(without_source(panels=[{**text_panel(1), "type": kind}]) for kind in (
-            "news", "alertlist", "annolist", "pluginlist", "welcome", "gettingstarted")),
-        asking("${datasource}"), asking("$datasource"), asking("[[datasource]]"), asking("${datasource:raw}"),
-        asking({"type": "prometheus", "uid": "$datasource"}), asking({"uid": "${datasource}"}),
-        asking(None, datasource=PROMETHEUS), asking({"uid": "-- Mixed --"}, datasource=PROMETHEUS),
+        *(
+            without_source(panels=[{**text_panel(1), "type": kind}])
+            for kind in ("news", "alertlist", "annolist", "pluginlist", "welcome", "gettingstarted")
+        ),
+        asking("${datasource}"),
+        asking("$datasource"),
+        asking("[[datasource]]"),
+        asking("${datasource:raw}"),
+        asking({"type": "prometheus", "uid": "$datasource"}),
+        asking({"uid": "${datasource}"}),
+        asking(None, datasource=PROMETHEUS),
+        asking({"uid": "-- Mixed --"}, datasource=PROMETHEUS),
         asking("-- Mixed --", datasource="$datasource"),
         asking(PROMETHEUS, datasource=PROMETHEUS),
         asking({"type": "mixed", "uid": "-- Mixed --"}, datasource={"uid": "__expr__"}, expr="", expression="$A * 2"),
-        asking(None, datasource=SQL, expr="", rawSql="select 1"), asking(SQL, expr="", rawSql="select 1"), asking(SQL, datasource=SQL, expr="", rawSql="select 1"),
+        asking(None, datasource=SQL, expr="", rawSql="select 1"),
+        asking(SQL, expr="", rawSql="select 1"),
+        asking(SQL, datasource=SQL, expr="", rawSql="select 1"),
         board(panels=[panel(1, datasource={"type": "datasource", "uid": "grafana"}, targets=[])]),
         board(panels=[panel(1, datasource="-- Grafana --", targets=[{"refId": "A", "queryType": "list"}])]),
         board(panels=[panel(1, datasource={"type": "grafana", "uid": "grafana"}, targets=[])]),
         board(panels=[panel(1), panel(2, datasource={"uid": "-- Dashboard --"}, targets=[{"panelId": 1}])]),
         board(panels=[panel(1, gridPos={"h": 0.5, "w": 24, "x": 0, "y": 0, "static": True})]),
-        board(panels=[panel(2, gridPos={"h": 4, "w": 4, "x": 20, "y": 4}), panel(1, gridPos={"h": 4, "w": 20, "x": 0, "y": 4}),
-                      panel(3, gridPos={"h": 4, "w": 24, "x": 0, "y": 0}), panel(4, gridPos={"h": 4, "w": 24, "x": 0, "y": 8})]),
-        board(annotations={"list": [{"name": "N", "builtIn": 1, "datasource": {"type": "grafana", "uid": "-- Grafana --"}}]}),
-        board(templating={"list": [
-            {"name": "datasource", "type": "datasource"}, {"name": "v", "type": "query", "datasource": PROMETHEUS},
-            {"name": "c", "type": "custom", "datasource": None}]}),
+        board(
+            panels=[
+                panel(2, gridPos={"h": 4, "w": 4, "x": 20, "y": 4}),
+                panel(1, gridPos={"h": 4, "w": 20, "x": 0, "y": 4}),
+                panel(3, gridPos={"h": 4, "w": 24, "x": 0, "y": 0}),
+                panel(4, gridPos={"h": 4, "w": 24, "x": 0, "y": 8}),
+            ]
+        ),
+        board(
+            annotations={
+                "list": [{"name": "N", "builtIn": 1, "datasource": {"type": "grafana", "uid": "-- Grafana --"}}]
+            }
+        ),
+        board(
+            templating={
+                "list": [
+                    {"name": "datasource", "type": "datasource"},
+                    {"name": "v", "type": "query", "datasource": PROMETHEUS},
+                    {"name": "c", "type": "custom", "datasource": None},
+                ]
+            }
+        ),
         board(uid="x" * 40, title="x" * 5000),
     ],
-)  # fmt: skip
+)
 def test_what_is_right_is_recognised(good):
     assert problems_of(good) == []
 
@@ -143,31 +180,62 @@ def unknown(name):
         (asking(PROMETHEUS, expr=""), [NO_TARGET]),
         (asking("$datasource", expr="", rawSql="select 1"), [NO_TARGET]),
         (asking({"type": "loki", "uid": "$datasource"}, expr="", query="x"), [NO_TARGET]),
-        (board(panels=[panel(1, datasource=SQL, targets=[{"refId": "A", "datasource": SQL, "hide": False}])]), [NO_TARGET]),
+        (
+            board(panels=[panel(1, datasource=SQL, targets=[{"refId": "A", "datasource": SQL, "hide": False}])]),
+            [NO_TARGET],
+        ),
         (board(panels=[panel(1, datasource=SQL, targets=[{"rawSql": "x"}, {"refId": "B"}])]), [NO_TARGET]),
         (asking(SQL, expr="", rawSql=""), [NO_TARGET]),
-        (board(panels=[panel(1, datasource=SQL, targets=[{
-            "refId": "B", "datasource": SQL, "datasourceUid": "x", "hide": True, "key": "k"}])]), [NO_TARGET]),
+        (
+            board(
+                panels=[
+                    panel(
+                        1,
+                        datasource=SQL,
+                        targets=[{"refId": "B", "datasource": SQL, "datasourceUid": "x", "hide": True, "key": "k"}],
+                    )
+                ]
+            ),
+            [NO_TARGET],
+        ),
         (board(panels=[panel(1, datasource=None, targets=[])]), [NO_SOURCE, NO_TARGET]),
         (board(panels=[panel(1, targets=None)]), [NO_TARGET]),
         (board(panels=[panel(1, datasource="-- Dashboard --", targets=[{"panelId": 1}])]), [NO_PANEL]),
         (board(panels=[panel(1, datasource="-- Dashboard --", targets=[{"panelId": [2]}]), panel(2)]), [NO_PANEL]),
         (board(panels=[panel(1, datasource="-- Dashboard --", targets=[])]), [NO_PANEL]),
-        (board(panels=[panel(1, datasource="-- Dashboard --", targets=[{"panelId": 9}, {"panelId": 2}]), panel(2)]), [NO_PANEL]),
+        (
+            board(panels=[panel(1, datasource="-- Dashboard --", targets=[{"panelId": 9}, {"panelId": 2}]), panel(2)]),
+            [NO_PANEL],
+        ),
         (without_source(), ["it has no datasource variable", unknown("datasource")]),
         (without_source(panels=[]), ["it has no panels"]),
         (board(panels=[panel(1, type=None)]), ["panel 'Panel 1' has no type"]),
-        (board(panels=[{"id": 1, "libraryPanel": {"uid": "u"}, "gridPos": {"h": 1, "w": 1, "x": 0, "y": 0}}]),
-         ["panel 1 is a library panel, whose content is in one Grafana only: unlink it there and export again"]),
-        (without_source(panels=[{"id": 1, "type": "stat", "libraryPanel": {"uid": "u"}, "gridPos": {"h": 1, "w": 1, "x": 0, "y": 0}}]),
-         ["panel 1 is a library panel, whose content is in one Grafana only: unlink it there and export again"]),
+        (
+            board(panels=[{"id": 1, "libraryPanel": {"uid": "u"}, "gridPos": {"h": 1, "w": 1, "x": 0, "y": 0}}]),
+            ["panel 1 is a library panel, whose content is in one Grafana only: unlink it there and export again"],
+        ),
+        (
+            without_source(
+                panels=[
+                    {"id": 1, "type": "stat", "libraryPanel": {"uid": "u"}, "gridPos": {"h": 1, "w": 1, "x": 0, "y": 0}}
+                ]
+            ),
+            ["panel 1 is a library panel, whose content is in one Grafana only: unlink it there and export again"],
+        ),
         (board(panels=[row(7, 0, [panel(1, description="")])]), ["panel 'Panel 1' has no description"]),
-        (board(panels=[row(7, 0, [panel(1), panel(2, gridPos={"h": 4, "w": 4, "x": 3, "y": 3})])]),
-         ["panels 'Panel 1' and 'Panel 2' overlap"]),
-        (board(panels=[row(1, 0), panel(1, gridPos={"h": 4, "w": 4, "x": 0, "y": 1})]), ["the ids of its panels are not unique"]),
+        (
+            board(panels=[row(7, 0, [panel(1), panel(2, gridPos={"h": 4, "w": 4, "x": 3, "y": 3})])]),
+            ["panels 'Panel 1' and 'Panel 2' overlap"],
+        ),
+        (
+            board(panels=[row(1, 0), panel(1, gridPos={"h": 4, "w": 4, "x": 0, "y": 1})]),
+            ["the ids of its panels are not unique"],
+        ),
         (board(panels=[panel(1, id=None)]), ["the ids of its panels are not unique"]),
-        (board(panels=[panel(1, title="", description="", fieldConfig=None)]),
-         ["panel 1 has no title", "panel 1 has no description", "panel 1 has no unit"]),
+        (
+            board(panels=[panel(1, title="", description="", fieldConfig=None)]),
+            ["panel 1 has no title", "panel 1 has no description", "panel 1 has no unit"],
+        ),
         (board(panels=[panel(1, fieldConfig={"defaults": None})]), ["panel 'Panel 1' has no unit"]),
         (board(title=" A"), ["its title must be at most 5000 characters, without spaces around it"]),
         (board(title="x" * 5001), ["its title must be at most 5000 characters, without spaces around it"]),
@@ -176,17 +244,36 @@ def unknown(name):
         (board(uid="a\n"), ["its uid must be 1 to 40 letters, digits, - or _"]),
         ({k: v for k, v in board().items() if k != "id"}, ["its id must be null"]),
         (board(annotations={"list": [{"name": "N", "datasource": "Prom"}]}), [fixed("Prom", "annotation 'N'")]),
-        (board(templating={"list": [{"name": "datasource", "type": "datasource"}, {"name": "q", "type": "query", "datasource": "P"}]}),
-         [fixed("P", "variable 'q'")]),
-        (board(templating={"list": [{"name": "datasource", "type": "datasource"}, {"name": "q", "type": "adhoc", "datasource": "P"}]}),
-         [fixed("P", "variable 'q'")]),
+        (
+            board(
+                templating={
+                    "list": [
+                        {"name": "datasource", "type": "datasource"},
+                        {"name": "q", "type": "query", "datasource": "P"},
+                    ]
+                }
+            ),
+            [fixed("P", "variable 'q'")],
+        ),
+        (
+            board(
+                templating={
+                    "list": [
+                        {"name": "datasource", "type": "datasource"},
+                        {"name": "q", "type": "adhoc", "datasource": "P"},
+                    ]
+                }
+            ),
+            [fixed("P", "variable 'q'")],
+        ),
         # what has another type than Grafana's
         (board(panels=["text"]), ["its panels[0] must be an object"]),
         (board(panels={}), ["its panels must be a list"]),
-        (board(panels=[panel(1, gridPos={"h": "4", "w": 1, "x": 0, "y": 0})]),
-         ["its panels[0].gridPos.h must be a number"]),
-        (board(panels=[panel(1, id="1")]),
-         ["its panels[0].id must be a whole number"]),
+        (
+            board(panels=[panel(1, gridPos={"h": "4", "w": 1, "x": 0, "y": 0})]),
+            ["its panels[0].gridPos.h must be a number"],
+        ),
+        (board(panels=[panel(1, id="1")]), ["its panels[0].id must be a whole number"]),
         (board(tags=["a", 3]), ["its tags[1] must be a text"]),
         (board(title=3, uid=4), ["its title must be a text", "its uid must be a text"]),
         (board(templating=[]), ["its templating must be an object"]),
@@ -194,7 +281,7 @@ def unknown(name):
         (board(panels=[row(7, 0, [panel(1, targets={})])]), ["its panels[0].panels[0].targets must be a list"]),
         (board(annotations={"list": [3]}), ["its annotations.list[0] must be an object"]),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_said_once_and_nothing_else(bad, problems):
     assert problems_of(bad) == problems
 
@@ -202,11 +289,18 @@ def test_what_is_wrong_is_said_once_and_nothing_else(bad, problems):
 @pytest.mark.parametrize(
     "place",
     [
-        None, {}, {"h": 1, "w": 1, "x": 0}, {"h": 0, "w": 1, "x": 0, "y": 0}, {"h": 1, "w": 0, "x": 0, "y": 0},
-        {"h": 1, "w": 1, "x": -1, "y": 0}, {"h": 1, "w": 1, "x": 0, "y": -1}, {"h": 1, "w": 1, "x": 24, "y": 0},
-        {"h": 1, "w": 25, "x": 0, "y": 0}, {"h": 1, "w": 1, "x": None, "y": 0},
+        None,
+        {},
+        {"h": 1, "w": 1, "x": 0},
+        {"h": 0, "w": 1, "x": 0, "y": 0},
+        {"h": 1, "w": 0, "x": 0, "y": 0},
+        {"h": 1, "w": 1, "x": -1, "y": 0},
+        {"h": 1, "w": 1, "x": 0, "y": -1},
+        {"h": 1, "w": 1, "x": 24, "y": 0},
+        {"h": 1, "w": 25, "x": 0, "y": 0},
+        {"h": 1, "w": 1, "x": None, "y": 0},
     ],
-)  # fmt: skip
+)
 def test_a_panel_needs_a_place(place):
     assert problems_of(board(panels=[panel(1, gridPos=place)])) == ["panel 'Panel 1' has no place on the 24 columns"]
 

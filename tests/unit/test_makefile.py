@@ -17,8 +17,13 @@ ROOT = Path(__file__).resolve().parents[2]
 def make(*words, path=None):
     environment = os.environ | ({"PATH": str(path)} if path else {})
     return subprocess.run(
-        [shutil.which("make"), "--no-print-directory", *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )  # fmt: skip
+        [shutil.which("make"), "--no-print-directory", *words],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @pytest.fixture

@@ -56,9 +56,13 @@ def test_every_file_of_a_folder_that_is_not_used_is_named(clips):
     with pytest.raises(InputError) as caught:
         read_manifest(folder)
     for what in (
-        "5 of 6 clips cannot be used", "a.txt is not read: a.TXT lies beside", "song.mp3 has no transcript beside it", "lost.txt is beside no audio file",
-        "deeper holds 2 audio files", f"gone.txt: there is no audio file {folder / 'gone.wav'}",
-    ):  # fmt: skip
+        "5 of 6 clips cannot be used",
+        "a.txt is not read: a.TXT lies beside",
+        "song.mp3 has no transcript beside it",
+        "lost.txt is beside no audio file",
+        "deeper holds 2 audio files",
+        f"gone.txt: there is no audio file {folder / 'gone.wav'}",
+    ):
         assert what in caught.value.what
     exclude = caught.value.next_step.split("exclude=[")[1].removesuffix("]").rstrip("]'").split(",")
     assert sorted(exclude) == ["a.txt", "deeper", "gone", "lost", "song"]
@@ -90,17 +94,23 @@ def test_segments_of_one_file_are_cut_by_offset_and_duration(clips):
     )
     found = read_manifest(source)
     assert [(entry.id, entry.offset, entry.duration) for entry in found] == [
-        ("a@0.25-end", 0.25, None), ("a@0-0.25", 0.0, 0.25), ("a@0.1-0.3", 0.1, 0.2), ("a", None, None),
-    ]  # fmt: skip
+        ("a@0.25-end", 0.25, None),
+        ("a@0-0.25", 0.0, 0.25),
+        ("a@0.1-0.3", 0.1, 0.2),
+        ("a", None, None),
+    ]
 
 
-@pytest.mark.parametrize(("more", "says"), [
-    ({"offset": 0.6}, "a.wav lasts 0.50 s, and the manifest cuts from 0.60 s to its end"),
-    ({"offset": 0.2, "duration": 0.5}, "a.wav lasts 0.50 s, and the manifest cuts from 0.20 s to 0.70 s"),
-    ({"offset": 0.45}, "a.wav lasts 50 ms, and Whisper hears nothing below 100 ms"),
-    ({"duration": 0.7}, "a.wav lasts 0.50 s, and the manifest says 0.70 s"),
-    ({"duration": 0.3}, "a.wav lasts 0.50 s, and the manifest says 0.30 s"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"offset": 0.6}, "a.wav lasts 0.50 s, and the manifest cuts from 0.60 s to its end"),
+        ({"offset": 0.2, "duration": 0.5}, "a.wav lasts 0.50 s, and the manifest cuts from 0.20 s to 0.70 s"),
+        ({"offset": 0.45}, "a.wav lasts 50 ms, and Whisper hears nothing below 100 ms"),
+        ({"duration": 0.7}, "a.wav lasts 0.50 s, and the manifest says 0.70 s"),
+        ({"duration": 0.3}, "a.wav lasts 0.50 s, and the manifest says 0.30 s"),
+    ],
+)
 def test_a_length_that_is_not_the_files_is_seen_in_its_header(clips, more, says):
     with pytest.raises(InputError, match=says):
         read_manifest(manifest(clips("a.wav"), row(**more)))
@@ -121,16 +131,43 @@ def test_names_that_say_the_same_are_one(clips):
     assert (entry.text, entry.language) == ("one two", "de")
 
 
-@pytest.mark.parametrize("harmless", [
-    "id", "speaker", "source", "sentence_id", "audio_duration", "num_channels", "sample_rate", "pred_text", "gender", "split", "transcript_id",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        "id",
+        "speaker",
+        "source",
+        "sentence_id",
+        "audio_duration",
+        "num_channels",
+        "sample_rate",
+        "pred_text",
+        "gender",
+        "split",
+        "transcript_id",
+    ],
+)
 def test_what_says_something_about_a_clip_is_left_alone(clips, harmless):
     assert [entry.id for entry in read_manifest(manifest(clips("a.wav"), row(**{harmless: "17"})))] == ["a"]
 
 
-@pytest.mark.parametrize("key", [
-    "start", "end", "start_time", "endTime", "begin", "audio_offset", "offset_ms", "channel", "channel_selector", "from", "to", "seek",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "key",
+    [
+        "start",
+        "end",
+        "start_time",
+        "endTime",
+        "begin",
+        "audio_offset",
+        "offset_ms",
+        "channel",
+        "channel_selector",
+        "from",
+        "to",
+        "seek",
+    ],
+)
 def test_a_key_that_changes_what_is_transcribed_is_refused_by_name(clips, key):
     with pytest.raises(InputError, match=f":1: {key} would change what is transcribed") as caught:
         read_manifest(manifest(clips("a.wav"), row(**{key: 1})))
@@ -187,60 +224,66 @@ def test_where_both_formats_lie_side_by_side_the_file_name_is_the_name(clips):
     assert [entry.id for entry in read_manifest(folder)] == ["a.flac", "a.wav"]
 
 
-@pytest.mark.parametrize(("lines", "says"), [
-    ([], "holds no clip"),
-    ([b"\n \n"], "holds no clip"),
-    ([b"{'audio_filepath': 'a.wav'}"], ":1: the line is not JSON"),
-    ([row(), b'{"audio_filepath":'], ":2: the line is not JSON"),
-    ([b"[" * 100_000], ":1: the line is not JSON (it is nested too deeply)"),
-    ([b'{"text": "a", "n": ' + b"9" * 5000 + b"}"], ":1: the line is not JSON"),
-    ([b"[1]"], ":1: the line is no JSON object"),
-    ([b"null"], ":1: the line is no JSON object"),
-    ([{"text": "one"}], ":1: audio_filepath is missing"),
-    ([{"audio_filepath": "a.wav"}], ":1: text is missing"),
-    ([row(3)], ":1: audio_filepath must be a string"),
-    ([row(text=["one"])], ":1: text must be a string"),
-    ([row(text=None)], ":1: text must be a string"),
-    ([row(duration="3")], ":1: duration must be a length"),
-    ([row(duration=True)], ":1: duration must be a length"),
-    ([row(duration=0)], ":1: duration must be a length"),
-    ([row(duration=-1.5)], ":1: duration must be a length"),
-    ([row(duration=float("nan"))], ":1: duration must be a length"),
-    ([row(duration=float("inf"))], ":1: duration must be a length"),
-    ([row(duration=10**400)], ":1: duration must be a length"),
-    ([row(text=" ... \n - ")], ":1: there is no word in the text '... -'"),
-    ([row(text="[laughter] (door)")], ":1: there is no word outside brackets in the text '[laughter] (door)'"),
-    ([row(text="（笑）")], ":1: there is no word outside brackets"),
-    ([row(sentence="one")], ":1: text and sentence say different things"),
-    ([row(path="b.wav")], ":1: audio_filepath and path say different things"),
-    ([row(transcript=3)], ":1: transcript must be a string"),
-    ([row(Offset=1)], ":1: Offset would change what is transcribed"),
-    ([row(durations=1)], ":1: there is no key 'durations'; did you mean 'duration'?"),
-    ([row(text_filepath="a.txt")], ":1: text_filepath is not followed"),
-    ([row(language="en", lang="de")], ":1: language and lang name different languages"),
-    ([row(source_lang="de", target_lang="en")], ":1: source_lang and target_lang name different languages"),
-    ([row(language=3)], ":1: language must be a string"),
-    ([row(taskname="s2t_translation")], ":1: taskname is 's2t_translation', and clips are transcribed only"),
-    ([row(offset=-0.1)], ":1: offset must be a place in the file, in seconds"),
-    ([row(offset="1")], ":1: offset must be a place"),
-    ([row(offset=float("nan"))], ":1: offset must be a place"),
-    ([row(offset=True)], ":1: offset must be a place"),
-    ([row(offset=10**400)], ":1: offset must be a place"),
-    ([b'{"audio_filepath": "a.wav", "text": "one", "text": "two"}'], ":1: the line is not JSON (the key 'text' comes twice)"),
-    ([row(text="one \ud800")], ":1: the text is not valid Unicode"),
-    ([row("b.wav")], ":1: there is no audio file"),
-    ([row("a.wav\0")], ":1: the name of the audio is not valid Unicode"),
-    ([row("\0.wav")], ":1: the name of the audio is not valid Unicode"),
-    ([row("\ud800.wav")], ":1: the name of the audio is not valid Unicode"),
-    ([row("x" * 9000 + ".wav")], ":1: there is no audio file"),
-    ([row("folder.wav")], ":1: there is no audio file"),
-    ([row(""), row()], ":1: there is no audio file"),
-    ([row(), row(offset=0), row(offset=0.0)], ":3: "),
-    ([row(), row("./a.wav", "again")], ":2: "),
-    ([b'{"text": "caf\xe9"}'], ":1 is not UTF-8"),
-    ([row(), b"\xff\xfe{\0"], ":2 is not UTF-8"),
-    ([row(text="word " * 300_000)], ":1 is longer than 1048576 bytes"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ([], "holds no clip"),
+        ([b"\n \n"], "holds no clip"),
+        ([b"{'audio_filepath': 'a.wav'}"], ":1: the line is not JSON"),
+        ([row(), b'{"audio_filepath":'], ":2: the line is not JSON"),
+        ([b"[" * 100_000], ":1: the line is not JSON (it is nested too deeply)"),
+        ([b'{"text": "a", "n": ' + b"9" * 5000 + b"}"], ":1: the line is not JSON"),
+        ([b"[1]"], ":1: the line is no JSON object"),
+        ([b"null"], ":1: the line is no JSON object"),
+        ([{"text": "one"}], ":1: audio_filepath is missing"),
+        ([{"audio_filepath": "a.wav"}], ":1: text is missing"),
+        ([row(3)], ":1: audio_filepath must be a string"),
+        ([row(text=["one"])], ":1: text must be a string"),
+        ([row(text=None)], ":1: text must be a string"),
+        ([row(duration="3")], ":1: duration must be a length"),
+        ([row(duration=True)], ":1: duration must be a length"),
+        ([row(duration=0)], ":1: duration must be a length"),
+        ([row(duration=-1.5)], ":1: duration must be a length"),
+        ([row(duration=float("nan"))], ":1: duration must be a length"),
+        ([row(duration=float("inf"))], ":1: duration must be a length"),
+        ([row(duration=10**400)], ":1: duration must be a length"),
+        ([row(text=" ... \n - ")], ":1: there is no word in the text '... -'"),
+        ([row(text="[laughter] (door)")], ":1: there is no word outside brackets in the text '[laughter] (door)'"),
+        ([row(text="（笑）")], ":1: there is no word outside brackets"),
+        ([row(sentence="one")], ":1: text and sentence say different things"),
+        ([row(path="b.wav")], ":1: audio_filepath and path say different things"),
+        ([row(transcript=3)], ":1: transcript must be a string"),
+        ([row(Offset=1)], ":1: Offset would change what is transcribed"),
+        ([row(durations=1)], ":1: there is no key 'durations'; did you mean 'duration'?"),
+        ([row(text_filepath="a.txt")], ":1: text_filepath is not followed"),
+        ([row(language="en", lang="de")], ":1: language and lang name different languages"),
+        ([row(source_lang="de", target_lang="en")], ":1: source_lang and target_lang name different languages"),
+        ([row(language=3)], ":1: language must be a string"),
+        ([row(taskname="s2t_translation")], ":1: taskname is 's2t_translation', and clips are transcribed only"),
+        ([row(offset=-0.1)], ":1: offset must be a place in the file, in seconds"),
+        ([row(offset="1")], ":1: offset must be a place"),
+        ([row(offset=float("nan"))], ":1: offset must be a place"),
+        ([row(offset=True)], ":1: offset must be a place"),
+        ([row(offset=10**400)], ":1: offset must be a place"),
+        (
+            [b'{"audio_filepath": "a.wav", "text": "one", "text": "two"}'],
+            ":1: the line is not JSON (the key 'text' comes twice)",
+        ),
+        ([row(text="one \ud800")], ":1: the text is not valid Unicode"),
+        ([row("b.wav")], ":1: there is no audio file"),
+        ([row("a.wav\0")], ":1: the name of the audio is not valid Unicode"),
+        ([row("\0.wav")], ":1: the name of the audio is not valid Unicode"),
+        ([row("\ud800.wav")], ":1: the name of the audio is not valid Unicode"),
+        ([row("x" * 9000 + ".wav")], ":1: there is no audio file"),
+        ([row("folder.wav")], ":1: there is no audio file"),
+        ([row(""), row()], ":1: there is no audio file"),
+        ([row(), row(offset=0), row(offset=0.0)], ":3: "),
+        ([row(), row("./a.wav", "again")], ":2: "),
+        ([b'{"text": "caf\xe9"}'], ":1 is not UTF-8"),
+        ([row(), b"\xff\xfe{\0"], ":2 is not UTF-8"),
+        ([row(text="word " * 300_000)], ":1 is longer than 1048576 bytes"),
+    ],
+)
 def test_a_bad_manifest_is_refused_with_line_and_next_step(clips, lines, says):
     folder = clips("a.wav")
     (folder / "folder.wav").mkdir()
@@ -263,9 +306,14 @@ def test_a_folder_without_a_transcript_names_the_file_to_write(clips):
         read_manifest(clips("a.wav"))
 
 
-@pytest.mark.parametrize(("text", "says"), [
-    (b"[noise]", "there is no word outside brackets"), (b"caf\xe9", "not UTF-8"), (b"word " * 300_000, "longer than"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (b"[noise]", "there is no word outside brackets"),
+        (b"caf\xe9", "not UTF-8"),
+        (b"word " * 300_000, "longer than"),
+    ],
+)
 def test_a_bad_transcript_names_the_file(clips, text, says):
     folder = clips("a.wav")
     (folder / "a.txt").write_bytes(text)
@@ -316,19 +364,22 @@ def test_an_audio_file_as_manifest_is_refused(clips):
         read_manifest(clips("a.wav") / "a.wav")
 
 
-@pytest.mark.parametrize(("data", "says"), [
-    (b"", "is empty"),
-    (wav()[:-2], "is truncated: its header promises 1000 bytes of samples, and 998 are there"),
-    (wav()[:20], "is truncated or damaged: its chunk b'fmt ' promises 16 bytes, and 0 are there"),
-    (wav(0.05), "lasts 50 ms"),
-    (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "is a Git LFS pointer"),
-    (b"<!DOCTYPE html><html>", "is a web page or XML"),
-    (b"PK\x03\x04" + bytes(30), "is a zip archive"),
-    (b"hello\n", r"is text and not audio: it begins with 'hello\\n'"),
-    (b"RIFF\0\1\0\0AVI LIST", "holds 'AVI' in RIFF and not a wav"),
-    (b"NIST_1A\n   1024\n", "holds NIST SPHERE"),
-    (bytes(range(200, 256)), "holds no audio format that is known here: it begins with the bytes c8 c9 ca"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"", "is empty"),
+        (wav()[:-2], "is truncated: its header promises 1000 bytes of samples, and 998 are there"),
+        (wav()[:20], "is truncated or damaged: its chunk b'fmt ' promises 16 bytes, and 0 are there"),
+        (wav(0.05), "lasts 50 ms"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "is a Git LFS pointer"),
+        (b"<!DOCTYPE html><html>", "is a web page or XML"),
+        (b"PK\x03\x04" + bytes(30), "is a zip archive"),
+        (b"hello\n", r"is text and not audio: it begins with 'hello\\n'"),
+        (b"RIFF\0\1\0\0AVI LIST", "holds 'AVI' in RIFF and not a wav"),
+        (b"NIST_1A\n   1024\n", "holds NIST SPHERE"),
+        (bytes(range(200, 256)), "holds no audio format that is known here: it begins with the bytes c8 c9 ca"),
+    ],
+)
 def test_a_file_that_is_no_audio_is_named_before_anything_starts(clips, data, says):
     folder = clips("a.wav", "a.txt", "b.wav", "b.txt")
     (folder / "a.wav").write_bytes(data)

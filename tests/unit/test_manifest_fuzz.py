@@ -18,18 +18,43 @@ ROWS = [
 ]
 WHOLE = [json.dumps(row, ensure_ascii=False).encode() for row in ROWS]
 WORDS = [
-    b"\0", b"\xff", b"\xed\xa0\x80", b'"\\ud800"', b"\\ud83d", b"\r", b"\n", b"\xe2\x80\xa8", b"\xef\xbb\xbf", b"NaN",
-    b"Infinity", b"-1e999", b"1e-400", b"9" * 400, b"9" * 5000, b"null", b"true", b"{}", b"[]", b'""', b"[" * 3000,
-    b'{"text":' * 3000, b'"audio_filepath": "/dev/zero.wav", ', b'"text": [], ', b'"duration": "1", ', b"../" * 2000,
-]  # fmt: skip
+    b"\0",
+    b"\xff",
+    b"\xed\xa0\x80",
+    b'"\\ud800"',
+    b"\\ud83d",
+    b"\r",
+    b"\n",
+    b"\xe2\x80\xa8",
+    b"\xef\xbb\xbf",
+    b"NaN",
+    b"Infinity",
+    b"-1e999",
+    b"1e-400",
+    b"9" * 400,
+    b"9" * 5000,
+    b"null",
+    b"true",
+    b"{}",
+    b"[]",
+    b'""',
+    b"[" * 3000,
+    b'{"text":' * 3000,
+    b'"audio_filepath": "/dev/zero.wav", ',
+    b'"text": [], ',
+    b'"duration": "1", ',
+    b"../" * 2000,
+]
 
 
 LAYOUTS = {
     "metadata.csv": b'file_name,text,offset\na.wav,"one, two",\nb.flac,three,0.5\ndeeper/a.wav,,\n',
     "list.tsv": b"path\tsentence\tlocale\na.wav\tone\ten\nb.flac\ttwo\tde\n",
     "a.trans.txt": b"a ONE TWO\nb THREE\n",
-    "wav.scp": b"a a.wav\nb b.flac\n", "text": b"u1 one two\nu2 three\n", "segments": b"u1 a 0.25 1.5\nu2 b 0 -1\n",
-}  # fmt: skip
+    "wav.scp": b"a a.wav\nb b.flac\n",
+    "text": b"u1 one two\nu2 three\n",
+    "segments": b"u1 a 0.25 1.5\nu2 b 0 -1\n",
+}
 
 
 def mutated(chance: random.Random, whole: list[bytes] = WHOLE) -> bytes:

@@ -35,9 +35,10 @@ def refused(source, *exclude):
 
 
 HUGGING_FACE = {
-    "train/a.mp3": 1.5, "b.wav": 0.5,
+    "train/a.mp3": 1.5,
+    "b.wav": 0.5,
     "metadata.csv": '\N{ZERO WIDTH NO-BREAK SPACE}file_name,transcription,speaker\r\nb.wav,"one, two",7\r\n\r\ntrain/a.mp3,drei,8\r\n',
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("given", ["", "metadata.csv"])
@@ -85,20 +86,23 @@ def test_metadata_without_audio_do_not_hide_the_transcripts(put):
     assert "its first line names no column of audio" in refused(folder / "metadata.csv")
 
 
-@pytest.mark.parametrize(("table", "says"), [
-    ("file_name,text\nb.wav,one, two\n", "metadata.csv:2: 3 cells under 2 columns"),
-    ("file_name,text\nb.wav\n", "metadata.csv:2: 1 cells under 2 columns"),
-    ("file_name,speaker\nb.wav,7\n", "metadata.csv:2: text is missing"),
-    ("file_name,text,text\nb.wav,one,two\n", "metadata.csv: two columns are called 'text'"),
-    ('file_name,text\nb.wav,"one\n', "metadata.csv:2: unexpected end of data"),
-    ('file_name,text\nb.wav,"one"x\n', "metadata.csv:2: ',' expected after '\"'"),
-    ("file_name,text,start\nb.wav,one,0.2\n", "metadata.csv:2: start would change what is transcribed"),
-    ("file_name,text,duration\nb.wav,one,half\n", "metadata.csv:2: duration must be a length"),
-    ("file_name,text,offset\nb.wav,one,0.6\n", "b.wav lasts 0.50 s, and the manifest cuts from 0.60 s to its end"),
-    ("file_name,text\nb.wav,caf\udce9\n", "metadata.csv is not UTF-8"),
-    ("file_name,text\n", "metadata.csv holds no clip"),
-    ("file_name,text\nb\0.wav,one\n", "metadata.csv:2: "),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ("file_name,text\nb.wav,one, two\n", "metadata.csv:2: 3 cells under 2 columns"),
+        ("file_name,text\nb.wav\n", "metadata.csv:2: 1 cells under 2 columns"),
+        ("file_name,speaker\nb.wav,7\n", "metadata.csv:2: text is missing"),
+        ("file_name,text,text\nb.wav,one,two\n", "metadata.csv: two columns are called 'text'"),
+        ('file_name,text\nb.wav,"one\n', "metadata.csv:2: unexpected end of data"),
+        ('file_name,text\nb.wav,"one"x\n', "metadata.csv:2: ',' expected after '\"'"),
+        ("file_name,text,start\nb.wav,one,0.2\n", "metadata.csv:2: start would change what is transcribed"),
+        ("file_name,text,duration\nb.wav,one,half\n", "metadata.csv:2: duration must be a length"),
+        ("file_name,text,offset\nb.wav,one,0.6\n", "b.wav lasts 0.50 s, and the manifest cuts from 0.60 s to its end"),
+        ("file_name,text\nb.wav,caf\udce9\n", "metadata.csv is not UTF-8"),
+        ("file_name,text\n", "metadata.csv holds no clip"),
+        ("file_name,text\nb\0.wav,one\n", "metadata.csv:2: "),
+    ],
+)
 def test_a_bad_table_is_refused_with_its_line(put, table, says):
     folder = put({"b.wav": 0.5, "metadata.csv": table.encode(errors="surrogateescape")})
     assert says in refused(folder / "metadata.csv")
@@ -125,18 +129,23 @@ def test_a_table_of_common_voice_is_read(put):
 
 LIBRISPEECH = {
     "84/121123/84-121123.trans.txt": "84-121123-0000 GO DO YOU HEAR\n84-121123-0001 BUT IN LESS\n",
-    "84/121123/84-121123-0000.flac": 0.5, "84/121123/84-121123-0001.flac": 1.5,
-    "174/50561/174-50561.trans.txt": "174-50561-0000 FORGOTTEN TOO\n", "174/50561/174-50561-0000.wav": 0.7,
-    "SPEAKERS.TXT": "; about the speakers", "README.TXT": "LibriSpeech",
-}  # fmt: skip
+    "84/121123/84-121123-0000.flac": 0.5,
+    "84/121123/84-121123-0001.flac": 1.5,
+    "174/50561/174-50561.trans.txt": "174-50561-0000 FORGOTTEN TOO\n",
+    "174/50561/174-50561-0000.wav": 0.7,
+    "SPEAKERS.TXT": "; about the speakers",
+    "README.TXT": "LibriSpeech",
+}
 
 
 def test_a_tree_of_librispeech_is_read(put):
     folder = put(LIBRISPEECH)
     found = read_manifest(folder)
     assert [(entry.id, entry.text) for entry in found] == [
-        ("174-50561-0000", "FORGOTTEN TOO"), ("84-121123-0000", "GO DO YOU HEAR"), ("84-121123-0001", "BUT IN LESS"),
-    ]  # fmt: skip
+        ("174-50561-0000", "FORGOTTEN TOO"),
+        ("84-121123-0000", "GO DO YOU HEAR"),
+        ("84-121123-0001", "BUT IN LESS"),
+    ]
     assert found[2].audio == folder / "84/121123/84-121123-0001.flac"
     assert found[2].place == f"{folder}/84/121123/84-121123.trans.txt:2"
     assert read_manifest(folder / "84/121123/84-121123.trans.txt") == found[1:]
@@ -164,9 +173,13 @@ def test_what_does_not_agree_in_librispeech_is_named(put):
 
 
 KALDI = {
-    "rec1.wav": 2.5, "in/rec2.flac": 0.5, "wav.scp": "rec2 in/rec2.flac\nrec1 rec1.wav\n",
-    "text": "rec1 one two\nrec2\n", "utt2spk": "rec1 7\nrec2 8\n", "utt2lang": "rec1 de\n",
-}  # fmt: skip
+    "rec1.wav": 2.5,
+    "in/rec2.flac": 0.5,
+    "wav.scp": "rec2 in/rec2.flac\nrec1 rec1.wav\n",
+    "text": "rec1 one two\nrec2\n",
+    "utt2spk": "rec1 7\nrec2 8\n",
+    "utt2lang": "rec1 de\n",
+}
 
 
 @pytest.mark.parametrize("given", ["", "wav.scp"])
@@ -182,31 +195,48 @@ def test_its_segments_are_cut(put):
     segments = "u1 rec1 0.25 1.75\nu3 rec1 1.5 -1\nu2 rec2 0.00 0.50\n"
     found = read_manifest(put({**KALDI, "segments": segments, "text": "u1 one\nu2 two\nu3 three\n"}))
     assert [(entry.id, entry.audio.name, entry.offset, entry.duration) for entry in found] == [
-        ("u1", "rec1.wav", 0.25, 1.5), ("u2", "rec2.flac", 0.0, 0.5), ("u3", "rec1.wav", 1.5, None),
-    ]  # fmt: skip
+        ("u1", "rec1.wav", 0.25, 1.5),
+        ("u2", "rec2.flac", 0.0, 0.5),
+        ("u3", "rec1.wav", 1.5, None),
+    ]
 
 
-@pytest.mark.parametrize(("files", "says"), [
-    ({"wav.scp": "rec1 touch RAN |\nrec2 in/rec2.flac\n"}, "wav.scp:1: wav.scp names a command, and commands are not run"),
-    ({"wav.scp": "rec1 | touch RAN\nrec2 in/rec2.flac\n"}, "wav.scp:1: wav.scp names a command"),
-    ({"wav.scp": "rec1 all.ark:17\nrec2 in/rec2.flac\n"}, "wav.scp:1: all.ark:17 is no audio file"),
-    ({"wav.scp": "rec1 -\nrec2 in/rec2.flac\n"}, "wav.scp:1: - is no audio file"),
-    ({"wav.scp": "rec1\nrec2 in/rec2.flac\n"}, "wav.scp:1: nothing is no audio file"),
-    ({"wav.scp": "rec1 rec1.wav\nrec1 in/rec2.flac\n"}, "wav.scp:2: rec1 stands at "),
-    ({"wav.scp": "rec1 gone.wav\nrec2 in/rec2.flac\n"}, "text:1: there is no audio file "),
-    ({"text": "rec1 one\n"}, "wav.scp:1: the utterance rec2 stands in no line of text"),
-    ({"text": "rec1 one\nrec2\nrec3 three\n"}, "text:3: there is no audio of the utterance rec3"),
-    ({"text": "rec1 <noise>\nrec2\n"}, "text:1: there is no word outside brackets"),
-    ({"segments": "rec1 rec9 0 1\nrec2 rec2 0 0.5\n"}, "segments:1: there is no recording 'rec9'"),
-    ({"segments": "rec1\nrec2 rec2 0 0.5\n"}, "segments:1: there is no recording ''"),
-    ({"segments": "rec1 rec1 1 1\nrec2 rec2 0 0.5\n"}, "segments:1: there is no segment of up to an hour from 1 s to 1 s"),
-    ({"segments": "rec1 rec1 0 3601\nrec2 rec2 0 0.5\n"}, "segments:1: there is no segment of up to an hour"),
-    ({"segments": "rec1 rec1 -1 1\nrec2 rec2 0 0.5\n"}, "segments:1: there is no segment"),
-    ({"segments": "rec1 rec1 nan -1\nrec2 rec2 0 0.5\n"}, "segments:1: there is no segment"),
-    ({"segments": "rec1 rec1 0 1 0\nrec2 rec2 0 0.5\n"}, "segments:1: a segment is <utterance>"),
-    ({"segments": "rec1 rec1 0 4\nrec2 rec2 0 0.5\n"}, "rec1.wav lasts 2.50 s, and the manifest cuts from 0.00 s to 4.00 s"),
-    ({"reco2file_and_channel": "rec1 rec1 A\nrec2 rec1 B\n"}, "reco2file_and_channel:2: rec2 is one of several channels"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        (
+            {"wav.scp": "rec1 touch RAN |\nrec2 in/rec2.flac\n"},
+            "wav.scp:1: wav.scp names a command, and commands are not run",
+        ),
+        ({"wav.scp": "rec1 | touch RAN\nrec2 in/rec2.flac\n"}, "wav.scp:1: wav.scp names a command"),
+        ({"wav.scp": "rec1 all.ark:17\nrec2 in/rec2.flac\n"}, "wav.scp:1: all.ark:17 is no audio file"),
+        ({"wav.scp": "rec1 -\nrec2 in/rec2.flac\n"}, "wav.scp:1: - is no audio file"),
+        ({"wav.scp": "rec1\nrec2 in/rec2.flac\n"}, "wav.scp:1: nothing is no audio file"),
+        ({"wav.scp": "rec1 rec1.wav\nrec1 in/rec2.flac\n"}, "wav.scp:2: rec1 stands at "),
+        ({"wav.scp": "rec1 gone.wav\nrec2 in/rec2.flac\n"}, "text:1: there is no audio file "),
+        ({"text": "rec1 one\n"}, "wav.scp:1: the utterance rec2 stands in no line of text"),
+        ({"text": "rec1 one\nrec2\nrec3 three\n"}, "text:3: there is no audio of the utterance rec3"),
+        ({"text": "rec1 <noise>\nrec2\n"}, "text:1: there is no word outside brackets"),
+        ({"segments": "rec1 rec9 0 1\nrec2 rec2 0 0.5\n"}, "segments:1: there is no recording 'rec9'"),
+        ({"segments": "rec1\nrec2 rec2 0 0.5\n"}, "segments:1: there is no recording ''"),
+        (
+            {"segments": "rec1 rec1 1 1\nrec2 rec2 0 0.5\n"},
+            "segments:1: there is no segment of up to an hour from 1 s to 1 s",
+        ),
+        ({"segments": "rec1 rec1 0 3601\nrec2 rec2 0 0.5\n"}, "segments:1: there is no segment of up to an hour"),
+        ({"segments": "rec1 rec1 -1 1\nrec2 rec2 0 0.5\n"}, "segments:1: there is no segment"),
+        ({"segments": "rec1 rec1 nan -1\nrec2 rec2 0 0.5\n"}, "segments:1: there is no segment"),
+        ({"segments": "rec1 rec1 0 1 0\nrec2 rec2 0 0.5\n"}, "segments:1: a segment is <utterance>"),
+        (
+            {"segments": "rec1 rec1 0 4\nrec2 rec2 0 0.5\n"},
+            "rec1.wav lasts 2.50 s, and the manifest cuts from 0.00 s to 4.00 s",
+        ),
+        (
+            {"reco2file_and_channel": "rec1 rec1 A\nrec2 rec1 B\n"},
+            "reco2file_and_channel:2: rec2 is one of several channels",
+        ),
+    ],
+)
 def test_what_does_not_fit_in_kaldi_is_refused_and_no_command_is_run(put, monkeypatch, files, says):
     folder = put({**KALDI, **files})
     monkeypatch.chdir(folder)

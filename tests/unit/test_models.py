@@ -166,11 +166,18 @@ def size_without_vocabulary(name):
     layers = LAYERS[base.split("-")[0].removesuffix(".en")]
     state, third = WHISPER.states[layers], "v3" in base
     hparams = Hparams(
-        n_vocab=51_864 if base.endswith(".en") else 51_866 if third else 51_865, n_audio_ctx=1500, n_audio_state=state,
-        n_audio_head=state // 64, n_audio_layer=layers, n_text_ctx=448, n_text_state=state, n_text_head=state // 64,
-        n_text_layer=4 if "turbo" in base else layers, n_mels=128 if third else 80,
+        n_vocab=51_864 if base.endswith(".en") else 51_866 if third else 51_865,
+        n_audio_ctx=1500,
+        n_audio_state=state,
+        n_audio_head=state // 64,
+        n_audio_layer=layers,
+        n_text_ctx=448,
+        n_text_state=state,
+        n_text_head=state // 64,
+        n_text_layer=4 if "turbo" in base else layers,
+        n_mels=128 if third else 80,
         ftype=FILE_TYPES["q" + kind if kind else ""],
-    )  # fmt: skip
+    )
     size = 12 * 4 + 8 + 4 * hparams.n_mels * 201
     for tensor, shape in tensor_shapes(hparams).items():
         values, block = BLOCKS[tensor_type(tensor, shape, hparams.ftype)]

@@ -31,11 +31,9 @@ def convert(tmp_path):
                 soundfile.write(path, samples, RATE, subtype="FLOAT")
             offset, duration = span or (None, None)
             digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
-            asked.append({
-                "id": f"{number}-{name}", "path": str(path), "name": name, "text": text, "offset": offset,
-                "duration": duration, "language": "de" if text else None, "sha256": digest,
-            })  # fmt: skip
-        facts = own.convert({"folder": str(made), "clips": asked})
+            language = "de" if text else None
+            asked.append(own.OwnClip(f"{number}-{name}", str(path), name, text, offset, duration, language, digest))
+        facts = own.convert(own.OwnRequest(made, asked))
         return facts, read_clips(made), made
 
     return run
@@ -43,8 +41,11 @@ def convert(tmp_path):
 
 def test_clips_stand_in_the_order_of_the_request_and_not_in_that_of_the_files(convert):
     facts, clips, folder = convert(
-        ("a.wav", RISING, "late", 1.5, None), ("b.wav", RISING[:8000], ""), ("a.wav", None, "early", 0.25, 0.5), ("a.wav", None, "all")
-    )  # fmt: skip
+        ("a.wav", RISING, "late", 1.5, None),
+        ("b.wav", RISING[:8000], ""),
+        ("a.wav", None, "early", 0.25, 0.5),
+        ("a.wav", None, "all"),
+    )
     assert [clip["id"] for clip in clips] == ["0-a.wav", "1-b.wav", "2-a.wav", "3-a.wav"]
     assert [clip["file"] for clip in clips] == [f"0000{number}.npy" for number in range(4)]
     parts = [RISING[24_000:], RISING[:8000], RISING[4000:12_000], RISING]
@@ -66,8 +67,11 @@ def test_a_channel_that_was_taken_is_told(convert):
 def test_each_clip_that_cannot_be_used_has_its_own_reason(convert, tmp_path):
     with pytest.raises(ArtifactError) as caught:
         convert(
-            ("a.wav", RISING, "one", 1.0, 3.0), ("loud.wav", 9 * RISING, "two"), ("a.wav", None, "three", 0.5, 1.0), ("gone.wav", None, "four"),
-        )  # fmt: skip
+            ("a.wav", RISING, "one", 1.0, 3.0),
+            ("loud.wav", 9 * RISING, "two"),
+            ("a.wav", None, "three", 0.5, 1.0),
+            ("gone.wav", None, "four"),
+        )
     assert caught.value.what == (
         f"3 of 4 clips cannot be used: {tmp_path}/a.wav lasts 2.00 s, and the manifest cuts from 1.00 s to 4.00 s; "
         f"{tmp_path}/loud.wav holds samples up to 8.1 where full scale is 1; "
@@ -89,17 +93,9 @@ def test_a_file_that_is_damaged_behind_a_segment_has_only_the_later_ones_refused
 
 def test_a_file_that_changes_meanwhile_is_refused(tmp_path):
     soundfile.write(tmp_path / "a.wav", RISING, RATE)
-    clip = {
-        "id": "a",
-        "path": str(tmp_path / "a.wav"),
-        "name": "a.wav",
-        "text": "",
-        "offset": None,
-        "duration": None,
-        "language": None,
-    }
+    clip = own.OwnClip("a", str(tmp_path / "a.wav"), "a.wav", "", None, None, None, "0" * 64)
     with pytest.raises(ArtifactError, match=r"1 of 1 clips cannot be used: .*a\.wav changed while it was read"):
-        own.convert({"folder": str(tmp_path), "clips": [clip | {"sha256": "0" * 64}]})
+        own.convert(own.OwnRequest(tmp_path, [clip]))
 
 
 def test_the_eleventh_is_counted_and_not_named():
@@ -116,12 +112,15 @@ def test_the_eleventh_is_counted_and_not_named():
     assert unusable({"x" * 256: "x is bad"}, 2) == ("1 of 2 clips cannot be used: x is bad", "mend it")
 
 
-@pytest.mark.parametrize(("entry", "content", "seconds"), [
-    ({"duration": 1.5, "offset": 2.0}, Content("WAV", None, 0, 60.0), 1.5),
-    ({"offset": 2.0}, Content("WAV", None, 0, 60.0), 58.0),
-    ({}, Content("WAV", None, 0, 60.0), 60.0),
-    ({}, Content("MP3"), 8 * 16_000 / 64_000),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("entry", "content", "seconds"),
+    [
+        ({"duration": 1.5, "offset": 2.0}, Content("WAV", None, 0, 60.0), 1.5),
+        ({"offset": 2.0}, Content("WAV", None, 0, 60.0), 58.0),
+        ({}, Content("WAV", None, 0, 60.0), 60.0),
+        ({}, Content("MP3"), 8 * 16_000 / 64_000),
+    ],
+)
 def test_the_room_that_a_clip_takes_is_known_beforehand(tmp_path, entry, content, seconds):
     (tmp_path / "a").write_bytes(bytes(16_000))
     assert sets._bytes(Entry("a", tmp_path / "a", **entry), content) == seconds * 64_000

@@ -162,15 +162,23 @@ def run(tmp_path, monkeypatch):
 
     def made(*records):
         summary = Summary(
-            run_id="r", dag_id="d", scale="smoke", state="pass", started_at="2026-11-22T02:00:00.000Z",
-            finished_at="2026-11-22T02:01:00.000Z", host=HOST, results=[record for record, _ in records],
-        )  # fmt: skip
+            run_id="r",
+            dag_id="d",
+            scale="smoke",
+            state="pass",
+            started_at="2026-11-22T02:00:00.000Z",
+            finished_at="2026-11-22T02:01:00.000Z",
+            host=HOST,
+            results=[record for record, _ in records],
+        )
         files.write_summary(summary)
         for benchmark in {record.benchmark for record, _ in records}:
             arrays = {
                 f"{record.variant}/{name}": array
-                for record, raw in records if record.benchmark == benchmark for name, array in raw.items()
-            }  # fmt: skip
+                for record, raw in records
+                if record.benchmark == benchmark
+                for name, array in raw.items()
+            }
             samples.save(tmp_path / "runs" / "r" / f"{benchmark}-cpu.npz", arrays)
         return summary
 
@@ -179,9 +187,14 @@ def run(tmp_path, monkeypatch):
 
 def record(variant, recalls, raw, settings, facts, benchmark="hybrid_ann"):
     made = Record(
-        benchmark=benchmark, variant=variant, device="cpu", status="measured", settings=settings, facts={"vectors": facts},
+        benchmark=benchmark,
+        variant=variant,
+        device="cpu",
+        status="measured",
+        settings=settings,
+        facts={"vectors": facts},
         samples=f"{benchmark}-cpu.npz",
-    )  # fmt: skip
+    )
     add(made, "latency_p95", 0.001)
     for name, value in recalls.items():
         add(made, name, value)
@@ -218,8 +231,10 @@ def test_a_run_on_synthetic_vectors_is_recounted_from_its_seed(run, of_seed):
         records.append(record("a", recalls, {"ids": ids}, settings, facts, benchmark))
     found = recount(run(*records))
     assert [(one.benchmark, one.metric) for one in found] == [
-        ("hybrid_ann", "recall_at_10"), ("hybrid_ann", "recall_at_1"), ("pgvector_search", "recall_at_5"),
-    ]  # fmt: skip
+        ("hybrid_ann", "recall_at_10"),
+        ("hybrid_ann", "recall_at_1"),
+        ("pgvector_search", "recall_at_5"),
+    ]
     assert [one.recounted for one in found] == pytest.approx([0.99, 1.0, 0.98])
     assert [one.recorded for one in found] == [0.99, 1.0, 0.9]
     assert [one.agrees for one in found] == [True, True, False]
@@ -232,11 +247,13 @@ def test_vectors_are_made_once_for_all_variants(run, of_seed, monkeypatch):
     monkeypatch.setattr(answered.generator, "write", lambda *a, **k: calls.append(k) or write(*a, **k))
     again = ids[:, ::-1]
     fewer = settings | {"queries": 99}  # quite other queries, though what is told of the data is the same
-    found = recount(run(
-        record("a", {"recall_at_10": 0.99}, {"ids": ids}, settings, facts),
-        record("c", {"recall_at_10": 0.99}, {"ids": ids[:99]}, fewer, facts),
-        record("b", {"recall_at_1": 0.0}, {"ids": again}, settings, facts),
-    ))  # fmt: skip
+    found = recount(
+        run(
+            record("a", {"recall_at_10": 0.99}, {"ids": ids}, settings, facts),
+            record("c", {"recall_at_10": 0.99}, {"ids": ids[:99]}, fewer, facts),
+            record("b", {"recall_at_1": 0.0}, {"ids": again}, settings, facts),
+        )
+    )
     assert [(one.variant, one.agrees) for one in found] == [("a", True), ("c", False), ("b", True)]
     assert [call["queries"] for call in calls] == [100, 99]
 
@@ -409,9 +426,15 @@ def test_the_command_shows_both_and_ends_with_whether_they_agree(run, of_seed):
     assert done.exit_code == 1
     wrong, right = json.loads(done.stdout)
     assert wrong == {
-        "benchmark": "hybrid_ann", "variant": "a", "device": "cpu", "metric": "recall_at_10", "recorded": 0.5,
-        "recounted": pytest.approx(0.99), "difference": pytest.approx(0.49), "agrees": False,
-    }  # fmt: skip
+        "benchmark": "hybrid_ann",
+        "variant": "a",
+        "device": "cpu",
+        "metric": "recall_at_10",
+        "recorded": 0.5,
+        "recounted": pytest.approx(0.99),
+        "difference": pytest.approx(0.49),
+        "agrees": False,
+    }
     assert right["agrees"] is True
     with pytest.raises(InputError, match="there is no run 'q'"):
         nightgate("q")

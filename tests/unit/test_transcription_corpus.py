@@ -76,7 +76,7 @@ def spoken(tmp_path, monkeypatch):
     def speak(audio_seconds):
         folder = tmp_path / str(audio_seconds)
         folder.mkdir()
-        facts = speech.speak({"folder": str(folder), "audio_seconds": audio_seconds})
+        facts = speech.speak(speech.SpeechRequest(folder, audio_seconds))
         return folder, facts, read_clips(folder)
 
     return speak

@@ -70,10 +70,19 @@ def test_a_file_gives_its_shape_and_its_rows_block_by_block(tmp_path, name):
         assert np.array_equal(rows[start:stop], expected[start:stop])
 
 
-@pytest.mark.parametrize("said, metric", [
-    ("angular", "cosine"), ("euclidean", "l2"), ("dot", "ip"), (b"dot", "ip"), ("cosine", "cosine"), ("hamming", "hamming"),
-    ("", None), (3, "3"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "said, metric",
+    [
+        ("angular", "cosine"),
+        ("euclidean", "l2"),
+        ("dot", "ip"),
+        (b"dot", "ip"),
+        ("cosine", "cosine"),
+        ("hamming", "hamming"),
+        ("", None),
+        (3, "3"),
+    ],
+)
 def test_an_hdf5_file_brings_its_queries_and_its_metric(tmp_path, said, metric):
     path = saved(tmp_path / "a.hdf5", {"train": FLOATS, "test": FLOATS[:2] + 1})
     with h5py.File(path, "a") as file:
@@ -172,28 +181,31 @@ def test_a_ragged_file_is_refused_with_the_row(tmp_path):
     assert "row 4 (the first is 0) claims 2" in refusal(path, lambda _: rows[2:5])
 
 
-@pytest.mark.parametrize("name, content, reason", [
-    ("a.fbin", struct.pack("<II", 2**31, 256) + bytes(64), "ends within row 0"),
-    ("a.fbin", struct.pack("<II", 0, 3), "is empty"),
-    ("a.fbin", struct.pack("<II", 3, 0), "claims vectors of 0 dimensions"),
-    ("a.fvecs", struct.pack("<i", -1) + bytes(64), "its first record claims -1 dimensions"),
-    ("a.fvecs", struct.pack("<i", 2**31 - 1) + bytes(64), "claims 2147483647 dimensions"),
-    ("a.bvecs", b"\x93NUMPY\x01\x00" + bytes(64), "is no .bvecs file"),
-    ("a.npy", np.zeros(4, np.float32), "holds an array of the shape 4, not rows of vectors"),
-    ("a.npy", np.zeros((2, 2, 2), np.float32), "an array of the shape 2 × 2 × 2, not rows of vectors"),
-    ("a.npy", np.float32(1), "a single number"),
-    ("a.npy", np.zeros((0, 4), np.float32), "is empty"),
-    ("a.npy", np.zeros((4, 4), np.int64), "values of type int64"),
-    ("a.npy", np.zeros((4, 4), bool), "values of type bool"),
-    ("a.npy", np.zeros((4, 4), np.complex64), "values of type complex64"),
-    ("a.npy", np.array([["a", "b"]]), "values of type <U1"),
-    ("a.hdf5", {"train": np.zeros(4, np.float32)}, "the shape 4, not rows"),
-    ("a.hdf5", {"train": np.zeros((4, 4), np.int32)}, "values of type int32"),
-    ("a.hdf5", {"train": h5py.Empty("f4")}, "a single number"),
-    ("a.hdf5", {"vectors": FLOATS}, "no data set 'train', only 'vectors'"),
-    ("a.hdf5", {}, "only nothing at all"),
-    ("a.hdf5", {"train/inner": FLOATS}, "no data set 'train', only 'train'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, content, reason",
+    [
+        ("a.fbin", struct.pack("<II", 2**31, 256) + bytes(64), "ends within row 0"),
+        ("a.fbin", struct.pack("<II", 0, 3), "is empty"),
+        ("a.fbin", struct.pack("<II", 3, 0), "claims vectors of 0 dimensions"),
+        ("a.fvecs", struct.pack("<i", -1) + bytes(64), "its first record claims -1 dimensions"),
+        ("a.fvecs", struct.pack("<i", 2**31 - 1) + bytes(64), "claims 2147483647 dimensions"),
+        ("a.bvecs", b"\x93NUMPY\x01\x00" + bytes(64), "is no .bvecs file"),
+        ("a.npy", np.zeros(4, np.float32), "holds an array of the shape 4, not rows of vectors"),
+        ("a.npy", np.zeros((2, 2, 2), np.float32), "an array of the shape 2 × 2 × 2, not rows of vectors"),
+        ("a.npy", np.float32(1), "a single number"),
+        ("a.npy", np.zeros((0, 4), np.float32), "is empty"),
+        ("a.npy", np.zeros((4, 4), np.int64), "values of type int64"),
+        ("a.npy", np.zeros((4, 4), bool), "values of type bool"),
+        ("a.npy", np.zeros((4, 4), np.complex64), "values of type complex64"),
+        ("a.npy", np.array([["a", "b"]]), "values of type <U1"),
+        ("a.hdf5", {"train": np.zeros(4, np.float32)}, "the shape 4, not rows"),
+        ("a.hdf5", {"train": np.zeros((4, 4), np.int32)}, "values of type int32"),
+        ("a.hdf5", {"train": h5py.Empty("f4")}, "a single number"),
+        ("a.hdf5", {"vectors": FLOATS}, "no data set 'train', only 'vectors'"),
+        ("a.hdf5", {}, "only nothing at all"),
+        ("a.hdf5", {"train/inner": FLOATS}, "no data set 'train', only 'train'"),
+    ],
+)
 def test_what_is_no_vectors_is_refused_with_the_reason(tmp_path, name, content, reason):
     assert reason in refusal(saved(tmp_path / name, content))
 

@@ -49,9 +49,13 @@ def hdf5(**options):
 
 
 WHOLE = {
-    ".fvecs": xvecs(FLOATS), ".bvecs": xvecs(BYTES), ".fbin": xbin(FLOATS), ".u8bin": xbin(BYTES),
-    ".i8bin": xbin(BYTES.view(np.int8)), ".npy": npy(FLOATS),
-}  # fmt: skip
+    ".fvecs": xvecs(FLOATS),
+    ".bvecs": xvecs(BYTES),
+    ".fbin": xbin(FLOATS),
+    ".u8bin": xbin(BYTES),
+    ".i8bin": xbin(BYTES.view(np.int8)),
+    ".npy": npy(FLOATS),
+}
 
 
 def meant(suffix, data):

@@ -40,13 +40,27 @@ def separated(by):
     return [line.replace(",", by) for line in LINES]
 
 
-@pytest.mark.parametrize("lines, options", [
-    (LINES, {}), (separated(";"), {}), (separated("\t"), {}), (separated("|"), {}), (separated(" "), {}),
-    (separated(",  "), {}), (["a,b,c", *LINES], {}), (['"a","b","c"', *LINES], {}), (["0,1,2", *LINES], {}),
-    (["1,2,3", *LINES], {}), (['"0.5","-1.25","3e2"', *LINES[1:]], {}), (LINES, {"end": "\r\n"}),
-    (LINES, {"encoding": "utf-8-sig"}), (["größe;b;c", *separated(";")], {}), ([*LINES, "", "  "], {}),
-    (["x,y,2", *LINES], {"encoding": "utf-8-sig", "end": "\r\n"}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "lines, options",
+    [
+        (LINES, {}),
+        (separated(";"), {}),
+        (separated("\t"), {}),
+        (separated("|"), {}),
+        (separated(" "), {}),
+        (separated(",  "), {}),
+        (["a,b,c", *LINES], {}),
+        (['"a","b","c"', *LINES], {}),
+        (["0,1,2", *LINES], {}),
+        (["1,2,3", *LINES], {}),
+        (['"0.5","-1.25","3e2"', *LINES[1:]], {}),
+        (LINES, {"end": "\r\n"}),
+        (LINES, {"encoding": "utf-8-sig"}),
+        (["größe;b;c", *separated(";")], {}),
+        ([*LINES, "", "  "], {}),
+        (["x,y,2", *LINES], {"encoding": "utf-8-sig", "end": "\r\n"}),
+    ],
+)
 @pytest.mark.parametrize("name", ["a.csv", "B.TSV"])
 def test_a_text_gives_its_numbers_with_or_without_names_and_whatever_separates_them(tmp_path, lines, options, name):
     path = text(tmp_path / name, lines, **options)
@@ -66,28 +80,37 @@ def test_a_last_line_needs_no_end_and_one_number_makes_a_vector(tmp_path):
     assert np.array_equal(read(path), [[np.nan, np.inf], [-np.inf, 1]], equal_nan=True)
 
 
-@pytest.mark.parametrize("lines, said", [
-    ([*LINES, "1,2"], "row 3 of {} (the first is 0) holds 2 values, the first line has 3"),
-    (["a,b,c", *LINES, "1,2,3,4"], "row 3 of {} (the first is 0) holds 4 values, the first line has 3"),
-    ([LINES[0], "1,x,4", LINES[2]], "row 1 of {} (the first is 0) holds 'x', which is no number in column 1"),
-    ([LINES[0], "1,,4"], "row 1 of {} (the first is 0) holds nothing in column 1"),
-    ([LINES[0], "1,1_0,4"], "row 1 of {} (the first is 0) holds '1_0', which is no number"),
-    ([LINES[0], "", LINES[1]], "row 1 of {} (the first is 0) is an empty line"),
-    (["0,5;1,5", "0,25;2,5"], "row 0 of {} (the first is 0) holds '0,25', which is no number"),
-    (['id,"[0.1, 0.2]"', 'x,"[0.1, 0.2]"'], "row 0 of {} (the first is 0) holds 'x', which is no number"),
-    ([",0,1", "0,0.5,0.25"], "the first column of {} has no name"),
-    (["a,b"], "{} holds no vector: its first line begins with 'a'"),
-    ([""], "begins with an empty line"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "lines, said",
+    [
+        ([*LINES, "1,2"], "row 3 of {} (the first is 0) holds 2 values, the first line has 3"),
+        (["a,b,c", *LINES, "1,2,3,4"], "row 3 of {} (the first is 0) holds 4 values, the first line has 3"),
+        ([LINES[0], "1,x,4", LINES[2]], "row 1 of {} (the first is 0) holds 'x', which is no number in column 1"),
+        ([LINES[0], "1,,4"], "row 1 of {} (the first is 0) holds nothing in column 1"),
+        ([LINES[0], "1,1_0,4"], "row 1 of {} (the first is 0) holds '1_0', which is no number"),
+        ([LINES[0], "", LINES[1]], "row 1 of {} (the first is 0) is an empty line"),
+        (["0,5;1,5", "0,25;2,5"], "row 0 of {} (the first is 0) holds '0,25', which is no number"),
+        (['id,"[0.1, 0.2]"', 'x,"[0.1, 0.2]"'], "row 0 of {} (the first is 0) holds 'x', which is no number"),
+        ([",0,1", "0,0.5,0.25"], "the first column of {} has no name"),
+        (["a,b"], "{} holds no vector: its first line begins with 'a'"),
+        ([""], "begins with an empty line"),
+    ],
+)
 def test_a_text_that_holds_something_else_is_refused_with_the_row(tmp_path, lines, said):
     path = text(tmp_path / "a.csv", lines)
     assert said.format(path) in refusal(lambda: read(path), path)
 
 
-@pytest.mark.parametrize("content, said", [
-    (b"", "is empty"), ("1,2\n3,4\n".encode("utf-16"), "is no text in UTF-8"), (b"1,2\n\xff\xfe,3\n", "is no text in UTF-8"),
-    (b"\x00" * 64, "is no text of one vector per line"), (b"PAR1" + bytes(range(1, 100)), "is"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "content, said",
+    [
+        (b"", "is empty"),
+        ("1,2\n3,4\n".encode("utf-16"), "is no text in UTF-8"),
+        (b"1,2\n\xff\xfe,3\n", "is no text in UTF-8"),
+        (b"\x00" * 64, "is no text of one vector per line"),
+        (b"PAR1" + bytes(range(1, 100)), "is"),
+    ],
+)
 def test_what_is_no_text_is_refused(tmp_path, content, said):
     path = tmp_path / "a.csv"
     path.write_bytes(content)
@@ -161,20 +184,23 @@ def test_parquet_of_bytes_and_halves(tmp_path):
     assert (open_vectors(path).dtype, read(path).tolist()) == (np.float16, half.tolist())
 
 
-@pytest.mark.parametrize("columns, said", [
-    ({"a": lists(pa.float32()), "b": lists(pa.float32())}, "has several columns of lists: 'a', 'b'"),
-    ({"id": list(range(7)), "x": FLOATS[:, 0]}, "its column 'id' is int64"),
-    ({"t": list("abcdefg")}, "its column 't' is string"),
-    ({"v": pa.array([["a"], ["b"]])}, "holds lists of string in its column 'v'"),
-    ({"v": pa.array([[1, 2], [3, 4]], pa.list_(pa.int64()))}, "holds lists of int64"),
-    ({"v": pa.array([[1.0, 2.0], [3.0]])}, "row 1 of {} (the first is 0) holds 1 values, row 0 has 2"),
-    ({"v": pa.array([[1.0, 2.0], None])}, "row 1 of {} (the first is 0) is empty (null)"),
-    ({"v": pa.array([[1.0, 2.0], [3.0, None]])}, "row 1 of {} (the first is 0) lacks a value (null)"),
-    ({"v": pa.array([None, [1.0]])}, "row 0 of {} (the first is 0) holds no values"),
-    ({"v": pa.array([[], [1.0]])}, "row 0 of {} (the first is 0) holds no values"),
-    ({"x": pa.array([1.0, 2.0]), "y": pa.array([1.0, None])}, "row 1 of {} (the first is 0) lacks a value"),
-    ({"v": pa.array([], pa.list_(pa.float32()))}, "is empty: it holds 0 vectors"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "columns, said",
+    [
+        ({"a": lists(pa.float32()), "b": lists(pa.float32())}, "has several columns of lists: 'a', 'b'"),
+        ({"id": list(range(7)), "x": FLOATS[:, 0]}, "its column 'id' is int64"),
+        ({"t": list("abcdefg")}, "its column 't' is string"),
+        ({"v": pa.array([["a"], ["b"]])}, "holds lists of string in its column 'v'"),
+        ({"v": pa.array([[1, 2], [3, 4]], pa.list_(pa.int64()))}, "holds lists of int64"),
+        ({"v": pa.array([[1.0, 2.0], [3.0]])}, "row 1 of {} (the first is 0) holds 1 values, row 0 has 2"),
+        ({"v": pa.array([[1.0, 2.0], None])}, "row 1 of {} (the first is 0) is empty (null)"),
+        ({"v": pa.array([[1.0, 2.0], [3.0, None]])}, "row 1 of {} (the first is 0) lacks a value (null)"),
+        ({"v": pa.array([None, [1.0]])}, "row 0 of {} (the first is 0) holds no values"),
+        ({"v": pa.array([[], [1.0]])}, "row 0 of {} (the first is 0) holds no values"),
+        ({"x": pa.array([1.0, 2.0]), "y": pa.array([1.0, None])}, "row 1 of {} (the first is 0) lacks a value"),
+        ({"v": pa.array([], pa.list_(pa.float32()))}, "is empty: it holds 0 vectors"),
+    ],
+)
 def test_parquet_that_holds_something_else_is_refused(tmp_path, columns, said):
     path = table(tmp_path / "a.parquet", columns)
     assert said.format(path) in refusal(lambda: read(path), path)

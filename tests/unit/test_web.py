@@ -11,6 +11,7 @@ from nightgate.measure.durations import NIGHT_SECONDS
 from nightgate.record import Host, Objective, Record
 from nightgate.results.store import Run, Snapshot
 from nightgate.web import app as web
+from nightgate.web import board
 
 HOST = Host(fingerprint="abc", cpu="a cpu", cores=2, memory_bytes=2**34)
 OTHER = HOST.model_copy(update={"fingerprint": "other"})
@@ -142,16 +143,23 @@ def test_a_board_without_runs_says_how_to_start_one():
 def test_the_board_shows_the_newest_verdicts_and_since_when(monkeypatch, runs_folder):
     running = Run("night-9", "nightly_benchmarks", "smoke", None, None, None, [], "night")
     runs = [
-        running, night(8, "breach", 0.0222), night(7, p95=0.5, scale="full"), night(6, "breach", 0.0211), night(5, "breach", 0.9, host=OTHER),
-        night(5, p95=0.8, rows=5000), night(5, p95=0.7, digest="other"), night(4, "pass"), night(3, "breach", 0.03),
-    ]  # fmt: skip
+        running,
+        night(8, "breach", 0.0222),
+        night(7, p95=0.5, scale="full"),
+        night(6, "breach", 0.0211),
+        night(5, "breach", 0.9, host=OTHER),
+        night(5, p95=0.8, rows=5000),
+        night(5, p95=0.7, digest="other"),
+        night(4, "pass"),
+        night(3, "breach", 0.03),
+    ]
     monkeypatch.setattr(FakeStore, "answers", (runs, Snapshot()))
     (runs_folder / "night-8").mkdir()
     (runs_folder / "night-8" / "report.html").write_text("the report")
     text = client().get("/").text
     assert "1 objective is breached" in text
-    (row,) = web._with_history(runs[1], runs)
-    assert (row["value"], row["before"], row["since"]) == ("22.2 ms", "21.1 ms", "2026-11-06T02:00:00Z")
+    (row,) = board.tracked(runs[1], runs)
+    assert (row.now["value"], row.before, row.since) == ("22.2 ms", "21.1 ms", "2026-11-06T02:00:00Z")
     assert '<a href="runs/night-8">' in text
     assert "runs/night-7" not in text
     assert "night-9" in text
@@ -161,14 +169,14 @@ def test_the_board_shows_the_newest_verdicts_and_since_when(monkeypatch, runs_fo
 def test_a_run_that_was_never_judged_does_not_run_for_ever(hours, state):
     recorded = hours and datetime.now(UTC) - timedelta(seconds=NIGHT_SECONDS, hours=hours)
     run = Run("night-9", "nightly_benchmarks", "full", None, None, None, [], "night", {}, recorded)
-    assert web._line(run)["state"] == state
-    assert web._line(night(8, "breach"))["state"] == "breach"
+    assert board.listed(run).state == state
+    assert board.listed(night(8, "breach")).state == "breach"
 
 
 def test_without_a_night_of_the_same_work_there_is_no_before(monkeypatch):
     runs = [night(8, "breach", 0.0222), night(7, "breach", 0.5, rows=5000), night(6, "breach", 0.4, scale="full")]
-    (row,) = web._with_history(runs[0], runs)
-    assert (row["before"], row["since"]) == (None, "2026-11-08T02:00:00Z")
+    (row,) = board.tracked(runs[0], runs)
+    assert (row.before, row.since) == (None, "2026-11-08T02:00:00Z")
 
 
 def test_ad_hoc_runs_are_listed_apart_with_what_was_overridden(monkeypatch):

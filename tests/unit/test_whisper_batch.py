@@ -45,8 +45,10 @@ def test_contexts_on_a_gpu_share_the_cores():
 
 def test_results_come_in_the_order_of_the_items():
     assert spread(["only"], [1, 2, 3], lambda context, item: (context, item * 10)) == [
-        ("only", 10), ("only", 20), ("only", 30),
-    ]  # fmt: skip
+        ("only", 10),
+        ("only", 20),
+        ("only", 30),
+    ]
     assert [item for _, item in spread("ab", list(range(50)), lambda *pair: pair)] == list(range(50))
     assert spread("ab", [], lambda *pair: pair) == []
 

@@ -10,19 +10,23 @@ from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
 from threading import BrokenBarrierError
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from nightgate.errors import ChildError, NightgateError
 from nightgate.measure import estimates
+from nightgate.measure.inputs import Inputs
 
 if TYPE_CHECKING:
     import numpy as np
+    import numpy.typing as npt
 
 _SECOND = 1_000_000_000
 _READY = 60.0  # seconds in which every client must have connected and warmed up
 _WINDOWS = 10  # the rate is estimated from this many equal stretches of time
 
-Call = Callable[[Any], Any]
+Input = TypeVar("Input")
+Connect = Callable[[], AbstractContextManager[Callable[[Input], object]]]
+"""Gives the call for as long as its context lasts."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,8 @@ class Crowd:
     call was answered, from the common start, both ascending by ``ends_ns``; ``seconds`` is how long they called."""
 
     clients: int
-    latencies_ns: np.ndarray
-    ends_ns: np.ndarray
+    latencies_ns: npt.NDArray[np.int64]
+    ends_ns: npt.NDArray[np.int64]
     seconds: float
 
     def per_second(self) -> estimates.Estimate:
@@ -44,20 +48,28 @@ class Crowd:
         return estimates.mean(counts / width)
 
 
+class _Answer(NamedTuple):
+    """What one client saw: int64 nanoseconds, ``latencies_ns`` and ``ends_ns`` one per call."""
+
+    start: int
+    latencies_ns: npt.NDArray[np.int64]
+    ends_ns: npt.NDArray[np.int64]
+
+
 def closed_loop_clients(
-    connect: Callable[[], AbstractContextManager[Call]],
-    inputs: Sequence[Any],
+    connect: Connect[Input],
+    inputs: Inputs[Input],
     clients: int,
     seconds: float,
     *,
-    warmup: Sequence[Any] = (),
+    warmup: Inputs[Input] = (),
 ) -> Crowd:
     """``clients`` processes each send the next of ``inputs`` when the last is answered, for ``seconds``.
 
     Each begins at another place of ``inputs``. The caller must have no other threads: the processes are forked.
 
     Args:
-        connect: called in each client; gives the call for as long as its context lasts.
+        connect: called in each client.
         warmup: called by each client before the common start.
 
     Raises:
@@ -70,10 +82,9 @@ def closed_loop_clients(
     pipes, processes = [], []
     for number in range(clients):
         ours, theirs = context.Pipe(duplex=False)
-        turned = [*inputs[number * len(inputs) // clients :], *inputs[: number * len(inputs) // clients]]
-        process = context.Process(
-            target=_client, args=(connect, turned, warmup, seconds, barrier, theirs), daemon=True
-        )  # fmt: skip
+        first = number * len(inputs) // clients
+        turned = [inputs[(first + place) % len(inputs)] for place in range(len(inputs))]
+        process = context.Process(target=_client, args=(connect, turned, warmup, seconds, barrier, theirs), daemon=True)
         process.start()
         theirs.close()
         pipes.append(ours)
@@ -84,15 +95,15 @@ def closed_loop_clients(
         for process in processes:
             process.kill()
             process.join()
-    start = max(began for began, _, _ in answers)  # the last to leave the barrier
-    latencies = np.concatenate([latencies for _, latencies, _ in answers])
-    ends = np.concatenate([ends for _, _, ends in answers]) - start
+    start = max(answer.start for answer in answers)  # the last to leave the barrier
+    latencies = np.concatenate([answer.latencies_ns for answer in answers])
+    ends = np.concatenate([answer.ends_ns for answer in answers]) - start
     inside = (ends >= 0) & (ends <= seconds * _SECOND)
     order = np.argsort(ends[inside])
     return Crowd(clients, latencies[inside][order], ends[inside][order], seconds)
 
 
-def _answers(pipes: Sequence[Connection], seconds: float, barrier: Barrier) -> list[tuple[int, Any, Any]]:
+def _answers(pipes: Sequence[Connection], seconds: float, barrier: Barrier) -> list[_Answer]:
     """What every client saw. When one fails, the others only leave the barrier, so its error is the one to raise."""
     answers, failed = [], []
     for pipe in pipes:
@@ -106,11 +117,11 @@ def _answers(pipes: Sequence[Connection], seconds: float, barrier: Barrier) -> l
     return answers
 
 
-def _answer(pipe: Connection, seconds: float) -> tuple[int, Any, Any]:
+def _answer(pipe: Connection, seconds: float) -> _Answer:
     if not pipe.poll(_READY + 2 * seconds + _READY):
         raise ChildError("a client did not answer in time", "see the log of the server")
     try:
-        answer = pipe.recv()
+        answer: _Answer | NightgateError = pipe.recv()
     except EOFError:
         raise ChildError("a client died", "see the log for its last words") from None
     if isinstance(answer, NightgateError):
@@ -119,9 +130,13 @@ def _answer(pipe: Connection, seconds: float) -> tuple[int, Any, Any]:
 
 
 def _client(
-    connect: Callable[[], AbstractContextManager[Call]], inputs: Sequence[Any], warmup: Sequence[Any], seconds: float,
-    barrier: Barrier, pipe: Connection,
-) -> None:  # fmt: skip
+    connect: Connect[Input],
+    inputs: Sequence[Input],
+    warmup: Inputs[Input],
+    seconds: float,
+    barrier: Barrier,
+    pipe: Connection,
+) -> None:
     import numpy as np
 
     try:
@@ -130,14 +145,15 @@ def _client(
                 call(x)
             barrier.wait(_READY)
             start = now = perf_counter_ns()
-            latencies, ends = [], []
+            latencies: list[int] = []
+            ends: list[int] = []
             while now - start < seconds * _SECOND:
                 before = now
                 call(inputs[len(ends) % len(inputs)])
                 now = perf_counter_ns()
                 latencies.append(now - before)
                 ends.append(now)
-            pipe.send((start, np.array(latencies, np.int64), np.array(ends, np.int64)))
+            pipe.send(_Answer(start, np.array(latencies, np.int64), np.array(ends, np.int64)))
     except BrokenBarrierError:
         return  # another client failed, and says why
     except NightgateError as error:

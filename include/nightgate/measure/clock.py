@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
+
+from nightgate.measure.inputs import Inputs
 
 if TYPE_CHECKING:
     import numpy as np
+    import numpy.typing as npt
+
+Input = TypeVar("Input")
+Answer = TypeVar("Answer")
 
 
 def time_calls(
-    call: Callable[[Any], Any], inputs: Sequence[Any], *, passes: int, warmup: Sequence[Any] = ()
-) -> tuple[np.ndarray, list[Any]]:
+    call: Callable[[Input], Answer], inputs: Inputs[Input], *, passes: int, warmup: Inputs[Input] = ()
+) -> tuple[npt.NDArray[np.int64], list[Answer]]:
     """Call ``call(x)`` for each input, one at a time, ``passes`` times over.
 
     ``warmup`` inputs are called first and not kept; they should differ from ``inputs``. Nothing else runs between
@@ -27,7 +33,7 @@ def time_calls(
     for x in warmup:
         call(x)
     durations = np.empty((passes, len(inputs)), dtype=np.int64)
-    answers: list[Any] = []
+    answers: list[Answer] = []
     for row in range(passes):
         for column, x in enumerate(inputs):
             start = perf_counter_ns()

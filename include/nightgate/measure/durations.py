@@ -90,11 +90,11 @@ def estimate(rated: Steps, past: Sequence[Past]) -> Estimate:
     return Estimate(Steps(rated.prepare * prepare, rated.measure * measure), rated, known=bool(same))
 
 
-def check(found: Mapping[tuple[str, str], Estimate], lower: Mapping[str, str], *, nightly: bool) -> list[str]:
+def check(estimates: Mapping[tuple[str, str], Estimate], lower: Mapping[str, str], *, nightly: bool) -> list[str]:
     """What the log should warn of: a step that perhaps cannot end in time, and a night that cannot.
 
     Args:
-        found: per benchmark and device.
+        estimates: per benchmark and device.
         lower: per benchmark the settings that make it shorter.
         nightly: whether Airflow ends what takes too long; by hand nothing does.
 
@@ -102,7 +102,7 @@ def check(found: Mapping[tuple[str, str], Estimate], lower: Mapping[str, str], *
         InputError: a step cannot end within the longest time-out.
     """
     warnings = []
-    for (benchmark, device), one in found.items() if nightly else ():
+    for (benchmark, device), one in estimates.items() if nightly else ():
         for step in STEPS:
             too_long = one.too_long(step, STEP_SECONDS)
             if too_long is False:
@@ -114,7 +114,7 @@ def check(found: Mapping[tuple[str, str], Estimate], lower: Mapping[str, str], *
             if too_long:
                 raise InputError(what, f"lower {lower[benchmark]} of {benchmark}")
             warnings.append(f"{what}; no run of these settings says so yet")
-    total = sum(one.seconds.prepare + one.seconds.measure for one in found.values())
+    total = sum(one.seconds.prepare + one.seconds.measure for one in estimates.values())
     if nightly and total > NIGHT_SECONDS:
         warnings.append(f"the run would take about {human(total)}, and after {human(NIGHT_SECONDS)} it is ended")
     return warnings

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from nightgate.errors import DriverError
 from nightgate.measure import devices
@@ -21,6 +21,15 @@ from nightgate.record import Host
 log = logging.getLogger(__name__)
 
 _CANARY_ROUNDS = 20
+
+
+class Noise(TypedDict, total=False):
+    """How quiet the host was: `canary` and the load average of one minute, before a measurement and after it."""
+
+    canary_before: dict[str, float]
+    load_before: float
+    canary_after: dict[str, float]
+    load_after: float
 
 
 @cache
@@ -70,8 +79,8 @@ def canary() -> dict[str, float]:
 
 
 @contextmanager
-def quiet(lock_folder: Path) -> Iterator[dict[str, Any]]:
-    """Hold the host for one measurement: whoever else measures here waits. Yields a dict that gets the noise readings.
+def quiet(lock_folder: Path) -> Iterator[Noise]:
+    """Hold the host for one measurement: whoever else measures here waits. Yields the noise readings; those after it come at its end.
 
     The pools keep timed tasks apart inside Airflow; this lock also covers a measurement started from a terminal.
     """
@@ -82,7 +91,7 @@ def quiet(lock_folder: Path) -> Iterator[dict[str, Any]]:
         except BlockingIOError:
             log.info("another measurement runs on this host; waiting for it to end")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        noise: dict[str, Any] = {"canary_before": canary(), "load_before": os.getloadavg()[0]}
+        noise: Noise = {"canary_before": canary(), "load_before": os.getloadavg()[0]}
         try:
             yield noise
         finally:

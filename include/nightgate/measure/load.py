@@ -10,13 +10,19 @@ Tale*, NSDI 2006).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
+
+from nightgate.measure.inputs import Inputs
 
 if TYPE_CHECKING:
     import numpy as np
+    import numpy.typing as npt
+
+Input = TypeVar("Input")
+Batch = TypeVar("Batch", bound=Sized)
 
 PATIENCE = 3
 """An open loop that is still behind after this many times its planned length is ended."""
@@ -29,8 +35,8 @@ _SPIN_NS = 1_000_000  # a sleeping thread wakes about 0.1 ms late, and more on a
 class Throughput:
     """``durations_ns``: int64 nanoseconds, (passes, batches). ``sizes``: int64, the calls in each batch, (batches,)."""
 
-    durations_ns: np.ndarray
-    sizes: np.ndarray
+    durations_ns: npt.NDArray[np.int64]
+    sizes: npt.NDArray[np.int64]
 
     @property
     def per_second(self) -> float:
@@ -51,9 +57,9 @@ class Load:
     measurement and describe no steady state; where the loop was ended, the longest are missing as well.
     """
 
-    latencies_ns: np.ndarray
-    service_ns: np.ndarray
-    lateness_ns: np.ndarray
+    latencies_ns: npt.NDArray[np.int64]
+    service_ns: npt.NDArray[np.int64]
+    lateness_ns: npt.NDArray[np.int64]
     arrivals: int
     elapsed_ns: int
     saturated: bool
@@ -65,8 +71,8 @@ class Load:
 
 
 def closed_loop(
-    call_batch: Callable[[Any], Any],
-    batches: Sequence[Any],
+    call_batch: Callable[[Batch], object],
+    batches: Inputs[Batch],
     seconds: float,
     *,
     clock: Callable[[], int] = perf_counter_ns,
@@ -106,8 +112,8 @@ def wait_until(
 
 
 def open_loop(
-    call: Callable[[Any], Any],
-    inputs: Sequence[Any],
+    call: Callable[[Input], object],
+    inputs: Inputs[Input],
     rate: float,
     seconds: float,
     seed: int,
@@ -151,14 +157,16 @@ def open_loop(
     # a queue has a steady state only while less than one second of work arrives per second
     work_per_second = rate * sum(service) / len(service) / _SECOND
     return Load(
-        *(np.array(samples, dtype=np.int64) for samples in (latencies, service, lateness)),
+        latencies_ns=np.array(latencies, dtype=np.int64),
+        service_ns=np.array(service, dtype=np.int64),
+        lateness_ns=np.array(lateness, dtype=np.int64),
         arrivals=len(moments),
         elapsed_ns=end - start,
         saturated=len(latencies) < len(moments) or work_per_second >= 1,
     )
 
 
-def arrivals(rate: float, seconds: float, seed: int) -> np.ndarray:
+def arrivals(rate: float, seconds: float, seed: int) -> npt.NDArray[np.int64]:
     """The moments of a Poisson process at ``rate`` per second: int64 nanoseconds from 0 to ``seconds``, ascending.
 
     Gaps are exponential, scaled so that exactly ``rate × seconds`` arrivals (rounded, at least one) fall into the
@@ -169,4 +177,5 @@ def arrivals(rate: float, seconds: float, seed: int) -> np.ndarray:
 
     count = max(1, round(rate * seconds))
     gaps = np.random.default_rng(seed).exponential(size=count + 1)
-    return (gaps.cumsum()[:-1] / gaps.sum() * seconds * _SECOND).astype(np.int64)
+    moments: npt.NDArray[np.float64] = gaps.cumsum()[:-1] / gaps.sum() * seconds * _SECOND
+    return moments.astype(np.int64)

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import dataclass
 
 from nightgate import registry
-from nightgate.record import Record
+from nightgate.record import Device, Record, Status
+
+
+@dataclass(frozen=True)
+class Absent:
+    """Variants of one benchmark on one device that were not measured for the same reason. ``status``: skipped or failed."""
+
+    benchmark: str
+    device: Device
+    status: Status
+    reason: str
+    variants: list[str]
 
 
 def skips(records: Iterable[Record]) -> list[str]:
@@ -25,14 +36,14 @@ def skips(records: Iterable[Record]) -> list[str]:
     return [f"{', '.join(dict.fromkeys(names))}: {reason}" for reason, names in reasons.items()]
 
 
-def absent(records: Iterable[Record]) -> list[dict[str, Any]]:
+def absent(records: Iterable[Record]) -> list[Absent]:
     """What was skipped or failed; variants that share a reason share a row."""
-    groups: dict[tuple[str, ...], list[str]] = {}
+    groups: dict[tuple[str, Device, Status, str], list[str]] = {}
     for record in records:
         if record.status != "measured":
             key = (record.benchmark, record.device, record.status, record.reason or "no reason was given")
             groups.setdefault(key, []).append(record.variant)
     return [
-        {"benchmark": registry.title(b), "device": d, "status": status, "reason": reason, "variants": variants}
-        for (b, d, status, reason), variants in groups.items()
+        Absent(registry.title(benchmark), device, status, reason, variants)
+        for (benchmark, device, status, reason), variants in groups.items()
     ]

@@ -11,9 +11,11 @@ import json
 import math
 from collections import Counter
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from nightgate.errors import InputError
+from nightgate.publish.jsonvalue import JsonObject, part
 
 _LARGEST = 10_000_000  # bytes; Grafana's own limits are below it
 _GROUP = "dashboard.grafana.app"
@@ -22,7 +24,7 @@ _PLACES = ("folderUid", "folderId", "folderTitle")
 _AGAIN = "export it again with the model Classic"
 
 
-def read(file: Path) -> dict[str, Any]:
+def read(file: Path) -> JsonObject:
     """The classic dashboard in ``file``, taken out of its wrapping.
 
     Raises:
@@ -31,7 +33,7 @@ def read(file: Path) -> dict[str, Any]:
     return unwrapped(_parsed(file))
 
 
-def unwrapped(document: Any) -> dict[str, Any]:
+def unwrapped(document: JsonValue) -> JsonObject:
     """The classic dashboard in what a file holds; raises as `read`."""
     if not isinstance(document, dict):
         raise InputError("it is not a JSON object")
@@ -54,14 +56,15 @@ def unwrapped(document: Any) -> dict[str, Any]:
     return document
 
 
-def _parsed(file: Path) -> Any:
+def _parsed(file: Path) -> JsonValue:
     if not file.is_file():
         raise InputError("it cannot be read as JSON (it is not a file)")
     try:
         if file.stat().st_size > _LARGEST:
             raise InputError(f"it is larger than {_LARGEST // 10**6} MB, which no Grafana accepts")
         text = file.read_bytes().decode("utf-8-sig")
-        return json.loads(text, object_pairs_hook=_object, parse_float=_finite, parse_constant=_finite)
+        document: JsonValue = json.loads(text, object_pairs_hook=_object, parse_float=_finite, parse_constant=_finite)
+        return document
     except UnicodeDecodeError:
         raise InputError("it cannot be read as JSON (it is not UTF-8 text)") from None
     except RecursionError:
@@ -70,7 +73,7 @@ def _parsed(file: Path) -> Any:
         raise InputError(f"it cannot be read as JSON ({error})") from None
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
     """Of a key that comes twice one value would be lost, and the reader could not tell which."""
     twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
     if twice:
@@ -85,7 +88,7 @@ def _finite(text: str) -> float:
     return value
 
 
-def _of_resource(document: dict[str, Any]) -> dict[str, Any]:
+def _of_resource(document: JsonObject) -> JsonObject:
     """From ``{"apiVersion": "dashboard.grafana.app/v1…", "kind": "Dashboard", "metadata": …, "spec": …}``."""
     group, _, version = str(document.get("apiVersion")).partition("/")
     kind, spec, metadata = document.get("kind"), document.get("spec"), document.get("metadata")
@@ -105,7 +108,7 @@ def _of_resource(document: dict[str, Any]) -> dict[str, Any]:
     return {**spec, "id": None, "uid": name or spec.get("uid")}
 
 
-def _of_wrapper(document: dict[str, Any]) -> dict[str, Any]:
+def _of_wrapper(document: JsonObject) -> JsonObject:
     """From what ``/api/dashboards/uid`` answers, or what ``/api/dashboards/db`` takes.
 
     The ``id`` is that of the server it came from, and ``meta`` says where it lay there.
@@ -116,11 +119,11 @@ def _of_wrapper(document: dict[str, Any]) -> dict[str, Any]:
         )
     if unknown := [key for key in document if key not in _WRAPPERS and key not in _PLACES]:
         raise InputError(f"it wraps a dashboard and holds {unknown[0]!r} beside it, which is not understood")
-    return {**document["dashboard"], "id": None}
+    return {**part(document, "dashboard"), "id": None}
 
 
-def _names(found: Any) -> list[str]:
-    if isinstance(found, dict):
-        return [str(key) for key in found]
-    listed = found if isinstance(found, list) else [found]
-    return [str(each.get("name")) if isinstance(each, dict) else str(each) for each in listed]
+def _names(listed: JsonValue) -> list[str]:
+    if isinstance(listed, dict):
+        return [str(key) for key in listed]
+    values = listed if isinstance(listed, list) else [listed]
+    return [str(each.get("name")) if isinstance(each, dict) else str(each) for each in values]

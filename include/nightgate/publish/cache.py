@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 from nightgate.artifacts import Cache, limit
 from nightgate.artifacts.events import REASONS, RESULTS, WAIT_BUCKETS, WAITS
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
 
 
 class CacheCollector:
@@ -15,7 +18,7 @@ class CacheCollector:
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
 
-    def collect(self) -> Iterator[Any]:
+    def collect(self) -> Iterator[Metric]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
         counts, entries, most = self._cache.events.totals(), limit.entries(self._cache.root), self._cache.settings.limit

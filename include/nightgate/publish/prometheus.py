@@ -50,7 +50,7 @@ def over_records(records: Sequence[Record]) -> Iterator[Gauge]:
 
 def render(
     snapshot: Snapshot,
-    pools: Mapping[str, Mapping[str, int]] | None = None,
+    pools: Mapping[str, Mapping[str, float]] | None = None,
     cache: Cache | None = None,
     *,
     accept: str = "",

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
+
+from nightgate.publish.boardmodel import Panel
 
 _WITHOUT = ("row", "text", "dashlist", "news", "alertlist", "annolist", "pluginlist", "welcome", "gettingstarted")
 """The panels that ask no datasource."""
@@ -20,12 +21,12 @@ _PROMETHEUS = (None, "", "prometheus", "loki")
 _ITS_OWN = {"refId", "datasource", "datasourceUid", "hide", "key"}  # keys of a target that ask nothing
 
 
-def asks(panel: dict[str, Any]) -> bool:
+def asks(panel: Panel) -> bool:
     """Whether a panel shows the answers of a datasource: it has targets, or is of a kind that needs them."""
-    return panel.get("type") not in _WITHOUT and not panel.get("libraryPanel")
+    return panel.type not in _WITHOUT and not panel.libraryPanel
 
 
-def problems(panel: dict[str, Any], name: str, sources: set[str], ids: set[Any]) -> Iterator[str]:
+def problems(panel: Panel, name: str, sources: set[str], ids: set[int | None]) -> Iterator[str]:
     """What is wrong with the datasources and targets of a panel, a sentence each.
 
     Args:
@@ -33,8 +34,7 @@ def problems(panel: dict[str, Any], name: str, sources: set[str], ids: set[Any])
         sources: the names of the datasource variables of the dashboard.
         ids: the ids of its panels.
     """
-    targets = panel.get("targets") or []
-    own = panel.get("datasource")
+    targets, own = panel.targets or [], panel.datasource
     if own is None:  # each target may name its own; what names none would ask the default one, whatever that is
         places = [target.get("datasource") for target in targets] or [None]
     elif _uid(own) == _MIXED:
@@ -44,20 +44,20 @@ def problems(panel: dict[str, Any], name: str, sources: set[str], ids: set[Any])
     yield from dict.fromkeys(why for place in places if (why := _wrong(place, name, sources)))
     uid = _uid(own)
     if uid == _DASHBOARD:
-        others = [each for each in ids if each not in (None, panel.get("id"))]
+        others = [each for each in ids if each not in (None, panel.id)]
         if not targets or not all(target.get("panelId") in others for target in targets):
             yield f"{name} shows the answers of a panel that the dashboard does not have"
     elif uid != _GRAFANA and (not targets or not all(_has_a_question(target, own) for target in targets)):
         yield f"{name} has no target, or one without an expression"
 
 
-def problems_beside(each: dict[str, Any], name: str, sources: set[str]) -> Iterator[str]:
+def problems_beside(datasource: object, name: str, sources: set[str]) -> Iterator[str]:
     """What is wrong with the datasource of a variable or an annotation query, a sentence each."""
-    if why := _wrong(each.get("datasource"), name, sources):
+    if why := _wrong(datasource, name, sources):
         yield why
 
 
-def _uid(datasource: Any) -> Any:
+def _uid(datasource: object) -> object:
     if not isinstance(datasource, dict):
         return datasource
     if datasource.get("uid") == "grafana" and datasource.get("type") in ("datasource", "grafana"):
@@ -65,7 +65,7 @@ def _uid(datasource: Any) -> Any:
     return datasource.get("uid")
 
 
-def _wrong(datasource: Any, name: str, sources: set[str]) -> str | None:
+def _wrong(datasource: object, name: str, sources: set[str]) -> str | None:
     if datasource is None:
         return f"{name} names no datasource, so it does not use the datasource variable but Grafana's default one"
     uid = _uid(datasource)
@@ -82,11 +82,10 @@ def _wrong(datasource: Any, name: str, sources: set[str]) -> str | None:
     return None
 
 
-def _has_a_question(target: dict[str, Any], own: Any) -> bool:
+def _has_a_question(target: dict[str, object], own: object) -> bool:
     datasource = target.get("datasource") or own
     other = isinstance(datasource, dict) and datasource.get("type") not in _PROMETHEUS
     if other or _uid(datasource) in (_GRAFANA, _EXPRESSION):
-        return any(
-            target[key] for key in target.keys() - _ITS_OWN
-        )  # each kind has its own name for it: rawSql, query, expression
+        # each kind has its own name for it: rawSql, query, expression
+        return any(target[key] for key in target.keys() - _ITS_OWN)
     return bool(target.get("expr"))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nightgate.errors import ArtifactError, InputError, NotMeasured
 from nightgate.record import Record
@@ -18,20 +18,21 @@ from nightgate.vectors.places import BASE_FILE
 
 if TYPE_CHECKING:
     import numpy as np
+    import numpy.typing as npt
 
 _FIRST, _MOST = 1024, 8192  # rows at once: few at first, when nearly all are among the nearest so far
 
-Blocks = Callable[[], "Iterator[tuple[np.ndarray, np.ndarray]]"]
+Block = tuple["npt.NDArray[np.int64]", "np.ndarray"]
+"""The numbers by which answers name some rows of the base (ascending), and these rows, (some, dim)."""
 
 
 @dataclass(frozen=True)
 class Answered:
-    """``queries`` (n, dim) and the base that they were searched in: each call of ``blocks`` gives it from the front, as
-    the numbers by which the answers name the rows (int64, ascending) and the rows (some, dim)."""
+    """``queries`` (n, dim) and the base that they were searched in: each call of ``blocks`` gives it from the front."""
 
     metric: str
     queries: np.ndarray
-    blocks: Blocks
+    blocks: Callable[[], Iterator[Block]]
 
 
 def synthetic(record: Record, folder: Path) -> Answered:
@@ -56,19 +57,23 @@ def synthetic(record: Record, folder: Path) -> Answered:
             "free some space or point TMPDIR elsewhere",
         )
     generator.write(
-        folder, rows=rows, dim=dim, queries=asked["queries"], seed=asked["seed"],
+        folder,
+        rows=rows,
+        dim=dim,
+        queries=asked["queries"],
+        seed=asked["seed"],
         hardness=asked.get("hardness", generator.DEFAULT_HARDNESS),
-    )  # fmt: skip
+    )
     base = np.load(folder / "base.npy", mmap_mode="r")
 
-    def blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def blocks() -> Iterator[Block]:
         for start, stop in _stretches(rows):
             yield np.arange(start, stop), base[start:stop]
 
     return Answered("cosine", np.load(folder / "queries.npy"), blocks)
 
 
-def own(record: Record, raw: dict[str, Any], dataset: Path | None, queries_file: Path | None) -> Answered:
+def own(record: Record, raw: Mapping[str, np.ndarray], dataset: Path | None, queries_file: Path | None) -> Answered:
     """The user's vectors, from the files that the record names or from where these lie now.
 
     Args:
@@ -81,7 +86,7 @@ def own(record: Record, raw: dict[str, Any], dataset: Path | None, queries_file:
     if not {"query_rows", "held_out"} <= set(raw):
         raise ArtifactError(f"the samples of {record.variant} do not say where its queries stood", "measure again")
     facts, asked = record.facts.vectors, record.settings
-    if facts is None or facts.sha256 is None or facts.metric is None:
+    if facts is None or facts.sha256 is None or facts.metric is None or facts.rows is None:
         raise ArtifactError(f"the record of {record.variant} does not say what it searched", "measure again")
     path = _same(dataset, asked["dataset"], facts.sha256, "--dataset")
     base = files.open_vectors(path, asked.get("dataset_rows"))
@@ -89,18 +94,18 @@ def own(record: Record, raw: dict[str, Any], dataset: Path | None, queries_file:
     if asked.get("queries_file"):
         other = _same(queries_file, asked["queries_file"], facts.queries_sha256, "--queries-file")
         of_queries = files.open_queries(other) or files.open_vectors(other)
-    skip_zero, held_out = bool(asked.get("skip_zero_rows")), raw["held_out"]
+    rows, skip_zero, held_out = facts.rows, bool(asked.get("skip_zero_rows")), raw["held_out"]
     return Answered(
         facts.metric,
         _queries(raw["query_rows"], base, of_queries),
-        lambda: _of_the_base(base, held_out, facts.rows, skip_zero),
+        lambda: _of_the_base(base, held_out, rows, skip_zero),
     )
 
 
-def _queries(places: np.ndarray, base: Rows, of_queries: Rows | None) -> np.ndarray:
+def _queries(places: np.ndarray, base: Rows, of_queries: Rows | None) -> npt.NDArray[np.float64]:
     import numpy as np
 
-    found = np.empty((len(places), base.shape[1]), np.float64)
+    queries = np.empty((len(places), base.shape[1]), np.float64)
     for place in np.lexsort((places[:, 1], places[:, 0])):  # ascending: some files are only read from the front
         which, row = places[place]
         source = base if which == BASE_FILE else of_queries
@@ -108,13 +113,11 @@ def _queries(places: np.ndarray, base: Rows, of_queries: Rows | None) -> np.ndar
             raise ArtifactError(
                 f"the samples name row {row} as a query, which is in none of the files", "measure again"
             )
-        found[place] = source[int(row) : int(row) + 1][0]
-    return found
+        queries[place] = source[int(row) : int(row) + 1][0]
+    return queries
 
 
-def _of_the_base(
-    rows: Rows, held_out: np.ndarray, count: int, skip_zero: bool
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _of_the_base(rows: Rows, held_out: np.ndarray, count: int, skip_zero: bool) -> Iterator[Block]:
     """The first ``count`` rows of the file that were searched."""
     import numpy as np
 
@@ -122,10 +125,10 @@ def _of_the_base(
         if count <= 0:
             return
         block, numbers = rows[start:stop], np.arange(start, stop)
-        kept = ~np.isin(numbers, held_out)
+        searched = ~np.isin(numbers, held_out)
         if skip_zero:
-            kept &= block.any(axis=1)
-        kept = np.flatnonzero(kept)[:count]
+            searched &= block.any(axis=1)
+        kept = np.flatnonzero(searched)[:count]
         count -= len(kept)
         yield numbers[kept], block[kept]
 
@@ -144,10 +147,10 @@ def _same(given: Path | None, recorded: str, sha256: str | None, option: str) ->
     if not path.is_file():
         raise InputError(f"there is no file {path}", f"name where it lies now: {option} FILE")
     with open(path, "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != sha256:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != sha256:
         raise InputError(
-            f"{path} is not what was measured: its SHA-256 is {found[:12]}…, the record says {(sha256 or 'nothing')[:12]}…",
+            f"{path} is not what was measured: its SHA-256 is {digest[:12]}…, the record says {(sha256 or 'nothing')[:12]}…",
             f"name the file that was measured: {option} FILE",
         )
     return path

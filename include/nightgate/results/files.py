@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nightgate.errors import ArtifactError, InputError
 from nightgate.paths import run_dir, runs_dir
-from nightgate.record import SCHEMA_VERSION, STORED, Device, Record, Summary
+from nightgate.record import STORED, Device, Record, Summary
 
 _BENCHMARK = re.compile(r"[a-z][a-z0-9_]*")
 _NEWEST = 5
@@ -30,7 +30,7 @@ _Document = TypeVar("_Document", bound=BaseModel)
 class _Records(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     run_id: str
     benchmark: str
     device: Device

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,6 +18,14 @@ _RUNS = 20
 
 Key = tuple[str, str]
 """Benchmark and device."""
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """One earlier measurement: its settings, as they were recorded, and the seconds of its steps."""
+
+    settings: dict[str, Any]
+    steps: Steps
 
 
 def estimates(
@@ -35,9 +44,9 @@ def estimates(
     }
 
 
-def earlier(fingerprint: str) -> dict[Key, list[tuple[dict[str, Any], Steps]]]:
+def earlier(fingerprint: str) -> dict[Key, list[Earlier]]:
     """The settings and the seconds of the newest runs on a host, per benchmark and device, newest first."""
-    found: dict[Key, list[tuple[dict[str, Any], Steps]]] = {}
+    runs: dict[Key, list[Earlier]] = {}
     for run_id in files.newest_runs(_RUNS):
         try:
             records = files.read_records(run_id)
@@ -48,8 +57,8 @@ def earlier(fingerprint: str) -> dict[Key, list[tuple[dict[str, Any], Steps]]]:
             key = (record.benchmark, record.device)
             if key not in seen and (steps := _took(record, fingerprint)):
                 seen.add(key)
-                found.setdefault(key, []).append((record.settings, steps))
-    return found
+                runs.setdefault(key, []).append(Earlier(record.settings, steps))
+    return runs
 
 
 def _took(record: Record, fingerprint: str) -> Steps | None:
@@ -61,15 +70,15 @@ def _took(record: Record, fingerprint: str) -> Steps | None:
         return None
 
 
-def _past(now: BenchmarkSettings, rated: Steps, took: Iterable[tuple[dict[str, Any], Steps]]) -> list[Past]:
-    found = []
-    for settings, steps in took:
+def _past(now: BenchmarkSettings, rated: Steps, took: Iterable[Earlier]) -> list[Past]:
+    past = []
+    for one in took:
         try:
-            then = type(now).model_validate(settings)
-            found.append(Past(steps, rated if then == now else _rated(then), same=then == now))
+            then = type(now).model_validate(one.settings)
+            past.append(Past(one.steps, rated if then == now else _rated(then), same=then == now))
         except (ValidationError, NightgateError, OSError):
             continue  # its files are gone, or its settings are no longer known
-    return found
+    return past
 
 
 def _rated(settings: BenchmarkSettings) -> Steps:

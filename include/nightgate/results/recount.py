@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from nightgate import paths
 from nightgate.errors import ArtifactError, InputError, NotMeasured
@@ -20,6 +20,10 @@ from nightgate.vectors.metrics import RECALL
 
 if TYPE_CHECKING:
     import numpy as np
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
+    Ids = npt.NDArray[np.int64]
 
 MOST = 0.002
 """A recall counted anew may differ by so much: a row or two that tie."""
@@ -67,10 +71,10 @@ def recount(run: Summary, dataset: Path | None = None, queries_file: Path | None
     if not records:
         raise InputError(f"run {run.run_id} measured no recall", "name a run that searched vectors")
     _needed(records, dataset, queries_file)
-    groups: dict[str, list[tuple[Record, dict[str, Any]]]] = {}
+    groups: dict[str, list[tuple[Record, dict[str, np.ndarray]]]] = {}
     for record in records:
         groups.setdefault(_same_vectors(record), []).append((record, _answers(run, record)))
-    found: dict[int, list[Recounted]] = {}
+    recounted: dict[int, list[Recounted]] = {}
     for group in groups.values():  # one search for all who answered from the same vectors
         with tempfile.TemporaryDirectory(prefix="nightgate-recount-") as folder:
             first, raw = group[0]
@@ -78,13 +82,13 @@ def recount(run: Summary, dataset: Path | None = None, queries_file: Path | None
                 vectors = own(first, raw, dataset, queries_file)
             else:
                 vectors = synthetic(first, Path(folder))
-            recalls = count(vectors, [(r.variant, raw["ids"], _depths(r)) for r, raw in group])
+            recalls = count(vectors, [Answers(r.variant, raw["ids"], _depths(r)) for r, raw in group])
         for (record, _), counted in zip(group, recalls, strict=True):
             series = record.benchmark, record.variant, record.device
-            found[id(record)] = [
+            recounted[id(record)] = [
                 Recounted(*series, name, record.metrics[name].value, value) for name, value in counted.items()
             ]
-    return [one for record in records for one in found[id(record)]]
+    return [one for record in records for one in recounted[id(record)]]
 
 
 def _same_vectors(record: Record) -> str:
@@ -100,8 +104,12 @@ def _needed(records: list[Record], dataset: Path | None, queries_file: Path | No
             raise InputError(f"{option} {given}: this run was measured without such a file", f"leave {option} out")
 
 
-Answers = tuple[str, "np.ndarray", dict[str, int]]
-"""Whose they are; ids, int64, (queries, longest), -1 where one is missing; and the depths (name → k) to count at."""
+class Answers(NamedTuple):
+    """Whose they are; ids, (queries, longest), -1 where one is missing; and the depths (name → k) to count at."""
+
+    variant: str
+    ids: Ids
+    depths: dict[str, int]
 
 
 def count(vectors: Answered, answers: list[Answers]) -> list[dict[str, float]]:
@@ -134,10 +142,10 @@ def count(vectors: Answered, answers: list[Answers]) -> list[dict[str, float]]:
                 kth = nearest[:, k - 1 : k]
                 within = of[:, :k] <= kth + _TIE * np.abs(kth) + same[:, None]  # an empty place is NaN: never
                 into[name][some] = within.sum(axis=1) / k
-    return [{name: float(found.mean()) for name, found in into.items()} for into in hits]
+    return [{name: float(shares.mean()) for name, shares in into.items()} for into in hits]
 
 
-def _check(vectors: Answered, variant: str, ids: np.ndarray, depths: dict[str, int]) -> None:
+def _check(vectors: Answered, variant: str, ids: Ids, depths: dict[str, int]) -> None:
     import numpy as np
 
     if len(ids) != len(vectors.queries):
@@ -150,9 +158,7 @@ def _check(vectors: Answered, variant: str, ids: np.ndarray, depths: dict[str, i
         raise NotMeasured(f"{variant}: the answers are {ids.shape[1]} long, too short for {', '.join(short)}")
 
 
-def _search(
-    vectors: Answered, queries: np.ndarray, ids: np.ndarray, k: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _search(vectors: Answered, queries: np.ndarray, ids: Ids, k: int) -> tuple[Floats, Floats, Floats]:
     """The distances of the ``k`` nearest rows of the base, rising, (q, k); of the answers, (q, answers), NaN where there
     is none; and what is a tie in any case, (q,).
 
@@ -182,9 +188,7 @@ def _search(
     return nearest, distance, 1e-15 * lengths * longest if product else np.full(len(asked), same)
 
 
-def _measure_answers(
-    distance: np.ndarray, ids: np.ndarray, asked: np.ndarray, numbers: np.ndarray, block: np.ndarray, product: bool
-) -> None:
+def _measure_answers(distance: Floats, ids: Ids, asked: Floats, numbers: Ids, block: Floats, product: bool) -> None:
     """Put the distances of those answers into ``distance`` that are among the rows ``numbers`` (ascending)."""
     import numpy as np
 
@@ -194,28 +198,32 @@ def _measure_answers(
         distance[row, here[row]] = _exactly(asked[row], block[place[row, here[row]]], product)
 
 
-def _prepared(vectors: np.ndarray, metric: str) -> np.ndarray:
+def _prepared(vectors: np.ndarray, metric: str) -> Floats:
     import numpy as np
 
-    vectors = np.asarray(vectors).astype(np.float64)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True) if metric == "cosine" else vectors
+    exact = np.asarray(vectors).astype(np.float64)
+    if metric == "cosine":
+        exact /= np.linalg.norm(exact, axis=1, keepdims=True)
+    return exact
 
 
-def _roughly(queries: np.ndarray, block: np.ndarray) -> np.ndarray:
+def _roughly(queries: Floats, block: Floats) -> Floats:
     """Squared distances by one matrix product, which loses digits where both are long and near each other."""
     import numpy as np
 
     squares = [np.einsum("ij,ij->i", each, each) for each in (queries, block)]
-    return squares[0][:, None] + squares[1] - 2 * (queries @ block.T)
+    rough: Floats = squares[0][:, None] + squares[1] - 2 * (queries @ block.T)
+    return rough
 
 
-def _exactly(query: np.ndarray, rows: np.ndarray, product: bool) -> np.ndarray:
+def _exactly(query: Floats, rows: Floats, product: bool) -> Floats:
     import numpy as np
 
     if product:
-        return -(rows @ query)
+        return np.negative(rows @ query)
     difference = rows - query
-    return np.einsum("ij,ij->i", difference, difference)
+    squared: Floats = np.einsum("ij,ij->i", difference, difference)
+    return squared
 
 
 def _depths(record: Record) -> dict[str, int]:
@@ -223,7 +231,7 @@ def _depths(record: Record) -> dict[str, int]:
     return {name: known[name] for name in record.metrics if name in known}
 
 
-def _answers(run: Summary, record: Record) -> dict[str, Any]:
+def _answers(run: Summary, record: Record) -> dict[str, np.ndarray]:
     if not record.samples:
         raise ArtifactError(f"{record.variant} kept no samples", "measure again to have them")
     file = paths.run_dir(run.run_id) / Path(record.samples).name

@@ -41,7 +41,7 @@ class Run:
     finished_at: str | None
     results: list[Record] = field(default_factory=list)
     standing: Standing = "ad-hoc"
-    overrides: dict[str, Any] | None = None
+    overrides: Mapping[str, object] | None = None
     recorded_at: datetime | None = None
 
 
@@ -103,9 +103,15 @@ class Store:
             connection.execute(Path(__file__).with_name("schema.sql").read_text())
 
     def save_records(
-        self, run_id: str, dag_id: str, scale: str, records: Sequence[Record], *,
-        standing: Standing = "ad-hoc", overrides: Mapping[str, Any] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        run_id: str,
+        dag_id: str,
+        scale: str,
+        records: Sequence[Record],
+        *,
+        standing: Standing = "ad-hoc",
+        overrides: Mapping[str, object] | None = None,
+    ) -> None:
         """Upsert the records of one measurement; the run appears with them."""
         with self._session() as connection:
             connection.execute(queries.INSERT_RUN, (run_id, dag_id, scale, standing, _json(overrides)))
@@ -115,9 +121,15 @@ class Store:
         """Upsert a judged run. Its records become exactly those of the summary."""
         head = summary.model_dump_json(exclude={"results"})
         row = (
-            summary.run_id, summary.dag_id, summary.scale, summary.standing, _json(summary.overrides), summary.state,
-            summary.finished_at, head,
-        )  # fmt: skip
+            summary.run_id,
+            summary.dag_id,
+            summary.scale,
+            summary.standing,
+            _json(summary.overrides),
+            summary.state,
+            summary.finished_at,
+            head,
+        )
         with self._session() as connection:
             connection.execute(queries.UPSERT_RUN, row)
             connection.execute("DELETE FROM nightgate.results WHERE run_id = %s", (summary.run_id,))
@@ -169,17 +181,17 @@ class Store:
 
     @property
     def _place(self) -> str:
-        found = self._parameters
-        return f"{found.get('host', 'localhost')}:{found.get('port', 5432)}/{found.get('dbname', '')}"
+        given = self._parameters
+        return f"{given.get('host', 'localhost')}:{given.get('port', 5432)}/{given.get('dbname', '')}"
 
-    def _runs(self, query: str, values: Sequence[Any]) -> list[Run]:
+    def _runs(self, query: str, values: Sequence[object]) -> list[Run]:
         heads = self._read(query, values)
         results: dict[str, list[Record]] = {row[0]: [] for row in heads}
         for run_id, record in self._read(queries.RUN_RESULTS, (list(results),)):
             results[run_id].append(Record.model_validate(record, context=STORED))
         return [_run(row, results[row[0]]) for row in heads]
 
-    def _read(self, query: str, values: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    def _read(self, query: str, values: Sequence[object] | Mapping[str, object]) -> list[tuple[Any, ...]]:
         try:
             with self._session() as connection:
                 return connection.execute(query, values).fetchall()
@@ -217,7 +229,8 @@ class Store:
         import psycopg
 
         try:
-            return psycopg.connect(**self._parameters, autocommit=True)  # transactions are opened by hand
+            address = psycopg.conninfo.make_conninfo("", **self._parameters)
+            return psycopg.connect(address, autocommit=True)  # transactions are opened by hand
         except psycopg.Error as error:
             raise self._refused(error) from None
 
@@ -255,22 +268,29 @@ def url_from_airflow(uri: str) -> str:
 
 
 def _run(row: tuple[Any, ...], results: list[Record]) -> Run:
-    *head, standing, overrides, recorded_at = row
-    return Run(*head, results=results, standing=standing, overrides=overrides, recorded_at=recorded_at)
+    run_id, dag_id, scale, state, started_at, finished_at, standing, overrides, recorded_at = row  # RUN_COLUMNS
+    return Run(run_id, dag_id, scale, state, started_at, finished_at, results, standing, overrides, recorded_at)
 
 
-def _json(values: Mapping[str, Any] | None) -> str | None:
+def _json(values: Mapping[str, object] | None) -> str | None:
     return None if values is None else json.dumps(values)
 
 
 def _put(connection: psycopg.Connection, run_id: str, records: Sequence[Record], standing: Standing) -> None:
     rows = [
         (
-            run_id, record.benchmark, record.variant, record.device, record.status, bool(record.objectives),
+            run_id,
+            record.benchmark,
+            record.variant,
+            record.device,
+            record.status,
+            bool(record.objectives),
             record.host.fingerprint if record.host else None,
-            record.finished_at or record.started_at or utc_now(), standing, record.model_dump_json(),
+            record.finished_at or record.started_at or utc_now(),
+            standing,
+            record.model_dump_json(),
         )
         for record in records
-    ]  # fmt: skip
+    ]
     with connection.cursor() as cursor:
         cursor.executemany(queries.UPSERT_RESULT, rows)

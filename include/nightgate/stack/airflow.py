@@ -82,7 +82,8 @@ def _secrets(home: Path) -> dict[str, str]:
     """Keys of this installation, made once; readable by the owner only."""
     file = home / "airflow" / "secrets.json"
     if file.exists():
-        return json.loads(file.read_text())
+        kept: dict[str, str] = json.loads(file.read_text())
+        return kept
     keys = {
         "fernet_key": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         "secret_key": secrets.token_urlsafe(48),

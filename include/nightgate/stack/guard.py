@@ -55,12 +55,12 @@ class Guard:
 
 
 def _members(sessions: set[int]) -> list[psutil.Process]:
-    found = []
+    members = []
     for process in psutil.process_iter():
         with suppress(psutil.NoSuchProcess, ProcessLookupError):
             if os.getsid(process.pid) in sessions and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
+                members.append(process)
+    return members
 
 
 def _main() -> None:

@@ -6,10 +6,33 @@ import fcntl
 import json
 import os
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Literal, TypedDict, Unpack
 
 from nightgate.errors import BusyError
 from nightgate.record import utc_now
+
+Purpose = Literal["run", "up", "measure"]
+"""One run without the schedule, the schedule left running, or the benchmark cluster only."""
+
+
+_NAMES: dict[str, str] = {
+    "run": "another `nightgate run`",
+    "up": "`nightgate up`",
+    "measure": "another `nightgate measure`",
+}
+
+
+class StackState(TypedDict, total=False):
+    """What ``stack.json`` says: the first four from the start, the rest once the stack is ready."""
+
+    purpose: Purpose
+    pid: int
+    since: str
+    ready: bool
+    url: str
+    user: str
+    bench_url: str
+    results_url: str
 
 
 class StackLock:
@@ -20,8 +43,8 @@ class StackLock:
         self.state_file = home / "stack.json"
         self._file: IO[str] | None = None
 
-    def acquire(self, purpose: str) -> None:
-        """Take the lock for ``purpose`` ("run", "up", "measure").
+    def acquire(self, purpose: Purpose) -> None:
+        """Take the lock for ``purpose``.
 
         Raises:
             BusyError: someone holds it; the message says who and since when.
@@ -35,7 +58,7 @@ class StackLock:
         self._file = file
         self.publish(purpose=purpose, pid=os.getpid(), since=utc_now(), ready=False)
 
-    def publish(self, **facts: Any) -> None:
+    def publish(self, **facts: Unpack[StackState]) -> None:
         """Add facts to the state that others read."""
         draft = self.state_file.with_suffix(".tmp")
         with open(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as out:
@@ -48,7 +71,7 @@ class StackLock:
             self._file.close()
             self._file = None
 
-    def holder(self) -> dict[str, Any] | None:
+    def holder(self) -> StackState | None:
         """The published state while someone else holds the lock, else None."""
         if not (self.home / "stack.lock").exists():
             return None
@@ -59,14 +82,14 @@ class StackLock:
                 return self._read()
         return None
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self) -> StackState:
         try:
-            return json.loads(self.state_file.read_text())
+            state: StackState = json.loads(self.state_file.read_text())
         except (OSError, ValueError):
             return {}
+        return state
 
     def _who(self) -> str:
         state = self._read()
-        what = {"run": "another `nightgate run`", "up": "`nightgate up`", "measure": "another `nightgate measure`"}
-        who = what.get(state.get("purpose", ""), "another Nightgate process")
+        who = _NAMES.get(state.get("purpose", ""), "another Nightgate process")
         return f"{who} (pid {state.get('pid', '?')}, since {state.get('since', '?')}) uses {self.home}"

@@ -65,8 +65,11 @@ class Cluster:
             # a session of its own: Ctrl-C in the terminal is ours to handle, and the server goes last
             self._server = subprocess.Popen(
                 [*_as_server_user(), str(self._program("postgres")), "-D", str(self.data), *flags],
-                stdin=subprocess.DEVNULL, stdout=log_file, stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
+                stdin=subprocess.DEVNULL,
+                stdout=log_file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         self._await_ready()
 
     def stop(self) -> None:
@@ -115,8 +118,10 @@ class Cluster:
         command = [*_as_server_user(), str(self._program("initdb")), "-D", str(draft), "-U", "postgres"]
         made = subprocess.run(
             [*command, "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if made.returncode:
             raise StackError(f"initdb failed in {draft}: {made.stderr.strip() or made.stdout.strip()}")
         draft.rename(self.data)
@@ -194,7 +199,10 @@ def _as_server_user() -> list[str]:
     words = ["setpriv", "--pdeathsig", "INT"]
     if os.geteuid() == 0:
         words += [
-            f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups",
-            "--inh-caps=+dac_override", "--ambient-caps=+dac_override",
-        ]  # fmt: skip
+            f"--reuid={_NOBODY}",
+            f"--regid={_NOBODY}",
+            "--clear-groups",
+            "--inh-caps=+dac_override",
+            "--ambient-caps=+dac_override",
+        ]
     return words

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from nightgate.errors import InputError, StackError
 from nightgate.measure import host
@@ -21,7 +20,7 @@ from nightgate.stack import airflow
 from nightgate.stack.client import AirflowClient
 from nightgate.stack.guard import Guard, end_sessions
 from nightgate.stack.keeper import Keeper
-from nightgate.stack.lock import StackLock
+from nightgate.stack.lock import Purpose, StackLock
 from nightgate.stack.postgres import Cluster, tuned_for_airflow, tuned_for_vectors
 
 log = logging.getLogger(__name__)
@@ -39,7 +38,7 @@ class Stack:
     """
 
     def __init__(
-        self, home: Path, purpose: str, *, port: int | None = None, say: Callable[[str], None] = log.info
+        self, home: Path, purpose: Purpose, *, port: int | None = None, say: Callable[[str], None] = log.info
     ) -> None:
         self.home, self.purpose, self.say = home, purpose, say
         self.lock = StackLock(home)
@@ -58,11 +57,14 @@ class Stack:
         try:
             self._start()
         except BaseException:
-            self.__exit__()
+            self._stop()
             raise
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *error: object) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
         try:
             self._stop_processes()
             self._meta.stop()
@@ -98,9 +100,12 @@ class Stack:
         port = self._port or _free_port()
         url = f"http://127.0.0.1:{port}"
         environment = airflow.environment(
-            self.home, port=port, metadata_url=self._meta.url("airflow", "postgresql+psycopg2"),
-            results_url=self.results_url, scheduled=self.purpose == "up",
-        )  # fmt: skip
+            self.home,
+            port=port,
+            metadata_url=self._meta.url("airflow", "postgresql+psycopg2"),
+            results_url=self.results_url,
+            scheduled=self.purpose == "up",
+        )
         self.client = AirflowClient(url, airflow.ADMIN, airflow.password(self.home))
         self._bootstrap(environment)
         if self.purpose == "run":
@@ -151,9 +156,13 @@ class Stack:
         with open(self._log(name), "wb") as out:
             # sessions of their own: Ctrl-C in the terminal is ours to handle
             self._processes[name] = subprocess.Popen(
-                airflow.command(*airflow.COMPONENTS[name]), env=environment, stdin=subprocess.DEVNULL, stdout=out,
-                stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
+                airflow.command(*airflow.COMPONENTS[name]),
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         self._guard.watch(self._processes[name].pid)
 
     def _await(self, what: str, ready: Callable[[], bool]) -> None:
@@ -195,7 +204,8 @@ class Stack:
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def _check_port(port: int) -> None:

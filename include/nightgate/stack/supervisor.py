@@ -7,20 +7,20 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from types import FrameType
 
 import psutil
 
 from nightgate import paths
 from nightgate.errors import InputError, StackError
-from nightgate.stack.lock import StackLock
+from nightgate.stack.lock import StackLock, StackState
 from nightgate.stack.stack import Stack
 
 _START_TIMEOUT = 240.0
 _STOP_TIMEOUT = 60.0
 
 
-def up(home: Path, port: int | None) -> dict[str, Any]:
+def up(home: Path, port: int | None) -> StackState:
     """Start the supervisor and wait until the stack is ready; returns its state. A stack that is up already is fine."""
     lock = StackLock(home)
     if (state := lock.holder()) and state.get("purpose") == "up" and state.get("ready"):
@@ -30,13 +30,16 @@ def up(home: Path, port: int | None) -> dict[str, Any]:
     with open(log_file, "wb") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "nightgate.stack.supervisor", str(port or 0)],
-            stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     deadline = time.monotonic() + _START_TIMEOUT
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            said = log_file.read_text(errors="replace").strip().splitlines()[-1:] or ["nothing"]
-            raise (InputError if process.returncode == InputError.exit_code else StackError)(said[0])
+            last_lines = log_file.read_text(errors="replace").strip().splitlines()[-1:] or ["nothing"]
+            raise (InputError if process.returncode == InputError.exit_code else StackError)(last_lines[0])
         if (state := lock.holder()) and state.get("ready"):
             return state
         time.sleep(0.3)
@@ -68,7 +71,7 @@ def down(home: Path) -> bool:
 def _serve(port: int) -> int:
     stopping = False
 
-    def stop(*_: Any) -> None:
+    def stop(number: int, frame: FrameType | None) -> None:
         nonlocal stopping
         stopping = True
 

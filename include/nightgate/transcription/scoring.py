@@ -6,14 +6,30 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from nightgate.transcription.languages import without_spaces
 
 if TYPE_CHECKING:
     import numpy as np
+    import numpy.typing as npt
 
 ENGLISH = "en"
+
+
+class Alignment(Protocol):
+    """How many edits make a hypothesis of a reference, as `jiwer` counts them."""
+
+    @property
+    def substitutions(self) -> int: ...
+
+    @property
+    def deletions(self) -> int: ...
+
+    @property
+    def insertions(self) -> int: ...
+
+
 _DOTTED_I = ("tr", "az")  # their capital of ı is I, and that of i is İ
 _TWO_PARTS = (("\u0e4d([\u0e48-\u0e4b]?)\u0e32", "\u0e33"), ("\u0ecd([\u0ec8-\u0ecb]?)\u0eb2", "\u0eb3"))
 
@@ -45,7 +61,7 @@ def says_something(text: str, language: str = ENGLISH) -> bool:
 
 def word_errors(
     references: Sequence[str], hypotheses: Sequence[str], languages: str | Sequence[str] = ENGLISH
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Substitutions, deletions and insertions of each clip, and the words of its reference.
 
     The word error rate of the set is the sum of the first over the sum of the second, which is not the mean of the
@@ -68,22 +84,31 @@ def word_errors(
 
 def character_errors(
     references: Sequence[str], hypotheses: Sequence[str], languages: str | Sequence[str] = ENGLISH
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """As `word_errors` over Unicode characters (CER). A space between words is one of them, but where a language is
     written without spaces none counts: there a space only stands for punctuation."""
     import jiwer
 
     pairs = [
-        tuple(part.replace(" ", "") for part in (truth, heard)) if without_spaces(language, truth) else (truth, heard)
-        for truth, heard, language in _pairs(references, hypotheses, languages)
+        pair.without_spaces() if without_spaces(pair.language, pair.reference) else pair
+        for pair in _pairs(references, hypotheses, languages)
     ]
     return _errors(pairs, jiwer.process_characters, len)
 
 
-def _pairs(
-    references: Sequence[str], hypotheses: Sequence[str], languages: str | Sequence[str]
-) -> list[tuple[str, str, str]]:
-    """Reference and hypothesis as they are compared, with their language; empty where nothing can be spoken."""
+class _Pair(NamedTuple):
+    """A reference and a hypothesis as they are compared."""
+
+    reference: str
+    hypothesis: str
+    language: str
+
+    def without_spaces(self) -> _Pair:
+        return _Pair(self.reference.replace(" ", ""), self.hypothesis.replace(" ", ""), self.language)
+
+
+def _pairs(references: Sequence[str], hypotheses: Sequence[str], languages: str | Sequence[str]) -> list[_Pair]:
+    """Each clip's pair; a text is empty where nothing in it can be spoken."""
     each = [languages] * len(references) if isinstance(languages, str) else languages
     if not len(references) == len(hypotheses) == len(each):
         raise ValueError(f"{len(references)} references, {len(hypotheses)} hypotheses, {len(each)} languages")
@@ -94,22 +119,22 @@ def _pairs(
         return " ".join(normalise(text, language).split()) if says_something(text, language) else ""
 
     return [
-        (plain(truth, language), plain(heard, language), language)
-        for truth, heard, language in zip(references, hypotheses, each, strict=True)
+        _Pair(plain(reference, language), plain(hypothesis, language), language)
+        for reference, hypothesis, language in zip(references, hypotheses, each, strict=True)
     ]
 
 
 def _errors(
-    pairs: Sequence[tuple[str, ...]], align: Callable[..., Any], size: Callable[[str], int]
-) -> tuple[np.ndarray, np.ndarray]:
+    pairs: Sequence[_Pair], align: Callable[[str, str], Alignment], size: Callable[[str], int]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     import numpy as np
 
     errors, sizes = [], []
-    for truth, heard, *_ in pairs:
-        found = align(truth, heard)
-        errors.append(found.substitutions + found.deletions + found.insertions)
-        sizes.append(size(truth))
-    return np.array(errors), np.array(sizes)
+    for pair in pairs:
+        edits = align(pair.reference, pair.hypothesis)
+        errors.append(edits.substitutions + edits.deletions + edits.insertions)
+        sizes.append(size(pair.reference))
+    return np.array(errors, np.int64), np.array(sizes, np.int64)
 
 
 def _basic(text: str, language: str) -> str:
@@ -119,7 +144,7 @@ def _basic(text: str, language: str) -> str:
         text = text.replace("I", "ı")
     text = unicodedata.normalize("NFKC", text.replace("İ", "i"))  # first: brackets may be of full width
     text = "".join(character for character in text if unicodedata.category(character) != "Cf")  # nobody hears them
-    plain = BasicTextNormalizer(preserve_marks=True)(text)
+    plain = str(BasicTextNormalizer(preserve_marks=True)(text))
     for parts, whole in _TWO_PARTS:  # NFKC takes Thai's and Lao's AM apart, and puts no tone mark where it belongs
         plain = re.sub(parts, rf"\1{whole}", plain)
     return plain.strip()
@@ -129,4 +154,5 @@ def _basic(text: str, language: str) -> str:
 def _english() -> Callable[[str], str]:
     from whisper_normalizer.english import EnglishTextNormalizer
 
-    return EnglishTextNormalizer()
+    normalizer: Callable[[str], str] = EnglishTextNormalizer()
+    return normalizer

@@ -7,24 +7,22 @@ of Airflow: whoever mounts it passes the address of the store and the dependenci
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
+from fastapi.params import Depends
 from fastapi.responses import HTMLResponse
 
-from nightgate import __version__, paths, registry
+from nightgate import __version__, paths
 from nightgate.artifacts import Cache
 from nightgate.errors import InputError, NightgateError
-from nightgate.measure.durations import NIGHT_SECONDS
 from nightgate.publish import figures, report
 from nightgate.publish.absent import skips
-from nightgate.record import Record, differing
-from nightgate.results.store import Run, Store
+from nightgate.results.store import Store
 from nightgate.web import scraping
+from nightgate.web.board import listed, tracked
 
-Pools = Mapping[str, Mapping[str, int]]
+Pools = Mapping[str, Mapping[str, float]]
 """Pool → state → slots."""
 
 _SHOWN = 30
@@ -38,7 +36,7 @@ _HEADERS = {
 
 
 def create_app(
-    store_url: Callable[[], str], dependencies: Sequence[Any] = (), pools: Callable[[], Pools] = dict
+    store_url: Callable[[], str], dependencies: Sequence[Depends] = (), pools: Callable[[], Pools] = dict
 ) -> FastAPI:
     """The app.
 
@@ -74,12 +72,20 @@ def create_app(
         except NightgateError as error:
             return _page(503, problem=str(error), nights=[], others=[], newest=None, rows=[], headline="", skipped=[])
         newest = next((run for run in nights if run.state), None)
-        rows = _with_history(newest, nights) if newest else []
-        headline = report.headline(str(newest.state), rows) if newest else "No night has been judged yet"
+        rows = tracked(newest, nights) if newest else []
+        headline = "No night has been judged yet"
+        if newest:
+            headline = report.headline(str(newest.state), [row.now for row in rows])
         return _page(
-            200, problem="", nights=[_line(run) for run in nights], others=[_line(run) for run in others], newest=newest,
-            rows=rows, headline=headline, skipped=skips(newest.results) if newest else [],
-        )  # fmt: skip
+            200,
+            problem="",
+            nights=[listed(run) for run in nights],
+            others=[listed(run) for run in others],
+            newest=newest,
+            rows=rows,
+            headline=headline,
+            skipped=skips(newest.results) if newest else [],
+        )
 
     @board.get("/runs/{run_id}")
     def run(run_id: str) -> HTMLResponse:
@@ -97,7 +103,7 @@ def create_app(
     return app
 
 
-def _page(status: int, **values: Any) -> HTMLResponse:
+def _page(status: int, **values: object) -> HTMLResponse:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -109,67 +115,3 @@ def _page(status: int, **values: Any) -> HTMLResponse:
     style = Markup(Path(report.__file__).with_name("style.css").read_text())
     page = environment.get_template("board.html").render(style=style, version=__version__, **values)
     return HTMLResponse(page, status, headers=_HEADERS)
-
-
-def _line(run: Run) -> dict[str, Any]:
-    """One run in the list."""
-    rows = report.objective_rows(run.results)
-    duration = "–"
-    if run.started_at and run.finished_at:
-        duration = figures.human(figures.epoch(run.finished_at) - figures.epoch(run.started_at), "seconds")
-    unmet = [f"{row['metric']} of {row['variant']} on {row['device']}" for row in rows if row["verdict"] != "pass"]
-    return {
-        "run": run, "state": run.state or _unjudged(run), "overrides": _overrides(run), "skipped": skips(run.results), "duration": duration, "unmet": unmet,
-        "held": sum(row["verdict"] == "pass" for row in rows), "objectives": len(rows),
-        "has_report": (paths.run_dir(run.run_id) / "report.html").exists(),
-    }  # fmt: skip
-
-
-def _unjudged(run: Run) -> str:
-    """What to call a run without a verdict: after the time-out of the DAG nothing of it can be under way any more."""
-    old = run.recorded_at is not None and datetime.now(UTC) - run.recorded_at > timedelta(seconds=NIGHT_SECONDS)
-    return "unfinished" if old else "running"
-
-
-def _overrides(run: Run) -> list[str]:
-    """What a run did otherwise than the suite, an item each."""
-    if run.standing != "ad-hoc":
-        return []
-    if run.overrides is None:
-        return ["not known"]
-    return [f"{path} {figures.plain(value)}" for path, value in run.overrides.items()]
-
-
-def _with_history(newest: Run, nights: Sequence[Run]) -> list[dict[str, Any]]:
-    """The objectives of ``newest``, each with the value before it and the night since which its verdict is the same.
-
-    Only judged nights that did the same work at the same scale on the same host are looked at.
-    """
-    older = [run for run in nights[nights.index(newest) + 1 :] if run.state and run.scale == newest.scale]
-    past = [(run, {row["key"]: row for row in report.objective_rows(run.results)}, _by_series(run)) for run in older]
-    own = _by_series(newest)
-    rows = report.objective_rows(newest.results)
-    for row in rows:
-        series = row["key"][:3]
-        seen = [
-            (run, found[row["key"]])
-            for run, found, records in past
-            if row["key"] in found and _comparable(own[series], records[series])
-        ]
-        row["before"] = seen[0][1]["value"] if seen else None
-        since = newest
-        for run, found in seen:
-            if found["verdict"] != row["verdict"]:
-                break
-            since = run
-        row["since"] = since.started_at
-    return rows
-
-
-def _by_series(run: Run) -> dict[tuple[str, str, str], Record]:
-    return {(record.benchmark, record.variant, record.device): record for record in run.results}
-
-
-def _comparable(first: Record, second: Record) -> bool:
-    hosts = [record.host.fingerprint if record.host else None for record in (first, second)]
-    return hosts[0] == hosts[1] and not differing(first, second, registry.defaults(first.benchmark))

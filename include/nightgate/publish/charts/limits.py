@@ -47,7 +47,7 @@ def objectives(bars: Sequence[Bar]) -> str:
             axes.plot([used], [row], marker="o", color=colour, markersize=5.5, linestyle="none")
             axes.annotate(
                 bar.text, (1, row), (10, 0), xycoords=("axes fraction", "data"), textcoords="offset points", va="center"
-            )  # fmt: skip
+            )
         axes.set_yticks(list(rows), [bar.label for bar in bars])
         axes.tick_params(axis="y", labelcolor=COLOURS["ink"], pad=8)
         axes.set_ylim(-0.6, len(bars) - 0.4)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from nightgate.publish.charts.page import COLOURS, NEAR, drawing, log_axis, series_colour, svg
+from nightgate.publish.charts.page import COLOURS, NEAR, draw_curve, drawing, log_axis, series_colour, svg
 from nightgate.publish.figures import human
 
 if TYPE_CHECKING:
     import numpy as np
+    import numpy.typing as npt
     from matplotlib.axes import Axes
 
 _PERCENTILES = (0, 50, 90, 95, 99, 99.9)
@@ -45,8 +46,7 @@ def quantiles(series: Sequence[Series], limit: float | None) -> str:
             colour = series_colour(one.place)
             curve = np.percentile(one.values, percentiles)
             own = percentiles <= 100 * (1 - 1 / len(one.values))
-            width = {"linewidth": 2.0} if one.gated else {"linewidth": 1.2, "linestyle": (0, (4, 2))}
-            axes.plot(_stretch(percentiles[own]), curve[own], color=colour, **width)
+            draw_curve(axes, _stretch(percentiles[own]), curve[own], colour, gated=one.gated)
             p95 = np.percentile(one.values, 95)
             axes.plot(_stretch(95), p95, marker="o", color=colour, markersize=5 if one.gated else 3.5)
             ends.append((float(curve[own][-1]), one.name, colour))
@@ -72,8 +72,8 @@ def repeats(series: Sequence[Series], limit: float | None, unit: str, what: str)
         rows = range(len(series) - 1, -1, -1)
         for row, one in zip(rows, series, strict=True):
             colour = series_colour(one.place)
-            dots = {"marker": "o", "linestyle": "none", "markersize": 6, "alpha": 0.55}
-            axes.plot(one.values, [row] * len(one.values), color=colour, **dots)
+            level = [row] * len(one.values)
+            axes.plot(one.values, level, color=colour, marker="o", linestyle="none", markersize=6, alpha=0.55)
             mean = float(one.values.mean())
             axes.plot([mean, mean], [row - 0.24, row + 0.24], color=colour, linewidth=2)
         highest = max(float(one.values.max()) for one in series)
@@ -81,10 +81,10 @@ def repeats(series: Sequence[Series], limit: float | None, unit: str, what: str)
             note, near = f"limit {human(limit, unit, trim=True)}", limit <= NEAR * highest
             if near:
                 axes.axvline(limit, color=COLOURS["breach"], linewidth=1.3)
-            axes.annotate(
-                note if near else f"{note} →", (limit if near else 1, 1), (-4, 2), ha="right", color=COLOURS["breach"],
-                xycoords=("data" if near else "axes fraction", "axes fraction"), textcoords="offset points", fontsize=8.5,
-            )  # fmt: skip
+            text, at = (note, (limit, 1)) if near else (f"{note} →", (1, 1))
+            coordinates = ("data" if near else "axes fraction", "axes fraction")
+            red = COLOURS["breach"]
+            axes.annotate(text, at, (-4, 2), coordinates, "offset points", ha="right", color=red, fontsize=8.5)
         axes.set_yticks(list(rows), [one.name for one in series])
         axes.tick_params(axis="y", labelcolor=COLOURS["ink"], pad=8)
         axes.set_ylim(-0.6, len(series) - 0.4)
@@ -94,10 +94,10 @@ def repeats(series: Sequence[Series], limit: float | None, unit: str, what: str)
         return svg(figure, what)
 
 
-def _stretch(percentile: Any) -> Any:
+def _stretch(percentile: npt.ArrayLike) -> npt.NDArray[np.float64]:
     import numpy as np
 
-    return -np.log10(1 - np.asarray(percentile) / 100)
+    return -np.log10(1 - np.asarray(percentile, dtype=np.float64) / 100)
 
 
 def _end_labels(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
@@ -109,6 +109,13 @@ def _end_labels(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
     for value, name, colour in sorted(ends):
         last = max(np.log10(value), last + gap)
         axes.annotate(
-            name, (1, 10**last), (6, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
-            va="center", color=colour, fontsize=8.5, annotation_clip=False,
-        )  # fmt: skip
+            name,
+            (1, 10**last),
+            (6, 0),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            va="center",
+            color=colour,
+            fontsize=8.5,
+            annotation_clip=False,
+        )

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nightgate.publish.charts.names import Name, write_names
-from nightgate.publish.charts.page import COLOURS, NEAR, drawing, log_axis, series_colour, svg
+from nightgate.publish.charts.page import COLOURS, NEAR, draw_curve, drawing, log_axis, series_colour, svg
 from nightgate.publish.figures import human
 
 if TYPE_CHECKING:
     import numpy as np
+    import numpy.typing as npt
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Point = tuple[float, float]
 """Recall in [0, 1], and latency in seconds."""
@@ -56,27 +58,28 @@ def tradeoff(curves: Sequence[Curve], target: float | None, limit: float | None)
     with drawing(7.6, 3.9) as figure:
         axes = figure.subplots()
         everything = [point for curve in curves for point in curve.points]
-        front = {"alpha": 0.13, "linewidth": 11, "solid_capstyle": "round"}
-        axes.plot(*_drawn(pareto_front(everything)).T, color=COLOURS["ink"], **front)
+        front = _drawn(pareto_front(everything)).T
+        axes.plot(*front, color=COLOURS["ink"], alpha=0.13, linewidth=11, solid_capstyle="round")
         for curve in sorted(curves, key=lambda curve: curve.gated):  # the gated ones on top
             colour = series_colour(curve.place)
-            width = {"linewidth": 2.0} if curve.gated else {"linewidth": 1.2, "linestyle": (0, (4, 2))}
-            axes.plot(*_drawn(pareto_front(curve.points)).T, color=colour, **width)
+            recalls, seconds = _drawn(pareto_front(curve.points)).T
+            draw_curve(axes, recalls, seconds, colour, gated=curve.gated)
             axes.plot(*_drawn(curve.points).T, color=colour, marker="o", markersize=3, linestyle="none")
         _scale(axes, [recall for recall, _ in everything], target)
         _bound(axes, [seconds for _, seconds in everything], target, limit)
         log_axis(axes, "seconds")
         axes.set_ylabel("P95 latency")
         axes.set_xlabel("recall")
-        _name(axes, curves)
+        _name(figure, axes, curves)
         return svg(figure, "P95 latency over recall, for every setting that was tried")
 
 
-def stretched(recall: Any) -> Any:
-    """Where a recall stands on the axis, in [0, 1]: the nearer to 1, the more room a step takes."""
+def stretched(recall: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Where recalls stand on the axis, in [0, 1]: the nearer to 1, the more room a step takes."""
     import numpy as np
 
-    return 1 - (1 - np.asarray(recall)) ** (1 / _STRETCH)
+    left = 1 - np.asarray(recall, dtype=np.float64)
+    return 1 - left ** (1 / _STRETCH)
 
 
 def ticks(left: float, right: float) -> list[float]:
@@ -89,7 +92,7 @@ def ticks(left: float, right: float) -> list[float]:
     return sorted(kept)
 
 
-def _drawn(points: Sequence[Point]) -> np.ndarray:
+def _drawn(points: Sequence[Point]) -> npt.NDArray[np.float64]:
     """The points as they are drawn, (n, 2)."""
     import numpy as np
 
@@ -107,38 +110,37 @@ def _scale(axes: Axes, recalls: Sequence[float], target: float | None) -> None:
     axes.set_xticks([float(stretched(tick)) for tick in shown], [f"{tick:g}" for tick in shown])
     if target:
         axes.axvline(ends[-1], color=COLOURS["ink"], linewidth=1.1)
-        at = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "ha": "center"}
-        axes.annotate(f"recall target {target:g}", (ends[-1], 1), (0, 4), fontsize=8.5, **at)
+        text, coordinates = f"recall target {target:g}", ("data", "axes fraction")
+        axes.annotate(text, (ends[-1], 1), (0, 4), coordinates, "offset points", ha="center", fontsize=8.5)
 
 
 def _bound(axes: Axes, latencies: Sequence[float], target: float | None, limit: float | None) -> None:
     """The ends of the latency axis, and its limit: a line when it is near, else an arrow to where it is."""
     fastest, slowest = min(latencies), max(latencies)
-    near = limit is not None and fastest / NEAR <= limit <= slowest * NEAR
-    ends = (fastest, slowest, limit) if near else (fastest, slowest)
-    axes.set_ylim(min(ends) / 1.5, max(ends) * 1.5)
+    axes.set_ylim(fastest / 1.5, slowest * 1.5)
     if limit is None:
         return
-    note = f"P95 limit {human(limit, 'seconds', trim=True)}"
-    if near:
-        axes.axhline(limit, color=COLOURS["breach"], linewidth=1.3)
+    note, red = f"P95 limit {human(limit, 'seconds', trim=True)}", COLOURS["breach"]
+    if near := fastest / NEAR <= limit <= slowest * NEAR:
+        axes.set_ylim(min(fastest, limit) / 1.5, max(slowest, limit) * 1.5)
+        axes.axhline(limit, color=red, linewidth=1.3)
     else:
         note += " ↑" if limit > slowest else " ↓"
-    far_side = 1 if target and stretched(target) < sum(axes.get_xlim()) / 2 else 0  # from what the target's line says
-    at = {"xycoords": ("axes fraction", "data" if near else "axes fraction"), "textcoords": "offset points"}
-    axes.annotate(
-        note, (far_side, limit if near else 1), (0, 4), ha="right" if far_side else "left", fontsize=8.5,
-        color=COLOURS["breach"], **at,
-    )  # fmt: skip
+    right = bool(target and stretched(target) < sum(axes.get_xlim()) / 2)  # away from what the target's line says
+    at, coordinates = (int(right), limit if near else 1), ("axes fraction", "data" if near else "axes fraction")
+    side = "right" if right else "left"
+    axes.annotate(note, at, (0, 4), coordinates, "offset points", ha=side, fontsize=8.5, color=red)
 
 
-def _name(axes: Axes, curves: Sequence[Curve]) -> None:
+def _name(figure: Figure, axes: Axes, curves: Sequence[Curve]) -> None:
     """Mark what was chosen of each variant, and name it there; without a choice, at its highest recall."""
     names = []
     for curve in curves:
-        colour, at = series_colour(curve.place), tuple(_drawn([curve.chosen or max(curve.points)])[0])
+        colour = series_colour(curve.place)
+        recall, seconds = curve.chosen or max(curve.points)
+        x = float(stretched(recall))
         if curve.chosen:
-            edge = {"markersize": 9, "markeredgewidth": 1.6, "markeredgecolor": COLOURS["card"]}
-            axes.plot(*at, marker="o", color=colour, zorder=4 + curve.gated, **edge)
-        names.append(Name(curve.name, at, colour, curve.gated))
-    write_names(axes, names)
+            (mark,) = axes.plot(x, seconds, marker="o", markersize=9, color=colour, zorder=4 + curve.gated)
+            mark.set(markeredgewidth=1.6, markeredgecolor=COLOURS["card"])
+        names.append(Name(curve.name, (x, seconds), colour, curve.gated))
+    write_names(figure, axes, names)

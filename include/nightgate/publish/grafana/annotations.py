@@ -10,12 +10,12 @@ import hashlib
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from nightgate import registry
 from nightgate.publish import figures
-from nightgate.publish.grafana.client import Client
+from nightgate.publish.grafana.client import Client, Params
 from nightgate.publish.grafana.errors import GrafanaError
+from nightgate.publish.jsonvalue import JsonObject, texts
 from nightgate.record import Summary
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class Annotation:
 def of_run(summary: Summary) -> list[Annotation]:
     """An annotation for each breached objective of a run."""
     start, end = (round(figures.epoch(moment) * 1000) for moment in (summary.started_at, summary.finished_at))
-    found = []
+    breaches = []
     for record in summary.results:
         for objective in record.objectives:
             if objective.verdict != "breach":
@@ -53,8 +53,8 @@ def of_run(summary: Summary) -> list[Annotation]:
             )
             test = f"{record.benchmark}.{record.variant}.{record.device}"
             named = (("run", summary.run_id), ("test", test), ("metric", objective.metric))
-            found.append(Annotation(start, end, text, (*_KIND, *(_tag(key, value) for key, value in named))))
-    return found
+            breaches.append(Annotation(start, end, text, (*_KIND, *(_tag(key, value) for key, value in named))))
+    return breaches
 
 
 def annotate(client: Client, uid: str, wanted: Iterable[Annotation]) -> int:
@@ -81,17 +81,19 @@ def annotate(client: Client, uid: str, wanted: Iterable[Annotation]) -> int:
 
 def _there(client: Client, uid: str, start: int, end: int) -> set[frozenset[str]]:
     """The tags of our annotations on a dashboard between two times, in milliseconds."""
-    answer = client.listed(
-        "/api/annotations", "annotations:read", tags=list(_KIND), dashboardUID=uid, limit=_PAGE,
-        **{"from": start, "to": end},
-    )  # fmt: skip
-    return {frozenset(each.get("tags") or ()) for each in answer or []}
+    asked: Params = {"tags": list(_KIND), "dashboardUID": uid, "limit": _PAGE, "from": start, "to": end}
+    answer = client.listed("/api/annotations", "annotations:read", params=asked)
+    return {frozenset(texts(each, "tags")) for each in answer or []}
 
 
 def _post(client: Client, uid: str, each: Annotation) -> None:
-    body: dict[str, Any] = {
-        "dashboardUID": uid, "time": each.time, "timeEnd": each.time_end, "tags": list(each.tags), "text": each.text,
-    }  # fmt: skip
+    body: JsonObject = {
+        "dashboardUID": uid,
+        "time": each.time,
+        "timeEnd": each.time_end,
+        "tags": list(each.tags),
+        "text": each.text,
+    }
     for number in range(1, _TRIES + 1):
         try:
             client.write("POST", "/api/annotations", body, "annotations:create")

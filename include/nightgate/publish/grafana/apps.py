@@ -5,11 +5,10 @@ It rewrites a dashboard to its newest schema when it is read, so what comes back
 
 from __future__ import annotations
 
-from typing import Any
-
 from nightgate.publish.grafana.client import Client
 from nightgate.publish.grafana.errors import GrafanaError
 from nightgate.publish.grafana.stored import Stored, count, folder_uid
+from nightgate.publish.jsonvalue import JsonObject, part, parts
 
 _VERSIONS = ("v1", "v1beta1")  # the best first
 _NAMESPACE = "default"  # of the first organization, the only one of most servers
@@ -31,20 +30,20 @@ class Apps:
         uid = folder_uid(title)
         if self._client.get(f"{folders}/{uid}", "folders:read", _ABSENT):
             return uid
-        listed = self._client.get(folders, "folders:read", _ABSENT, limit=1000) or {}
-        same = [folder for folder in listed.get("items") or [] if _part(folder, "spec").get("title") == title]
-        return str(_part(same[0], "metadata").get("name")) if same else None
+        listed = self._client.get(folders, "folders:read", _ABSENT, {"limit": 1000}) or {}
+        same = [folder for folder in parts(listed, "items") if part(folder, "spec").get("title") == title]
+        return str(part(same[0], "metadata").get("name")) if same else None
 
     def make_folder(self, title: str) -> str:
         uid = folder_uid(title)
-        body = {"metadata": {"name": uid}, "spec": {"title": title}}
+        body: JsonObject = {"metadata": {"name": uid}, "spec": {"title": title}}
         try:
             self._client.write("POST", self._path("folder", "folders"), body, "folders:create")
         except GrafanaError as error:
             if not (error.unsure or error.status == 409):
                 raise
-            if found := self.find_folder(title):
-                return found
+            if existing := self.find_folder(title):
+                return existing
             raise
         return uid
 
@@ -52,18 +51,21 @@ class Apps:
         answer = self._client.get(f"{self._path('dashboard', 'dashboards')}/{uid}", "dashboards:read", _ABSENT)
         if answer is None:
             return None
-        meta = _part(answer, "metadata")
-        notes = _part(meta, "annotations")
+        meta = part(answer, "metadata")
+        notes = part(meta, "annotations")
         return Stored(
-            board=_part(answer, "spec"), folder=str(notes.get(_FOLDER) or ""), version=count(meta.get("generation")),
-            url=f"{self._client.base}/d/{uid}", revision=str(meta.get("resourceVersion") or ""),
+            board=part(answer, "spec"),
+            folder=str(notes.get(_FOLDER) or ""),
+            version=count(meta.get("generation")),
+            url=f"{self._client.base}/d/{uid}",
+            revision=str(meta.get("resourceVersion") or ""),
             provisioned=bool(notes.get("grafana.app/managedBy")),
-        )  # fmt: skip
+        )
 
-    def write(self, board: dict[str, Any], folder: str, message: str, over: Stored | None) -> None:
+    def write(self, board: JsonObject, folder: str, message: str, over: Stored | None) -> None:
         uid, dashboards = board["uid"], self._path("dashboard", "dashboards")
-        meta: dict[str, Any] = {"name": uid, "annotations": {_FOLDER: folder, _MESSAGE: message}}
-        spec = {key: value for key, value in board.items() if key not in ("id", "uid", "version")}
+        meta: JsonObject = {"name": uid, "annotations": {_FOLDER: folder, _MESSAGE: message}}
+        spec: JsonObject = {key: value for key, value in board.items() if key not in ("id", "uid", "version")}
         if over:
             meta["resourceVersion"] = over.revision
             self._client.write("PUT", f"{dashboards}/{uid}", {"metadata": meta, "spec": spec}, "dashboards:write")
@@ -75,22 +77,15 @@ class Apps:
         if kind not in self._known:
             name = f"{group}.grafana.app"
             answer = self._client.get(f"/apis/{name}", absent=(404, 410)) or {}
-            offered = [each.get("version") for each in answer.get("versions") or []]
+            offered = [str(each.get("version")) for each in parts(answer, "versions")]
             version = next((version for version in _VERSIONS if version in offered), None)
             if version is None:
                 what = (
                     f"Grafana at {self._client.host} has neither /api/dashboards/db nor a known version of /apis/{name}"
                 )
                 if offered:
-                    raise GrafanaError(
-                        f"{what}, only {', '.join(map(str, offered))}", "use a newer Nightgate", general=True
-                    )
+                    raise GrafanaError(f"{what}, only {', '.join(offered)}", "use a newer Nightgate", general=True)
                 step = "use a Grafana from 10 to 13, and let /api and /apis pass the proxy before it, if there is one"
                 raise GrafanaError(what, step, general=True)
             self._known[kind] = f"/apis/{name}/{version}/namespaces/{_NAMESPACE}/{kind}"
         return self._known[kind]
-
-
-def _part(whole: dict[str, Any], key: str) -> dict[str, Any]:
-    found = whole.get(key)
-    return found if isinstance(found, dict) else {}

@@ -50,20 +50,20 @@ def of_no_connection(error: Exception, base: str) -> Cause:
     import requests
     from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
-    parts, found = urlsplit(base), list(chain(error))
-    if any(isinstance(each, requests.exceptions.ProxyError) for each in found):
+    parts, errors = urlsplit(base), list(chain(error))
+    if any(isinstance(each, requests.exceptions.ProxyError) for each in errors):
         name = f"{parts.scheme}_proxy".upper()
         step = f"mend the variable {name}, or name {parts.hostname} in NO_PROXY"
         return Cause(f"cannot be reached through the proxy of {name}", step)
-    if any(isinstance(each, NameResolutionError) for each in found):
+    if any(isinstance(each, NameResolutionError) for each in errors):
         what = f"cannot be reached: the name {parts.hostname} has no address"
         return Cause(what, "check the name in GRAFANA_URL, and the name service of this host")
     # urllib3 counts a NewConnectionError among the time-outs
-    late = [each for each in found if isinstance(each, (ConnectTimeoutError, TimeoutError))]
+    late = [each for each in errors if isinstance(each, (ConnectTimeoutError, TimeoutError))]
     if any(not isinstance(each, NewConnectionError) for each in late):
         what = "cannot be reached: no connection within some seconds"
         return Cause(what, "check the address in GRAFANA_URL, and whether a firewall is between")
-    if any(isinstance(each, ConnectionRefusedError) for each in found):
+    if any(isinstance(each, ConnectionRefusedError) for each in errors):
         what = "cannot be reached: nobody listens there"
         return Cause(what, "check the port in GRAFANA_URL and that Grafana runs")
     return Cause("cannot be reached", "check GRAFANA_URL and that it runs")

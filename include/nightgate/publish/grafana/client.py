@@ -10,21 +10,26 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import JsonValue
 
 from nightgate.publish.grafana import causes, whereabouts
 from nightgate.publish.grafana.access import Bearer, checked_url, without_secrets
 from nightgate.publish.grafana.errors import GrafanaError, next_step
 from nightgate.publish.grafana.tries import jitter, never_sent, retry_after, within
+from nightgate.publish.jsonvalue import JsonObject
 
 if TYPE_CHECKING:
     import requests
 
+Params = Mapping[str, "str | int | list[str]"]
+
 log = logging.getLogger(__name__)
 
-_TIMEOUT = (3.0, 10.0)  # seconds: connect, and between two packets
+_CONNECT, _BETWEEN = 3.0, 10.0  # seconds: to connect, and between two packets
 _ANSWER = 30.0  # seconds for one whole answer: a server that sends a byte now and then must not hold a night
 _LOOK = 5.0  # seconds for one look around
 _TRIES = 5
@@ -47,9 +52,14 @@ class Client:
     """
 
     def __init__(
-        self, url: str, token: str, *, deadline: float = 120.0, session: requests.Session | None = None,
+        self,
+        url: str,
+        token: str,
+        *,
+        deadline: float = 120.0,
+        session: requests.Session | None = None,
         sleep: Callable[[float], None] = time.sleep,
-    ) -> None:  # fmt: skip
+    ) -> None:
         import requests
 
         self.base, self._auth = checked_url(url), Bearer(token)
@@ -68,7 +78,9 @@ class Client:
         """The whole address of a path that Grafana gave; its sub-path is already in it."""
         return urlunsplit((*urlsplit(self.base)[:2], "", "", "")) + path
 
-    def get(self, path: str, needs: str = "", absent: tuple[int, ...] = (), **params: Any) -> dict[str, Any] | None:
+    def get(
+        self, path: str, needs: str = "", absent: tuple[int, ...] = (), params: Params | None = None
+    ) -> JsonObject | None:
         """The JSON object at a path; None when the status is one of ``absent``. ``needs`` is the permission it takes.
 
         Raises:
@@ -80,26 +92,30 @@ class Client:
         raise self.foreign()
 
     def listed(
-        self, path: str, needs: str = "", absent: tuple[int, ...] = (), **params: Any
-    ) -> list[dict[str, Any]] | None:
+        self, path: str, needs: str = "", absent: tuple[int, ...] = (), params: Params | None = None
+    ) -> list[JsonObject] | None:
         """As `get`, where an array of objects is answered."""
         answer = self._read(path, needs, absent, params)
-        if answer is None or (isinstance(answer, list) and all(isinstance(each, dict) for each in answer)):
-            return answer
+        if answer is None:
+            return None
+        if isinstance(answer, list):
+            objects = [each for each in answer if isinstance(each, dict)]
+            if len(objects) == len(answer):
+                return objects
         raise self.foreign()
 
-    def write(self, method: str, path: str, body: dict[str, Any], needs: str = "") -> dict[str, Any]:
+    def write(self, method: str, path: str, body: JsonObject, needs: str = "") -> JsonObject:
         """Send one write; returns the answer.
 
         Raises:
             GrafanaError: as for `get`; ``unsure`` when the write may have happened.
         """
-        answer = self._request(method, path, needs, body, {})
+        answer = self._request(method, path, needs, body, None)
         if not isinstance(answer, dict):
             raise self.foreign()
         return answer
 
-    def healthy(self) -> dict[str, Any] | None:
+    def healthy(self) -> JsonObject | None:
         """What ``/api/health`` says (``version``, ``database``); None when it is not there."""
         return self.get("/api/health", absent=(404, 410))
 
@@ -115,17 +131,17 @@ class Client:
 
     def mislaid(self, error: GrafanaError) -> GrafanaError:
         """``error`` when Grafana's health answers at this address; else the error that says where it does."""
-        found = whereabouts.find(self.base, self._look)
-        if found == self.base:
+        right = whereabouts.find(self.base, self._look)
+        if right == self.base:
             return error
-        if found:
-            what, step = f"{error.what}; Grafana answers at {found}", f"set GRAFANA_URL={found}"
+        if right:
+            what, step = f"{error.what}; Grafana answers at {right}", f"set GRAFANA_URL={right}"
         else:
             what = f"{error.what}; neither there nor above it does {whereabouts.HEALTH} answer as Grafana's"
             step = "check GRAFANA_URL (with its sub-path, if any)"
         return GrafanaError(what, step, error.status, general=True)
 
-    def _read(self, path: str, needs: str, absent: tuple[int, ...], params: dict[str, Any]) -> Any:
+    def _read(self, path: str, needs: str, absent: tuple[int, ...], params: Params | None) -> JsonValue:
         try:
             answer = self._request("GET", path, needs, None, params)
         except GrafanaError as error:
@@ -136,7 +152,7 @@ class Client:
             raise self.foreign()
         return answer
 
-    def _request(self, method: str, path: str, needs: str, body: Any, params: dict[str, Any]) -> Any:
+    def _request(self, method: str, path: str, needs: str, body: JsonObject | None, params: Params | None) -> JsonValue:
         read = method == "GET"
         for number in range(1, _TRIES + 1):
             failure, again, wait = None, False, None
@@ -156,7 +172,9 @@ class Client:
             self._sleep(wait)
         raise AssertionError("unreachable")
 
-    def _answer(self, method: str, path: str, body: Any, params: dict[str, Any]) -> requests.Response | Exception:
+    def _answer(
+        self, method: str, path: str, body: JsonObject | None, params: Params | None
+    ) -> requests.Response | Exception:
         """One try. Errors come back as values: raised further, they would carry the request with its token."""
         left = min(self._end - time.monotonic(), _ANSWER)
         if left <= 0:
@@ -164,21 +182,23 @@ class Client:
         return within(
             left,
             lambda: self._session.request(
-                method, self.base + path, json=body, params=params, auth=self._auth, allow_redirects=False,
-                timeout=tuple(min(left, limit) for limit in _TIMEOUT),
+                method,
+                self.base + path,
+                json=body,
+                params=params,
+                auth=self._auth,
+                allow_redirects=False,
+                timeout=(min(left, _CONNECT), min(left, _BETWEEN)),
             ),
-        )  # fmt: skip
+        )
 
     def _look(self, base: str) -> str | None:
         """Where Grafana's health is, asked for below ``base`` once and without the token."""
         left = min(self._end - time.monotonic(), _LOOK)
-        answer = within(
-            left,
-            lambda: self._session.request(
-                "GET", base + whereabouts.HEALTH, auth=lambda request: request, allow_redirects=False, timeout=left
-            ),
-        ) if left > 0 else None  # fmt: skip
-        if answer is None or isinstance(answer, Exception):
+        if left <= 0:
+            return None
+        answer = within(left, lambda: self._ask_without_token(base + whereabouts.HEALTH, left))
+        if isinstance(answer, Exception):
             return None
         if answer.is_redirect:
             return whereabouts.target_base(base, whereabouts.HEALTH, answer.headers["Location"])
@@ -187,6 +207,9 @@ class Client:
         except ValueError:
             return None
         return base if isinstance(body, dict) and "database" in body else None
+
+    def _ask_without_token(self, url: str, seconds: float) -> requests.Response:
+        return self._session.get(url, auth=lambda request: request, allow_redirects=False, timeout=seconds)
 
     def _lost(self, error: Exception, read: bool) -> tuple[GrafanaError, bool]:
         """The error for a try without an answer, and whether to try again."""
@@ -212,10 +235,10 @@ class Client:
         except ValueError:
             body = None
         body = body if isinstance(body, dict) else {}
-        said, reason = str(body.get("message") or "")[:300], str(body.get("status") or body.get("reason") or "")
-        what = f"Grafana at {self.host} answered {status}" + (f": {said}" if said else "")
+        text, reason = str(body.get("message") or "")[:300], str(body.get("status") or body.get("reason") or "")
+        what = f"Grafana at {self.host} answered {status}" + (f": {text}" if text else "")
         unsure = not read and status in _PASSING and status not in _NOT_DONE
-        step = next_step(status, needs, said)
+        step = next_step(status, needs, text)
         cause = None if "message" in body else causes.of_foreign_refusal(status, answer.text, self.base)
         if cause:
             what, step = f"Grafana at {self.host} {cause.what}", cause.step
@@ -227,24 +250,22 @@ class Client:
         what = f"{self.host} redirects to {place}, and the token is not sent there"
         if right := whereabouts.target_base(self.base, path, location):
             return GrafanaError(what, f"set GRAFANA_URL={self._auth.hide(right)}", answer.status_code, general=True)
-        login = "let requests to /api and /apis pass what asks for a login there, or set GRAFANA_URL to Grafana's own address"
-        step = (
-            login
-            if whereabouts.is_login(location)
-            else "look what redirects there, and set GRAFANA_URL to Grafana's own address"
-        )
-        error = GrafanaError(what, step, answer.status_code, general=True)
-        found = whereabouts.find(self.base, self._look)
-        if found in (None, self.base):
-            return error
-        return GrafanaError(what, f"set GRAFANA_URL={found}, where Grafana answers", answer.status_code, general=True)
+        step = "look what redirects there, and set GRAFANA_URL to Grafana's own address"
+        if whereabouts.is_login(location):
+            pass_on = "let requests to /api and /apis pass what asks for a login there"
+            step = f"{pass_on}, or set GRAFANA_URL to Grafana's own address"
+        right = whereabouts.find(self.base, self._look)
+        if right not in (None, self.base):
+            step = f"set GRAFANA_URL={right}, where Grafana answers"
+        return GrafanaError(what, step, answer.status_code, general=True)
 
     def _general(self, cause: causes.Cause) -> GrafanaError:
         return GrafanaError(f"Grafana at {self.host} {cause.what}", cause.step, general=True)
 
-    def _json(self, answer: requests.Response) -> Any:
+    def _json(self, answer: requests.Response) -> JsonValue:
         try:
-            return json.loads(self._auth.hide(answer.text))
+            document: JsonValue = json.loads(self._auth.hide(answer.text))
+            return document
         except ValueError:
             pass
         raise self.foreign()

@@ -13,7 +13,10 @@ import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
+
+from nightgate.publish.jsonvalue import JsonObject, texts
 
 _MESSAGE_LIMIT = 500  # bytes of a version message
 _VERSION_TAG = re.compile(r"v\d{4}-\d\d-\d\dT\d\d:\d\dZ")
@@ -21,22 +24,23 @@ _HASH_TAG = re.compile(r"sha256-[0-9a-f]{12}")
 _SERVERS = ("id", "uid", "version")  # Grafana sets these itself
 
 
-def stamped(board: dict[str, Any], now: datetime) -> tuple[dict[str, Any], str]:
+def stamped(board: JsonObject, now: datetime) -> tuple[JsonObject, str]:
     """The dashboard with ``id: null`` and both tags, and the version tag alone."""
     tag = f"v{now:%Y-%m-%dT%H:%MZ}"
-    return board | {"id": None, "tags": [*_own_tags(board), tag, f"sha256-{content_hash(board)}"]}, tag
+    tags: list[JsonValue] = [*_own_tags(board), tag, f"sha256-{content_hash(board)}"]
+    return {**board, "id": None, "tags": tags}, tag
 
 
-def content_hash(board: dict[str, Any]) -> str:
+def content_hash(board: JsonObject) -> str:
     """12 hex digits over everything but the id, the uid, the version and our tags."""
     own = {key: value for key, value in board.items() if key not in _SERVERS}
-    own["tags"] = _own_tags(board)
+    own["tags"] = [*_own_tags(board)]
     return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def version_tag(board: dict[str, Any]) -> str:
+def version_tag(board: JsonObject) -> str:
     """The version tag that a stored dashboard carries; "" when it has none."""
-    return next((tag for tag in board.get("tags") or [] if _VERSION_TAG.fullmatch(tag)), "")
+    return next((tag for tag in texts(board, "tags") if _VERSION_TAG.fullmatch(tag)), "")
 
 
 def message(text: str, folder: Path, now: datetime) -> str:
@@ -46,7 +50,7 @@ def message(text: str, folder: Path, now: datetime) -> str:
     return " · ".join(part for part in parts if part).encode()[:_MESSAGE_LIMIT].decode(errors="ignore")
 
 
-def differences(sent: dict[str, Any], stored: dict[str, Any], *, verbatim: bool = True) -> list[str]:
+def differences(sent: JsonObject, stored: JsonObject, *, verbatim: bool = True) -> list[str]:
     """The paths at which a stored dashboard is not what was sent, such as ``panels[2].title``; empty when it is.
 
     Our version tag does not count, nor does what only Grafana sets: keys at the top level that were not sent, and
@@ -73,17 +77,17 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def _own_tags(board: dict[str, Any]) -> list[str]:
+def _own_tags(board: JsonObject) -> list[str]:
     """The tags without ours, which an export of an uploaded dashboard holds too."""
-    return [tag for tag in board.get("tags") or [] if not (_VERSION_TAG.fullmatch(tag) or _HASH_TAG.fullmatch(tag))]
+    return [tag for tag in texts(board, "tags") if not (_VERSION_TAG.fullmatch(tag) or _HASH_TAG.fullmatch(tag))]
 
 
-def _comparable(board: dict[str, Any]) -> dict[str, Any]:
-    tags = sorted(tag for tag in board.get("tags") or [] if not _VERSION_TAG.fullmatch(tag))
-    return {key: value for key, value in board.items() if key not in _SERVERS} | {"tags": tags}
+def _comparable(board: JsonObject) -> JsonObject:
+    tags = sorted(tag for tag in texts(board, "tags") if not _VERSION_TAG.fullmatch(tag))
+    return {**{key: value for key, value in board.items() if key not in _SERVERS}, "tags": [*tags]}
 
 
-def _differ(sent: Any, stored: Any, place: str) -> Iterator[str]:
+def _differ(sent: JsonValue, stored: JsonValue, place: str) -> Iterator[str]:
     if isinstance(sent, dict) and isinstance(stored, dict):
         for key in [*sent, *(key for key in stored if key not in sent)]:
             yield from _differ(sent.get(key), stored.get(key), f"{place}.{key}".lstrip("."))

@@ -56,17 +56,17 @@ class GrafanaError(ServiceUnavailable):
         return self.status in (404, 410)
 
 
-def next_step(status: int, needs: str, said: str = "") -> str:
+def next_step(status: int, needs: str, message: str = "") -> str:
     """What to do about a status.
 
     Args:
         needs: the permission of what was tried, such as ``dashboards:create``.
-        said: Grafana's own message.
+        message: Grafana's own.
     """
     step = NEXT_STEP.get(status, _ELSE)
     if status == 400:
         return step + _PLACE.get(needs.partition(":")[0], "")
-    if status == 403 and "namespace" in said.lower():
+    if status == 403 and "namespace" in message.lower():
         return "make the token in Grafana's first organization: /apis is used in no other"
     if status != 403 or not needs:
         return step

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from nightgate.publish.grafana.client import Client
 from nightgate.publish.grafana.errors import GrafanaError
 from nightgate.publish.grafana.stored import Stored, count, folder_uid
+from nightgate.publish.jsonvalue import JsonObject
 
 _ABSENT = (404,)
 
@@ -24,7 +23,7 @@ class Legacy:
         if self._client.get(f"/api/folders/{uid}", "folders:read", _ABSENT):
             return uid
         # one that somebody made by hand has the title and another uid
-        listed = self._client.listed("/api/folders", "folders:read", _ABSENT, limit=1000) or []
+        listed = self._client.listed("/api/folders", "folders:read", _ABSENT, {"limit": 1000}) or []
         return next((str(folder.get("uid")) for folder in listed if folder.get("title") == title), None)
 
     def make_folder(self, title: str) -> str:
@@ -35,8 +34,8 @@ class Legacy:
         except GrafanaError as error:
             if not (error.unsure or error.status in (400, 409, 412)):
                 raise
-            if found := self.find_folder(title):  # another upload made it at the same moment, or this one did
-                return found
+            if existing := self.find_folder(title):  # another upload made it at the same moment, or this one did
+                return existing
             raise
         return str(made.get("uid") or folder_uid(title))
 
@@ -48,16 +47,21 @@ class Legacy:
         if not isinstance(board, dict) or not isinstance(meta, dict):
             raise self._client.foreign()
         return Stored(
-            board=board, folder=str(meta.get("folderUid") or ""), version=count(board.get("version")),
-            url=self._client.link(str(meta.get("url") or f"/d/{uid}")), provisioned=bool(meta.get("provisioned")),
-        )  # fmt: skip
+            board=board,
+            folder=str(meta.get("folderUid") or ""),
+            version=count(board.get("version")),
+            url=self._client.link(str(meta.get("url") or f"/d/{uid}")),
+            provisioned=bool(meta.get("provisioned")),
+        )
 
-    def write(self, board: dict[str, Any], folder: str, message: str, over: Stored | None) -> None:
+    def write(self, board: JsonObject, folder: str, message: str, over: Stored | None) -> None:
         # the stored version is named as well: Grafana 12.0 does not heed `overwrite`
-        body = {
+        body: JsonObject = {
             "dashboard": board | {"id": None, "version": over.version if over else 0},
-            "folderUid": folder, "message": message, "overwrite": True,
-        }  # fmt: skip
+            "folderUid": folder,
+            "message": message,
+            "overwrite": True,
+        }
         answer = self._client.write(
             "POST", "/api/dashboards/db", body, "dashboards:write" if over else "dashboards:create"
         )

@@ -88,7 +88,9 @@ def dry_run(client: Client, files: Sequence[Path], *, folder: str) -> Iterator[t
         raise client.mislaid(GrafanaError(f"{client.base}/api/health is not found", "check GRAFANA_URL", 404))
     yield True, f"Grafana {health.get('version', 'of an unknown version')} answers at {client.host}"
     # a search is a read that the older API has and nothing else does
-    api: Api = Apps(client) if client.listed("/api/search", absent=(404, 410), limit=1) is None else Legacy(client)
+    api: Api = (
+        Apps(client) if client.listed("/api/search", absent=(404, 410), params={"limit": 1}) is None else Legacy(client)
+    )
     uid = api.find_folder(folder)
     yield True, f"folder {folder!r} is there" if uid else f"folder {folder!r} would be made"
     needed = set(_NEEDED) if uid else {*_NEEDED, "folders:create"}
@@ -98,7 +100,7 @@ def dry_run(client: Client, files: Sequence[Path], *, folder: str) -> Iterator[t
             continue
         sent, _ = content.stamped(fit(file), content.now())
         try:
-            stored = api.read(sent["uid"])
+            stored = api.read(str(sent["uid"]))
         except GrafanaError as error:
             if error.general:
                 raise

@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
+
+from pydantic import JsonValue
 
 from nightgate.errors import InputError
+from nightgate.publish.jsonvalue import JsonObject
 
 _UID_LIMIT = 40
 _TITLE_LIMIT = 189  # of a folder, in characters: what every database that Grafana supports can hold
@@ -17,7 +20,7 @@ _TITLE_LIMIT = 189  # of a folder, in characters: what every database that Grafa
 class Stored:
     """A dashboard as Grafana has it. ``revision`` is what a later write must name so that it overwrites nothing else."""
 
-    board: dict[str, Any]
+    board: JsonObject
     folder: str
     version: int
     url: str
@@ -40,11 +43,11 @@ class Api(Protocol):
     def read(self, uid: str) -> Stored | None:
         """A dashboard; None when there is none."""
 
-    def write(self, board: dict[str, Any], folder: str, message: str, over: Stored | None) -> None:
+    def write(self, board: JsonObject, folder: str, message: str, over: Stored | None) -> None:
         """Create a dashboard, or replace ``over``."""
 
 
-def count(version: Any) -> int:
+def count(version: JsonValue) -> int:
     """Grafana's count of versions; 0 for what is none."""
     return version if isinstance(version, int) else 0
 

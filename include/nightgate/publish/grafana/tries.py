@@ -11,17 +11,19 @@ import threading
 import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     import requests
 
+Result = TypeVar("Result")
+
 _BACKOFF = (0.5, 8.0)  # seconds: first, longest
 
 
-def within(seconds: float, call: Callable[[], Any]) -> Any:
-    """What ``call`` returns or raises, or a TimeoutError: the timeouts of a socket bound no name look-up and no trickle."""
-    box: queue.SimpleQueue[Any] = queue.SimpleQueue()
+def within(seconds: float, call: Callable[[], Result]) -> Result | Exception:
+    """What ``call`` returns, or the error it raises, or a TimeoutError: the timeouts of a socket bound no name look-up and no trickle."""
+    box: queue.SimpleQueue[Result | Exception] = queue.SimpleQueue()
 
     def work() -> None:
         try:

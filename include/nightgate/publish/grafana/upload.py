@@ -6,7 +6,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from nightgate.errors import InputError
 from nightgate.publish import boardfile
@@ -16,6 +15,7 @@ from nightgate.publish.grafana.client import Client
 from nightgate.publish.grafana.errors import GrafanaError
 from nightgate.publish.grafana.legacy import Legacy
 from nightgate.publish.grafana.stored import Api, Stored, folder_title
+from nightgate.publish.jsonvalue import JsonObject
 from nightgate.publish.lint import problems_of
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def upload_dashboard(client: Client, file: Path, *, folder: str, message: str = 
     return _upload(Apps(client), client, sent, folder, text, tag)
 
 
-def fit(file: Path) -> dict[str, Any]:
+def fit(file: Path) -> JsonObject:
     """The dashboard in a file; InputError when `nightgate.publish.lint` finds something in it."""
     try:
         board = boardfile.read(file)
@@ -83,15 +83,15 @@ def unfit(file: Path, problems: Sequence[str]) -> str:
     return f"{file.name} is not fit to upload: {'; '.join(problems[:3])}{more}"
 
 
-def changes(api: Api, sent: dict[str, Any], folder: str | None, stored: Stored) -> list[str]:
+def changes(api: Api, sent: JsonObject, folder: str | None, stored: Stored) -> list[str]:
     """What an upload would change in a stored dashboard; empty when nothing."""
     moved = [] if stored.folder == folder else ["its folder"]
     return moved + content.differences(sent, stored.board, verbatim=api.verbatim)
 
 
-def _upload(api: Api, client: Client, sent: dict[str, Any], title: str, message: str, tag: str) -> Uploaded:
+def _upload(api: Api, client: Client, sent: JsonObject, title: str, message: str, tag: str) -> Uploaded:
     folder = api.find_folder(title) or api.make_folder(title)
-    uid = sent["uid"]
+    uid = str(sent["uid"])
     stored = api.read(uid)
     if stored and not changes(api, sent, folder, stored):
         log.info("%s is unchanged at %s", uid, client.host)

@@ -20,6 +20,7 @@ from nightgate.transcription.models.mel import SAMPLE_RATE
 
 if TYPE_CHECKING:
     import numpy as np
+    import soundfile
 
 _LOUDEST = 2.0  # float files may pass 1 a little; far beyond it they hold something else than -1 to 1
 _UNCOMPRESSED = ("WAV", "AIFF", "FLAC")  # others may pass it by far, where loud noise was compressed
@@ -159,7 +160,7 @@ def _sndfile(data: bytes, content: Content) -> Iterator[tuple[int, Iterator[np.n
     """The rate of the file, and its blocks: float32, shape (samples, channels)."""
     import soundfile
 
-    class Forward(soundfile.SoundFile):
+    class Forward(soundfile.SoundFile):  # type: ignore[misc] # the library has no types
         def seekable(self) -> bool:
             return False  # read forwards: a flac without a total cannot be sought in
 
@@ -175,10 +176,9 @@ def _sndfile(data: bytes, content: Content) -> Iterator[tuple[int, Iterator[np.n
         yield file.samplerate, _blocks(file)
 
 
-def _blocks(file: object) -> Iterator[np.ndarray]:
+def _blocks(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
     import soundfile
 
-    assert isinstance(file, soundfile.SoundFile)
     block = _block(file.samplerate, file.channels)
     count, known = 0, file.frames < 2**62
     try:
@@ -204,29 +204,33 @@ def _ffmpeg(path: str | None, content: Content) -> Iterator[tuple[int, Iterator[
     """
     if path is None:
         raise ValueError(f"{content.name} needs a path")
-    command = ["ffmpeg", "-nostdin", "-hide_banner", "-v", "error", "-timelimit", _FFMPEG_SECONDS,
-               "-f", str(content.demuxer), "-protocol_whitelist", "file", "-i", f"file:{path}",
-               "-map", "0:a", "-c:a", "pcm_f32be", "-f", "au", "pipe:1"]  # fmt: skip
-    with tempfile.TemporaryFile() as said, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said) as process:
-        assert process.stdout is not None
+    source = ["-f", str(content.demuxer), "-protocol_whitelist", "file", "-i", f"file:{path}"]
+    target = ["-map", "0:a", "-c:a", "pcm_f32be", "-f", "au", "pipe:1"]
+    command = ["ffmpeg", "-nostdin", "-hide_banner", "-v", "error", "-timelimit", _FFMPEG_SECONDS, *source, *target]
+    with (
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as process,
+    ):
+        output = process.stdout
+        assert output is not None
         try:
-            head = process.stdout.read(24)
+            head = output.read(24)
             if len(head) < 24:
                 process.wait()
-                said.seek(0)
-                raise ArtifactError(_ffmpeg_says(content, said.read(2000)))
+                errors.seek(0)
+                raise ArtifactError(_ffmpeg_says(content, errors.read(2000)))
             _, start, _, _, rate, channels = struct.unpack(">4s5I", head)
-            process.stdout.read(start - 24)
+            output.read(start - 24)
 
             def blocks() -> Iterator[np.ndarray]:
                 import numpy as np
 
                 size = 4 * channels
-                while data := process.stdout.read(_block(rate, channels) * size):  # type: ignore[union-attr]
+                while data := output.read(_block(rate, channels) * size):
                     samples = np.frombuffer(data[: len(data) // size * size], ">f4")
                     yield samples.astype(np.float32).reshape(-1, channels)
-                failed, _ = process.wait(), said.seek(0)
-                if (words := said.read(2000)) or failed:
+                failed, _ = process.wait(), errors.seek(0)
+                if (words := errors.read(2000)) or failed:
                     raise ArtifactError(_ffmpeg_says(content, words))
 
             yield rate, blocks()
@@ -246,5 +250,5 @@ def _ffmpeg_says(content: Content, words: bytes) -> str:
 
 def _reason(error: Exception) -> str:
     """What libsndfile says, without the words that say nothing here."""
-    said = str(getattr(error, "error_string", error)).removeprefix("Error : ").rstrip(".")
-    return said or "the decoder lost its place"
+    text = str(getattr(error, "error_string", error)).removeprefix("Error : ").rstrip(".")
+    return text or "the decoder lost its place"

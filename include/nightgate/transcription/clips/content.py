@@ -12,11 +12,46 @@ from typing import BinaryIO
 from nightgate.errors import ArtifactError
 from nightgate.transcription.clips import wav
 
-SUFFIXES = frozenset({
-    ".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".mp3", ".mp2", ".mpga", ".ogg", ".oga", ".opus", ".spx", ".m4a",
-    ".m4b", ".mp4", ".mov", ".aac", ".webm", ".mka", ".mkv", ".wma", ".amr", ".3gp", ".aif", ".aiff", ".aifc", ".au",
-    ".snd", ".caf", ".sph", ".ac3", ".ape", ".wv", ".tta", ".dsf",
-})  # fmt: skip
+SUFFIXES = frozenset(
+    {
+        ".wav",
+        ".wave",
+        ".bwf",
+        ".rf64",
+        ".w64",
+        ".flac",
+        ".mp3",
+        ".mp2",
+        ".mpga",
+        ".ogg",
+        ".oga",
+        ".opus",
+        ".spx",
+        ".m4a",
+        ".m4b",
+        ".mp4",
+        ".mov",
+        ".aac",
+        ".webm",
+        ".mka",
+        ".mkv",
+        ".wma",
+        ".amr",
+        ".3gp",
+        ".aif",
+        ".aiff",
+        ".aifc",
+        ".au",
+        ".snd",
+        ".caf",
+        ".sph",
+        ".ac3",
+        ".ape",
+        ".wv",
+        ".tta",
+        ".dsf",
+    }
+)
 """What names of audio end with: a file in a folder that is called so must be used, or left out by name."""
 
 
@@ -50,7 +85,7 @@ _NO_AUDIO = (
     (b"PK\x03\x04", "is a zip archive: unpack it"),
     (b"\x1f\x8b", "is a gzip archive: unpack it"),
     (b"<", "is a web page or XML, not audio: fetch the file itself"),
-)  # fmt: skip
+)
 
 
 def look(path: Path) -> Content:
@@ -75,19 +110,20 @@ def look_at(file: BinaryIO, length: int) -> Content:
     start = _after_id3(file)
     file.seek(start)
     head = file.read(64)
-    found = _wav(file, head, length) if head[:4] in wav.MAGIC else _known(head, start)
-    if found.demuxer and not shutil.which("ffmpeg"):
+    content = _wav(file, head, length) if head[:4] in wav.MAGIC else _known(head, start)
+    if content.demuxer and not shutil.which("ffmpeg"):
         raise ArtifactError(
-            f"holds {found.name}, which ffmpeg decodes, and ffmpeg is not installed: "
+            f"holds {content.name}, which ffmpeg decodes, and ffmpeg is not installed: "
             "install it (Debian: apt-get install ffmpeg), or convert the file to wav or flac"
         )
-    return found
+    return content
 
 
 def _known(head: bytes, start: int) -> Content:
     for place, magic, name, demuxer in _FORMATS:
         if head.startswith(magic, place):
-            return _DETAIL.get(name, lambda found, _: found)(Content(name, demuxer, start), head)
+            content, detail = Content(name, demuxer, start), _DETAIL.get(name)
+            return detail(content, head) if detail else content
     if _is_adts(head):
         return Content("AAC", "aac", start)
     if start or _is_mp3(head):
@@ -113,17 +149,17 @@ def _wav(file: BinaryIO, head: bytes, length: int) -> Content:
     return Content("MP3 in a wav" if header.tag == wav.MP3 else "WAV", None, 0, header.seconds)
 
 
-def _flac(found: Content, head: bytes) -> Content:
+def _flac(content: Content, head: bytes) -> Content:
     packed = int.from_bytes(head[18:26], "big")  # rate 20 bits, channels 3, bits 5, samples 36; 0 samples: not known
     rate, samples = packed >> 44, packed & (1 << 36) - 1
-    return Content("FLAC", None, found.start, samples / rate if rate and samples else None)
+    return Content("FLAC", None, content.start, samples / rate if rate and samples else None)
 
 
-def _ogg(found: Content, head: bytes) -> Content:
+def _ogg(content: Content, head: bytes) -> Content:
     for magic in (b"OpusHead", b"\x01vorbis", b"\x7fFLAC"):
         if magic in head:
-            return found
-    return Content("Ogg with Speex" if b"Speex" in head else "Ogg with more than one sound", "ogg", found.start)
+            return content
+    return Content("Ogg with Speex" if b"Speex" in head else "Ogg with more than one sound", "ogg", content.start)
 
 
 _DETAIL: dict[str, Callable[[Content, bytes], Content]] = {"FLAC": _flac, "Ogg": _ogg}
@@ -145,6 +181,11 @@ def _is_adts(head: bytes) -> bool:
 def _is_mp3(head: bytes) -> bool:
     """A frame of MPEG audio: eleven bits set, then version, layer, bit rate and rate, each with a value not in use."""
     return (
-        len(head) > 2 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x18 != 0x08 and head[1] & 0x06 != 0
-        and head[2] & 0xF0 != 0xF0 and head[2] & 0x0C != 0x0C
-    )  # fmt: skip
+        len(head) > 2
+        and head[0] == 0xFF
+        and head[1] & 0xE0 == 0xE0
+        and head[1] & 0x18 != 0x08
+        and head[1] & 0x06 != 0
+        and head[2] & 0xF0 != 0xF0
+        and head[2] & 0x0C != 0x0C
+    )

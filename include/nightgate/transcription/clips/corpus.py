@@ -58,7 +58,7 @@ CLIPS = (
     Clip("grandeur", ("darwin-grandeur",)),
     Clip("woods-10db", ("thoreau-walden",), snr_db=10),
     Clip("grass", ("cather-grass",)),
-)  # fmt: skip
+)
 
 
 def passages() -> list[Passage]:

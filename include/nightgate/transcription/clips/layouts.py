@@ -99,19 +99,16 @@ def _beside(folder: Path) -> Iterator[Entry]:
             yield _faulty(stem, file, f"{printable(file)} is beside no audio file of that name", "add the audio")
     for below in inside:
         if count := sum(file.suffix.lower() in SUFFIXES for file in _walk(below)):
-            yield _faulty(
-                below.name, below, f"{printable(below)} holds {count} audio files, and folders in a folder are not read",
-                "give a manifest, or that folder itself",
-            )  # fmt: skip
+            what = f"{printable(below)} holds {count} audio files, and folders in a folder are not read"
+            yield _faulty(below.name, below, what, "give a manifest, or that folder itself")
 
 
 def _with_text(audio: Path, transcript: Path | None, manifests: list[str]) -> Entry:
     if transcript is None:
         beside = f", or give {printable(audio.with_name(manifests[0]))}" if manifests else ""
         name = printable(audio.with_suffix(".txt").name)
-        return _faulty(
-            audio.stem, audio, f"{printable(audio)} has no transcript beside it", f"write what is said into {name}{beside}"
-        )  # fmt: skip
+        what = f"{printable(audio)} has no transcript beside it"
+        return _faulty(audio.stem, audio, what, f"write what is said into {name}{beside}")
     place = printable(transcript)
     try:
         return Entry(audio.stem, audio, spoken(text_of(transcript), place), place=place)
@@ -127,16 +124,16 @@ def _librispeech(transcripts: Path) -> Iterator[Entry]:
             beside.setdefault(file.stem, []).append(file)
     for line, place in lines(transcripts):
         name, _, words = line.partition(" ")
-        found = beside.get(name, [])
-        if len(found) != 1:
-            names = ", ".join(printable(file.name) for file in found) or "none"
+        candidates = beside.get(name, [])
+        if len(candidates) != 1:
+            names = ", ".join(printable(file.name) for file in candidates) or "none"
             what = f"{place}: one audio file called {printable(name)} should lie beside it, and there is {names}"
             yield _faulty(name, transcripts.parent / name, what, "add or remove audio")
             continue
         try:
-            yield Entry(name, found[0], spoken(words, place), place=place)
+            yield Entry(name, candidates[0], spoken(words, place), place=place)
         except InputError as fault:
-            yield Entry(name, found[0], place=place, fault=fault)
+            yield Entry(name, candidates[0], place=place, fault=fault)
 
 
 def _unused(folder: Path, used: set[str], described: str) -> Iterator[Entry]:

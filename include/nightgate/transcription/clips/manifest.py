@@ -72,12 +72,12 @@ def _fault(entry: Entry, looked: Callable[[Path], Content]) -> InputError | None
     """What is wrong with the file, as far as its name and its header tell."""
     name = printable(entry.audio)
     try:
-        found = stat.S_ISREG(os.stat(entry.audio).st_mode)
+        is_file = stat.S_ISREG(os.stat(entry.audio).st_mode)
     except PermissionError as error:
         return InputError(f"{entry.place}: {name} cannot be read ({error.strerror})", _advice(error))
     except OSError:
-        found = False
-    if not found:
+        is_file = False
+    if not is_file:
         return InputError(f"{entry.place}: there is no audio file {name}", "correct the path")
     try:
         content = looked(entry.audio)

@@ -22,8 +22,9 @@ def add_noise(audio: np.ndarray, snr_db: float, seed: int) -> np.ndarray:
 
     noise = pink_noise(len(audio), seed)
     power, noise_power = (np.mean(np.square(part, dtype=np.float64)) for part in (audio, noise))
-    mixed = audio + noise * np.sqrt(power / noise_power / 10 ** (snr_db / 10))
-    return (mixed / max(1.0, np.abs(mixed).max())).astype(np.float32)
+    mixed: np.ndarray = audio + noise * np.sqrt(power / noise_power / 10 ** (snr_db / 10))
+    loudest = max(1.0, float(np.abs(mixed).max()))
+    return (mixed / loudest).astype(np.float32)
 
 
 def pink_noise(samples: int, seed: int) -> np.ndarray:

@@ -4,56 +4,80 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from nightgate.errors import ArtifactError
 from nightgate.transcription.clips import audio
 from nightgate.transcription.clips.entry import unusable
-from nightgate.transcription.clips.folder import save_clip, save_set
+from nightgate.transcription.clips.folder import ClipFacts, Known, SavedClip, save_clip, save_set
 from nightgate.transcription.clips.wav import LARGEST_BYTES
 
 log = logging.getLogger(__name__)
 
 
-def convert(request: dict[str, Any]) -> dict[str, Any]:
-    """Fill ``request["folder"]`` from ``request["clips"]``; returns the facts of the set.
+@dataclass(frozen=True)
+class OwnClip:
+    """One clip to read. ``name`` is that of the file, ``sha256`` its digest, None where it could not be read.
 
-    Each clip has id, path, name, text, offset, duration, language and sha256 (of the file). The facts are those of
-    `folder.save_set` and, where a mix of the channels would have been silence, ``one_channel``: which was taken, from
-    0, by clip.
+    ``offset``, ``duration`` and ``language`` as in `entry.Entry`.
+    """
+
+    id: str
+    path: str
+    name: str
+    text: str
+    offset: float | None
+    duration: float | None
+    language: str | None
+    sha256: str | None
+
+
+@dataclass(frozen=True)
+class OwnRequest:
+    """Where to put the clips, and what they are made of."""
+
+    folder: Path
+    clips: Sequence[OwnClip]
+
+
+def convert(request: OwnRequest) -> ClipFacts:
+    """Fill the folder with the clips; returns the facts of the set.
 
     Raises:
         ArtifactError: one or more files cannot be used; the message names each, up to ten, with its reason.
     """
-    folder, asked = Path(request["folder"]), request["clips"]
-    found: dict[int, dict[str, Any]] = {}
+    asked = request.clips
+    saved: dict[int, SavedClip] = {}
     bad: dict[int, str] = {}
     by_file: dict[str, list[int]] = {}
     for number, clip in enumerate(asked):
-        by_file.setdefault(clip["path"], []).append(number)
+        by_file.setdefault(clip.path, []).append(number)
     for path, numbers in by_file.items():
         try:
-            spans = [audio.Span(asked[number]["offset"], asked[number]["duration"]) for number in numbers]
-            for place, piece in audio.decode(_read(Path(path), asked[numbers[0]]["sha256"]), spans, path):
+            spans = [audio.Span(asked[number].offset, asked[number].duration) for number in numbers]
+            for place, piece in audio.decode(_read(Path(path), asked[numbers[0]].sha256), spans, path):
                 number = numbers[place]
                 try:
-                    found[number] = _saved(folder, number, asked[number], piece)
+                    saved[number] = _saved(request.folder, number, asked[number], piece)
                 except ArtifactError as error:
                     bad[number] = f"{path} {error.what}"
         except ArtifactError as error:
-            bad |= {number: f"{path} {error.what}" for number in numbers if number not in found}
-        if (done := len(found) + len(bad)) // 100 > (done - len(numbers)) // 100:
+            bad |= {number: f"{path} {error.what}" for number in numbers if number not in saved}
+        if (done := len(saved) + len(bad)) // 100 > (done - len(numbers)) // 100:
             log.info("clips: %d of %d read", done, len(asked))
     if bad:
-        names = {asked[number]["id"]: bad[number] for number in sorted(bad)}
+        names = {asked[number].id: bad[number] for number in sorted(bad)}
         raise ArtifactError(*unusable(names, len(asked)))
-    facts = save_set(folder, [found[number] for number in sorted(found)])
-    taken = {clip["id"]: clip["channel"] for clip in found.values() if "channel" in clip}
-    return facts | ({"one_channel": taken} if taken else {})
+    facts = save_set(request.folder, [saved[number] for number in sorted(saved)])
+    taken = {clip["id"]: clip["channel"] for clip in saved.values() if "channel" in clip}
+    if taken:
+        facts["one_channel"] = taken
+    return facts
 
 
-def _read(path: Path, sha256: str) -> bytes:
+def _read(path: Path, sha256: str | None) -> bytes:
     try:
         if path.stat().st_size >= LARGEST_BYTES:
             raise ArtifactError("is larger than 2 GB")
@@ -65,10 +89,13 @@ def _read(path: Path, sha256: str) -> bytes:
     return data
 
 
-def _saved(folder: Path, number: int, clip: dict[str, Any], piece: audio.Piece) -> dict[str, Any]:
-    known = {"id": clip["id"], "text": clip["text"], "source": clip["name"]}
-    known |= {name: clip[name] for name in ("offset", "language") if clip[name] is not None}
+def _saved(folder: Path, number: int, clip: OwnClip, piece: audio.Piece) -> SavedClip:
+    known: Known = {"id": clip.id, "text": clip.text, "source": clip.name}
+    if clip.offset is not None:
+        known["offset"] = clip.offset
+    if clip.language is not None:
+        known["language"] = clip.language
     if piece.channel is not None:
         known["channel"] = piece.channel
-        log.warning("%s: its channels cancel out, channel %d is taken alone", clip["id"], piece.channel)
+        log.warning("%s: its channels cancel out, channel %d is taken alone", clip.id, piece.channel)
     return save_clip(folder, f"{number:05}.npy", piece.finished(), **known)

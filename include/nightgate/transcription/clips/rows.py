@@ -15,7 +15,6 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from nightgate.errors import InputError
 from nightgate.transcription.clips.entry import Entry, audio_path, is_utf8, lines, printable, spoken
@@ -24,8 +23,16 @@ from nightgate.transcription.clips.length import LONGEST_SECONDS
 AUDIO = ("audio_filepath", "file_name", "audio", "path", "audio_path")
 TEXT = ("text", "transcription", "transcript", "sentence")
 _LANGUAGE = (
-    "language", "lang", "locale", "source_lang", "target_lang", "lang_id", "language_id", "lang_code", "language_code",
-)  # fmt: skip
+    "language",
+    "lang",
+    "locale",
+    "source_lang",
+    "target_lang",
+    "lang_id",
+    "language_id",
+    "lang_code",
+    "language_code",
+)
 _TIMES = ("offset", "duration")
 _TASK = ("task", "taskname")
 _TRANSCRIBING = ("asr", "transcribe", "transcription")
@@ -39,6 +46,9 @@ _REFUSED = dict.fromkeys(
     ("offset", "start", "end", "begin", "onset", "stop", "from", "to", "until", "trim", "seek"), _CUT
 ) | {"channel": "write each channel into a file of its own"}
 _SPANS = ("timestamp", "timestamps", "segment", "segments", "span", "range", "interval", "window", "region")
+Row = Mapping[str, object]
+"""What a manifest says of one clip, by its keys."""
+
 _LENGTHS = ("duration", "durations", "dur", "length", "len")
 
 
@@ -104,16 +114,16 @@ def _check_header(header: list[str], name: str) -> None:
         raise InputError(f"{name}: two columns are called {twice[0]!r}", "rename one of them")
 
 
-def _typed(row: dict[str, str]) -> dict[str, Any]:
+def _typed(row: dict[str, str]) -> Row:
     """Cells as JSON would hold them: numbers for times, and nothing for an empty cell that is no text."""
-    typed: dict[str, Any] = {key: value for key, value in row.items() if value or key in TEXT}
+    typed: dict[str, object] = {key: value for key, value in row.items() if value or key in TEXT}
     for key in _TIMES:
         with suppress(KeyError, ValueError):  # what is no number stays text and is refused as such
-            typed[key] = float(typed[key])
+            typed[key] = float(row[key])
     return typed
 
 
-def _entry(row: dict[str, Any], folder: Path, place: str) -> Entry:
+def _entry(row: Row, folder: Path, place: str) -> Entry:
     audio = audio_path(folder, _agreed(row, AUDIO, place), place)
     try:
         present = {key: value for key, value in row.items() if value is not None}
@@ -145,7 +155,7 @@ def _refusal(key: str) -> tuple[str, str] | None:
     return None
 
 
-def _of_a_part(key: str, value: Any, row: Mapping[str, Any]) -> tuple[str, str] | None:
+def _of_a_part(key: str, value: object, row: Row) -> tuple[str, str] | None:
     """What may say which part of the file is meant: two times in one value, or a length that follows an offset."""
     if key in _KNOWN:
         return None
@@ -160,51 +170,64 @@ def _words(key: str) -> list[str]:
     return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", key)]
 
 
-def _agreed(row: Mapping[str, Any], names: tuple[str, ...], place: str) -> str:
+def _agreed(row: Row, names: tuple[str, ...], place: str) -> str:
     """The value of the first of ``names`` that is there; where several are, they must say the same."""
-    found = {name: row[name] for name in names if name in row}
-    for name, value in found.items():
+    texts: dict[str, str] = {}
+    for name in names:
+        if name not in row:
+            continue
+        value = row[name]
         if not isinstance(value, str):
             raise InputError(f"{place}: {name} must be a string", f"write {_SHAPE}")
-    if not found:
+        texts[name] = value
+    if not texts:
         raise InputError(f"{place}: {names[0]} is missing", f"write {_SHAPE}")
-    if len({" ".join(value.split()) for value in found.values()}) > 1:
-        raise InputError(f"{place}: {' and '.join(found)} say different things", "leave the right one")
-    return next(iter(found.values()))
+    if len({" ".join(text.split()) for text in texts.values()}) > 1:
+        raise InputError(f"{place}: {' and '.join(texts)} say different things", "leave the right one")
+    return next(iter(texts.values()))
 
 
-def _seconds(row: Mapping[str, Any], key: str, place: str) -> float | None:
-    value, least, most = row.get(key), *((0, _LATEST) if key == "offset" else (0.0, LONGEST_SECONDS))
+def _seconds(row: Row, key: str, place: str) -> float | None:
+    value, length = row.get(key), key == "duration"
     if value is None:
         return None
-    number = isinstance(value, int | float) and not isinstance(value, bool)
+    most = LONGEST_SECONDS if length else _LATEST
     # compared and not converted: a JSON integer may be too large for a float, and NaN compares as false
-    if not number or not least <= value <= most or (key == "duration" and value == 0):
-        what = f"a length of up to {LONGEST_SECONDS} s" if key == "duration" else "a place in the file, in seconds"
-        raise InputError(f"{place}: {key} must be {what}", "correct it, or leave it out")
-    return float(value)
+    if (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and 0 <= value <= most
+        and not (length and value == 0)
+    ):
+        return float(value)
+    what = f"a length of up to {LONGEST_SECONDS} s" if length else "a place in the file, in seconds"
+    raise InputError(f"{place}: {key} must be {what}", "correct it, or leave it out")
 
 
-def _check_task(row: Mapping[str, Any], place: str) -> None:
+def _check_task(row: Row, place: str) -> None:
     for key in _TASK:
         if str(row.get(key, "asr")).lower() not in _TRANSCRIBING:
             raise InputError(f"{place}: {key} is {str(row[key])[:60]!r}, and clips are transcribed only", "remove it")
 
 
-def _language(row: Mapping[str, Any], place: str) -> str | None:
-    found = {key: row[key] for key in _LANGUAGE if row.get(key) not in (None, "")}
-    for key, value in found.items():
+def _language(row: Row, place: str) -> str | None:
+    codes: dict[str, str] = {}
+    for key in _LANGUAGE:
+        value = row.get(key)
+        if value in (None, ""):
+            continue
         if not isinstance(value, str) or not is_utf8(value):
             raise InputError(f"{place}: {key} must be a string", "write a code like en")
-    if len({re.split("[-_]", value.strip().lower())[0] for value in found.values()}) > 1:  # en and en-US are no two
+        codes[key] = value.strip()
+    if len({re.split("[-_]", code.lower())[0] for code in codes.values()}) > 1:  # en and en-US are no two
         raise InputError(
-            f"{place}: {' and '.join(found)} name different languages", "write the text in the language that is spoken"
+            f"{place}: {' and '.join(codes)} name different languages", "write the text in the language that is spoken"
         )
-    return next((value.strip() for value in found.values()), None)
+    return next(iter(codes.values()), None)
 
 
-def _parsed(text: str, place: str) -> Any:
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _parsed(text: str, place: str) -> object:
+    def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
         row = dict(pairs)
         if len(row) < len(pairs):
             twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
@@ -212,7 +235,8 @@ def _parsed(text: str, place: str) -> Any:
         return row
 
     try:
-        return json.loads(text, object_pairs_hook=once)
+        row: object = json.loads(text, object_pairs_hook=once)
+        return row
     except RecursionError:
         reason = "it is nested too deeply"
     except ValueError as error:  # JSONDecodeError, and an integer of more digits than Python reads

@@ -11,17 +11,17 @@ import importlib.metadata
 import json
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from nightgate.artifacts.cache import Artifact, Cache
 from nightgate.errors import ArtifactError
 from nightgate.measure.child import run_child
+from nightgate.transcription.clips import own, speech
 from nightgate.transcription.clips.content import Content, look
 from nightgate.transcription.clips.corpus import CLIPS, passages
-from nightgate.transcription.clips.folder import BYTES_PER_SECOND
+from nightgate.transcription.clips.folder import BYTES_PER_SECOND, ClipFacts
 from nightgate.transcription.clips.manifest import Entry, read_manifest
 
 _FORMAT = 2  # raise it when the same words or the same file would give another folder
@@ -32,20 +32,23 @@ _AUDIO_PACKAGES = ("soundfile", "soxr")
 def clip_set(audio_seconds: float, cache: Cache) -> Artifact:
     """The packaged clips in the order of `corpus.CLIPS`, whole ones, until there are ``audio_seconds``.
 
-    ``facts`` are those of `folder.save_set` and ``conditions``: how many clips are clean, noisy, with silence.
+    ``facts`` are `folder.ClipFacts`.
     """
-    corpus = json.dumps([asdict(part) for part in (*passages(), *CLIPS)])
+    corpus = json.dumps([*map(asdict, passages()), *map(asdict, CLIPS)])
     key = {"corpus": hashlib.sha256(corpus.encode()).hexdigest(), "audio_seconds": audio_seconds}
-    request = {"audio_seconds": audio_seconds}
-    size = int(2 * audio_seconds * BYTES_PER_SECOND)
-    return _made("speech:speak", key, _VOICE_PACKAGES, request, cache, size)
+
+    def build(folder: Path) -> ClipFacts:
+        request = speech.SpeechRequest(folder, audio_seconds)
+        return run_child(speech.speak, request, threads=_threads()).value
+
+    return _made(build, key, _VOICE_PACKAGES, cache, int(2 * audio_seconds * BYTES_PER_SECOND))
 
 
 def user_clip_set(source: Path, exclude: Sequence[str], cache: Cache) -> Artifact:
     """The clips of a folder or manifest of the user's (see `manifest`), all but those named in ``exclude``.
 
-    They are cached by content: a changed byte of audio or text makes the set anew. ``facts`` are those of
-    `own.convert`.
+    They are cached by content: a changed byte of audio or text makes the set anew. ``facts`` are
+    `folder.ClipFacts`.
 
     Raises:
         InputError: the folder or manifest does not fit, a header shows that a file cannot be used, or ``exclude`` names
@@ -54,22 +57,28 @@ def user_clip_set(source: Path, exclude: Sequence[str], cache: Cache) -> Artifac
     entries = read_manifest(source, exclude)
     files = {entry.audio: (_digest(entry.audio), _content(entry.audio)) for entry in entries}
     clips = [_described(entry, files[entry.audio][0]) for entry in entries]
-    key: dict[str, Any] = {"clips": [{name: clip[name] for name in clip if name != "path"} for clip in clips]}
+    # where a file lies is no part of its content
+    described = [{name: value for name, value in asdict(clip).items() if name != "path"} for clip in clips]
+    key: dict[str, object] = {"clips": described}
     if any(content.demuxer for _, content in files.values()):
         key["ffmpeg"] = _ffmpeg_version()
     size = sum(_bytes(entry, files[entry.audio][1]) for entry in entries)
-    return _made("own:convert", key, _AUDIO_PACKAGES, {"clips": clips}, cache, size)
+
+    def build(folder: Path) -> ClipFacts:
+        return run_child(own.convert, own.OwnRequest(folder, clips), threads=_threads()).value
+
+    return _made(build, key, _AUDIO_PACKAGES, cache, size)
 
 
 def _made(
-    function: str, key: dict[str, Any], packages: Sequence[str], request: dict[str, Any], cache: Cache, size: int
+    build: Callable[[Path], ClipFacts], key: Mapping[str, object], packages: Sequence[str], cache: Cache, size: int
 ) -> Artifact:
-    def build(folder: Path) -> dict[str, Any]:
-        target = f"nightgate.transcription.clips.{function}"
-        return run_child(target, request | {"folder": str(folder)}, threads=os.cpu_count() or 1).value
-
     versions = {name: importlib.metadata.version(name) for name in packages}
     return cache.get("clips", {"format": _FORMAT, **key, **versions}, build, needs=size)
+
+
+def _threads() -> int:
+    return os.cpu_count() or 1
 
 
 def _digest(file: Path) -> str | None:
@@ -102,9 +111,14 @@ def _ffmpeg_version() -> str:
     return done.stdout.partition(" Copyright")[0]
 
 
-def _described(entry: Entry, digest: str | None) -> dict[str, Any]:
-    """What the child needs of one clip."""
-    return {
-        "id": entry.id, "path": str(entry.audio), "name": entry.audio.name, "text": entry.text,
-        "offset": entry.offset, "duration": entry.duration, "language": entry.language, "sha256": digest,
-    }  # fmt: skip
+def _described(entry: Entry, digest: str | None) -> own.OwnClip:
+    return own.OwnClip(
+        id=entry.id,
+        path=str(entry.audio),
+        name=entry.audio.name,
+        text=entry.text,
+        offset=entry.offset,
+        duration=entry.duration,
+        language=entry.language,
+        sha256=digest,
+    )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nightgate.transcription.clips.corpus import CLIPS, Clip, passages
-from nightgate.transcription.clips.folder import save_clip, save_set
+from nightgate.transcription.clips.folder import ClipFacts, Known, SavedClip, save_clip, save_set
 from nightgate.transcription.clips.noise import add_noise
 from nightgate.transcription.clips.voice import speaker
 from nightgate.transcription.models.mel import SAMPLE_RATE
@@ -19,36 +20,47 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def speak(request: dict[str, Any]) -> dict[str, Any]:
-    """Fill ``request["folder"]`` with ``request["audio_seconds"]`` of whole clips; returns the facts.
+@dataclass(frozen=True)
+class SpeechRequest:
+    """Where to put the clips, and how many seconds of them at least."""
+
+    folder: Path
+    audio_seconds: float
+
+
+def speak(request: SpeechRequest) -> ClipFacts:
+    """Fill the folder with whole clips; returns the facts.
 
     When the corpus is exhausted its clips come again, from the first: ``nations`` becomes ``nations-2``.
     """
-    folder, wanted, say = Path(request["folder"]), request["audio_seconds"], speaker()
-    clips: list[dict[str, Any]] = []
+    say = speaker()
+    clips: list[SavedClip] = []
     total = 0.0
-    while total < wanted:
+    while total < request.audio_seconds:
         again, place = divmod(len(clips), len(CLIPS))
         if again:
-            clips.append(clips[place] | {"id": f"{CLIPS[place].id}-{again + 1}"})
+            clips.append({**clips[place], "id": f"{CLIPS[place].id}-{again + 1}"})
         else:
-            clips.append(_make(folder, CLIPS[place], seed=place, say=say))
+            clips.append(_make(request.folder, CLIPS[place], seed=place, say=say))
         total += clips[-1]["seconds"]
-        log.info("clips: %.0f of %.0f s", total, wanted)
+        log.info("clips: %.0f of %.0f s", total, request.audio_seconds)
     noisy, silence = (sum(name in clip for clip in clips) for name in ("snr_db", "silence_seconds"))
     conditions = {"clean": len(clips) - noisy - silence, "noisy": noisy, "silence": silence}
-    return {**save_set(folder, clips), "conditions": conditions}
+    return {**save_set(request.folder, clips), "conditions": conditions}
 
 
-def _make(folder: Path, clip: Clip, seed: int, say: Callable[[str], np.ndarray]) -> dict[str, Any]:
+def _make(folder: Path, clip: Clip, seed: int, say: Callable[[str], np.ndarray]) -> SavedClip:
     import numpy as np
 
     spoken = {passage.id: passage for passage in passages() if passage.id in clip.passages}
-    audio = np.concatenate([
-        say(spoken[part].text) if isinstance(part, str) else np.zeros(round(part * SAMPLE_RATE), dtype=np.float32)
-        for part in clip.parts
-    ])  # fmt: skip
-    known: dict[str, Any] = {
+
+    def sound(part: str | float) -> np.ndarray:
+        if isinstance(part, str):
+            return say(spoken[part].text)
+        return np.zeros(round(part * SAMPLE_RATE), dtype=np.float32)
+
+    audio = np.concatenate([sound(part) for part in clip.parts])
+    known: Known = {
         "id": clip.id,
         "text": " ".join(spoken[name].text for name in clip.passages),
         "source": "; ".join(spoken[name].source for name in clip.passages),

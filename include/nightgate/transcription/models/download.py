@@ -66,12 +66,12 @@ def fetch(url: str, sha1: str, target: Path, *, part: Path, tries: int = 4, paus
             log.warning("%s: %s; next try in %.0f s", url, error, wait)
             time.sleep(wait)
     with open(part, "rb") as file:
-        found = hashlib.file_digest(file, "sha1").hexdigest()
-    if found != sha1:
+        digest = hashlib.file_digest(file, "sha1").hexdigest()
+    if digest != sha1:
         size = _size(part)
         part.unlink()
         raise ArtifactError(
-            f"what came from {url} is not the published file: found {size:,} bytes with SHA-1 {found}, expected {sha1}",
+            f"what came from {url} is not the published file: found {size:,} bytes with SHA-1 {digest}, expected {sha1}",
             f"try again, or {_NEXT_STEP}",
         )
     part.replace(target)
@@ -175,9 +175,10 @@ def _range(answer: requests.Response) -> tuple[int | None, int | None]:
 
 def _reason(error: Exception) -> str:
     """The innermost words: requests wraps what the system said three times."""
-    while inner := error.__cause__ or error.__context__:
-        error = inner
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    innermost: BaseException = error
+    while inner := innermost.__cause__ or innermost.__context__:
+        innermost = inner
+    return getattr(innermost, "strerror", None) or str(innermost) or type(innermost).__name__
 
 
 def _size(part: Path) -> int:

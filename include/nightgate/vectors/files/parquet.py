@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nightgate.errors import InputError
 from nightgate.vectors.files.rows import MOST_DIMENSIONS, Rows, check, reason
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from pyarrow.parquet import ParquetFile
+
+    Read = Callable[[Path, pa.RecordBatch, int, np.dtype, int], np.ndarray]
+    """The vectors of a batch of the file, each of so many dimensions, as this type; its first row has this number."""
 
 SUFFIXES = (".parquet",)
 _BUFFER = 2**20  # bytes: a column is read through it, and never as a whole
@@ -38,16 +41,17 @@ def open_file(path: Path, only: int | None = None) -> Rows:
         if of is not None:
             dim = _first_length(path, file, names[0]) if rows else 1
     check(path, (rows, dim), dtype := _dtype(path, schema, names, of))
-    read = _lists if of is not None else _flat
-    return Streamed((rows, dim), dtype, lambda: _blocks(path, names, dim, dtype, read))
+    # a column of lists may hold others beside it, which are not read
+    read, columns = (_lists, names) if of is not None else (_flat, None)
+    return Streamed((rows, dim), dtype, lambda: _blocks(path, columns, dim, dtype, read))
 
 
 def _columns(path: Path, schema: pa.Schema) -> tuple[list[str], pa.DataType | None]:
     """The names of the columns that hold the vectors, and what the lists are of, if they are lists."""
     import pyarrow as pa
 
-    def is_list(kind: Any) -> bool:
-        return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    def is_list(kind: pa.DataType) -> bool:
+        return any((pa.types.is_list(kind), pa.types.is_large_list(kind), pa.types.is_fixed_size_list(kind)))
 
     lists = [field for field in schema if is_list(field.type)]
     if len(lists) > 1:
@@ -56,21 +60,21 @@ def _columns(path: Path, schema: pa.Schema) -> tuple[list[str], pa.DataType | No
         return [lists[0].name], lists[0].type.value_type
     odd = [field for field in schema if not _is_number(field.type)]
     if odd or not len(schema):
-        found = f"its column {_named(odd[:3])} is {odd[0].type}" if odd else "it has no columns"
+        cause = f"its column {_named(odd[:3])} is {odd[0].type}" if odd else "it has no columns"
         raise InputError(
-            f"{path} has no column of lists, and not all of its columns are numbers to be compared: {found}",
+            f"{path} has no column of lists, and not all of its columns are numbers to be compared: {cause}",
             "keep one column of lists, or only columns of float32, float64, float16, int8 or uint8",
         )
     return [field.name for field in schema], None
 
 
-def _is_number(kind: Any) -> bool:
+def _is_number(kind: pa.DataType) -> bool:
     import pyarrow as pa
 
-    return pa.types.is_floating(kind) or pa.types.is_int8(kind) or pa.types.is_uint8(kind)
+    return any((pa.types.is_floating(kind), pa.types.is_int8(kind), pa.types.is_uint8(kind)))
 
 
-def _named(fields: list[Any]) -> str:
+def _named(fields: list[pa.Field]) -> str:
     return ", ".join(repr(field.name) for field in fields)
 
 
@@ -87,17 +91,15 @@ def _first_length(path: Path, file: ParquetFile, name: str) -> int:
     import pyarrow.compute as pc
 
     batch = next(file.iter_batches(1, columns=[name], use_threads=False))
-    length = pc.list_value_length(batch.column(0))[0].as_py()
+    length: int | None = pc.list_value_length(batch.column(0))[0].as_py()
     if length is None or not 1 <= length <= MOST_DIMENSIONS:
         raise InputError(f"row 0 of {path} (the first is 0) holds {length or 'no'} values", "mend or remove such rows")
     return length
 
 
-def _blocks(path: Path, names: list[str], dim: int, dtype: np.dtype, read: Any) -> Iterator[np.ndarray]:
+def _blocks(path: Path, columns: list[str] | None, dim: int, dtype: np.dtype, read: Read) -> Iterator[np.ndarray]:
     start = 0
     with _understood(path), _opened(path) as file:
-        # a column of lists may hold others beside it, which are not read
-        columns = names if read is _lists else None
         for batch in file.iter_batches(max(1, _VALUES // dim), columns=columns, use_threads=False):
             yield read(path, batch, dim, dtype, start)
             start += batch.num_rows
@@ -110,15 +112,16 @@ def _lists(path: Path, batch: pa.RecordBatch, dim: int, dtype: np.dtype, start: 
     lengths = pc.fill_null(pc.list_value_length(batch.column(0)), -1).to_numpy(zero_copy_only=False)
     wrong = np.flatnonzero(lengths != dim)
     if len(wrong):
-        found = lengths[wrong[0]]
-        said = f"holds {found} values, row 0 has {dim}" if found >= 0 else "is empty (null)"
+        length = lengths[wrong[0]]
+        claim = f"holds {length} values, row 0 has {dim}" if length >= 0 else "is empty (null)"
         raise InputError(
-            f"row {start + int(wrong[0])} of {path} (the first is 0) {said}",
+            f"row {start + int(wrong[0])} of {path} (the first is 0) {claim}",
             "write every vector with the same dimension",
         )
     values = pc.list_flatten(batch.column(0))
     _no_nulls(path, values, start, dim)
-    return values.to_numpy(zero_copy_only=False).astype(dtype, copy=False).reshape(-1, dim)
+    flat: np.ndarray = values.to_numpy(zero_copy_only=False)
+    return flat.astype(dtype, copy=False).reshape(-1, dim)
 
 
 def _flat(path: Path, batch: pa.RecordBatch, dim: int, dtype: np.dtype, start: int) -> np.ndarray:

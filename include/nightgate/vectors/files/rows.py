@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from nightgate.errors import InputError
 
@@ -31,8 +31,8 @@ class Rows(Protocol):
 def check(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
     """Raises InputError unless ``shape`` and ``dtype`` are those of vectors that can be compared."""
     if len(shape) != 2:
-        found = f"an array of the shape {' × '.join(map(str, shape))}" if shape else "a single number"
-        raise InputError(f"{path} holds {found}, not rows of vectors", "save an array of the shape (rows, dim)")
+        actual = f"an array of the shape {' × '.join(map(str, shape))}" if shape else "a single number"
+        raise InputError(f"{path} holds {actual}, not rows of vectors", "save an array of the shape (rows, dim)")
     rows, dim = shape
     if rows < 1:
         raise InputError(f"{path} is empty: it holds {rows} vectors", "name a file that holds some")
@@ -58,7 +58,12 @@ def reason(error: Exception) -> str:
 
 
 def mapped(
-    path: Path, dtype: DTypeLike, shape: tuple[int, ...], offset: int, order: str = "C", only: int | None = None
+    path: Path,
+    dtype: DTypeLike,
+    shape: tuple[int, ...],
+    offset: int,
+    order: Literal["C", "F"] = "C",
+    only: int | None = None,
 ) -> np.memmap:
     """The array that fills ``path`` from ``offset`` to its end, mapped once the file's size is found to be right.
 
@@ -67,19 +72,20 @@ def mapped(
     """
     import numpy as np
 
-    dtype = np.dtype(dtype)
-    check(path, shape, dtype)
-    claimed, there = math.prod(shape) * dtype.itemsize, path.stat().st_size - offset
+    kind: np.dtype = np.dtype(dtype)
+    check(path, shape, kind)
+    claimed, there = math.prod(shape) * kind.itemsize, path.stat().st_size - offset
     if there < claimed:
         # by columns every row is cut short, the first one included
-        row = there // (shape[1] * dtype.itemsize) if order == "C" else 0
+        row = there // (shape[1] * kind.itemsize) if order == "C" else 0
         if only is None or row < only:
             claim = f"its header claims {shape[0]} rows of {shape[1]} dimensions"
             raise breaks_off(f"{path} ends within row {row} (the first is 0): {claim}", row, only)
-        return np.memmap(path, dtype, "r", offset, (row, shape[1]), order)
+        return np.memmap(path, kind, "r", offset, (row, shape[1]), order)
     if there > claimed:
+        claim = f"the {shape[0]} rows of {shape[1]} dimensions that its header claims"
         raise InputError(
-            f"{path} goes on for {there - claimed} bytes after the {shape[0]} rows of {shape[1]} dimensions that its "
-            "header claims", "check that its values have the type that its name and header say",
-        )  # fmt: skip
-    return np.memmap(path, dtype, "r", offset, shape, order)
+            f"{path} goes on for {there - claimed} bytes after {claim}",
+            "check that its values have the type that its name and header say",
+        )
+    return np.memmap(path, kind, "r", offset, shape, order)

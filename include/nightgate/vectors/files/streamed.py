@@ -32,15 +32,15 @@ class Streamed:
         start, stop, _ = rows.indices(self.shape[0])
         if self._held is None or start < self._next:
             self._blocks, self._held, self._next = self._read(), np.empty((0, self.shape[1]), self.dtype), 0
-        found = np.empty((max(0, stop - start), self.shape[1]), self.dtype)
+        block = np.empty((max(0, stop - start), self.shape[1]), self.dtype)
         filled = 0
         while self._next < stop:
             if not len(self._held):
                 self._held = next(self._blocks)  # the shape was counted, so there is one
             passed = min(len(self._held), max(0, start - self._next))
             taken = self._held[passed : passed + max(0, stop - max(start, self._next))]
-            found[filled : filled + len(taken)] = taken
+            block[filled : filled + len(taken)] = taken
             filled += len(taken)
             self._next += passed + len(taken)
             self._held = self._held[passed + len(taken) :]
-        return found
+        return block

@@ -28,11 +28,10 @@ def open_file(path: Path, only: int | None = None) -> Rows:
         dim = int.from_bytes(file.read(4), "little", signed=True)
     size = path.stat().st_size
     if size < 4 or not 1 <= dim <= MOST_DIMENSIONS:
-        raise InputError(
-            f"{path} is no {path.suffix} file: its first record claims {dim} dimensions" if size >= 4
-            else f"{path} is empty: it holds no vector",
-            "check that the name says what the file holds",
-        )  # fmt: skip
+        what = f"no {path.suffix} file: its first record claims {dim} dimensions"
+        if size < 4:
+            what = "empty: it holds no vector"
+        raise InputError(f"{path} is {what}", "check that the name says what the file holds")
     record = np.dtype([("dim", "<i4"), ("values", KINDS[path.suffix.lower()], (dim,))])
     rows, rest = divmod(size, record.itemsize)
     if not rest or (only is not None and rows >= only):
@@ -56,8 +55,6 @@ class _Records:
         ragged = (block["dim"] != self.shape[1]).nonzero()[0]
         if len(ragged):
             row = rows.indices(self.shape[0])[0] + int(ragged[0])
-            raise InputError(
-                f"{self._path} is ragged: row {row} (the first is 0) claims {block['dim'][ragged[0]]} dimensions, row 0 "
-                f"has {self.shape[1]}", "write every vector with the same dimension",
-            )  # fmt: skip
+            claim = f"row {row} (the first is 0) claims {block['dim'][ragged[0]]} dimensions, row 0 has {self.shape[1]}"
+            raise InputError(f"{self._path} is ragged: {claim}", "write every vector with the same dimension")
         return block["values"]
