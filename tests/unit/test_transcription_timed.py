@@ -159,7 +159,8 @@ def test_what_warms_is_the_shortest_that_is_work_at_all(lengths, place):
 
 
 def in_batches(request, **more):
-    request |= {"batch_size": 2, "passes": 2, "splits": [], "alone": [4.0, 0.5, 6.0, 1.0, 2.0]} | more
+    request |= {"batch_size": 2, "passes": 2, "splits": [], "in_one_call": False}
+    request |= {"alone": [4.0, 0.5, 6.0, 1.0, 2.0]} | more
     return json.loads(json.dumps(timed.in_batches(request)))
 
 
@@ -183,7 +184,7 @@ def test_the_time_of_a_pass_is_that_of_all_its_batches(host, request_):
 def test_without_a_split_one_context_is_taken_at_the_time_it_took_alone(host, request_):
     answer = in_batches(request_)
     # the last full batch holds the fifth and the fourth clip
-    assert answer["calibration"] == [{"contexts": 1, "threads": 4, "seconds": 3.0}]
+    assert answer["calibration"] == [{"contexts": 1, "threads": 4, "at_once": 1, "seconds": 3.0}]
     assert (answer["contexts"], answer["threads"], answer["ran_on"]) == (1, 4, "a fake with 4 threads")
 
 

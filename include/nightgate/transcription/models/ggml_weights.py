@@ -64,6 +64,8 @@ def read_ggml(path: Path) -> GgmlWeights:
         shape = ints(n_dims)[::-1]
         name = text(length).decode()
         if kind not in _DTYPES:
-            raise ArtifactError(f"the weights of {path} are quantised ({name} has the type {kind})", "use a float16 model")
+            raise ArtifactError(
+                f"the weights of {path} are quantised ({name} has the type {kind})", "use a float16 model"
+            )
         tensors[name] = array(kind, shape)
     return GgmlWeights(hparams, mel, tokens, tensors)
