@@ -120,13 +120,14 @@ def _in_batches(settings: Settings, device: Device, prepared: dict[str, Any], on
     places = _whole_batches(one.clips, settings.batch_seconds, size)
     clips = [one.clips[place] for place in places]
     request = _request(settings, device, prepared, one.variant, clips)
-    in_one_call = engines.in_one_call(one.variant)
-    most = 1 if in_one_call else min(size, len(clips), _contexts_that_fit(prepared["model"]["bytes"]))
+    most = min(size, len(clips), _contexts_that_fit(prepared["model"]["bytes"]))
+    if engines.has_batches(one.variant):  # contexts of one process would contend for Python's lock
+        most = 1
     request |= {
         "batch_size": size,
         "passes": settings.batch_repeats,
         "splits": splits(request["threads"], most, device),
-        "in_one_call": in_one_call,
+        "in_one_call": engines.in_one_call(one.variant, settings.decoding),
         "alone": one.seconds_one_by_one(places),
     }
     child = _child("in_batches", request, 2 * settings.batch_repeats * sum(clip["seconds"] for clip in clips))

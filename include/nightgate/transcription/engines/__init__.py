@@ -30,6 +30,7 @@ __all__ = [
     "Transcript",
     "cannot",
     "cannot_read",
+    "has_batches",
     "import_library",
     "in_one_call",
     "load",
@@ -68,9 +69,15 @@ def made_for(variant: str, device: Device) -> bool:
     return device in _ENGINES[variant].devices
 
 
-def in_one_call(variant: str) -> bool:
-    """Whether ``variant`` transcribes a batch of clips in one call."""
+def has_batches(variant: str) -> bool:
+    """Whether ``variant`` has a way of its own to transcribe a batch of clips in one call."""
     return issubclass(_ENGINES[variant], BatchEngine)
+
+
+def in_one_call(variant: str, decoding: Decoding) -> bool:
+    """Whether ``variant`` transcribes a batch of clips in one call when it decodes so."""
+    engine = _ENGINES[variant]
+    return issubclass(engine, BatchEngine) and engine.batches(decoding)
 
 
 def cannot(variant: str, decoding: Decoding) -> Unavailable | None:

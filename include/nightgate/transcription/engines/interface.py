@@ -137,6 +137,10 @@ class Engine(Protocol):
 class BatchEngine(Protocol):
     """An engine that also decodes several clips side by side."""
 
+    @staticmethod
+    def batches(decoding: Decoding) -> bool:
+        """Whether it can where it is to decode so."""
+
     def transcribe_together(self, clips: Sequence[np.ndarray]) -> list[Transcript]:
         """What each of ``clips`` says, as of `Engine.transcribe`, decoded in one batch. NotMeasured when it fails."""
 

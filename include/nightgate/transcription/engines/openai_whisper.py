@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from nightgate.errors import ArtifactError, ChildError, NotMeasured, Unavailable
@@ -45,7 +45,7 @@ class OpenAIWhisper:
         torch.set_num_threads(threads)  # of the whole process
         before = _allocated(device)
         weights = read_ggml(model.ggml)
-        self._model = _network(self._library, weights, device)
+        self._model = _network(self._library, weights, half=device == "gpu").to(_PLACE[device])
         _must_be_openais(self._library, self._model, weights, model)
         self._device: Device = device
         self.ran_on = proven(self._model, device, _allocated(device) - before)
@@ -113,6 +113,10 @@ class OpenAIWhisper:
         return whisper
 
     @staticmethod
+    def batches(decoding: Decoding) -> bool:
+        return decoding.beam_size == 1
+
+    @staticmethod
     def cannot(decoding: Decoding) -> Unavailable | None:
         if decoding.vad:
             return Unavailable("openai-whisper has no voice activity detection", _LEAVE_OUT)
@@ -128,17 +132,23 @@ class OpenAIWhisper:
         if device != "gpu":
             return None
         try:
-            facts = run_child(f"{__name__}:cuda", {}, threads=1, device="gpu").value
+            torch_ = run_child(torch_facts, None, threads=1, device="gpu").value
         except ChildError as error:  # in a process of its own: a library may bring down the one that imports it
             return Unavailable(f"the installed torch does not start ({error.what})", OpenAIWhisper.install)
-        return None if facts["available"] else Unavailable(f"torch {facts['version']} sees no CUDA device", _SEES_NONE)
+        return None if torch_.sees_cuda else Unavailable(f"torch {torch_.version} sees no CUDA device", _SEES_NONE)
 
 
-def cuda(_: dict[str, Any]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class TorchFacts:
+    version: str
+    sees_cuda: bool
+
+
+def torch_facts(_: None) -> TorchFacts:
     """The child's side of `OpenAIWhisper.lacks`."""
     import torch
 
-    return {"available": torch.cuda.is_available(), "version": torch.__version__}
+    return TorchFacts(str(torch.__version__), torch.cuda.is_available())
 
 
 def proven(network: Any, device: Device, allocated: int) -> str:
@@ -173,8 +183,8 @@ def _allocated(device: Device) -> int:
     return int(torch.cuda.memory_allocated()) if device == "gpu" else 0
 
 
-def _network(library: Any, weights: GgmlWeights, device: Device) -> Any:
-    """OpenAI's module with every weight of the file, on its device."""
+def _network(library: Any, weights: GgmlWeights, *, half: bool) -> Any:
+    """OpenAI's module with every weight of the file: in float32, or its matrices in float16."""
     import torch
 
     sizes = {name: size for name, size in asdict(weights.hparams).items() if name != "ftype"}
@@ -183,11 +193,11 @@ def _network(library: Any, weights: GgmlWeights, device: Device) -> Any:
     network.load_state_dict(
         {name: torch.tensor(values).reshape(wanted[name]) for name, values in weights.tensors.items()}
     )
-    if device == "gpu":
+    if half:
         for module in network.modules():  # but not LayerNorm, which OpenAI computes in float32
             if isinstance(module, (torch.nn.Linear, torch.nn.Conv1d, torch.nn.Embedding)):
                 module.half()
-    return network.to(_PLACE[device]).eval().requires_grad_(False)
+    return network.eval().requires_grad_(False)
 
 
 def _must_be_openais(library: Any, network: Any, weights: GgmlWeights, model: Model) -> None:
@@ -215,4 +225,5 @@ def _transcript(found: Any) -> Transcript:
 
 
 def _failed(what: str, error: RuntimeError) -> NotMeasured:
-    return NotMeasured(f"openai-whisper failed on {what} ({str(error).splitlines()[0] if str(error) else error!r})")
+    reason, *_ = str(error).splitlines() or [type(error).__name__]  # torch adds pages of advice
+    return NotMeasured(f"openai-whisper failed on {what} ({reason})")

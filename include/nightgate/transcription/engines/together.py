@@ -68,13 +68,18 @@ def transcribe_together(model: Any, clips: Sequence[torch.Tensor], **options: An
 
 
 def _answers(model: Any, windows: Mapping[int, _Window]) -> dict[int, Any]:
-    """Windows with the same options (language, temperature and prompt are among them) share a batch."""
+    """Windows with the same options (language, temperature and prompt are among them) share a batch.
+
+    With several candidates for each window OpenAI's decoder takes one window at a time.
+    """
     import torch
 
     left, answers = dict(windows), dict[int, Any]()
     while left:
         options = next(iter(left.values())).options
         places = [place for place, window in left.items() if window.options == options]
+        if options and (options.beam_size or options.best_of):
+            places = places[:1]
         mels = torch.stack([left.pop(place).mel for place in places])
         if options is None:
             tokens, shares = model.detect_language(mels)
