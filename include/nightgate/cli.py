@@ -24,7 +24,7 @@ from nightgate.publish.absent import skips
 from nightgate.publish.figures import human
 from nightgate.record import Record
 from nightgate.results import files
-from nightgate.suite import BenchmarkSettings, parse_overrides
+from nightgate.suite import parse_overrides
 from nightgate.terminal import tables
 from nightgate.terminal.comparing import as_json, compare
 from nightgate.terminal.pairs import pairs
@@ -85,7 +85,7 @@ def measure(
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
     overrides = parse_overrides(set_ or [])
     if variant:
-        only = benchmarks.SETTINGS.get(benchmark, BenchmarkSettings).only(variant)
+        only = registry.named(benchmark).settings.only(variant)
         alone = {f"{benchmark}.{key}": names for key, names in only.items()}
         if twice := alone.keys() & overrides.keys():
             raise InputError(f"--variant and --set {min(twice)} say the same twice", "keep one of them")

@@ -207,7 +207,7 @@ def _leave(plan: Plan, benchmark: str, device: Device, status: Any, reason: str)
     records = [
         Record(
             benchmark=benchmark, variant=variant, device=device, status=status, reason=reason, host=host.describe(),
-            settings=settings.on(device), started_at=now, finished_at=now,
+            settings=plan.settings[benchmark], gated=variant in settings.gated(device), started_at=now, finished_at=now,
         )
         for variant in (*settings.gated(device), *settings.beside(device))
     ]  # fmt: skip

@@ -79,10 +79,6 @@ class BenchmarkSettings(BaseModel):
         """The controls there: what gates is none."""
         return tuple(name for name in self.controls if name not in self.gated(device))
 
-    def on(self, device: str) -> dict[str, Any]:
-        """The settings as a record on ``device`` keeps them: its ``variants`` are those gated there."""
-        return self.model_dump(mode="json") | {"variants": list(self.gated(device))}
-
     @classmethod
     def only(cls, variant: str) -> dict[str, list[str]]:
         """The values that leave ``variant`` alone, gated on every device."""

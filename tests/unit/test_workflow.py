@@ -64,7 +64,9 @@ def test_where_torch_is_installed_its_tests_must_run() -> None:
     ran = commands("unit")
     assert ran.index("make setup-torch") < ran.index("make test-unit")
     (step,) = [step for step in JOBS["unit"]["steps"] if step.get("run") == "make setup-torch"]
-    assert step["env"] == {"TORCH_INDEX": "${{ vars.TORCH_INDEX }}"}, "no address of a registry stands in the repository"
+    assert step["env"] == {"TORCH_INDEX": "${{ vars.TORCH_INDEX }}"}, (
+        "no address of a registry stands in the repository"
+    )
 
 
 def test_torch_is_in_no_lock() -> None:

@@ -193,7 +193,7 @@ def _record(
     facts = {name: value for name, value in prepared["clips"].items() if name != "folder"}
     return Record(
         benchmark=NAME, variant=variant, device=device, status="measured", host=host.describe(),
-        settings=settings.on(device), started_at=utc_now(),
+        settings=settings.model_dump(mode="json"), gated=variant in settings.gated(device), started_at=utc_now(),
         detail={
             "model": {name: prepared["model"][name] for name in ("name", "source", "bytes", "sha256")},
             "clips": {**facts, "ids": [clip["id"] for clip in clips]},
