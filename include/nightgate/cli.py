@@ -85,9 +85,11 @@ def measure(
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
     overrides = parse_overrides(set_ or [])
     if variant:
-        if twice := {f"{benchmark}.variants", f"{benchmark}.controls"} & overrides.keys():
+        only = registry.named(benchmark).settings.only(variant)
+        alone = {f"{benchmark}.{key}": names for key, names in only.items()}
+        if twice := alone.keys() & overrides.keys():
             raise InputError(f"--variant and --set {min(twice)} say the same twice", "keep one of them")
-        overrides |= {f"{benchmark}.variants": [variant], f"{benchmark}.controls": []}
+        overrides |= alone
     run_id = steps.new_run_id(f"measure-{benchmark}")
     plan = steps.preflight(
         run_id, dag_id=steps.BY_HAND, scale=scale, only=[benchmark], devices=[device], overrides=overrides

@@ -161,7 +161,7 @@ def differing(first: Record, second: Record, defaults: Mapping[str, Any]) -> dic
     found = {}
     for key in dict.fromkeys([*first.settings, *second.settings]):
         pair = tuple(record.settings.get(key, defaults.get(key)) for record in (first, second))
-        if key not in ("variants", "controls") and pair[0] != pair[1]:
+        if key not in ("variants", "gpu_variants", "controls") and pair[0] != pair[1]:
             found[key] = pair
     for name in first.facts.inputs.keys() & second.facts.inputs.keys():
         digests = first.facts.inputs[name], second.facts.inputs[name]

@@ -195,7 +195,8 @@ def _never_there(plan: Plan, record: Record) -> bool:
 def _place(plan: Plan, record: Record) -> tuple[int, int]:
     """Where a record stands in the summary: in the plan's order, gated variants before controls."""
     settings = plan.settings_of(record.benchmark)
-    variants = [*settings.variants, *settings.controls, record.variant]  # it may stand in for one of them
+    own = (*settings.gated(record.device), *settings.beside(record.device))
+    variants = [*own, record.variant]  # it may stand in for one of them
     return plan.work.index((record.benchmark, record.device)), variants.index(record.variant)
 
 
@@ -206,9 +207,9 @@ def _leave(plan: Plan, benchmark: str, device: Device, status: Any, reason: str)
     records = [
         Record(
             benchmark=benchmark, variant=variant, device=device, status=status, reason=reason, host=host.describe(),
-            settings=plan.settings[benchmark], started_at=now, finished_at=now,
+            settings=plan.settings[benchmark], gated=variant in settings.gated(device), started_at=now, finished_at=now,
         )
-        for variant in (*settings.variants, *settings.controls)
+        for variant in (*settings.gated(device), *settings.beside(device))
     ]  # fmt: skip
     files.write_records(plan.run_id, benchmark, device, records)
     return records

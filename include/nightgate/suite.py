@@ -71,6 +71,19 @@ class BenchmarkSettings(BaseModel):
         default=(), title="Controls", description="Measured beside the gated variants and reported; they do not gate."
     )
 
+    def gated(self, device: str) -> tuple[str, ...]:
+        """The variants that the objectives gate on ``device``."""
+        return self.variants
+
+    def beside(self, device: str) -> tuple[str, ...]:
+        """The controls there: what gates is none."""
+        return tuple(name for name in self.controls if name not in self.gated(device))
+
+    @classmethod
+    def only(cls, variant: str) -> dict[str, list[str]]:
+        """The values that leave ``variant`` alone, gated on every device."""
+        return {"variants": [variant], "controls": []}
+
     def needs(self) -> Needs:
         """What a cold run of this benchmark takes at these settings; preflight compares it with the host."""
         return Needs(disk=2**29, memory=2**30)
@@ -93,7 +106,7 @@ class BenchmarkSettings(BaseModel):
             raise ValueError("it is neither true nor false")
         return value
 
-    @field_validator("variants", "controls")
+    @field_validator("variants", "controls", "gpu_variants", check_fields=False)
     @classmethod
     def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:

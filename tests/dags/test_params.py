@@ -73,8 +73,19 @@ def test_a_filled_form_overrides_by_path():
     suite = load_suite(paths.suite_file(), registry.installed(), "smoke", overrides(filled))
     assert suite.settings["hybrid_ann"].rows == 5000
     assert suite.settings["hybrid_ann"].controls == ()
-    assert suite.settings["transcription"].variants == ("pywhispercpp",)
+    assert suite.settings["transcription"].gated("cpu") == ("pywhispercpp",)
+    assert suite.settings["transcription"].gated("gpu") == ("pywhispercpp", "openai-whisper")
     assert suite.objectives["hybrid_ann"]["latency_p95"]["cpu"].limit == 1e-6
+
+
+def test_what_is_gated_on_a_gpu_only_is_a_field_where_there_is_such_a_thing(form):
+    assert "The suite says openai-whisper." in form["transcription.gpu_variants"].description
+    assert form["transcription.gpu_variants"].resolve([]) == []
+    assert "hybrid_ann.gpu_variants" not in form
+    suite = load_suite(
+        paths.suite_file(), registry.installed(), "smoke", overrides(filled(**{"transcription.gpu_variants": []}))
+    )
+    assert suite.settings["transcription"].gated("gpu") == ("whisper-cpp-python", "pywhispercpp")
 
 
 def filled(**changes):

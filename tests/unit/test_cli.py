@@ -74,10 +74,28 @@ def test_a_list_that_names_nothing_is_refused_and_not_taken_for_all(monkeypatch,
         nightgate(*words)
 
 
-@pytest.mark.parametrize("key", ["variants", "controls"])
-def test_a_variant_that_is_chosen_twice_is_refused(key):
-    with pytest.raises(InputError, match=f"--variant and --set hybrid_ann.{key} say the same twice"):
-        nightgate("measure", "hybrid_ann", "--variant", "hybrid", "--set", f"hybrid_ann.{key}=[hnsw]")
+@pytest.mark.parametrize("path", ["hybrid_ann.variants", "hybrid_ann.controls", "transcription.gpu_variants"])
+def test_a_variant_that_is_chosen_twice_is_refused(path):
+    with pytest.raises(InputError, match=f"--variant and --set {path} say the same twice"):
+        nightgate("measure", path.split(".")[0], "--variant", "hybrid", "--set", f"{path}=[hnsw]")
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "overrides"),
+    [("hybrid_ann", {"variants", "controls"}), ("transcription", {"variants", "controls", "gpu_variants"})],
+)
+def test_a_variant_that_is_chosen_is_alone_on_every_device(benchmark, overrides, monkeypatch):
+    given = []
+
+    def preflight(run_id, **facts):
+        given.append(facts["overrides"])
+        raise InputError("enough")
+
+    monkeypatch.setattr(cli.steps, "preflight", preflight)
+    with pytest.raises(InputError, match="enough"):
+        nightgate("measure", benchmark, "--variant", "x")
+    expected = {f"{benchmark}.{key}": ["x"] if key == "variants" else [] for key in overrides}
+    assert given == [expected]
 
 
 def test_the_doctor_tells_a_gpu_a_host_without_one_and_a_driver_that_fails():

@@ -230,6 +230,7 @@ def worked_on(**inputs):
     ("first", "second", "expected"),
     [
         ({"settings": {"rows": 5, "variants": ["a"]}}, {"settings": {"rows": 5, "controls": ["b"]}}, {}),
+        ({"settings": {"gpu_variants": ["a"]}}, {"settings": {"gpu_variants": []}}, {}),
         ({"settings": {"rows": 5}}, {"settings": {"rows": 6}}, {"rows": (5, 6)}),
         ({"settings": {"rows": 5}}, {"settings": {}}, {"rows": (5, None)}),
         ({"settings": {}}, {"settings": {"new": None}}, {}),

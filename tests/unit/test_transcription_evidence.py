@@ -43,8 +43,8 @@ def child(texts=HEARD, *, load=0.5, peak=1000, version="1.2", ran_on="cpu, 2 thr
 
 
 def batch_child(texts, seconds=(4.0, 5.0, 3.0)):
-    value = {"contexts": 2, "threads": 3, "calibration": [{"contexts": 1}], "ran_on": "cpu", "seconds": list(seconds)}
-    return ChildResult(value | {"texts": texts}, 7000, 9.0)
+    value = {"contexts": 2, "threads": 3, "at_once": 1, "calibration": [{"contexts": 1}], "ran_on": "cpu"}
+    return ChildResult(value | {"seconds": list(seconds), "texts": texts}, 7000, 9.0)
 
 
 def evidence(texts=HEARD, *, language="en", clips_=None, second=None):
@@ -275,7 +275,7 @@ def test_batches_are_compared_with_the_same_clips_one_by_one(samples):
     batch = one.record.detail["batch"]
     means = np.concatenate([FIRST, SECOND]).mean(axis=0)[[3, 1, 2]] / 1000
     assert batch == {
-        "size": 8, "clips": 3, "audio_seconds": 10.5, "contexts": 2, "threads": 3, "calibration": [{"contexts": 1}],
+        "size": 8, "clips": 3, "audio_seconds": 10.5, "contexts": 2, "threads": 3, "at_once": 1, "calibration": [{"contexts": 1}],
         "speedup_over_one_by_one": exactly(means.sum() / 4.0), "wer": exactly(4 / 11),
         "peak_rss_bytes": 7000,
     }  # fmt: skip

@@ -17,7 +17,7 @@ from nightgate.suite import Limit
 from nightgate.transcription import benchmark, engines
 from nightgate.transcription.settings import Settings
 
-OLD, NEW, PEER = "whisper-cpp-python", "pywhispercpp", "faster-whisper"
+OLD, NEW, PEER, TORCH = "whisper-cpp-python", "pywhispercpp", "faster-whisper", "openai-whisper"
 BOTH = Settings(variants=(OLD,), controls=(NEW,), threads=2, gpu_batch=8, batch_seconds=20)
 GOOD = ["red green blue", "Red, green; black.", "red green blue", "red green blue", "red green blue"]
 
@@ -54,8 +54,8 @@ def child(monkeypatch):
                 heard = [[[0.0, 1.0, text]] for text in answer]
                 value = {"load_seconds": 0.5, "version": "1", "ran_on": "cpu", "transcripts": heard}
             else:
-                value = {"contexts": 2, "threads": 1, "calibration": [], "ran_on": "cpu", "seconds": [2.0, 2.5, 3.0]}
-                value["texts"] = answer[: len(request["clips"])]
+                value = {"contexts": 2, "threads": 1, "at_once": 1, "calibration": [], "ran_on": "cpu"}
+                value |= {"seconds": [2.0, 2.5, 3.0], "texts": answer[: len(request["clips"])]}
             return ChildResult(value, 1000, 1.0)
 
         monkeypatch.setattr(benchmark, "_child", run)
@@ -255,6 +255,66 @@ def test_an_engine_that_is_not_installed_is_skipped_with_the_install_line(prepar
     assert second.status == "skipped"
     assert "not installed" in second.reason and "pip install pywhispercpp" in second.reason
     assert all(request["variant"] == OLD for _, request in requests)
+
+
+@pytest.mark.parametrize("absent", ["package", "requires"])
+def test_torch_that_is_not_installed_is_skipped_with_the_install_line(prepared, tmp_path, child, monkeypatch, absent):
+    child({OLD: GOOD})
+    value = {"package": "whisper-that-is-not-there", "requires": ("torch-that-is-not-there",)}[absent]
+    monkeypatch.setattr(engines.OpenAIWhisper, "requires", ())
+    monkeypatch.setattr(engines.OpenAIWhisper, "package", "pywhispercpp")  # one that is there
+    monkeypatch.setattr(engines.OpenAIWhisper, absent, value)
+    settings = BOTH.model_copy(update={"controls": (TORCH,)})
+    first, second = benchmark.measure(settings, "cpu", prepared, tmp_path / "s.npz")
+    assert (first.status, second.status) == ("measured", "skipped")
+    assert "that-is-not-there is not installed" in second.reason and "make setup-torch" in second.reason
+    assert not second.gated and judge(second, {"xrt": {"cpu": Limit(op="<=", limit=2)}}, gated=False) == []
+
+
+def installed(monkeypatch, *variants):
+    """As if these were there, and made for any device."""
+    monkeypatch.setattr(
+        engines, "unavailable", lambda variant, *_: None if variant in variants else Unavailable(f"no {variant}")
+    )
+
+
+def test_on_a_gpu_more_is_gated_and_the_record_says_so(prepared, tmp_path, child, monkeypatch):
+    child({NEW: GOOD, TORCH: GOOD, PEER: GOOD})
+    installed(monkeypatch, NEW, TORCH, PEER)
+    settings = BOTH.model_copy(update={"variants": (OLD, NEW), "gpu_variants": (TORCH,), "controls": (PEER, TORCH)})
+    records = benchmark.measure(settings, "gpu", prepared, tmp_path / "s.npz")
+    assert [(record.variant, record.gated) for record in records] == [(NEW, True), (TORCH, True), (PEER, False)]
+    records = benchmark.measure(settings, "cpu", prepared, tmp_path / "s.npz")
+    assert [(r.variant, r.gated) for r in records if r.status == "measured"] == [
+        (NEW, True), (PEER, False), (TORCH, False),
+    ]  # fmt: skip
+
+
+def test_on_a_gpu_one_gated_engine_is_enough_to_measure(monkeypatch, tmp_path):
+    monkeypatch.setattr(host, "gpu_name", lambda: "NVIDIA H100")
+    monkeypatch.setattr(benchmark, "resolve", lambda *_: 1 / 0)
+    settings = BOTH.model_copy(update={"variants": (NEW,), "gpu_variants": (TORCH,)})
+    installed(monkeypatch)
+    with pytest.raises(Unavailable, match="no pywhispercpp; no openai-whisper"):
+        benchmark.prepare(settings, "gpu", Cache(tmp_path))
+    installed(monkeypatch, TORCH)
+    with pytest.raises(ZeroDivisionError):
+        benchmark.prepare(settings, "gpu", Cache(tmp_path))
+    with pytest.raises(NotMeasured, match="no pywhispercpp"):
+        benchmark.prepare(settings, "cpu", Cache(tmp_path))
+
+
+def test_an_engine_with_batches_of_its_own_is_not_spread_over_contexts(prepared, tmp_path, child, monkeypatch):
+    requests = child({NEW: GOOD, TORCH: GOOD})
+    installed(monkeypatch, NEW, TORCH)
+    settings = BOTH.model_copy(update={"variants": (NEW, TORCH), "controls": ()})
+    for beam_size in (1, 3):
+        benchmark.measure(settings.model_copy(update={"beam_size": beam_size}), "cpu", prepared, tmp_path / "s.npz")
+    asked = [
+        (request["variant"], request["splits"], request["in_one_call"])
+        for function, request in requests if function == "in_batches"
+    ]  # fmt: skip
+    assert asked == [(NEW, [(2, 1)], False), (TORCH, [], True), (NEW, [(2, 1)], False), (TORCH, [], False)]
 
 
 def test_no_engine_at_all_is_no_measurement(monkeypatch, tmp_path):

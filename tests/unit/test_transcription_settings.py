@@ -253,6 +253,24 @@ def test_a_model_that_no_gated_engine_reads_is_refused_and_one_that_some_do_not_
     assert caplog.text == ""
 
 
+def test_what_is_gated_on_a_gpu_only():
+    given = settings(gpu_variants=("openai-whisper", NEW), controls=("openai-whisper", PEER))
+    assert (given.gated("cpu"), given.beside("cpu")) == ((NEW,), ("openai-whisper", PEER))
+    assert (given.gated("gpu"), given.beside("gpu")) == ((NEW, "openai-whisper"), (PEER,))
+    assert Settings.only(NEW) == {"variants": [NEW], "controls": [], "gpu_variants": []}
+    assert "no variant 'openai-whisprer'; did you mean 'openai-whisper'" in refused(gpu_variants=("openai-whisprer",))
+
+
+def test_what_is_gated_on_a_gpu_only_and_cannot_read_the_model_is_warned_of(model, caplog):
+    settings(model=model(n_vocab=51_864, ftype=2009), gpu_variants=("openai-whisper",)).needs()
+    assert "weights of ggml-mine.bin are quantised; so it will be skipped on a GPU" in caplog.text
+
+
+def test_what_cannot_detect_voices_is_no_reason_to_refuse_the_cpu():
+    assert settings(variants=(PEER,), gpu_variants=("openai-whisper",), vad=True).decoding.vad
+    assert "openai-whisper has no voice activity detection" in refused(variants=("openai-whisper",), vad=True)
+
+
 def test_the_room_it_takes_follows_from_the_size_of_the_model(model):
     path = model()
     needs = settings(model=path).needs()

@@ -76,6 +76,27 @@ def host(monkeypatch, clock):
 
 
 @pytest.fixture
+def batching(host, monkeypatch, clock):
+    """The engine takes a batch in one call too: 50 ms, and 1 ms for each clip."""
+    load = engines.load
+
+    def transcribe_together(clips):
+        host["calls"].append(("together", [len(clip) for clip in clips]))
+        if host["dies_at"] in host["calls"][-1][1]:
+            raise NotMeasured("it died")
+        clock.pass_by(50_000_000 + len(clips) * 1_000_000)
+        return [Transcript((Segment(0, 1, f"{len(clip)} together"),)) for clip in clips]
+
+    def load_one(*given):
+        engine = load(*given)
+        engine.transcribe_together, engine.batches = transcribe_together, lambda decoding: True
+        return engine
+
+    monkeypatch.setattr(engines, "load", load_one)
+    return host
+
+
+@pytest.fixture
 def request_(tmp_path):
     paths = []
     for number, length in enumerate(LENGTHS):
@@ -159,7 +180,8 @@ def test_what_warms_is_the_shortest_that_is_work_at_all(lengths, place):
 
 
 def in_batches(request, **more):
-    request |= {"batch_size": 2, "passes": 2, "splits": [], "alone": [4.0, 0.5, 6.0, 1.0, 2.0]} | more
+    request |= {"batch_size": 2, "passes": 2, "splits": [], "in_one_call": False}
+    request |= {"alone": [4.0, 0.5, 6.0, 1.0, 2.0]} | more
     return json.loads(json.dumps(timed.in_batches(request)))
 
 
@@ -183,7 +205,7 @@ def test_the_time_of_a_pass_is_that_of_all_its_batches(host, request_):
 def test_without_a_split_one_context_is_taken_at_the_time_it_took_alone(host, request_):
     answer = in_batches(request_)
     # the last full batch holds the fifth and the fourth clip
-    assert answer["calibration"] == [{"contexts": 1, "threads": 4, "seconds": 3.0}]
+    assert answer["calibration"] == [{"contexts": 1, "threads": 4, "at_once": 1, "seconds": 3.0}]
     assert (answer["contexts"], answer["threads"], answer["ran_on"]) == (1, 4, "a fake with 4 threads")
 
 
@@ -204,10 +226,52 @@ def test_the_fastest_split_is_taken_and_each_of_its_contexts_was_warmed(host, re
     assert len(heard(host)) == 2 + 2 + 4 + 2 + 5
 
 
+def test_a_batch_in_one_call_is_taken_where_it_is_the_fastest_and_it_was_warm(batching, request_):
+    answer = in_batches(request_, splits=[[2, 2]], in_one_call=True)
+    together = [call[1] for call in batching["calls"] if call[0] == "together"]
+    # warm with as many clips as it is then given, tried with the last full batch, then two passes over all batches
+    one_pass = [[64_000, 40_000], [24_000, 16_000], [9_600]]
+    assert together == [[16_000, 16_000], [24_000, 16_000], *one_pass, *one_pass]
+    assert [(row["contexts"], row["threads"], row["at_once"]) for row in answer["calibration"]] == [
+        (1, 4, 1), (2, 2, 1), (1, 4, 2),
+    ]  # fmt: skip
+    assert answer["calibration"][-1]["seconds"] == pytest.approx(0.052)
+    assert (answer["contexts"], answer["threads"], answer["at_once"]) == (1, 4, 2)
+    assert answer["seconds"] == pytest.approx([0.155, 0.155])
+    assert answer["texts"] == [f"{length} together" for length in LENGTHS]
+
+
+def test_a_batch_in_one_call_that_is_slower_is_not_taken(batching, request_):
+    answer = in_batches(request_, in_one_call=True, alone=[4.0, 0.5, 6.0, 0.02, 0.03], passes=1)
+    assert [row["seconds"] for row in answer["calibration"]] == pytest.approx([0.05, 0.052])
+    assert answer["at_once"] == 1
+    assert [call[0] for call in batching["calls"]].count("together") == 2
+    assert answer["texts"][0].endswith("of 40000"), "one after the other"
+
+
+def test_a_batch_of_one_clip_is_not_tried_in_one_call(batching, request_):
+    assert in_batches(request_, in_one_call=True, batch_size=1)["at_once"] == 1
+    assert [call for call in batching["calls"] if call[0] == "together"] == []
+
+
+def test_a_batch_that_fails_in_one_call_is_named_by_the_progress(batching, request_, tmp_path):
+    batching["dies_at"] = 24_000
+    with pytest.raises(NotMeasured, match="it died"):
+        in_batches(request_, in_one_call=True)
+    waiting, at_work = timed.WAITING, timed.AT_WORK
+    assert (tmp_path / "progress").read_bytes() == waiting + waiting + waiting + at_work + at_work
+
+
 def test_the_log_says_what_each_split_took(host, request_, caplog):
     caplog.set_level("INFO")
     in_batches(request_, splits=[[2, 2], [4, 1]], passes=1)
     assert "pywhispercpp: 1 × 4: 3.0 s, 2 × 2: 0.3 s, 4 × 1: 0.3 s" in caplog.messages
+
+
+def test_the_log_says_what_a_batch_in_one_call_took(batching, request_, caplog):
+    caplog.set_level("INFO")
+    in_batches(request_, in_one_call=True, passes=1)
+    assert "pywhispercpp: 1 × 4: 3.0 s, 1 × 4 (2 at once): 0.1 s" in caplog.messages
 
 
 def test_a_split_that_takes_as_long_as_one_context_is_not_taken(host, request_, clock, monkeypatch):

@@ -1,25 +1,28 @@
 """Without CUDA, and without torch: the CPU path runs for real, on the real weights, in its real processes.
 
-A stand-in for torch comes first on the path of this process and of every process it starts, so that a torch that is
-installed here is not seen either.
+Where torch is installed, ``torch.cuda.is_available`` says no, in this process and in every process it starts; where it
+is not, a stand-in says so. Without torch means that even an installed one cannot be imported.
 """
 
 import importlib
+import importlib.util
 import json
 import sys
 
 import pytest
+from support.openai_torch import need_torch
 
 from nightgate import paths, registry
 from nightgate.artifacts.cache import Cache
 from nightgate.judge import judge
 from nightgate.suite import load_suite
-from nightgate.transcription import benchmark
+from nightgate.transcription import benchmark, engines
 from nightgate.transcription.settings import Settings
 from nightgate.transcription.whisper_batch import batch_size_cpu
 
-NO_CUDA = "class cuda:\n    is_available = staticmethod(lambda: False)\nclass Tensor: ...\n"
+STAND_IN = "class cuda:\n    is_available = staticmethod(lambda: False)\nclass Tensor: ...\n"
 ABSENT = "raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')\n"
+PATCH = "import torch\ntorch.cuda.is_available = lambda: False\n"  # Python runs a sitecustomize.py when it starts
 
 
 @pytest.fixture(scope="module")
@@ -27,20 +30,53 @@ def cache(tmp_path_factory):
     return Cache(tmp_path_factory.mktemp("cache"))
 
 
-@pytest.fixture(params=[NO_CUDA, ABSENT], ids=["torch without CUDA", "no torch"])
-def torch(request, tmp_path, monkeypatch):
-    (tmp_path / "torch.py").write_text(request.param)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{paths.project_root() / 'include'}")
+@pytest.fixture
+def first_on_the_path(tmp_path, monkeypatch):
+    """``first_on_the_path(file, text)``: of this process and of every process it starts."""
+
+    def write(file, text):
+        (tmp_path / file).write_text(text)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{paths.project_root() / 'include'}")
+
+    return write
+
+
+@pytest.fixture
+def no_cuda(first_on_the_path, monkeypatch):
+    if importlib.util.find_spec("torch"):
+        monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+        first_on_the_path("sitecustomize.py", PATCH)
+    else:
+        first_on_the_path("torch.py", STAND_IN)
+    assert importlib.import_module("torch").cuda.is_available() is False
+    yield
+    if not hasattr(sys.modules["torch"], "__version__"):
+        del sys.modules["torch"]  # the stand-in
+
+
+@pytest.fixture
+def no_torch(first_on_the_path, monkeypatch):
+    first_on_the_path("torch.py", ABSENT)
     for name in [name for name in sys.modules if name.split(".")[0] == "torch"]:
         monkeypatch.delitem(sys.modules, name)
-    if request.param == NO_CUDA:
-        assert importlib.import_module("torch").cuda.is_available() is False
-    else:
-        with pytest.raises(ModuleNotFoundError):
-            importlib.import_module("torch")
-    yield
-    sys.modules.pop("torch", None)
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("torch")
+
+
+@pytest.fixture(params=["no_cuda", "no_torch"], ids=["torch without CUDA", "no torch"])
+def torch(request):
+    return request.getfixturevalue(request.param)
+
+
+def test_torch_without_cuda_runs_on_the_cpu_and_never_counts_as_a_gpu(no_cuda, cache, tmp_path):
+    need_torch()
+    settings = Settings(variants=("openai-whisper",), audio_seconds=5, batch_seconds=5, threads=1)
+    settings = settings.model_copy(update={"repeats": 2, "batch_repeats": 1})
+    prepared = json.loads(json.dumps(benchmark.prepare(settings, "cpu", cache)))
+    (record,) = benchmark.measure(settings, "cpu", prepared, tmp_path / "s.npz")
+    assert (record.status, record.reason, record.detail["ran_on"][:12]) == ("measured", None, "cpu, float32")
+    assert "sees no CUDA device" in engines.unavailable("openai-whisper", "gpu").what
 
 
 def test_the_cpu_path_needs_no_cuda_and_keeps_its_objective(torch, cache, tmp_path):

@@ -38,7 +38,7 @@ def test_it_fits_the_schema_of_workflows() -> None:
 
 def test_the_jobs_and_what_each_runs() -> None:
     assert set(JOBS) == {"unit", "dags", "gpu", "mutants", "heavy", "deploy"}
-    assert {"lint", "test-unit", "test-integration", "test-sweep"} <= targets(commands("unit"))
+    assert {"lint", "setup-torch", "test-unit", "test-integration", "test-sweep"} <= targets(commands("unit"))
     assert {"test-dags", "test-e2e"} <= targets(commands("dags"))
     assert {"test"} <= targets(commands("gpu"))
     assert {"mutants"} <= targets(commands("mutants"))
@@ -54,7 +54,24 @@ def test_every_make_target_exists(target: str) -> None:
 
 
 def test_the_ci_script_lints_and_tests() -> None:
-    assert {"lint", "test", "test-sweep"} <= targets((ROOT / ".ci" / "run").read_text())
+    assert {"lint", "setup-torch", "test", "test-sweep"} <= targets((ROOT / ".ci" / "run").read_text())
+
+
+def test_where_torch_is_installed_its_tests_must_run() -> None:
+    script = (ROOT / ".ci" / "run").read_text()
+    assert script.index("make setup-torch") < script.index("export REQUIRE_TORCH=1") < script.index("make test\n")
+    assert JOBS["unit"]["env"]["REQUIRE_TORCH"] == "1"
+    ran = commands("unit")
+    assert ran.index("make setup-torch") < ran.index("make test-unit")
+    (step,) = [step for step in JOBS["unit"]["steps"] if step.get("run") == "make setup-torch"]
+    assert step["env"] == {"TORCH_INDEX": "${{ vars.TORCH_INDEX }}"}, (
+        "no address of a registry stands in the repository"
+    )
+
+
+def test_torch_is_in_no_lock() -> None:
+    for lock in sorted((ROOT / "include").rglob("*.txt")):
+        assert not re.search(r"^(torch|triton|openai-whisper)==", lock.read_text(), flags=re.MULTILINE), lock
 
 
 def test_only_the_heavy_and_gpu_jobs_see_their_devices() -> None:

@@ -125,7 +125,7 @@ def _variants(name: str, suites: dict[str, Suite]) -> dict[str, Param]:
             description=f"{model.model_fields[key].description} "
             f"{_says({scale: getattr(suite.settings[name], key) for scale, suite in suites.items()})}",
         )
-        for key, least in (("variants", 1), ("controls", 0))
+        for key, least in (("variants", 1), ("gpu_variants", 0), ("controls", 0)) if key in model.model_fields
     }  # fmt: skip
 
 

@@ -49,7 +49,7 @@ def prepare(settings: Settings, device: Device, cache: Cache) -> dict[str, Any]:
     """
     if device == "gpu":
         devices.required("measure transcription on the cpu, or run on a host with one")
-    missing = [engines.unavailable(variant, device, None, settings.decoding) for variant in settings.variants]
+    missing = [engines.unavailable(variant, device, None, settings.decoding) for variant in settings.gated(device)]
     if all(missing):
         reason = "; ".join(str(error) for error in missing)
         raise Unavailable(reason) if device == "gpu" else NotMeasured(reason)
@@ -77,7 +77,7 @@ def measure(settings: Settings, device: Device, prepared: dict[str, Any], sample
     clips = read_clips(Path(prepared["clips"]["folder"]))
     found = [
         Evidence(_record(settings, device, prepared, clips, variant), clips, settings.language)
-        for variant in (*settings.variants, *settings.controls)
+        for variant in (*settings.gated(device), *settings.beside(device))
         if engines.made_for(variant, device)
     ]
     model = _model(prepared)
@@ -120,10 +120,13 @@ def _in_batches(settings: Settings, device: Device, prepared: dict[str, Any], on
     clips = [one.clips[place] for place in places]
     request = _request(settings, device, prepared, one.variant, clips)
     most = min(size, len(clips), _contexts_that_fit(prepared["model"]["bytes"]))
+    if engines.has_batches(one.variant):  # contexts of one process would contend for Python's lock
+        most = 1
     request |= {
         "batch_size": size,
         "passes": settings.batch_repeats,
         "splits": splits(request["threads"], most, device),
+        "in_one_call": engines.in_one_call(one.variant, settings.decoding),
         "alone": one.seconds_one_by_one(places),
     }
     child = _child("in_batches", request, 2 * settings.batch_repeats * sum(clip["seconds"] for clip in clips))
@@ -189,7 +192,7 @@ def _record(
     facts = {name: value for name, value in prepared["clips"].items() if name != "folder"}
     return Record(
         benchmark=NAME, variant=variant, device=device, status="measured", host=host.describe(),
-        settings=settings.model_dump(mode="json"), started_at=utc_now(),
+        settings=settings.model_dump(mode="json"), gated=variant in settings.gated(device), started_at=utc_now(),
         detail={
             "model": {name: prepared["model"][name] for name in ("name", "source", "bytes", "sha256")},
             "clips": {**facts, "ids": [clip["id"] for clip in clips]},

@@ -75,7 +75,7 @@ class Evidence(Attempts):
             "size": size,
             "clips": len(places),
             "audio_seconds": audio_seconds,
-            **{name: value[name] for name in ("contexts", "threads", "calibration")},
+            **{name: value[name] for name in ("contexts", "threads", "at_once", "calibration")},
             "speedup_over_one_by_one": alone / seconds.mean(),
             "wer": float(errors.sum() / words.sum()) if words.any() else None,
             "peak_rss_bytes": child.peak_rss_bytes,

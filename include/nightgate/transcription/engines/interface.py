@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, runtime_checkable
 
 from nightgate.errors import Unavailable
 from nightgate.record import Device
@@ -105,6 +105,8 @@ class Engine(Protocol):
     "gpu" and the model did not get there."""
 
     package: ClassVar[str]
+    requires: ClassVar[tuple[str, ...]]
+    """Packages beside it that a set-up may lack."""
     install: ClassVar[str]
     devices: ClassVar[tuple[Device, ...]]
     ran_on: str
@@ -131,12 +133,26 @@ class Engine(Protocol):
         """Why the installed engine cannot run this model on this device, or None. ``model`` None: any model."""
 
 
+@runtime_checkable
+class BatchEngine(Protocol):
+    """An engine that also decodes several clips side by side."""
+
+    @staticmethod
+    def batches(decoding: Decoding) -> bool:
+        """Whether it can where it is to decode so."""
+
+    def transcribe_together(self, clips: Sequence[np.ndarray]) -> list[Transcript]:
+        """What each of ``clips`` says, as of `Engine.transcribe`, decoded in one batch. NotMeasured when it fails."""
+
+
 def not_installed(engine: type[Engine], device: Device) -> Unavailable | None:
     """Why ``engine`` cannot run on ``device`` at all: it is not installed, or is not made for it."""
     if device not in engine.devices:
         return Unavailable(f"{engine.package} does not run on a {device}")
-    try:
-        importlib.metadata.version(engine.package)
-    except importlib.metadata.PackageNotFoundError:
-        return Unavailable(f"{engine.package} is not installed", engine.install)
+    for package in (engine.package, *engine.requires):
+        try:
+            importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            beside = "" if package == engine.package else f", which {engine.package} needs"
+            return Unavailable(f"{package} is not installed{beside}", engine.install)
     return None

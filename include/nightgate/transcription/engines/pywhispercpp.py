@@ -30,6 +30,7 @@ class PyWhisperCpp:
     """The wheel is a CPU build; a build with ``GGML_CUDA=1`` runs on both devices."""
 
     package: ClassVar[str] = "pywhispercpp"
+    requires: ClassVar[tuple[str, ...]] = ()
     install: ClassVar[str] = "pip install pywhispercpp"
     devices: ClassVar[tuple[Device, ...]] = ("cpu", "gpu")
 

@@ -29,6 +29,7 @@ class WhisperCppPython:
     """whisper.cpp of May 2023, on the CPU."""
 
     package: ClassVar[str] = "whisper-cpp-python"
+    requires: ClassVar[tuple[str, ...]] = ()
     install: ClassVar[str] = "CMAKE_POLICY_VERSION_MINIMUM=3.5 pip install whisper-cpp-python==0.2.0"
     devices: ClassVar[tuple[Device, ...]] = ("cpu",)
 
