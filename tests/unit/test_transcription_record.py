@@ -291,7 +291,7 @@ def test_on_a_gpu_more_is_gated_and_the_record_says_so(prepared, tmp_path, child
 
 
 def test_on_a_gpu_one_gated_engine_is_enough_to_measure(monkeypatch, tmp_path):
-    monkeypatch.setattr(host, "gpu_name", lambda: "NVIDIA H100")
+    monkeypatch.setattr(devices, "gpu", lambda: Gpu(name="NVIDIA H100", memory_bytes=1, source="nvml"))
     monkeypatch.setattr(benchmark, "resolve", lambda *_: 1 / 0)
     settings = BOTH.model_copy(update={"variants": (NEW,), "gpu_variants": (TORCH,)})
     installed(monkeypatch)
