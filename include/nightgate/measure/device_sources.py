@@ -126,7 +126,8 @@ def _by_smi(line: str) -> Gpu:
     cells = [None if cell.strip().startswith("[") else cell.strip() for cell in line.split(",")]  # "[N/A]"
     if len(cells) not in (3, 9) or not cells[0] or not cells[1]:
         _fails(f"nvidia-smi answered {line!r}")
-    name, memory, version, capability, power, *clocks = cells + [None] * (9 - len(cells))
+    name, memory = cells[0], cells[1]
+    version, capability, power, *clocks = cells[2:] + [None] * (9 - len(cells))
     sm, max_sm, mem, max_mem = (int(clock) if clock else None for clock in clocks)
     return Gpu(
         name=name, memory_bytes=int(memory) * _MIB, driver=version, compute_capability=capability,
