@@ -276,12 +276,12 @@ def test_tables_of_before_are_renewed_with_what_they_hold(store, url, first):
 
 def test_runs_bring_what_tells_the_work_of_one_from_that_of_another(store):
     done = record()
-    done.detail = {"data": {"digest": "d1", "rows": 5}, "model": {"sha256": "m1"}, "knobs": {"ef": 100}}
+    done.facts.inputs = {"data": "d1", "model": "m1"}
     store.save_summary(summary(records=[done]))
     (kept,) = store.runs()[0].results
     assert differing(kept, done, {}) == {}
     other = done.model_copy(deep=True, update={"settings": {**done.settings, "rows": 9}})
-    other.detail["data"]["digest"] = "d2"
+    other.facts.inputs["data"] = "d2"
     assert differing(kept, other, {}) == {"rows": (50_000, 9), "data (digest)": ("d1", "d2")}
 
 

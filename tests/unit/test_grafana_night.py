@@ -9,7 +9,7 @@ from contract.boards import board, files_of, panel
 from contract.grafana_server import TOKEN, Board, Fault
 from typer.testing import CliRunner
 
-from nightgate import cli, paths, steps
+from nightgate import cli, paths, steps, uploading
 from nightgate.errors import InputError, Unavailable
 from nightgate.publish.grafana import Client, GrafanaError, dry_run, publish, upload_dashboard
 from nightgate.publish.grafana.annotations import annotate, of_run
@@ -344,10 +344,10 @@ def test_only_breaches_of_nights_are_annotated_and_of_what_stands_in_for_one_unt
     assert server.annotations == []
     files.write_summary(night("stand-in", days=2, scheduled=False, metrics=["wer"]))
     files.write_summary(night("stand-in-later", days=1, scheduled=False, metrics=["wer"]))
-    assert [run.run_id for run in steps._recent_nights()] == ["stand-in", "stand-in-later"]
+    assert [run.run_id for run in uploading._recent_nights()] == ["stand-in", "stand-in-later"]
     files.write_summary(night("scheduled", days=3, metrics=["wer"]))
     files.write_summary(night("long-ago", days=15, metrics=["wer"]))
-    assert [run.run_id for run in steps._recent_nights()] == ["scheduled"]
+    assert [run.run_id for run in uploading._recent_nights()] == ["scheduled"]
     steps.upload("x")
     assert [each["tags"][2] for each in server.annotations] == ["run:scheduled"]
 
@@ -356,7 +356,7 @@ def test_any_number_of_ad_hoc_runs_hides_no_night(project, monkeypatch):
     files.write_summary(night("scheduled", days=3))
     for number in range(120):
         files.write_summary(night(f"ad-hoc-{number}", scheduled=False, overrides={"hybrid_ann.rows": number}))
-    assert [run.run_id for run in steps._recent_nights()] == ["scheduled"]
+    assert [run.run_id for run in uploading._recent_nights()] == ["scheduled"]
 
 
 def test_a_folder_that_nobody_touched_for_weeks_is_not_read(project, monkeypatch):
@@ -368,7 +368,7 @@ def test_a_folder_that_nobody_touched_for_weeks_is_not_read(project, monkeypatch
     monkeypatch.setattr(
         files, "read_summary", lambda run_id, own=files.read_summary: read.append(run_id) or own(run_id)
     )
-    steps._recent_nights()
+    uploading._recent_nights()
     assert read == ["scheduled"]
 
 
