@@ -56,8 +56,8 @@ format: setup-ci ## put the code into the project's style
 
 test: test-unit test-dags test-integration ## the tests; the slow ones have targets of their own, below
 
-test-unit: setup-ci ## quick tests, no server
-	$(PYTEST) tests/unit
+test-unit: setup-ci ## quick tests, no server; ARGS=--cov says what share of the code they run
+	$(PYTEST) tests/unit $(ARGS)
 
 test-dags: setup-ci ## DAG integrity: seconds, no database, no GPU
 	$(PYTEST) tests/dags

@@ -77,9 +77,9 @@ import time; from pathlib import Path; from nightgate.stack.postgres import Clus
 c = Cluster(Path({str(tmp_path)!r}), {{}}); c.start(); print(c._server.pid, flush=True); time.sleep(60)
 """
     owner = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    server = psutil.Process(int(owner.stdout.readline()))
-    owner.kill()
-    owner.wait()
+    with owner:
+        server = psutil.Process(int(owner.stdout.readline()))
+        owner.kill()
     deadline = time.monotonic() + 20
     while server.is_running() and time.monotonic() < deadline:
         time.sleep(0.1)
