@@ -153,6 +153,7 @@ $(VENV)/.run: include/requirements/run.txt pyproject.toml
 	  $(PYTHON) -m venv --clear $(VENV)
 	@$(PIP) install --quiet --no-deps --require-hashes -r include/requirements/run.txt
 	@$(PIP) install --quiet --no-deps --editable .
+	@rm -rf include/nightgate.egg-info # Airflow would take it for a second package, and its plugin for a second one
 	@touch $@
 
 $(VENV)/.ci: include/requirements/ci.txt $(VENV)/.run

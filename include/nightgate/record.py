@@ -32,6 +32,9 @@ Standing = Literal["night", "stand-in", "ad-hoc"]
 STORED = MappingProxyType({"stored": True})
 """The validation context in which records and summaries are read from files or the store."""
 
+DAG_ID = "nightly_benchmarks"
+"""The DAG of the shipped suite, which `nightgate run` triggers."""
+
 BY_HAND = "nightgate measure"
 """The ``dag_id`` of what the terminal measures without Airflow: it is no night."""
 

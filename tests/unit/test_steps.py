@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -19,6 +20,8 @@ from nightgate.facts import Canary, Noise
 from nightgate.measure import host
 from nightgate.record import Record
 from nightgate.results import files
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -471,7 +474,7 @@ def test_what_a_cluster_puts_into_the_environment_is_let_be(monkeypatch, name):
 
 
 def test_every_variable_that_the_code_reads_is_known():
-    source = "".join(file.read_text() for file in (paths.project_root() / "include/nightgate").rglob("*.py"))
+    source = "".join(file.read_text() for file in (ROOT / "include/nightgate").rglob("*.py"))
     assert set(re.findall(r'"(NIGHTGATE_[A-Z_]+)"', source)) == set(paths.VARIABLES)
 
 
