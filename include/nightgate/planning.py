@@ -17,7 +17,7 @@ from nightgate.benchmark import Context, Looked
 from nightgate.errors import InputError
 from nightgate.measure import durations, host
 from nightgate.publish import figures
-from nightgate.record import BY_HAND, Device, Host, Standing, standing, utc_now
+from nightgate.record import BY_HAND, SUITE, Device, Host, Standing, standing, utc_now
 from nightgate.results import history
 from nightgate.suite import DEVICES, BenchmarkSettings, Limit, Objectives, Suite, load_suite
 
@@ -53,6 +53,7 @@ class Plan(BaseModel):
 
     scheduled: bool = False
     overrides: dict[str, Any] = {}
+    suite: str = SUITE
 
     @property
     def standing(self) -> Standing:
@@ -128,7 +129,7 @@ def preflight(
         },
         settings={name: suite.settings[name].model_dump(mode="json") for name in chosen},
         looked={name: found.model_dump(mode="json") for name, found in looked.items()}, require_gpu=require_gpu,
-        scheduled=scheduled, overrides=changed, **estimates,
+        scheduled=scheduled, overrides=changed, suite=suite.name, **estimates,
     )  # fmt: skip
 
 

@@ -118,7 +118,11 @@ def test_a_further_nightly_has_a_suite_and_run_ids_of_its_own(monkeypatch, call,
     call("preflight", str(own))
     ((_, run_id, asked),) = calls.made
     assert run_id == "own_benchmarks.a-run"
-    assert (asked["dag_id"], asked["suite_file"], asked["overrides"]) == ("own_benchmarks", own, {"hybrid_ann.rows": 8000})
+    assert (asked["dag_id"], asked["suite_file"], asked["overrides"]) == (
+        "own_benchmarks",
+        own,
+        {"hybrid_ann.rows": 8000},
+    )
 
 
 def test_a_form_that_preflight_refuses_fails_for_good(monkeypatch, call, calls):

@@ -306,7 +306,7 @@ class FakeStore:
     def migrate(self):
         self.made.append(("migrate",))
 
-    def counting(self):
+    def counting(self, suite):
         return self.level
 
     def save_records(self, *values, **named):
@@ -341,13 +341,23 @@ def sent(monkeypatch):
     return found
 
 
+def test_records_and_summary_are_told_by_their_suite(plan, benchmark):
+    """Also those that are left for what was never measured."""
+    benchmark.measure = lambda *_: [measured("hybrid")]
+    own = plan.model_copy(update={"suite": "own", "work": [("hybrid_ann", "cpu"), ("hybrid_ann", "gpu")]})
+    steps.measure(own, "hybrid_ann", "cpu", steps.prepare(own, "hybrid_ann", "cpu"))
+    summary = steps.report(own, None)
+    assert {(record.device, record.suite) for record in summary.results} == {("cpu", "own"), ("gpu", "own")}
+    assert (summary.suite, files.read_summary("a-run").suite) == ("own", "own")
+
+
 def test_what_is_stored_and_when(plan, benchmark, store, sent):
     benchmark.measure = lambda *_: [measured("hybrid")]
     steps.measure(plan, "hybrid_ann", "cpu", steps.prepare(plan, "hybrid_ann", "cpu"))
     assert store.made == []
     steps.record(plan, "hybrid_ann", "cpu", "postgresql://store")
     where = ("a-run", "test", "smoke", ["hybrid"])
-    named = {"standing": "ad-hoc", "overrides": plan.overrides}
+    named = {"suite": "nightly", "standing": "ad-hoc", "overrides": plan.overrides}
     assert store.made == [("open", "postgresql://store"), ("migrate",), ("records", *where, [0], named)]
     store.made.clear()
     steps.gate(plan, "hybrid_ann", "cpu", "postgresql://store")

@@ -120,9 +120,13 @@ class Stack:
         self._spawn("triggerer", environment)
         self._await("the DAG", lambda: self._parsed_since(since))
         self.lock.publish(
-            ready=True, url=url, user=airflow.ADMIN, bench_url=self.bench_url, results_url=self.results_url,
+            ready=True,
+            url=url,
+            user=airflow.ADMIN,
+            bench_url=self.bench_url,
+            results_url=self.results_url,
             suite=str(suite_file()),
-        )  # fmt: skip
+        )
 
     def _bootstrap(self, environment: dict[str, str]) -> None:
         """Migrate and import the pools when Airflow, the pools or the DAG are not those of the last start."""

@@ -48,7 +48,7 @@ def up(home: Path, port: int | None) -> StackState:
     raise StackError(f"the stack was not ready within {_START_TIMEOUT:.0f} s", f"read {home / 'logs'}")
 
 
-def check_suite(state: dict[str, Any]) -> None:
+def check_suite(state: StackState) -> None:
     """Refuse to use a stack that is up with another suite than this process has.
 
     Raises:
