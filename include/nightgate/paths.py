@@ -1,4 +1,8 @@
-"""Where things live: the project, its results, and NIGHTGATE_HOME."""
+"""Where things live: what the package brings along, results, and NIGHTGATE_HOME.
+
+The suite, the dashboards with their alert rules, Airflow's pools and the DAG file are data of the package. In a checkout
+of the project they lie where people look for them, and the package has links to them.
+"""
 
 from __future__ import annotations
 
@@ -31,9 +35,13 @@ _OF_A_CLUSTER = re.compile(r"NIGHTGATE_(\w+_)?(SERVICE_(HOST|PORT\w*)|PORT(_\d+_
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+~-]{0,199}")
 
 
-def project_root() -> Path:
-    """The folder that holds ``dags/``, ``include/`` and ``benchmarks/``."""
-    return Path(__file__).resolve().parents[2]
+_PACKAGE = Path(__file__).parent
+
+
+def checkout() -> Path | None:
+    """The project's folder when the package is used from its checkout; None when it is installed elsewhere."""
+    dags = _PACKAGE / "dags"
+    return dags.resolve().parent if dags.is_symlink() else None
 
 
 def home() -> Path:
@@ -63,7 +71,18 @@ def cache_dir() -> Path:
 def suite_file() -> Path:
     """The shipped suite; ``NIGHTGATE_SUITE`` names another."""
     own = os.environ.get("NIGHTGATE_SUITE")
-    return Path(own).expanduser().absolute() if own else project_root() / "include" / "suites" / "nightly.yaml"
+    return Path(own).expanduser().absolute() if own else (_PACKAGE / "suites" / "nightly.yaml").resolve()
+
+
+def use_suite(file: Path | None) -> None:
+    """For this process and those it starts, `suite_file` is ``file``; None changes nothing."""
+    if file:
+        os.environ["NIGHTGATE_SUITE"] = str(file.expanduser().absolute())
+
+
+def pools_file() -> Path:
+    """Airflow's pools, as ``airflow pools import`` reads them."""
+    return _PACKAGE / "pools.json"
 
 
 def check_environment() -> None:
@@ -80,12 +99,31 @@ def check_environment() -> None:
 
 
 def dashboards_dir() -> Path:
-    return project_root() / "dashboards"
+    """The dashboards, and in ``rules`` the alert rules."""
+    return (_PACKAGE / "dashboards").resolve()
+
+
+def shipped_dag() -> Path:
+    """The file that makes the DAG `nightly_benchmarks`."""
+    return (_PACKAGE / "dags" / "nightly_benchmarks.py").resolve()
+
+
+def dags_dir() -> Path:
+    """The DAG folder of the embedded Airflow: ``dags`` of the checkout, else ``NIGHTGATE_HOME/airflow/dags``."""
+    return (checkout() or home() / "airflow") / "dags"
+
+
+def plugins_dir() -> Path:
+    """As `dags_dir`, its plugin folder, which need not exist."""
+    return dags_dir().with_name("plugins")
 
 
 def runs_dir() -> Path:
-    """``benchmarks/runs`` of the project; ``NIGHTGATE_RUNS`` moves it (tests do)."""
-    return Path(os.environ.get("NIGHTGATE_RUNS") or project_root() / "benchmarks" / "runs").absolute()
+    """``NIGHTGATE_RUNS``; else ``benchmarks/runs`` of the checkout, or without one ``NIGHTGATE_HOME/runs``."""
+    if own := os.environ.get("NIGHTGATE_RUNS"):
+        return Path(own).absolute()
+    project = checkout()
+    return project / "benchmarks" / "runs" if project else home() / "runs"
 
 
 def run_dir(run_id: str) -> Path:

@@ -17,7 +17,7 @@ from nightgate.benchmark import Context, Looked
 from nightgate.errors import InputError
 from nightgate.measure import durations, host
 from nightgate.publish import figures
-from nightgate.record import BY_HAND, Device, Host, Standing, standing, utc_now
+from nightgate.record import BY_HAND, SUITE, Device, Host, Standing, standing, utc_now
 from nightgate.results import history
 from nightgate.suite import DEVICES, BenchmarkSettings, Limit, Objectives, Suite, load_suite
 
@@ -53,6 +53,7 @@ class Plan(BaseModel):
 
     scheduled: bool = False
     overrides: dict[str, Any] = {}
+    suite: str = SUITE
 
     @property
     def standing(self) -> Standing:
@@ -77,10 +78,12 @@ def preflight(
     overrides: dict[str, Any] | None = None,
     require_gpu: bool = False,
     scheduled: bool = False,
+    suite_file: Path | None = None,
 ) -> Plan:
     """Decide the plan and refuse, within seconds, what cannot work.
 
     Args:
+        suite_file: of another suite than `paths.suite_file` names.
         scheduled: whether the schedule asked for the run, and not a person.
 
     Raises:
@@ -91,7 +94,8 @@ def preflight(
     _known("benchmark", only, tuple(known))
     _known("device", devices, DEVICES)
     paths.run_dir(run_id)
-    suite = load_suite(paths.suite_file(), known, scale, overrides)
+    file = suite_file or paths.suite_file()
+    suite = load_suite(file, known, scale, overrides)
     chosen = [name for name in (suite.settings if only else suite.nightly) if not only or name in only]
     if missing := [name for name in only or () if name not in suite.settings]:
         raise InputError(
@@ -101,7 +105,7 @@ def preflight(
     work = [(name, device) for name, device in all_work if name in chosen and (not devices or device in devices)]
     if not work:
         raise InputError(f"{', '.join(chosen)} does not run on {', '.join(devices or [])}", "choose another device")
-    changed = _changed(load_suite(paths.suite_file(), known, scale), suite, chosen)
+    changed = _changed(load_suite(file, known, scale), suite, chosen)
     if set(chosen) != set(suite.nightly):
         changed["benchmarks"] = chosen
     if len(work) < len(all_work):
@@ -125,7 +129,7 @@ def preflight(
         },
         settings={name: suite.settings[name].model_dump(mode="json") for name in chosen},
         looked={name: found.model_dump(mode="json") for name, found in looked.items()}, require_gpu=require_gpu,
-        scheduled=scheduled, overrides=changed, **estimates,
+        scheduled=scheduled, overrides=changed, suite=suite.name, **estimates,
     )  # fmt: skip
 
 

@@ -32,6 +32,12 @@ Standing = Literal["night", "stand-in", "ad-hoc"]
 STORED = MappingProxyType({"stored": True})
 """The validation context in which records and summaries are read from files or the store."""
 
+SUITE = "nightly"
+"""The name of the shipped suite, and of what was measured before suites had names."""
+
+DAG_ID = "nightly_benchmarks"
+"""The DAG of the shipped suite, which `nightgate run` triggers."""
+
 BY_HAND = "nightgate measure"
 """The ``dag_id`` of what the terminal measures without Airflow: it is no night."""
 
@@ -99,11 +105,12 @@ class Host(_Model):
 class Record(_Model):
     """One measurement of one variant of one benchmark on one device.
 
-    ``gated`` says whether objectives judge it; ``instead_of`` names the variant that was asked for and could not be had,
-    where this one stands in for it. ``settings`` is what was asked, ``facts`` how it was measured, ``detail`` what only its
+    ``suite`` is the name of the suite it was measured for. ``gated`` says whether objectives judge it; ``instead_of`` names
+    the variant that was asked for and could not be had, where this one stands in for it. ``settings`` is what was asked, ``facts`` how it was measured, ``detail`` what only its
     benchmark speaks of. ``samples`` is the name of the ``.npz`` beside the record that holds the raw samples.
     """
 
+    suite: str = SUITE
     benchmark: str
     variant: str
     device: Device
@@ -176,6 +183,7 @@ class Summary(_Model):
     schema_version: Literal[1] = SCHEMA_VERSION
     run_id: str
     dag_id: str
+    suite: str = SUITE
     scale: str
     state: Verdict
     started_at: str
@@ -200,10 +208,10 @@ def standing(dag_id: str, scheduled: bool, overrides: Mapping[str, Any]) -> Stan
 
 
 def counting(runs: Iterable[Summary]) -> list[Summary]:
-    """The runs that count: the nights, or the stand-ins where there is no night."""
+    """The runs that count: of each suite the nights, or the stand-ins where it has no night."""
     found = list(runs)
-    nights = [run for run in found if run.standing == "night"]
-    return nights or [run for run in found if run.standing == "stand-in"]
+    with_nights = {run.suite for run in found if run.standing == "night"}
+    return [run for run in found if run.standing == ("night" if run.suite in with_nights else "stand-in")]
 
 
 def utc_now() -> str:

@@ -90,6 +90,7 @@ def measure(plan: Plan, benchmark: str, device: Device, prepared: dict[str, Any]
         _leave(plan, benchmark, device, "failed", f"measure failed: {error}")
         raise
     for record in records:
+        record.suite = plan.suite
         record.facts.noise = Noise.model_validate(noise)
         record.facts.provenance = provenance.describe(record.facts.provenance.versions)
         if record.status == "measured":
@@ -109,7 +110,7 @@ def record(plan: Plan, benchmark: str, device: Device, store_url: str | None) ->
         store = Store(store_url)
         store.migrate()
         _save(store, plan, records)
-        counts = plan.standing == store.counting()
+        counts = plan.standing == store.counting(plan.suite)
     else:
         log.warning(
             "no store: there is no Airflow connection nightgate_results, the results stay in %s", paths.runs_dir()
@@ -154,7 +155,7 @@ def report(plan: Plan, store_url: str | None) -> Summary:
         own = [r for r in judged if (r.benchmark, r.device) == (benchmark, device)]
         files.write_records(plan.run_id, benchmark, device, own)
     summary = Summary(
-        run_id=plan.run_id, dag_id=plan.dag_id, scale=plan.scale, state=night(judged), started_at=plan.started_at,
+        run_id=plan.run_id, dag_id=plan.dag_id, suite=plan.suite, scale=plan.scale, state=night(judged), started_at=plan.started_at,
         finished_at=utc_now(), host=host.describe(), scheduled=plan.scheduled, overrides=plan.overrides, results=judged,
     )  # fmt: skip
     files.write_summary(summary)
@@ -167,7 +168,8 @@ def report(plan: Plan, store_url: str | None) -> Summary:
 
 
 def _save(store: Store, plan: Plan, records: list[Record]) -> None:
-    store.save_records(plan.run_id, plan.dag_id, plan.scale, records, standing=plan.standing, overrides=plan.overrides)
+    run = (plan.run_id, plan.dag_id, plan.scale)
+    store.save_records(*run, records, suite=plan.suite, standing=plan.standing, overrides=plan.overrides)
 
 
 def _records(plan: Plan, benchmark: str, device: Device) -> list[Record]:
@@ -206,7 +208,7 @@ def _leave(plan: Plan, benchmark: str, device: Device, status: Any, reason: str)
     now = utc_now()
     records = [
         Record(
-            benchmark=benchmark, variant=variant, device=device, status=status, reason=reason, host=host.describe(),
+            suite=plan.suite, benchmark=benchmark, variant=variant, device=device, status=status, reason=reason, host=host.describe(),
             settings=plan.settings[benchmark], gated=variant in settings.gated(device), started_at=now, finished_at=now,
         )
         for variant in (*settings.gated(device), *settings.beside(device))

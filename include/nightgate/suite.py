@@ -7,6 +7,7 @@ is given, so that it does not depend on any benchmark.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, get_args
@@ -35,7 +36,8 @@ __all__ = [
 
 DEVICES = ("cpu", "gpu")
 SCALES = ("smoke", "full")
-_TOP_LEVEL = ("schema_version", "objectives", "scales")
+_TOP_LEVEL = ("schema_version", "name", "objectives", "scales")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _MESSAGES = {"tuple_type": "it must be a list, such as [a, b]"}
 """What pydantic says in words of Python, said in words of the suite."""
 
@@ -136,11 +138,12 @@ class Declared(Protocol):
 class Suite(BaseModel):
     """A suite at one scale, checked: settings per benchmark and the objectives.
 
-    ``nightly`` names the benchmarks that the suite speaks of, in its order: those that a night measures. Another one that
+    ``name`` tells its results from those of other suites. ``nightly`` names the benchmarks that the suite speaks of, in its order: those that a night measures. Another one that
     is installed can be asked for by its name.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str
     scale: str
     nightly: tuple[str, ...] = ()
     settings: dict[str, Any]
@@ -185,7 +188,9 @@ def load_suite(
     override_limits(objectives, limit_overrides, known)
     measured = {name: benchmarks[name].measures(model) for name, model in settings.items()}
     must_be_measured({name: objectives[name] for name in objectives if name in settings}, measured, where)
-    return Suite(scale=scale, nightly=nightly, settings=settings, objectives=objectives)
+    return Suite(
+        name=_name(document, file, where), scale=scale, nightly=nightly, settings=settings, objectives=objectives
+    )
 
 
 def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
@@ -216,6 +221,17 @@ def _named(document: Mapping[str, Any], known: Iterable[str]) -> tuple[str, ...]
 
 def _required(model: type[BenchmarkSettings]) -> bool:
     return any(field.is_required() for field in model.model_fields.values())
+
+
+def _name(document: Mapping[str, Any], file: Path, where: Where) -> str:
+    """What the suite calls itself, or its file is called."""
+    name = document.get("name", file.stem)
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise InputError(
+            f"{where(('name',))}: the suite cannot be called {name!r}",
+            "write at its top name: and up to 64 letters, digits and . _ -, the first a letter or digit",
+        )
+    return name
 
 
 def _check_sections(document: Mapping[str, Any], models: Mapping[str, Any], where: Where) -> None:

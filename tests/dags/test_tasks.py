@@ -49,10 +49,10 @@ def test_the_rest_is_raised_as_it_is_and_retried(kind):
         raise kind("once more")
 
 
-def context(monkeypatch, conf, run_type="manual", **params):
-    given = {key: param.value for key, param in trigger_params().items()} | params
+def context(monkeypatch, conf, run_type="manual", dag_id="nightly_benchmarks", suite=None, **params):
+    given = {key: param.value for key, param in trigger_params(suite).items()} | params
     run = SimpleNamespace(run_id="a-run", conf=conf, run_type=run_type)
-    found = {"params": given, "dag_run": run, "dag": SimpleNamespace(dag_id="nightly_benchmarks")}
+    found = {"params": given, "dag_run": run, "dag": SimpleNamespace(dag_id=dag_id)}
     monkeypatch.setattr(tasks, "get_current_context", lambda: found)
 
 
@@ -70,7 +70,7 @@ def test_preflight_hands_the_form_over(monkeypatch, call, calls, run_type, sched
     assert call("preflight") == {"dumped": "json"}
     assert calls.made == [
         ("preflight", "a-run", {
-            "dag_id": "nightly_benchmarks", "scale": "smoke", "only": ["hybrid_ann"], "devices": ["gpu"],
+            "dag_id": "nightly_benchmarks", "suite_file": None, "scale": "smoke", "only": ["hybrid_ann"], "devices": ["gpu"],
             "overrides": {"hybrid_ann.rows": 5000}, "require_gpu": True, "scheduled": scheduled,
         }),
     ]  # fmt: skip
@@ -107,6 +107,22 @@ def test_a_conf_that_means_nothing_is_refused_before_anything_starts(monkeypatch
     with pytest.raises(AirflowFailException, match=message):
         call("preflight")
     assert calls.made == []
+
+
+def test_a_further_nightly_has_a_suite_and_run_ids_of_its_own(monkeypatch, call, calls, tmp_path):
+    """Airflow calls the scheduled runs of all DAGs of one hour the same."""
+    calls.answers["preflight"] = SimpleNamespace(model_dump=lambda mode: {})
+    own = tmp_path / "own.yaml"
+    own.write_text("schema_version: 1\nhybrid_ann: {variants: [hybrid], rows: 7000}\n")
+    context(monkeypatch, {}, dag_id="own_benchmarks", suite=own, **{"hybrid_ann.rows": 8000})
+    call("preflight", str(own))
+    ((_, run_id, asked),) = calls.made
+    assert run_id == "own_benchmarks.a-run"
+    assert (asked["dag_id"], asked["suite_file"], asked["overrides"]) == (
+        "own_benchmarks",
+        own,
+        {"hybrid_ann.rows": 8000},
+    )
 
 
 def test_a_form_that_preflight_refuses_fails_for_good(monkeypatch, call, calls):

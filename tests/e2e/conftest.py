@@ -16,7 +16,7 @@ from contract import grafana_server
 from redis import Redis
 from support.redis_server import RedisServer
 
-from nightgate.paths import project_root
+ROOT = Path(__file__).resolve().parents[2]
 
 SMALL = {
     # one engine, and the five clips that an interval of the word error rate takes
@@ -42,7 +42,7 @@ class Home:
 
     def suite(self, **limits: str) -> None:
         """From now on the suite is of test size and has these limits of the hybrid: a run without overrides counts."""
-        suite = yaml.safe_load((project_root() / "include/suites/nightly.yaml").read_text())
+        suite = yaml.safe_load((ROOT / "include/suites/nightly.yaml").read_text())
         for path, value in SMALL.items():
             benchmark, key = path.split(".")
             suite["scales"]["smoke"][benchmark][key] = yaml.safe_load(str(value))

@@ -14,10 +14,10 @@ from support.interrupting import start, wait_for
 from support.real_prometheus import panels, query, scraping
 from support.redis_server import exporter
 
-from nightgate.record import Summary, utc_now
+from nightgate.record import DAG_ID, Summary, utc_now
 from nightgate.results.store import Store
 from nightgate.stack import airflow
-from nightgate.stack.client import DAG_ID, AirflowClient
+from nightgate.stack.client import AirflowClient
 
 
 @pytest.fixture(scope="module")
@@ -109,9 +109,9 @@ def test_dashboards_and_breach_reach_grafana(breach, grafana):
 def test_the_gauge_reaches_statsd(breach, statsd):
     seen = []
     with suppress(TimeoutError):
-        while not any(packet.startswith(b"whisper_xrt,device=cpu:") for packet in seen):
+        while not any(packet.startswith(b"whisper_xrt,suite=suite,device=cpu:") for packet in seen):
             seen += statsd.recv(65536).splitlines()
-    assert [packet for packet in seen if packet.startswith(b"whisper_xrt,device=cpu:")], seen
+    assert [packet for packet in seen if packet.startswith(b"whisper_xrt,suite=suite,device=cpu:")], seen
 
 
 def test_metrics_are_served_by_the_api_server(breach, stack):
@@ -119,7 +119,7 @@ def test_metrics_are_served_by_the_api_server(breach, stack):
     assert page.status_code == 200
     (line,) = [line for line in page.text.splitlines() if line.startswith("whisper_xrt{")]
     name, value = line.split()
-    assert name == 'whisper_xrt{device="cpu"}'
+    assert name == 'whisper_xrt{device="cpu",suite="suite"}'
     xrt = [
         r["metrics"]["xrt"]["value"] for r in breach[1]["results"] if r["benchmark"] == "transcription" and r["metrics"]
     ]
@@ -170,7 +170,10 @@ def test_every_panel_of_the_dashboards_gets_data_from_a_real_prometheus(breach, 
     later = breach[1] | {"run_id": "a-later-one", "state": "pass", "started_at": now, "finished_at": now}
     Store(stack["results_url"]).save_summary(Summary.model_validate(later))  # so that a success is known
     time.sleep(3)  # a scrape that sees the end of the last night
-    found = [(board, row, panel, query(prometheus, expression)) for board, row, panel, expression in panels()]
+    found = [
+        (board, row, panel, query(prometheus, expression))
+        for board, row, panel, expression in panels(breach[1]["suite"])
+    ]
     for board, row, panel, series in found:
         values = ", ".join(f"{float(one['value'][1]):.4g}" for one in series[:4])
         print(f"| {board} | {row} | {panel} | {len(series)} | {values or WITHOUT_DATA.get(panel)} |")
@@ -179,7 +182,7 @@ def test_every_panel_of_the_dashboards_gets_data_from_a_real_prometheus(breach, 
 
 
 def test_the_rules_hold_in_a_real_prometheus(breach, prometheus):
-    assert query(prometheus, "device:whisper_xrt:max26h")
+    assert query(prometheus, "suite_device:whisper_xrt:max26h")
     firing = {one["metric"]["alertname"] for one in query(prometheus, 'ALERTS{alertstate="firing"}')}
     assert firing >= {"NightgateNoSuccess", "NightgateObjectiveBreached"}, "the only run that counts was a breach"
     assert "NightgatePoolStarved" not in firing

@@ -54,7 +54,7 @@ def host(tmp_path, redis_server):
     yield start
     for process in started:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 @pytest.fixture

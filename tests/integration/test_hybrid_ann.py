@@ -44,7 +44,8 @@ def prepared(settings, cache):
 def records(settings, prepared, tmp_path_factory):
     samples = tmp_path_factory.mktemp("run") / "hybrid_ann-cpu.npz"
     found = benchmark.measure(settings, "cpu", prepared, samples)
-    return {record.variant: record for record in found}, np.load(samples)
+    with np.load(samples) as kept:
+        return {record.variant: record for record in found}, dict(kept)
 
 
 def test_every_strategy_is_measured(records):

@@ -185,7 +185,8 @@ def test_zero_rows_of_a_download_that_broke_off_are_left_out_and_others_can_chec
     }
     assert all(abs(recorded - recounted) <= 0.002 for recorded, recounted in found.values())
     samples = folder / "runs" / run / "hybrid_ann-cpu.npz"
-    arrays = dict(np.load(samples))
+    with np.load(samples) as kept:
+        arrays = dict(kept)
     ids = arrays["faiss_hnsw/ids"]
     assert ids.shape == (100, 10) and ids.max() > 3000, "numbered as in the file, of which queries were held out"
     np.savez(samples, **arrays | {"faiss_hnsw/ids": np.where(ids % 2, ids, -1)})

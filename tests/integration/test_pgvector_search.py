@@ -47,7 +47,8 @@ def test_every_variant_is_measured_through_its_index(embedded, cache, tmp_path):
     assert [(r.variant, r.status, r.gated) for r in records] == [
         ("ivfflat_halfvec", "measured", True), *((control, "measured", False) for control in controls),
     ]  # fmt: skip
-    samples = np.load(tmp_path / "pgvector_search-cpu.npz")
+    with np.load(tmp_path / "pgvector_search-cpu.npz") as kept:
+        samples = dict(kept)
     for record in records:
         lists = 1000 if "1000" in record.variant else 20 if record.variant.startswith("ivf") else None
         index = f"{record.variant}_{prepared['data']['digest']}_{lists or 0}_vec"

@@ -2,17 +2,24 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
-from nightgate import paths
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
 
 # Airflow reads its settings when it is imported, so it gets a process of its own.
 PROGRAM = """
 import json, sys
+from importlib import metadata
+if "not installed" in sys.argv:
+    every = metadata.distributions
+    metadata.distributions = lambda **given: [one for one in every(**given) if one.name != "nightgate"]
 import airflow.plugins_manager as manager
 
 before = set(sys.modules)
 names = [plugin.name for plugin in manager._get_plugins()[0]]
-loaded = {name.split(".")[0] for name in set(sys.modules) - before} - {"airflow"}
+loaded = {name for name in set(sys.modules) - before if not name.startswith("airflow")}
 
 from airflow.api_fastapi.app import create_app
 from starlette.testclient import TestClient
@@ -32,25 +39,29 @@ print("ANSWER " + json.dumps({
 """
 
 
-def test_the_plugin_loads_light_and_is_closed_in_a_real_airflow(postgres_url, tmp_path):
+LIGHT = {"nightgate", "nightgate_plugin", "nightgate.orchestration", "nightgate.orchestration.plugin"}
+
+
+@pytest.mark.parametrize("how", ["installed", "not installed"])
+def test_the_plugin_loads_once_and_light_and_is_closed_in_a_real_airflow(postgres_url, tmp_path, how):
     host = postgres_url.split("host=")[1]
     env = os.environ | {
         "AIRFLOW_HOME": str(tmp_path),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(paths.project_root() / "plugins"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
         "PYTHONDONTWRITEBYTECODE": "1",
         "AIRFLOW_CONN_NIGHTGATE_RESULTS": f"postgres://postgres:@/postgres?host={host}",
     }
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", PROGRAM, how], env=env, capture_output=True, text=True, timeout=120, check=False
     )
     lines = [line for line in done.stdout.splitlines() if line.startswith("ANSWER ")]
     assert lines, done.stderr[-3000:]
     answer = json.loads(lines[0].removeprefix("ANSWER "))
     assert answer["names"] == ["nightgate"]
     assert answer["errors"] == {}
-    assert answer["loaded"] == ["nightgate_plugin"]
+    assert {name for name in answer["loaded"] if name.startswith("nightgate")} <= LIGHT
     assert answer["metrics"] == [200, "text/plain"]
     assert answer["metrics_elsewhere"][0] == 401
     assert answer["board"][0] == 401

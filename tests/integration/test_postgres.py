@@ -41,7 +41,8 @@ def test_data_survive_a_restart_and_pgvector_is_there(cluster):
 def test_it_listens_on_its_socket_only(cluster):
     cluster.start()
     family = [psutil.Process(cluster._server.pid), *psutil.Process(cluster._server.pid).children(recursive=True)]
-    assert psycopg.connect(cluster.url()).info.status == psycopg.pq.ConnStatus.OK
+    with psycopg.connect(cluster.url()) as connection:
+        assert connection.info.status == psycopg.pq.ConnStatus.OK
     found = []
     for process in family:
         with suppress(psutil.NoSuchProcess):  # a worker of the server may end meanwhile
@@ -77,9 +78,9 @@ import time; from pathlib import Path; from nightgate.stack.postgres import Clus
 c = Cluster(Path({str(tmp_path)!r}), {{}}); c.start(); print(c._server.pid, flush=True); time.sleep(60)
 """
     owner = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    server = psutil.Process(int(owner.stdout.readline()))
-    owner.kill()
-    owner.wait()
+    with owner:
+        server = psutil.Process(int(owner.stdout.readline()))
+        owner.kill()
     deadline = time.monotonic() + 20
     while server.is_running() and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -42,7 +42,12 @@ def page(tmp_path_factory):
     cache = Cache(tmp_path_factory.mktemp("cache"), Settings(limit=10**9))
     pools = {"cpu": {"open": 4, "running": 0}}
     return render(
-        Snapshot([*(("n", record) for record in records), ("n", engine)], [engine], last, "2026-11-22T02:01:00Z"),
+        Snapshot(
+            [*(("n", record) for record in records), ("n", engine)],
+            [engine],
+            [last],
+            {"nightly": "2026-11-22T02:01:00Z"},
+        ),
         pools,
         cache,
     )[0]

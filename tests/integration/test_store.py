@@ -127,11 +127,8 @@ def test_the_snapshot_holds_the_newest_measured_and_the_newest_judged(store):
     assert [(r.variant, r.objectives[0].verdict) for r in found.judged] == [("hybrid", "invalid")], (
         "and not of one that left"
     )
-    assert (found.last.run_id, found.last.state, found.succeeded_at) == (
-        "night-02",
-        "invalid",
-        "2099-11-01T02:02:00.5Z",
-    )
+    assert [(run.run_id, run.state) for run in found.last] == [("night-02", "invalid")]
+    assert found.succeeded_at == {"nightly": "2099-11-01T02:02:00.5Z"}
 
 
 def test_a_variant_that_left_long_ago_is_forgotten(store):
@@ -156,9 +153,7 @@ def test_the_snapshot_query_does_not_read_the_history(store, url):
             "CASE n % 3 WHEN 0 THEN 'night' ELSE 'ad-hoc' END, record FROM nightgate.results, generate_series(1, 3000) n"
         )
         connection.execute("ANALYZE nightgate.results, nightgate.runs")
-        explained = connection.execute(
-            "EXPLAIN (ANALYZE, FORMAT JSON) " + queries.NEWEST, {"counting": "night", "forget": "30 days"}
-        )
+        explained = connection.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + queries.NEWEST, {"forget": "30 days"})
         plan = explained.fetchone()[0][0]["Plan"]
 
     def rows(node):
@@ -180,7 +175,7 @@ def test_only_nights_count_and_where_there_is_none_what_stands_in_for_one(store)
     store.save_summary(own)
     found = store.snapshot()
     assert [(run_id, r.metrics["latency_p95"].value) for run_id, r in found.measured] == [("hand-04", 0.004)]
-    assert (found.last.run_id, found.succeeded_at) == ("hand-04", own.finished_at)
+    assert ([run.run_id for run in found.last], found.succeeded_at) == (["hand-04"], {"nightly": own.finished_at})
     assert [run.run_id for run in store.nights()] == ["hand-04"]
 
     store.save_summary(summary(1, "breach", records=[record(night=1, p95=0.001, verdict="breach")]))
@@ -188,9 +183,38 @@ def test_only_nights_count_and_where_there_is_none_what_stands_in_for_one(store)
     assert store.counting() == "night"
     assert [(run_id, r.metrics["latency_p95"].value) for run_id, r in found.measured] == [("night-01", 0.001)]
     assert [r.objectives[0].verdict for r in found.judged] == ["breach"]
-    assert (found.last.run_id, found.last.state, found.succeeded_at) == ("night-01", "breach", None)
+    assert ([(run.run_id, run.state) for run in found.last], found.succeeded_at) == ([("night-01", "breach")], {})
     assert [run.run_id for run in store.nights()] == ["night-01"]
     assert {run.run_id for run in store.others()} == {"hand-04", "hand-05"}
+
+
+def own_suite(night, state="pass", scheduled=True, **more):
+    kept = record(night=night, **more).model_copy(update={"suite": "own"})
+    return summary(night, state, [kept], scheduled=scheduled, name="own").model_copy(update={"suite": "own"})
+
+
+def test_suites_count_each_for_itself(store):
+    """A night of one takes nothing from the other, and neither do runs that stand in for one."""
+    store.save_summary(own_suite(9, p95=0.009, scheduled=False))
+    for night in (1, 2):
+        store.save_summary(summary(night, records=[record(night=night, p95=night / 1000)]))
+    assert (store.counting("nightly"), store.counting("own")) == ("night", "stand-in")
+    found = store.snapshot()
+    assert [(run_id, r.suite, r.metrics["latency_p95"].value) for run_id, r in found.measured] == [
+        ("night-02", "nightly", 0.002), ("own-09", "own", 0.009),
+    ]  # fmt: skip
+    assert [r.suite for r in found.judged] == ["nightly", "own"]
+    assert [(run.run_id, run.suite) for run in found.last] == [("night-02", "nightly"), ("own-09", "own")]
+    assert found.succeeded_at == {"nightly": "2099-11-02T02:02:00.5Z", "own": "2099-11-09T02:02:00.5Z"}
+    assert [run.run_id for run in store.nights(limit=1)] == ["night-02", "own-09"], "as many of each"
+
+    store.save_summary(own_suite(3, "breach", verdict="breach", p95=0.003))
+    assert store.counting("own") == "night"
+    assert {run.run_id for run in store.nights()} == {"night-01", "night-02", "own-03"}
+    assert [run.run_id for run in store.others()] == ["own-09"]
+    assert store.snapshot().succeeded_at == {"nightly": "2099-11-02T02:02:00.5Z"}
+    assert [r.metrics["latency_p95"].value for _, r in store.snapshot().measured] == [0.002, 0.003]
+    assert store.summary("own-03").suite == "own"
 
 
 def skipped_gpu(night, **more):
@@ -248,7 +272,9 @@ def test_tables_of_before_are_renewed_with_what_they_hold(store, url, first):
     with psycopg.connect(url) as connection:
         connection.execute(OLD_TABLES)
         for run_id, night, p95 in rows:
-            kept = summary(night, records=[]).model_dump(mode="json", exclude={"results", "scheduled", "overrides"})
+            kept = summary(night, records=[]).model_dump(
+                mode="json", exclude={"results", "scheduled", "overrides", "suite"}
+            )
             head = json.dumps({**kept, "run_id": run_id})
             connection.execute(
                 "INSERT INTO nightgate.runs VALUES (%s, 'nightly_benchmarks', 'full', 'pass', %s, %s)",
@@ -257,14 +283,14 @@ def test_tables_of_before_are_renewed_with_what_they_hold(store, url, first):
             old = record(night=night, p95=p95)
             connection.execute(
                 "INSERT INTO nightgate.results VALUES (%s, 'hybrid_ann', 'hybrid', 'cpu', 'measured', true, 'abc', %s, %s)",
-                (run_id, old.finished_at, old.model_dump_json()),
+                (run_id, old.finished_at, old.model_dump_json(exclude={"suite"})),
             )
     if first == "write":
         store.migrate()
         store.save_summary(summary(9, overrides={"hybrid_ann.rows": 5000}))
     found = store.snapshot()
     assert [(run_id, r.metrics["latency_p95"].value) for run_id, r in found.measured] == [(rows[0][0], 0.001)]
-    assert found.last.run_id == rows[0][0]
+    assert [(run.run_id, run.suite) for run in found.last] == [(rows[0][0], "nightly")]
     assert [run.run_id for run in store.nights()] == [rows[0][0]]
     assert rows[1][0] in [run.run_id for run in store.others()], "nobody knows what was overridden"
     kept = store.summary(rows[1][0])

@@ -67,7 +67,10 @@ def test_all_engines_hear_the_clips_at_a_speed_that_follows_from_the_samples(pre
 def test_what_was_heard_is_kept_with_its_times(measured):
     samples, records = measured
     for record in records:
-        rows = [json.loads(line) for line in samples.with_name(f"{samples.stem}-{record.variant}.jsonl").open()]
+        rows = [
+            json.loads(line)
+            for line in samples.with_name(f"{samples.stem}-{record.variant}.jsonl").read_text().splitlines()
+        ]
         assert [row["id"] for row in rows] == record.detail["clips"]["ids"]
         for row in rows:
             assert row["pred_text"] == " ".join(" ".join(text for _, _, text in row["segments"]).split())

@@ -58,14 +58,14 @@ def query(url: str, expression: str) -> list[dict]:
     return found if answer["data"]["resultType"] == "vector" else [{"metric": {}, "value": found}]
 
 
-def panels() -> Iterator[tuple[str, str, str, str]]:
-    """Dashboard, row, panel and expression of every target of every dashboard."""
+def panels(suite: str) -> Iterator[tuple[str, str, str, str]]:
+    """Dashboard, row, panel and expression of every target of every dashboard, for one suite."""
     for file in sorted(paths.dashboards_dir().glob("*.json")):
         board, row = json.loads(file.read_text()), ""
         for panel in board["panels"]:
             row = panel["title"] if panel["type"] == "row" else row
             for target in panel.get("targets", []):
-                yield board["title"], row, panel["title"], target["expr"]
+                yield board["title"], row, panel["title"], target["expr"].replace("$suite", suite)
 
 
 def _scraped(url: str, jobs: int) -> bool:

@@ -158,7 +158,8 @@ def test_every_step_asks_for_what_the_settings_say(children, prepared, tmp_path)
 def test_the_records_hold_what_the_children_told(children, prepared, tmp_path):
     found = measured(prepared, tmp_path)
     assert list(found) == ["hybrid", "hnsw", "ivfpq_refine"]
-    samples = np.load(tmp_path / "s.npz")
+    with np.load(tmp_path / "s.npz") as written:
+        samples = dict(written)
     for variant, record in found.items():
         number, metrics = NUMBERS[variant], record.metrics
         assert (record.status, record.reason, record.samples, record.device) == ("measured", None, "s.npz", "cpu")
@@ -223,7 +224,8 @@ def test_a_crash_of_one_strategy_leaves_the_others(children, prepared, tmp_path)
     assert [record.status for record in found.values()] == ["failed", "measured", "measured"]
     assert found["hybrid"].reason == "it was ended by SIGSEGV"
     assert [function for function, strategy, *_ in children[0] if strategy == "hybrid"] == ["time_strategy"]
-    assert not any(name.startswith("hybrid/") for name in np.load(tmp_path / "s.npz"))
+    with np.load(tmp_path / "s.npz") as kept:
+        assert not any(name.startswith("hybrid/") for name in kept)
 
 
 @pytest.mark.parametrize("function, what, lost", [
@@ -261,7 +263,8 @@ def test_the_rows_of_the_users_file_stay_with_the_samples(children, prepared, tm
     kept = places.Places(np.arange(5), np.arange(2 * QUERIES).reshape(-1, 2), np.array([7, 8]))
     places.save(tmp_path, kept)
     measured(prepared, tmp_path)
-    samples = np.load(tmp_path / "s.npz")
+    with np.load(tmp_path / "s.npz") as written:
+        samples = dict(written)
     for variant in ("hybrid", "hnsw", "ivfpq_refine"):
         assert samples[f"{variant}/query_rows"].tolist() == kept.queries.tolist()
         assert samples[f"{variant}/held_out"].tolist() == [7, 8]

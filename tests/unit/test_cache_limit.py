@@ -58,7 +58,7 @@ def hold(tmp_path):
     yield start
     for process in started:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 def test_the_least_recently_used_goes_for_what_is_new(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +14,8 @@ from typer.testing import CliRunner
 from nightgate import cli, paths, terminal
 from nightgate.artifacts import Cache
 from nightgate.errors import InputError, NightgateError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_an_unforeseen_error_is_not_taken_for_a_breach(monkeypatch, capsys):
@@ -131,7 +134,7 @@ def test_the_doctor_names_a_variable_that_nothing_reads(monkeypatch):
 
 def test_a_run_that_cannot_be_read_hides_no_other(tmp_path, monkeypatch):
     monkeypatch.setenv("NIGHTGATE_RUNS", str(tmp_path))
-    reference = paths.project_root() / "benchmarks/reference"
+    reference = ROOT / "benchmarks/reference"
     whole = min(reference.glob("*/summary.json")).parent
     for name, text in ((whole.name, None), ("torn", "{"), ("copied", None)):
         (tmp_path / name).mkdir()

@@ -20,6 +20,8 @@ SUPPORT = ROOT / "include" / "compose"
 TEXT = FILE.read_text()
 DOCUMENT: dict[str, Any] = yaml.safe_load(TEXT)  # anchors and merges resolved
 SERVICES: dict[str, dict[str, Any]] = DOCUMENT["services"]
+LINKS = [path for path in (ROOT / "include" / "nightgate").iterdir() if path.is_symlink()]
+"""The parts of the package that lie elsewhere in the project."""
 POOLS = json.loads((ROOT / "include" / "pools.json").read_text())
 
 VARIABLE = re.compile(r"(?<!\$)\$\{([^}]*)\}")  # "$${NAME}" is left to the shell in the container
@@ -156,7 +158,8 @@ def test_the_pools_are_complete() -> None:
     assert set(POOLS) == {"cpu", "gpu"}
     for pool in POOLS.values():
         assert pool["description"] and pool["slots"] >= 1 and pool["include_deferred"] is False
-    assert "airflow pools import /opt/airflow/include/pools.json" in SERVICES["airflow-init"]["command"][-1]
+    command = SERVICES["airflow-init"]["command"][-1]
+    assert "airflow pools import \"$$(python -c 'from nightgate import paths; print(paths.pools_file())')\"" in command
 
 
 def test_the_workers_serve_every_queue_with_as_many_processes_as_the_pools_allow() -> None:
@@ -211,8 +214,10 @@ def test_the_image_is_built_from_files_that_exist() -> None:
     airflow = re.search(r"apache-airflow\S*==([\d.]+)", (ROOT / "pyproject.toml").read_text())[1]
     assert set(re.findall(r"^FROM apache/airflow:(\S+)", text, flags=re.MULTILINE)) == {f"{airflow}-python3.11"}
     stages = set(re.findall(r"^FROM \S+ AS (\S+)", text, flags=re.MULTILINE))
-    for source in re.findall(r"^COPY ([^-]\S*)", text, flags=re.MULTILINE):
-        assert (ROOT / "include" / source).is_file(), f"{source} is missing"
+    sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    for sources in re.findall(r"^COPY ([^-].*) \S+$", text, flags=re.MULTILINE):
+        for source in sources.split():
+            assert (ROOT / source).exists() and source.split("/")[0] in sent, f"{source} is missing"
     built = {service["image"]: service["build"] for service in SERVICES.values() if "build" in service}
     for build in built.values():
         assert build["target"] in stages
@@ -220,6 +225,27 @@ def test_the_image_is_built_from_files_that_exist() -> None:
     for name, service in SERVICES.items():
         assert service["image"] in built or not name.startswith("airflow-"), f"nobody builds {service['image']}"
         assert re.search(r":v?\d+\.\d+", service["image"]), f"{service['image']} is not pinned"
+
+
+def test_the_image_has_the_package_and_both_see_the_mounted_suite() -> None:
+    text = (SUPPORT / "Dockerfile").read_text()
+    wheel = text.partition(" AS wheel\n")[2].partition("\nFROM ")[0]
+    copied = {
+        source
+        for line in re.findall(r"^COPY (.+) /tmp/nightgate/", wheel, flags=re.MULTILINE)
+        for source in line.split()
+    }
+    assert copied >= {"pyproject.toml", "include/nightgate", *(str(link.resolve().relative_to(ROOT)) for link in LINKS)}
+    for target in ("cpu", "gpu"):
+        assert (
+            "pip install --no-cache-dir --no-deps /tmp/wheel/*.whl"
+            in text.partition(f" AS {target}\n")[2].partition("\nFROM ")[0]
+        )
+    for name in ("airflow-apiserver", "airflow-worker-cpu", "airflow-worker-gpu", "airflow-scheduler"):
+        service = SERVICES[name]
+        assert "./include/suites:/opt/airflow/suites:ro" in service["volumes"]
+        assert service["environment"]["NIGHTGATE_SUITE"] == "/opt/airflow/suites/nightly.yaml"
+        assert f"./benchmarks:{service['environment']['NIGHTGATE_RUNS'].removesuffix('/runs')}" in service["volumes"]
 
 
 def test_the_gpu_requirements_repeat_nothing_of_the_common_ones() -> None:

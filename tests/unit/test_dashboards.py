@@ -69,13 +69,30 @@ def exported(cache):
     judged.objectives = [Objective(metric="xrt", op="<", limit=1, value=1, verdict="pass")]
     last = Run("n", "d", "smoke", "pass", "2026-11-22T02:00:00Z", "2026-11-22T02:00:00Z")
     page = render(
-        Snapshot([("n", record) for record in records], [judged], last, "2026-11-22T02:00:00Z"), {"cpu": {}}, cache
+        Snapshot([("n", record) for record in records], [judged], [last], {"nightly": "2026-11-22T02:00:00Z"}),
+        {"cpu": {}},
+        cache,
     )[0].decode()
     return (
         set(re.findall(r"^([a-z_]+)", page, flags=re.MULTILINE))
         | {"whisper_xrt"}
         | {gauge.name for record in records for gauge in samples(record)}
     )
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_panel_shows_one_suite_that_is_chosen(file):
+    board = json.loads(file.read_text())
+    (suite,) = [each for each in board["templating"]["list"] if each["name"] == "suite"]
+    assert (suite["type"], suite["definition"], suite["multi"]) == (
+        "query",
+        "label_values(nightgate_run_info, suite)",
+        False,
+    )
+    for panel in board["panels"]:
+        for target in panel.get("targets", []):
+            ours = re.findall(r"(?:whisper|nightgate)_(?!cache_|pool_)[a-z0-9_]+(.{0,16})", target["expr"])
+            assert all(after == '{suite="$suite"' + after[15:] for after in ours), (panel["title"], target["expr"])
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

@@ -97,7 +97,7 @@ def test_a_missing_run_names_the_newest(runs):
 
 def test_without_any_run_the_error_says_how_to_start_one(monkeypatch, tmp_path):
     monkeypatch.setenv("NIGHTGATE_RUNS", str(tmp_path / "none"))
-    with pytest.raises(InputError, match="make run"):
+    with pytest.raises(InputError, match="start one with `nightgate run`"):
         files.read_records("x")
 
 

@@ -64,5 +64,57 @@ def test_another_python_is_named(bare_path, tmp_path):
     fake.chmod(0o755)
     done = make("setup", f"VENV={tmp_path}/venv", f"PYTHON={fake}", path=bare_path)
     assert done.returncode == 2
-    assert "Python 3.11 is needed" in done.stdout
+    assert "Python 3.11, 3.12 or 3.13 is needed" in done.stdout
     assert "3.8.1" in done.stdout
+
+
+@pytest.fixture
+def pythons(bare_path):
+    """``pythons("3.12", "3.13")`` puts interpreters on the PATH that say so; one with "shim" fails as those of pyenv do."""
+
+    def put(*versions):
+        for version in versions:
+            number, _, shim = version.partition(" ")
+            file = bare_path / f"python{number}"
+            works = number in ("3.11", "3.12", "3.13") and not shim
+            file.write_text(f'#!/bin/sh\n[ "$1" = -V ] && echo "Python {number}.0" && exit\nexit {int(not works)}\n')
+            file.chmod(0o755)
+
+    return put
+
+
+def chosen(tmp_path, path, *words):
+    """The interpreter that make would set up with: what it would say of another."""
+    (tmp_path / "print.mk").write_text(f"include {ROOT}/Makefile\n$(info $(PYTHON))\nchosen:;\n")
+    done = make("-f", f"{tmp_path}/print.mk", f"VENV={tmp_path}/venv", "chosen", *words, path=path)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("there", "best"),
+    [
+        (("3.11", "3.12", "3.13"), "python3.13"),
+        (("3.11", "3.12", "3.13 shim"), "python3.12"),
+        (("3.11", "3.14"), "python3.11"),
+        (("3.14", "3"), "python3"),  # which is then refused, by its version
+    ],
+)
+def test_the_newest_python_that_works_is_taken(pythons, bare_path, tmp_path, there, best):
+    pythons(*there)
+    assert chosen(tmp_path, bare_path) == best
+
+
+def test_a_venv_keeps_its_python_until_another_is_asked_for(pythons, bare_path, tmp_path):
+    pythons("3.11", "3.13")
+    own = tmp_path / "venv" / "bin" / "python"
+    own.parent.mkdir(parents=True)
+    own.symlink_to(bare_path / "python3.11")
+    assert chosen(tmp_path, bare_path) == str(own)
+    assert chosen(tmp_path, bare_path, "PYTHON=python3.13") == "python3.13"
+    for stamp in (".run", ".ci"):
+        (own.parents[1] / stamp).touch()
+    venv = f"VENV={tmp_path}/venv"
+    assert "venv --clear" not in make("--dry-run", "setup", venv, path=bare_path).stdout
+    assert "venv --clear" not in make("--dry-run", "setup", venv, "PYTHON=python3.11", path=bare_path).stdout
+    assert "python3.13 -m venv --clear" in make("--dry-run", "setup", venv, "PYTHON=python3.13", path=bare_path).stdout

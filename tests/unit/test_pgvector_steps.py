@@ -195,7 +195,8 @@ def test_a_step_under_load_that_fails_takes_nothing_with_it(world, tmp_path, ste
     record = measure(world, tmp_path)["ivfflat_halfvec"]
     assert record.status == "measured" and record.detail["not_measured"] == {what: "it crashed"}
     assert lost not in record.metrics and {kept, "recall_at_5", "latency_p95"} <= set(record.metrics)
-    assert set(np.load(tmp_path / "s.npz")) >= {"ivfflat_halfvec/durations_ns", "ivfflat_halfvec/ids", "hnsw/recall"}
+    with np.load(tmp_path / "s.npz") as kept:
+        assert set(kept) >= {"ivfflat_halfvec/durations_ns", "ivfflat_halfvec/ids", "hnsw/recall"}
 
 
 def test_a_sweep_that_ends_early_keeps_what_it_has(world, tmp_path, monkeypatch):
@@ -234,7 +235,8 @@ def test_without_what_is_judged_a_variant_has_failed_and_the_next_is_measured(wo
     failed = found["ivfflat_halfvec"]
     assert (failed.status, failed.reason, failed.metrics, failed.samples) == ("failed", "it went", {}, None)
     assert failed.finished_at and found["hnsw"].status == "measured"
-    assert list(np.load(tmp_path / "s.npz")) == ["hnsw/durations_ns", "hnsw/recall", "hnsw/ids"]
+    with np.load(tmp_path / "s.npz") as kept:
+        assert list(kept) == ["hnsw/durations_ns", "hnsw/recall", "hnsw/ids"]
     assert "remove" in world.done
 
 

@@ -27,21 +27,21 @@ def lines(snapshot):
 
 def test_whisper_xrt_is_exactly_so():
     page = lines(Snapshot(measured=[("night-1", engine("a", 0.12)), ("night-1", engine("b", 0.25, device="gpu"))]))
-    assert 'whisper_xrt{device="cpu"} 0.12' in page
-    assert 'whisper_xrt{device="gpu"} 0.25' in page
+    assert 'whisper_xrt{device="cpu",suite="nightly"} 0.12' in page
+    assert 'whisper_xrt{device="gpu",suite="nightly"} 0.25' in page
 
 
 def test_whisper_xrt_is_the_slowest_gated_engine():
     measured = [("night-1", engine("a", 0.12)), ("night-1", engine("b", 0.25)), ("night-1", engine("control", 0.9))]
-    assert 'whisper_xrt{device="cpu"} 0.25' in lines(Snapshot(measured=measured))
+    assert 'whisper_xrt{device="cpu",suite="nightly"} 0.25' in lines(Snapshot(measured=measured))
 
 
 def test_whisper_xrt_takes_the_newest_run_only():
     old = engine("b", 0.9, at="2026-11-21T02:00:00.000Z")
     page = lines(Snapshot(measured=[("night-1", old), ("night-2", engine("a", 0.12))]))
-    assert 'whisper_xrt{device="cpu"} 0.12' in page
+    assert 'whisper_xrt{device="cpu",suite="nightly"} 0.12' in page
     turned = lines(Snapshot(measured=[("night-2", engine("a", 0.12)), ("night-1", old)]))
-    assert 'whisper_xrt{device="cpu"} 0.12' in turned, "in whatever order they come"
+    assert 'whisper_xrt{device="cpu",suite="nightly"} 0.12' in turned, "in whatever order they come"
     assert any(line.startswith("nightgate_xrt_ratio{") and line.endswith(" 0.9") for line in page)
 
 
@@ -50,8 +50,8 @@ def test_whisper_xrt_of_one_device_stays_when_the_other_has_a_newer_run():
     cpu = engine("a", 0.12, at="2026-11-22T02:00:00.000Z")
     for measured in ([("night-1", gpu), ("night-2", cpu)], [("night-2", cpu), ("night-1", gpu)]):
         page = lines(Snapshot(measured=measured))
-        assert 'whisper_xrt{device="cpu"} 0.12' in page
-        assert 'whisper_xrt{device="gpu"} 0.9' in page
+        assert 'whisper_xrt{device="cpu",suite="nightly"} 0.12' in page
+        assert 'whisper_xrt{device="gpu",suite="nightly"} 0.9' in page
 
 
 def test_whisper_xrt_is_of_all_engines_of_the_newest_run_and_of_transcription_only():
@@ -59,7 +59,9 @@ def test_whisper_xrt_is_of_all_engines_of_the_newest_run_and_of_transcription_on
     other = engine("a", 0.9, at="2026-11-23T02:00:00.000Z").model_copy(update={"benchmark": "hybrid_ann"})
     old = engine("c", 0.7, gated=("c",), at="2026-11-21T02:00:00.000Z")
     page = lines(Snapshot(measured=[("night-9", old), ("night-2", early), ("night-2", late), ("night-3", other)]))
-    assert [line for line in page if line.startswith("whisper_xrt")] == ['whisper_xrt{device="cpu"} 0.25']
+    assert [line for line in page if line.startswith("whisper_xrt")] == [
+        'whisper_xrt{device="cpu",suite="nightly"} 0.25'
+    ]
 
 
 def test_whisper_xrt_knows_the_newest_run_where_times_are_missing_or_the_same():
@@ -67,10 +69,10 @@ def test_whisper_xrt_knows_the_newest_run_where_times_are_missing_or_the_same():
     undated, dated = ("night-3", engine("a", 0.5, at=None)), ("night-1", engine("a", 0.12))
     same = ("night-2", engine("a", 0.25))
     for measured in ([undated, dated], [dated, undated]):
-        assert 'whisper_xrt{device="cpu"} 0.12' in lines(Snapshot(measured=measured))
+        assert 'whisper_xrt{device="cpu",suite="nightly"} 0.12' in lines(Snapshot(measured=measured))
     for measured in ([undated, same, dated], [dated, same, undated]):
-        assert 'whisper_xrt{device="cpu"} 0.25' in lines(Snapshot(measured=measured))
-    assert 'whisper_xrt{device="cpu"} 0.5' in lines(Snapshot(measured=[undated]))
+        assert 'whisper_xrt{device="cpu",suite="nightly"} 0.25' in lines(Snapshot(measured=measured))
+    assert 'whisper_xrt{device="cpu",suite="nightly"} 0.5' in lines(Snapshot(measured=[undated]))
 
 
 def test_the_page_names_its_version_and_explains_its_gauges():
@@ -114,7 +116,7 @@ def test_what_a_metric_is_called(metric, name):
     (line,) = [
         line for line in lines(Snapshot(measured=[("n", record)])) if not line.startswith("nightgate_build_info")
     ]
-    labels = {"benchmark": "hybrid_ann", "variant": "hybrid", "device": "gpu"}
+    labels = {"suite": "nightly", "benchmark": "hybrid_ann", "variant": "hybrid", "device": "gpu"}
     extra = {
         "recall_at_100": {"at": "100"}, "recall_at_5": {"at": "5"}, "latency_p50": {"percentile": "50"}, "latency_p95": {"percentile": "95"},
         "latency_p99": {"percentile": "99"}, "prepare_seconds": {"stage": "prepare"}, "measure_seconds": {"stage": "measure"},
@@ -145,13 +147,13 @@ def test_every_metric_has_a_name_in_base_units(benchmark):
         ("prepare_seconds", "nightgate_stage_duration_seconds", 'stage="prepare",'),
     ):  # fmt: skip
         if metric in places:
-            assert f'{name}{{{labels},{extra}variant="hybrid"}} {places[metric]}' in page
+            assert f'{name}{{{labels},{extra}suite="nightly",variant="hybrid"}} {places[metric]}' in page
 
 
 def test_recall_is_told_by_its_depth():
     record = Record(benchmark="pgvector_search", variant="ivfflat", device="cpu", status="measured")
     add(record, "recall_at_5", 0.93)
-    labels = 'benchmark="pgvector_search",device="cpu",variant="ivfflat"'
+    labels = 'benchmark="pgvector_search",device="cpu",suite="nightly",variant="ivfflat"'
     assert f'nightgate_recall_ratio{{at="5",{labels}}} 0.93' in lines(Snapshot(measured=[("n", record)]))
 
 
@@ -160,7 +162,7 @@ def test_objectives_and_a_one_hot_verdict():
         update={"objectives": [Objective(metric="xrt", op="<=", limit=2.0, value=None, verdict="invalid")]}
     )
     page = lines(Snapshot(judged=[record]))
-    labels = 'benchmark="transcription",device="cpu",metric="xrt",variant="a"'
+    labels = 'benchmark="transcription",device="cpu",metric="xrt",suite="nightly",variant="a"'
     assert f"nightgate_objective_limit{{{labels}}} 2.0" in page
     assert not any(line.startswith("nightgate_objective_value") for line in page)
     verdicts = {
@@ -175,11 +177,11 @@ def test_what_an_objective_demands_and_met():
     objective = Objective(metric="xrt", op="<=", limit=2.0, value=0.25, verdict="breach")
     record = engine("a", device="gpu").model_copy(update={"objectives": [objective]})
     page = lines(Snapshot(judged=[record]))
-    labels = 'benchmark="transcription",device="gpu",metric="xrt",variant="a"'
+    labels = 'benchmark="transcription",device="gpu",metric="xrt",suite="nightly",variant="a"'
     assert f"nightgate_objective_limit{{{labels}}} 2.0" in page
     assert f"nightgate_objective_value{{{labels}}} 0.25" in page
     assert (
-        'nightgate_objective_verdict{benchmark="transcription",device="gpu",metric="xrt",variant="a",verdict="breach"} 1.0'
+        'nightgate_objective_verdict{benchmark="transcription",device="gpu",metric="xrt",suite="nightly",variant="a",verdict="breach"} 1.0'
         in page
     )
     assert len([line for line in page if line.endswith(" 1.0") and "objective_verdict" in line]) == 1
@@ -193,10 +195,16 @@ def test_bounds_stand_beside_what_has_an_interval():
     add(record, "build_seconds", 20)
     page = lines(Snapshot(measured=[("n", record)]))
     labels = 'benchmark="hybrid_ann",device="cpu"'
-    assert f'nightgate_latency_lower_bound_seconds{{{labels},percentile="95",variant="hybrid"}} 0.001' in page
-    assert f'nightgate_latency_upper_bound_seconds{{{labels},percentile="95",variant="hybrid"}} 0.003' in page
-    assert f'nightgate_recall_lower_bound_ratio{{at="100",{labels},variant="hybrid"}} 0.94' in page
-    assert f'nightgate_queries_upper_bound_per_second{{{labels},variant="hybrid"}} 550.0' in page
+    assert (
+        f'nightgate_latency_lower_bound_seconds{{{labels},percentile="95",suite="nightly",variant="hybrid"}} 0.001'
+        in page
+    )
+    assert (
+        f'nightgate_latency_upper_bound_seconds{{{labels},percentile="95",suite="nightly",variant="hybrid"}} 0.003'
+        in page
+    )
+    assert f'nightgate_recall_lower_bound_ratio{{at="100",{labels},suite="nightly",variant="hybrid"}} 0.94' in page
+    assert f'nightgate_queries_upper_bound_per_second{{{labels},suite="nightly",variant="hybrid"}} 550.0' in page
     assert not any("build" in line and "bound" in line for line in page)
 
 
@@ -219,13 +227,13 @@ def test_who_takes_openmetrics_gets_it():
 
 def test_a_run_has_a_duration():
     last = Run("night-2", "d", "smoke", "breach", "2026-11-22T02:00:00Z", "2026-11-22T02:01:40Z")
-    assert "nightgate_run_duration_seconds 100.0" in lines(Snapshot(last=last))
+    assert 'nightgate_run_duration_seconds{suite="nightly"} 100.0' in lines(Snapshot(last=[last]))
 
 
 def test_a_night_that_has_not_ended_has_neither_end_nor_duration():
-    page = lines(Snapshot(last=Run("night-2", "d", "full", "pass", "2026-11-22T02:00:00Z", None)))
+    page = lines(Snapshot(last=[Run("night-2", "d", "full", "pass", "2026-11-22T02:00:00Z", None)]))
     assert [line.split("{")[0] for line in page] == ["nightgate_build_info", "nightgate_run_info"]
-    page = lines(Snapshot(last=Run("night-2", "d", "full", "pass", None, "2026-11-22T02:01:40Z")))
+    page = lines(Snapshot(last=[Run("night-2", "d", "full", "pass", None, "2026-11-22T02:01:40Z")]))
     assert [line.split("{")[0].split(" ")[0] for line in page] == [
         "nightgate_build_info", "nightgate_run_info", "nightgate_last_completion_timestamp_seconds",
     ]  # fmt: skip
@@ -244,11 +252,36 @@ def test_a_pool_that_lacks_a_state_has_none_in_it():
 
 def test_completion_and_success_are_told_apart():
     last = Run("night-2", "d", "smoke", "breach", "2026-11-22T02:00:00Z", "2026-11-22T02:01:40Z")
-    page = lines(Snapshot(last=last, succeeded_at="2026-11-21T02:01:40Z"))
+    page = lines(Snapshot(last=[last], succeeded_at={"nightly": "2026-11-21T02:01:40Z"}))
     values = {line.split()[0]: float(line.split()[1]) for line in page}
-    assert values["nightgate_last_completion_timestamp_seconds"] == 1795312900
-    assert values["nightgate_last_success_timestamp_seconds"] == 1795312900 - 86400
-    assert 'nightgate_run_info{run_id="night-2",scale="smoke",state="breach"} 1.0' in page
+    assert values['nightgate_last_completion_timestamp_seconds{suite="nightly"}'] == 1795312900
+    assert values['nightgate_last_success_timestamp_seconds{suite="nightly"}'] == 1795312900 - 86400
+    assert 'nightgate_run_info{run_id="night-2",scale="smoke",state="breach",suite="nightly"} 1.0' in page
+
+
+def test_every_suite_has_gauges_of_its_own():
+    """Also those over several records, each of the newest run of its suite."""
+    own = engine("a", 0.9, at="2026-11-25T02:00:00.000Z").model_copy(update={"suite": "own"})
+    runs = [
+        Run("night-1", "d", "full", "pass", "2026-11-22T02:00:00Z", "2026-11-22T02:01:40Z"),
+        Run("own-1", "o", "smoke", "breach", "2026-11-25T02:00:00Z", "2026-11-25T02:00:10Z", suite="own"),
+    ]
+    page = lines(
+        Snapshot(
+            [("night-1", engine("a", 0.12)), ("own-1", own)],
+            last=runs,
+            succeeded_at={"nightly": "2026-11-22T02:01:40Z"},
+        )
+    )
+    assert [line for line in page if line.startswith("whisper_xrt")] == [
+        'whisper_xrt{device="cpu",suite="nightly"} 0.12', 'whisper_xrt{device="cpu",suite="own"} 0.9',
+    ]  # fmt: skip
+    assert 'nightgate_xrt_ratio{benchmark="transcription",device="cpu",suite="own",variant="a"} 0.9' in page
+    assert 'nightgate_run_duration_seconds{suite="nightly"} 100.0' in page
+    assert 'nightgate_run_duration_seconds{suite="own"} 10.0' in page
+    assert [line.split("{")[1] for line in page if line.startswith("nightgate_last_success")] == [
+        'suite="nightly"} 1.7953129e+09'
+    ]
 
 
 def test_without_results_there_is_still_a_page():

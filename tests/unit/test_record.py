@@ -62,3 +62,14 @@ def test_a_host_that_was_kept_before_its_gpu_was_described_still_reads():
     assert (found.gpu, found.gpu_facts, found.gpu_fault) == ("NVIDIA L4", None, None)
     described = found.model_copy(update={"gpu_facts": Gpu(name="NVIDIA L4", memory_bytes=1, source="nvml")})
     assert Host.model_validate_json(described.model_dump_json()) == described
+
+
+def test_suites_count_each_for_itself():
+    night, hand = summary("n", scheduled=True, overrides={}), summary("h", scheduled=False, overrides={})
+    own = [summary(name, scheduled=False, overrides=over, suite="own") for name, over in (("a", {}), ("b", {"a": 1}))]
+    assert counting([night, hand, *own]) == [night, own[0]]
+
+
+def test_what_was_kept_before_suites_had_names_is_of_the_shipped_one():
+    old = summary("n", scheduled=True, overrides={}).model_dump_json(exclude={"suite"})
+    assert Summary.model_validate_json(old).suite == "nightly"

@@ -120,9 +120,9 @@ def test_what_was_skipped_stands_under_the_headline_and_what_was_overridden_with
         {"hybrid_ann.rows": 50000, "objectives.hybrid_ann.latency_p95.cpu": "< 0.5"},
     )
     text = text_of(render_report(night, folder))
-    assert text.index("Skipped: transcription on gpu: no device nightly_benchmarks at smoke scale") < text.index(
-        "Objectives"
-    )
+    assert text.index(
+        "Skipped: transcription on gpu: no device nightly_benchmarks, suite nightly at smoke scale"
+    ) < text.index("Objectives")
     assert (
         "counts as ad-hoc overridden hybrid_ann.rows: 50,000 overridden objectives.hybrid_ann.latency_p95.cpu: < 0.5"
         in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -19,6 +20,8 @@ from nightgate.facts import Canary, Noise
 from nightgate.measure import host
 from nightgate.record import Record
 from nightgate.results import files
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -303,7 +306,7 @@ class FakeStore:
     def migrate(self):
         self.made.append(("migrate",))
 
-    def counting(self):
+    def counting(self, suite):
         return self.level
 
     def save_records(self, *values, **named):
@@ -338,13 +341,23 @@ def sent(monkeypatch):
     return found
 
 
+def test_records_and_summary_are_told_by_their_suite(plan, benchmark):
+    """Also those that are left for what was never measured."""
+    benchmark.measure = lambda *_: [measured("hybrid")]
+    own = plan.model_copy(update={"suite": "own", "work": [("hybrid_ann", "cpu"), ("hybrid_ann", "gpu")]})
+    steps.measure(own, "hybrid_ann", "cpu", steps.prepare(own, "hybrid_ann", "cpu"))
+    summary = steps.report(own, None)
+    assert {(record.device, record.suite) for record in summary.results} == {("cpu", "own"), ("gpu", "own")}
+    assert (summary.suite, files.read_summary("a-run").suite) == ("own", "own")
+
+
 def test_what_is_stored_and_when(plan, benchmark, store, sent):
     benchmark.measure = lambda *_: [measured("hybrid")]
     steps.measure(plan, "hybrid_ann", "cpu", steps.prepare(plan, "hybrid_ann", "cpu"))
     assert store.made == []
     steps.record(plan, "hybrid_ann", "cpu", "postgresql://store")
     where = ("a-run", "test", "smoke", ["hybrid"])
-    named = {"standing": "ad-hoc", "overrides": plan.overrides}
+    named = {"suite": "nightly", "standing": "ad-hoc", "overrides": plan.overrides}
     assert store.made == [("open", "postgresql://store"), ("migrate",), ("records", *where, [0], named)]
     store.made.clear()
     steps.gate(plan, "hybrid_ann", "cpu", "postgresql://store")
@@ -471,7 +484,7 @@ def test_what_a_cluster_puts_into_the_environment_is_let_be(monkeypatch, name):
 
 
 def test_every_variable_that_the_code_reads_is_known():
-    source = "".join(file.read_text() for file in (paths.project_root() / "include/nightgate").rglob("*.py"))
+    source = "".join(file.read_text() for file in (ROOT / "include/nightgate").rglob("*.py"))
     assert set(re.findall(r'"(NIGHTGATE_[A-Z_]+)"', source)) == set(paths.VARIABLES)
 
 

@@ -26,7 +26,7 @@ def street(monkeypatch, tmp_path):
         def migrate(self):
             street.calls.append(("migrate",))
 
-        def counting(self):
+        def counting(self, suite):
             street.calls.append(("counting",))
             return street.level
 
@@ -47,7 +47,7 @@ def left(latency=0.001, device="cpu", **facts):
 
 
 def saved(device, verdicts, standing="night", overrides=None):
-    named = {"standing": standing, "overrides": overrides or {}}
+    named = {"suite": "nightly", "standing": standing, "overrides": overrides or {}}
     return ("save", "a-run", "nightly_benchmarks", "smoke", [device], [verdicts], named)
 
 
@@ -71,7 +71,9 @@ def test_what_does_not_count_is_stored_with_its_standing_and_not_sent(street, ch
     assert ours.standing == standing
     steps.record(ours, "hybrid_ann", "cpu", url)
     saves = [call[-1] for call in street.calls if call[0] == "save"]
-    assert saves == ([{"standing": standing, "overrides": changes.get("overrides", {})}] if url else [])
+    assert saves == (
+        [{"suite": "nightly", "standing": standing, "overrides": changes.get("overrides", {})}] if url else []
+    )
     sent = [call for call in street.calls if call[0] == "send"]
     assert sent == ([("send", ["cpu"])] if standing == "stand-in" and not url else [])
 

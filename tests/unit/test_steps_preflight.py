@@ -54,8 +54,17 @@ def test_the_plan_is_complete(monkeypatch):
         "cpu": "< 0.02", "gpu": "< 0.02",
     }  # fmt: skip
     assert not (paths.runs_dir() / "a-run").exists(), "a plan leaves nothing behind"
+    assert plan.suite == "nightly"
     plain = preflight()
     assert (plain.require_gpu, plain.scheduled, plain.overrides) == (False, False, {})
+
+
+def test_a_suite_of_ones_own_is_planned_by_its_name(tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text("schema_version: 1\nname: search\nhybrid_ann: {variants: [hybrid], rows: 7000}\n")
+    plan = preflight(suite_file=own, overrides={"hybrid_ann.rows": 7000})
+    assert (plan.suite, plan.settings["hybrid_ann"]["rows"], plan.overrides) == ("search", 7000, {})
+    assert {name for name, _ in plan.work} == {"hybrid_ann"}
 
 
 def test_estimates_and_time_outs_are_of_their_own_step_and_device(monkeypatch, caplog):

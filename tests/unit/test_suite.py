@@ -57,6 +57,17 @@ def load(tmp_path):
     return load
 
 
+def test_a_suite_is_called_as_it_says_or_as_its_file(load):
+    assert load().name == "suite"
+    assert load(f"name: search.v2\n{SUITE}").name == "search.v2"
+
+
+@pytest.mark.parametrize("name", ["", "a b", "-a", "a" * 65, "über", "[a]", "7", "null"])
+def test_a_name_that_no_label_could_have_is_refused_with_its_line(load, name):
+    with pytest.raises(InputError, match=r"suite.yaml line [12]: the suite cannot be called"):
+        load(f"name: {name}\n{SUITE}")
+
+
 def test_the_scale_lies_over_the_base_and_the_override_over_both(load):
     assert load().settings["walk"].steps == 3
     assert load(scale="full").settings["walk"].steps == 30

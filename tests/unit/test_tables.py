@@ -293,9 +293,9 @@ def test_the_list_of_runs_says_what_each_counts_for():
         for number, (scheduled, overrides) in enumerate([(True, {}), (False, {}), (False, {"hybrid_ann.rows": 5000})])
     ]  # fmt: skip
     text = shown(tables.runs((Path("/runs") / run.run_id, run) for run in runs))
-    assert line_of(text, "run-0 ") == "run-0 full breach night e abc /runs/run-0/report.html"
-    assert line_of(text, "run-1 ") == "run-1 full breach stand-in e abc /runs/run-1/report.html"
-    assert line_of(text, "run-2 ") == "run-2 full breach ad-hoc e abc /runs/run-2/report.html"
+    assert line_of(text, "run-0 ") == "run-0 nightly full breach night e abc /runs/run-0/report.html"
+    assert line_of(text, "run-1 ") == "run-1 nightly full breach stand-in e abc /runs/run-1/report.html"
+    assert line_of(text, "run-2 ") == "run-2 nightly full breach ad-hoc e abc /runs/run-2/report.html"
 
 
 def test_what_was_not_the_same_stands_before_the_figures():

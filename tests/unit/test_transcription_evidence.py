@@ -244,7 +244,7 @@ def test_what_the_second_process_heard_otherwise_is_named(samples):
 
 def test_transcripts_are_kept_with_the_median_time(samples):
     evidence(clips_=clips(source=[f"{place}.wav" for place in range(6)])).finish(samples)
-    rows = [json.loads(line) for line in samples.with_name("transcription-cpu-fake.jsonl").open()]
+    rows = [json.loads(line) for line in samples.with_name("transcription-cpu-fake.jsonl").read_text().splitlines()]
     assert [row["time"] for row in rows] == exactly([0.21, 0.42, 0.15, 0.52, 0.36, 0.31])
     assert rows[3] == {
         "audio_filepath": "3.wav", "id": "clip-3", "duration": 5.0, "time": exactly(0.52), "text": TEXTS[3],
@@ -256,7 +256,7 @@ def test_transcripts_are_kept_with_the_median_time(samples):
 
 def test_a_clip_without_a_source_is_named_by_its_file(samples):
     evidence().finish(samples)
-    rows = [json.loads(line) for line in samples.with_name("transcription-cpu-fake.jsonl").open()]
+    rows = [json.loads(line) for line in samples.with_name("transcription-cpu-fake.jsonl").read_text().splitlines()]
     assert [row["audio_filepath"] for row in rows] == [f"{place}.npy" for place in range(6)]
 
 

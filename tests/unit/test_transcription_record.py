@@ -1,12 +1,12 @@
 """What a record says of what its processes brought home, without an engine: the child process is replaced."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from nightgate import paths
 from nightgate.artifacts.cache import Cache
 from nightgate.errors import ChildError, InputError, NotMeasured, Unavailable
 from nightgate.judge import judge
@@ -16,6 +16,8 @@ from nightgate.record import Gpu
 from nightgate.suite import Limit
 from nightgate.transcription import benchmark, engines
 from nightgate.transcription.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
 
 OLD, NEW, PEER, TORCH = "whisper-cpp-python", "pywhispercpp", "faster-whisper", "openai-whisper"
 BOTH = Settings(variants=(OLD,), controls=(NEW,), threads=2, gpu_batch=8, batch_seconds=20)
@@ -180,7 +182,7 @@ def one_by_one(request):
 )  # fmt: skip
 def test_a_process_that_is_gone_names_the_clip_it_was_at(tmp_path, monkeypatch, marks, end, says):
     (tmp_path / "away.py").write_text(GONE.format(end=end))
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{paths.project_root() / 'include'}")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ROOT / 'include'}")
     real = benchmark.run_child
 
     def run(target, request, timeout, **limits):

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -107,7 +108,7 @@ def test_metrics_come_from_the_store(monkeypatch):
     add(record, "xrt", 0.12, 5)
     monkeypatch.setattr(FakeStore, "answers", ([], Snapshot(measured=[("n", record)])))
     answer = client().get("/metrics")
-    assert 'whisper_xrt{device="cpu"} 0.12\n' in answer.text
+    assert 'whisper_xrt{device="cpu",suite="nightly"} 0.12\n' in answer.text
     assert answer.headers["content-type"].startswith("text/plain; version=")
 
 
@@ -163,6 +164,19 @@ def test_the_board_shows_the_newest_verdicts_and_since_when(monkeypatch, runs_fo
     assert '<a href="runs/night-8">' in text
     assert "runs/night-7" not in text
     assert "night-9" in text
+
+
+def test_every_suite_has_its_newest_verdicts(monkeypatch):
+    """And a night of one is not what was before in the other."""
+    own = [
+        replace(night(number, verdict, p95), run_id=f"own-{number}", suite="own")
+        for number, verdict, p95 in ((6, "breach", 0.5), (4, "breach", 0.4))
+    ]
+    runs = [night(8, p95=0.001), own[0], night(5, p95=0.002), own[1]]
+    monkeypatch.setattr(FakeStore, "answers", (runs, Snapshot()))
+    text = client().get("/").text
+    assert text.index("<h1>nightly: The objective holds</h1>") < text.index("<h1>own: 1 objective is breached</h1>")
+    assert [board.tracked(run, runs)[0].before for run in (runs[0], own[0])] == ["2.00 ms", "400 ms"]
 
 
 @pytest.mark.parametrize(("hours", "state"), [(None, "running"), (-0.1, "running"), (0.1, "unfinished")])

@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import json
 import sys
+from pathlib import Path
 
 import pytest
 from support.openai_torch import need_torch
@@ -19,6 +20,8 @@ from nightgate.suite import load_suite
 from nightgate.transcription import benchmark, engines
 from nightgate.transcription.settings import Settings
 from nightgate.transcription.whisper_batch import batch_size_cpu
+
+ROOT = Path(__file__).resolve().parents[2]
 
 STAND_IN = "class cuda:\n    is_available = staticmethod(lambda: False)\nclass Tensor: ...\n"
 ABSENT = "raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')\n"
@@ -37,7 +40,7 @@ def first_on_the_path(tmp_path, monkeypatch):
     def write(file, text):
         (tmp_path / file).write_text(text)
         monkeypatch.syspath_prepend(tmp_path)
-        monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{paths.project_root() / 'include'}")
+        monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ROOT / 'include'}")
 
     return write
 

@@ -45,7 +45,19 @@ def test_the_jobs_and_what_each_runs() -> None:
     assert {"test-heavy"} <= targets(commands("heavy"))
     for job in JOBS.values():
         assert job["timeout-minutes"] <= 240
-        assert {"uses": "actions/setup-python@v5", "with": {"python-version": "3.11"}} in job["steps"]
+
+
+def test_every_python_is_tested_and_the_rest_runs_on_the_newest() -> None:
+    every = ["3.11", "3.12", "3.13"]
+    for name, job in JOBS.items():
+        (asked,) = [step["with"] for step in job["steps"] if step.get("uses") == "actions/setup-python@v5"]
+        if name in ("unit", "dags"):
+            assert job["strategy"]["matrix"] == {"python": every}
+            assert asked == {"python-version": "${{ matrix.python }}"}
+            # the runner has others, which make would choose
+            assert job["env"]["PYTHON"] == "python${{ matrix.python }}"
+        else:
+            assert asked == {"python-version": every[-1]}
 
 
 @pytest.mark.parametrize("target", sorted(targets(TEXT)))

@@ -167,10 +167,11 @@ def _follow(process: subprocess.Popen[str]) -> deque[str]:
     last: deque[str] = deque(maxlen=5)
 
     def read() -> None:
-        for line in process.stdout or ():
-            if line := line.rstrip():
-                last.append(line)
-                log.info("%s", line)
+        with process.stdout or nullcontext(()) as lines:
+            for line in lines:
+                if line := line.rstrip():
+                    last.append(line)
+                    log.info("%s", line)
 
     threading.Thread(target=read, daemon=True).start()
     return last

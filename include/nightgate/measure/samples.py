@@ -39,7 +39,7 @@ def read(file: Path, variant: str) -> dict[str, np.ndarray]:
 
     prefix = f"{variant}/"
     try:
-        with np.load(file) as arrays:
+        with open(file, "rb") as content, np.load(content) as arrays:  # numpy leaves open what it cannot read
             return {name.removeprefix(prefix): arrays[name] for name in arrays.files if name.startswith(prefix)}
     except FileNotFoundError:
         raise ArtifactError(f"there are no samples {file}", "measure again to have them") from None

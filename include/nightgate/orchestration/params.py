@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from airflow.sdk import Param
@@ -16,9 +17,13 @@ _KEYS = ("scale", "benchmarks", "devices", "require_gpu", "set")
 _BOUNDS = ("minimum", "exclusiveMinimum", "maximum", "multipleOf", "minLength")
 
 
-def trigger_params() -> dict[str, Param]:
-    """The Params of `nightly_benchmarks`. An empty field means: the suite's value for the chosen scale."""
-    suites = {scale: load_suite(paths.suite_file(), registry.installed(), scale) for scale in SCALES}
+def trigger_params(suite: Path | None = None) -> dict[str, Param]:
+    """The Params of a nightly. An empty field means: the suite's value for the chosen scale.
+
+    Args:
+        suite: its file; without one that of `paths.suite_file`.
+    """
+    suites = {scale: load_suite(suite or paths.suite_file(), registry.installed(), scale) for scale in SCALES}
     names = list(suites["full"].settings)
     return {
         "scale": Param(
@@ -56,13 +61,15 @@ def check_conf(conf: dict[str, Any]) -> None:
             )
 
 
-def overrides(params: dict[str, Any]) -> dict[str, Any]:
-    """The suite values that a filled-in form changes, by path.
+def overrides(params: dict[str, Any], suite: Path | None = None) -> dict[str, Any]:
+    """The values of ``suite`` that a filled-in form changes, by path.
 
     Raises:
         InputError: a field and "set" want two values in one place.
     """
-    fields = trigger_params()  # of which an empty one is the suite's value; another path with null says what it says
+    fields = trigger_params(
+        suite
+    )  # of which an empty one is the suite's value; another path with null says what it says
     changed = {key: value for key, value in params.items() if "." in key and not (value is None and key in fields)}
     for path, value in (params["set"] or {}).items():
         if path in changed and changed[path] != value:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from airflow.sdk import Connection, TaskGroup, get_current_context, task
@@ -19,10 +20,9 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundExceptio
 from nightgate import paths
 from nightgate.errors import ArtifactError, InputError, ObjectiveBreached, Unavailable
 from nightgate.measure.durations import STEP_SECONDS
+from nightgate.record import DAG_ID
 
-POOLS = {
-    name: pool["slots"] for name, pool in json.loads((paths.project_root() / "include/pools.json").read_text()).items()
-}
+POOLS = {name: pool["slots"] for name, pool in json.loads(paths.pools_file().read_text()).items()}
 _RETRY = {"retries": 1, "retry_delay": timedelta(seconds=5)}
 # what is measured is stored and judged before the next measurement starts; preparing comes before measuring
 _CLOSE, _PREPARE, _MEASURE = 3, 2, 1
@@ -42,21 +42,31 @@ def translated() -> Iterator[None]:
 
 
 @task(execution_timeout=_SHORT)
-def preflight() -> dict[str, Any]:
-    """Check the form, the devices and the room on this host, and decide the plan of the run."""
+def preflight(suite: str | None = None) -> dict[str, Any]:
+    """Check the form, the devices and the room on this host, and decide the plan of the run.
+
+    Args:
+        suite: the file; None for that of `paths.suite_file`.
+    """
     from nightgate import steps
     from nightgate.orchestration.params import check_conf, overrides
 
     context = get_current_context()
-    params, run = dict(context["params"]), context["dag_run"]
+    params, run, dag_id = dict(context["params"]), context["dag_run"], context["dag"].dag_id
+    file = Path(suite) if suite else None
     with translated():
         check_conf(run.conf or {})
         plan = steps.preflight(
-            run.run_id, dag_id=context["dag"].dag_id, scale=params["scale"], only=params["benchmarks"],
-            devices=params["devices"], overrides=overrides(params), require_gpu=params["require_gpu"],
+            _run_id(dag_id, run.run_id), dag_id=dag_id, suite_file=file, scale=params["scale"], only=params["benchmarks"],
+            devices=params["devices"], overrides=overrides(params, file), require_gpu=params["require_gpu"],
             scheduled=run.run_type == "scheduled",
         )  # fmt: skip
     return plan.model_dump(mode="json")
+
+
+def _run_id(dag_id: str, of_airflow: str) -> str:
+    """Airflow gives the scheduled runs of two DAGs one name; the results of a further nightly have its name before it."""
+    return of_airflow if dag_id == DAG_ID else f"{dag_id}.{of_airflow}"
 
 
 def measured(benchmark: str, devices: Sequence[str], plan: Any) -> list[Any]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import shlex
-import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightgate import registry
+from nightgate.errors import ArtifactError
+from nightgate.measure import samples
 from nightgate.metrics import BATCHES, COST, OPEN_LOOP, MetricSpec, Quantile, Repeats
 from nightgate.publish import charts, figures
 from nightgate.publish.speedups import speedups
@@ -202,14 +203,11 @@ def _drawn(spec: MetricSpec, kept: Quantile | Repeats, records: list[Record], fo
 
 def _kept(record: Record, folder: Path, kept: Quantile | Repeats) -> np.ndarray | None:
     """The raw samples, flat and in the unit of the metric; None when the file is missing, torn or holds none."""
-    import numpy as np
-
     if not record.samples:
         return None
     try:
-        with np.load(folder / Path(record.samples).name) as arrays:
-            values = arrays[f"{record.variant}/{kept.array}"].ravel()
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        values = samples.read(folder / Path(record.samples).name, record.variant)[kept.array].ravel()
+    except (ArtifactError, KeyError) as error:
         log.warning("no chart for %s: its samples cannot be read (%s)", record.variant, error)
         return None
     if values.size < 2:

@@ -7,6 +7,7 @@ a series that is gone is not shown again. Names follow https://prometheus.io/doc
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import get_args
 
 from nightgate import __version__, registry
@@ -15,9 +16,9 @@ from nightgate.benchmark import Gauge
 from nightgate.publish.cache import CacheCollector
 from nightgate.publish.figures import epoch
 from nightgate.record import Record, Verdict
-from nightgate.results.store import Snapshot
+from nightgate.results.store import Run, Snapshot
 
-SERIES = ("benchmark", "variant", "device")
+SERIES = ("suite", "benchmark", "variant", "device")
 _VERDICTS = get_args(Verdict)
 
 _POOL_STATES = ("open", "running", "queued", "scheduled", "deferred")
@@ -43,9 +44,11 @@ def bounds(record: Record) -> Iterator[Gauge]:
 
 
 def over_records(records: Sequence[Record]) -> Iterator[Gauge]:
-    """The gauges that benchmarks have over several records of one run, see `Benchmark.gauges`."""
-    for name, known in registry.installed().items():
-        yield from known.gauges([record for record in records if record.benchmark == name])
+    """The gauges that benchmarks have over several records of one run of each suite, see `Benchmark.gauges`."""
+    for suite in dict.fromkeys(record.suite for record in records):
+        for name, known in registry.installed().items():
+            for gauge in known.gauges([one for one in records if (one.suite, one.benchmark) == (suite, name)]):
+                yield replace(gauge, labels={"suite": suite} | dict(gauge.labels))
 
 
 def render(
@@ -74,18 +77,11 @@ def render(
             page.put(gauge.name, gauge.help, gauge.labels, gauge.value)
     for record in snapshot.judged:
         _put_objectives(page, record)
-    if last := snapshot.last:
-        labels = {"run_id": last.run_id, "scale": last.scale, "state": str(last.state)}
-        page.put("nightgate_run_info", "The night that was judged last.", labels, 1)
-        if last.finished_at:
-            name = "nightgate_last_completion_timestamp_seconds"
-            page.put(name, "When the last night was judged, whatever its state.", {}, epoch(last.finished_at))
-        if last.finished_at and last.started_at:
-            seconds = epoch(last.finished_at) - epoch(last.started_at)
-            page.put("nightgate_run_duration_seconds", "From the start of the last night to its verdict.", {}, seconds)
-    if snapshot.succeeded_at:
+    for last in snapshot.last:
+        _put_run(page, last)
+    for suite, moment in snapshot.succeeded_at.items():
         name = "nightgate_last_success_timestamp_seconds"
-        page.put(name, "When the last night passed.", {}, epoch(snapshot.succeeded_at))
+        page.put(name, "When the last night passed.", {"suite": suite}, epoch(moment))
     for pool, slots in (pools or {}).items():
         for state in _POOL_STATES:
             labels = {"pool": pool, "state": state}
@@ -113,6 +109,18 @@ class _Page:
         (gauge.labels(**labels) if labels else gauge).set(value)
 
 
+def _put_run(page: _Page, last: Run) -> None:
+    suite = {"suite": last.suite}
+    labels = suite | {"run_id": last.run_id, "scale": last.scale, "state": str(last.state)}
+    page.put("nightgate_run_info", "The night of a suite that was judged last.", labels, 1)
+    if last.finished_at:
+        name = "nightgate_last_completion_timestamp_seconds"
+        page.put(name, "When the last night was judged, whatever its state.", suite, epoch(last.finished_at))
+    if last.finished_at and last.started_at:
+        seconds = epoch(last.finished_at) - epoch(last.started_at)
+        page.put("nightgate_run_duration_seconds", "From the start of the last night to its verdict.", suite, seconds)
+
+
 def _put_objectives(page: _Page, record: Record) -> None:
     for objective in record.objectives:
         labels = {key: getattr(record, key) for key in SERIES} | {"metric": objective.metric}
@@ -130,7 +138,7 @@ def _put_objectives(page: _Page, record: Record) -> None:
 
 
 def _newest(measured: Sequence[tuple[str, Record]]) -> list[Record]:
-    """Per benchmark and device, the records of the newest run only: a variant that left must not count any more."""
+    """Per suite, benchmark and device, the records of the newest run only: a variant that left must not count any more."""
     by_age = sorted(measured, key=lambda one: (one[1].finished_at or "", one[0]))
-    newest = {(record.benchmark, record.device): run_id for run_id, record in by_age}
-    return [record for run_id, record in measured if run_id == newest[record.benchmark, record.device]]
+    newest = {(record.suite, record.benchmark, record.device): run_id for run_id, record in by_age}
+    return [record for run_id, record in measured if run_id == newest[record.suite, record.benchmark, record.device]]

@@ -123,7 +123,7 @@ def _existing(run_id: str) -> Path:
         known = newest_runs(None)
         near = difflib.get_close_matches(run_id, known, n=1, cutoff=0.8)
         guess = f"; did you mean {near[0]!r}?" if near else ""
-        hint = f"the newest runs are {', '.join(known[:_NEWEST])}" if known else "start one with `make run`"
+        hint = f"the newest runs are {', '.join(known[:_NEWEST])}" if known else "start one with `nightgate run`"
         raise InputError(f"there is no run {run_id!r} in {runs_dir()}{guess}", hint)
     return folder
 

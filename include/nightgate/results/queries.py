@@ -3,39 +3,62 @@
 from __future__ import annotations
 
 INSERT_RUN = """
-INSERT INTO nightgate.runs (run_id, dag_id, scale, standing, overrides) VALUES (%s, %s, %s, %s, %s::jsonb)
+INSERT INTO nightgate.runs (run_id, dag_id, suite, scale, standing, overrides) VALUES (%s, %s, %s, %s, %s, %s::jsonb)
 ON CONFLICT DO NOTHING
 """
 
 UPSERT_RUN = """
-INSERT INTO nightgate.runs (run_id, dag_id, scale, standing, overrides, state, finished_at, head)
-VALUES (%s, %s, %s, %s, %s::jsonb, %s, %s, %s::jsonb)
-ON CONFLICT (run_id) DO UPDATE SET dag_id = excluded.dag_id, scale = excluded.scale, standing = excluded.standing,
+INSERT INTO nightgate.runs (run_id, dag_id, suite, scale, standing, overrides, state, finished_at, head)
+VALUES (%s, %s, %s, %s, %s, %s::jsonb, %s, %s, %s::jsonb)
+ON CONFLICT (run_id) DO UPDATE SET dag_id = excluded.dag_id, suite = excluded.suite, scale = excluded.scale, standing = excluded.standing,
     overrides = excluded.overrides, state = excluded.state, finished_at = excluded.finished_at, head = excluded.head
 """
 
 UPSERT_RESULT = """
 INSERT INTO nightgate.results
-    (run_id, benchmark, variant, device, status, judged, fingerprint, measured_at, standing, record)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb)
-ON CONFLICT (run_id, benchmark, variant, device) DO UPDATE SET status = excluded.status, judged = excluded.judged,
+    (run_id, suite, benchmark, variant, device, status, judged, fingerprint, measured_at, standing, record)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb)
+ON CONFLICT (run_id, benchmark, variant, device) DO UPDATE SET suite = excluded.suite, status = excluded.status, judged = excluded.judged,
     fingerprint = excluded.fingerprint, measured_at = excluded.measured_at, standing = excluded.standing, record = excluded.record
 """
 
-# what counts: the nights, and as long as there is none the runs that may stand in for one (`nightgate.record.Standing`)
 COUNTING = """
-SELECT CASE WHEN EXISTS (SELECT FROM nightgate.runs WHERE standing = 'night') THEN 'night' ELSE 'stand-in' END
+SELECT CASE WHEN EXISTS (SELECT FROM nightgate.runs WHERE suite = %s AND standing = 'night') THEN 'night' ELSE 'stand-in' END
+"""
+
+# what counts: of each suite the nights, and as long as it has none the runs that may stand in for one
+# (`nightgate.record.Standing`). The suites are found by a loose index scan, see below.
+_COUNTING = """
+suites AS (
+    (SELECT suite FROM nightgate.runs ORDER BY suite LIMIT 1)
+    UNION ALL
+    SELECT following.suite FROM suites, LATERAL (
+        SELECT suite FROM nightgate.runs WHERE suite > suites.suite ORDER BY suite LIMIT 1
+    ) AS following
+), counting AS (
+    SELECT suite, CASE WHEN EXISTS (
+        SELECT FROM nightgate.runs AS own WHERE own.suite = suites.suite AND own.standing = 'night'
+    ) THEN 'night' ELSE 'stand-in' END AS standing FROM suites
+)
 """
 
 RUN_COLUMNS = (
-    "run_id, dag_id, scale, state, head->>'started_at', head->>'finished_at', standing, overrides, recorded_at"
+    "run_id, dag_id, scale, state, head->>'started_at', head->>'finished_at', standing, overrides, recorded_at, suite"
 )
 
 RUNS = f"SELECT {RUN_COLUMNS} FROM nightgate.runs ORDER BY recorded_at DESC LIMIT %s"
 
-NIGHTS = f"SELECT {RUN_COLUMNS} FROM nightgate.runs WHERE standing = %s ORDER BY recorded_at DESC LIMIT %s"
+NIGHTS = f"""
+WITH RECURSIVE {_COUNTING} SELECT own.* FROM counting, LATERAL (
+    SELECT {RUN_COLUMNS} FROM nightgate.runs WHERE suite = counting.suite AND standing = counting.standing
+    ORDER BY recorded_at DESC LIMIT %s
+) AS own ORDER BY own.recorded_at DESC
+"""
 
-OTHERS = f"SELECT {RUN_COLUMNS} FROM nightgate.runs WHERE standing <> %s ORDER BY recorded_at DESC LIMIT %s"
+OTHERS = f"""
+WITH RECURSIVE {_COUNTING} SELECT {RUN_COLUMNS} FROM nightgate.runs
+WHERE (suite, standing) NOT IN (SELECT suite, standing FROM counting) ORDER BY recorded_at DESC LIMIT %s
+"""
 
 RUN_RESULTS = """
 SELECT run_id, (record - 'detail') || jsonb_build_object('detail', jsonb_strip_nulls(jsonb_build_object(
@@ -50,26 +73,34 @@ SUMMARY_RESULTS = "SELECT record FROM nightgate.results WHERE run_id = %s ORDER 
 
 LAST_FINISHED = f"SELECT {RUN_COLUMNS} FROM nightgate.runs WHERE state IS NOT NULL ORDER BY finished_at DESC LIMIT 1"
 
-LAST_NIGHT = f"""
-SELECT {RUN_COLUMNS} FROM nightgate.runs WHERE state IS NOT NULL AND standing = %s
-ORDER BY finished_at DESC LIMIT 1
+LAST_NIGHTS = f"""
+WITH RECURSIVE {_COUNTING} SELECT last.* FROM counting, LATERAL (
+    SELECT {RUN_COLUMNS} FROM nightgate.runs
+    WHERE state IS NOT NULL AND suite = counting.suite AND standing = counting.standing ORDER BY finished_at DESC LIMIT 1
+) AS last ORDER BY counting.suite
 """
 
-LAST_SUCCESS = """
-SELECT head->>'finished_at' FROM nightgate.runs WHERE state = 'pass' AND standing = %s
-ORDER BY finished_at DESC LIMIT 1
+LAST_SUCCESSES = f"""
+WITH RECURSIVE {_COUNTING} SELECT counting.suite, last.finished_at FROM counting, LATERAL (
+    SELECT head->>'finished_at' AS finished_at FROM nightgate.runs AS own
+    WHERE state = 'pass' AND suite = counting.suite AND standing = counting.standing ORDER BY own.finished_at DESC LIMIT 1
+) AS last
 """
 
 # A loose index scan (https://wiki.postgresql.org/wiki/Loose_indexscan): one probe for each series, three for its rows.
 # A verdict is gone when a newer run that counts has looked at the same device of the same host and has none for it.
-NEWEST = """
-WITH RECURSIVE series AS (
-    (SELECT benchmark, variant, device FROM nightgate.results WHERE standing = %(counting)s
-     ORDER BY benchmark, variant, device LIMIT 1)
+NEWEST = f"""
+WITH RECURSIVE {_COUNTING}, series AS (
+    SELECT counting.standing, first.* FROM counting, LATERAL (
+        SELECT suite, benchmark, variant, device FROM nightgate.results
+        WHERE suite = counting.suite AND standing = counting.standing
+        ORDER BY benchmark, variant, device LIMIT 1
+    ) AS first
     UNION ALL
-    SELECT following.* FROM series, LATERAL (
-        SELECT benchmark, variant, device FROM nightgate.results
-        WHERE standing = %(counting)s AND (benchmark, variant, device) > (series.benchmark, series.variant, series.device)
+    SELECT series.standing, following.* FROM series, LATERAL (
+        SELECT suite, benchmark, variant, device FROM nightgate.results
+        WHERE suite = series.suite AND standing = series.standing
+          AND (benchmark, variant, device) > (series.benchmark, series.variant, series.device)
         ORDER BY benchmark, variant, device LIMIT 1
     ) AS following
 )
@@ -77,21 +108,23 @@ SELECT measured.run_id, measured.record, CASE WHEN looked.run_id IS NULL OR look
 FROM series
 LEFT JOIN LATERAL (
     SELECT run_id, record - 'detail' AS record FROM nightgate.results
-    WHERE standing = %(counting)s AND (benchmark, variant, device) = (series.benchmark, series.variant, series.device)
+    WHERE suite = series.suite AND standing = series.standing
+      AND (benchmark, variant, device) = (series.benchmark, series.variant, series.device)
       AND status = 'measured' AND measured_at > now() - %(forget)s::interval
     ORDER BY measured_at DESC LIMIT 1
 ) AS measured ON true
 LEFT JOIN LATERAL (
     SELECT run_id, fingerprint, record - 'detail' AS record FROM nightgate.results
-    WHERE standing = %(counting)s AND (benchmark, variant, device) = (series.benchmark, series.variant, series.device)
+    WHERE suite = series.suite AND standing = series.standing
+      AND (benchmark, variant, device) = (series.benchmark, series.variant, series.device)
       AND judged AND measured_at > now() - %(forget)s::interval
     ORDER BY measured_at DESC LIMIT 1
 ) AS judged ON true
 LEFT JOIN LATERAL (
     SELECT run_id FROM nightgate.results AS own
-    WHERE standing = %(counting)s AND benchmark = series.benchmark AND device = series.device
+    WHERE suite = series.suite AND standing = series.standing AND benchmark = series.benchmark AND device = series.device
       AND fingerprint = judged.fingerprint AND (own.judged OR status <> 'measured')
     ORDER BY measured_at DESC LIMIT 1
 ) AS looked ON true
-ORDER BY series.benchmark, series.device, series.variant
+ORDER BY series.suite, series.benchmark, series.device, series.variant
 """

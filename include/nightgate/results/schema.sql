@@ -44,15 +44,28 @@ DO $$ BEGIN
     END IF;
 END $$;
 
+-- For which suite it was. Rows of before it was kept are those of the shipped one.
+DO $$ BEGIN
+    IF NOT EXISTS (
+        SELECT FROM pg_attribute
+        WHERE attrelid = 'nightgate.results'::regclass AND attname = 'suite' AND NOT attisdropped
+    ) THEN
+        ALTER TABLE nightgate.runs ADD COLUMN suite text COLLATE "C" NOT NULL DEFAULT 'nightly';
+        ALTER TABLE nightgate.results ADD COLUMN suite text COLLATE "C" NOT NULL DEFAULT 'nightly';
+        DROP INDEX IF EXISTS nightgate.runs_judged, nightgate.runs_passed, nightgate.runs_by_standing, nightgate.series,
+            nightgate.series_measured, nightgate.series_judged, nightgate.devices_of_hosts;
+    END IF;
+END $$;
+
 CREATE INDEX IF NOT EXISTS runs_by_age ON nightgate.runs (recorded_at DESC);
-CREATE INDEX IF NOT EXISTS runs_judged ON nightgate.runs (standing, finished_at DESC) WHERE state IS NOT NULL;
-CREATE INDEX IF NOT EXISTS runs_passed ON nightgate.runs (standing, finished_at DESC) WHERE state = 'pass';
-CREATE INDEX IF NOT EXISTS runs_by_standing ON nightgate.runs (standing, recorded_at DESC);
-CREATE INDEX IF NOT EXISTS series ON nightgate.results (standing, benchmark, variant, device, measured_at DESC);
-CREATE INDEX IF NOT EXISTS series_measured ON nightgate.results (standing, benchmark, variant, device, measured_at DESC)
+CREATE INDEX IF NOT EXISTS runs_judged ON nightgate.runs (suite, standing, finished_at DESC) WHERE state IS NOT NULL;
+CREATE INDEX IF NOT EXISTS runs_passed ON nightgate.runs (suite, standing, finished_at DESC) WHERE state = 'pass';
+CREATE INDEX IF NOT EXISTS runs_by_standing ON nightgate.runs (suite, standing, recorded_at DESC);
+CREATE INDEX IF NOT EXISTS series ON nightgate.results (suite, standing, benchmark, variant, device, measured_at DESC);
+CREATE INDEX IF NOT EXISTS series_measured ON nightgate.results (suite, standing, benchmark, variant, device, measured_at DESC)
     WHERE status = 'measured';
-CREATE INDEX IF NOT EXISTS series_judged ON nightgate.results (standing, benchmark, variant, device, measured_at DESC)
+CREATE INDEX IF NOT EXISTS series_judged ON nightgate.results (suite, standing, benchmark, variant, device, measured_at DESC)
     WHERE judged;
 CREATE INDEX IF NOT EXISTS devices_of_hosts
-    ON nightgate.results (standing, benchmark, device, fingerprint, measured_at DESC)
+    ON nightgate.results (suite, standing, benchmark, device, fingerprint, measured_at DESC)
     WHERE judged OR status <> 'measured';

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from nightgate.errors import InputError, ServiceUnavailable
-from nightgate.record import STORED, Record, Standing, Summary, Verdict, utc_now
+from nightgate.record import STORED, SUITE, Record, Standing, Summary, Verdict, utc_now
 from nightgate.results import queries
 
 if TYPE_CHECKING:
@@ -43,17 +43,18 @@ class Run:
     standing: Standing = "ad-hoc"
     overrides: Mapping[str, object] | None = None
     recorded_at: datetime | None = None
+    suite: str = SUITE
 
 
 @dataclass(frozen=True)
 class Snapshot:
     """What /metrics shows, of the runs that count: per series the newest measured record (with its run) and the newest
-    judged one, the run that was judged last, and when one passed last."""
+    judged one, and of each suite the run that was judged last, and when one passed last."""
 
     measured: list[tuple[str, Record]] = field(default_factory=list)
     judged: list[Record] = field(default_factory=list)
-    last: Run | None = None
-    succeeded_at: str | None = None
+    last: list[Run] = field(default_factory=list)
+    succeeded_at: dict[str, str] = field(default_factory=dict)
 
 
 class _NoTables(ServiceUnavailable):
@@ -109,12 +110,13 @@ class Store:
         scale: str,
         records: Sequence[Record],
         *,
+        suite: str = SUITE,
         standing: Standing = "ad-hoc",
         overrides: Mapping[str, object] | None = None,
     ) -> None:
         """Upsert the records of one measurement; the run appears with them."""
         with self._session() as connection:
-            connection.execute(queries.INSERT_RUN, (run_id, dag_id, scale, standing, _json(overrides)))
+            connection.execute(queries.INSERT_RUN, (run_id, dag_id, suite, scale, standing, _json(overrides)))
             _put(connection, run_id, records, standing)
 
     def save_summary(self, summary: Summary) -> None:
@@ -123,6 +125,7 @@ class Store:
         row = (
             summary.run_id,
             summary.dag_id,
+            summary.suite,
             summary.scale,
             summary.standing,
             _json(summary.overrides),
@@ -140,16 +143,16 @@ class Store:
         return self._runs(queries.RUNS, (limit,))
 
     def nights(self, limit: int = 30) -> list[Run]:
-        """As `runs`, those that count: the nights, or where there is none yet the runs that stand in for one."""
-        return self._runs(queries.NIGHTS, (self.counting(), limit))
+        """As `runs`, those that count, ``limit`` of each suite: its nights, or as long as it has none what stands in for one."""
+        return self._runs(queries.NIGHTS, (limit,))
 
     def others(self, limit: int = 30) -> list[Run]:
         """As `runs`, those that do not count."""
-        return self._runs(queries.OTHERS, (self.counting(), limit))
+        return self._runs(queries.OTHERS, (limit,))
 
-    def counting(self) -> Standing:
-        """What a run must stand for to count: ``stand-in`` until there is a night."""
-        rows = self._read(queries.COUNTING, ())
+    def counting(self, suite: str = SUITE) -> Standing:
+        """What a run of a suite must stand for to count: ``stand-in`` until there is a night of it."""
+        rows = self._read(queries.COUNTING, (suite,))
         return rows[0][0] if rows else "stand-in"
 
     def summary(self, run_id: str) -> Summary | None:
@@ -168,15 +171,14 @@ class Store:
     def snapshot(self) -> Snapshot:
         """What /metrics shows. Its cost grows with the number of series, not with the number of nights."""
         with nullcontext() if self._held else self:
-            counting = self.counting()
-            rows = self._read(queries.NEWEST, {"counting": counting, "forget": _FORGET_AFTER})
-            last = self._read(queries.LAST_NIGHT, (counting,))
-            succeeded = self._read(queries.LAST_SUCCESS, (counting,))
+            rows = self._read(queries.NEWEST, {"forget": _FORGET_AFTER})
+            last = self._read(queries.LAST_NIGHTS, ())
+            succeeded = self._read(queries.LAST_SUCCESSES, ())
         return Snapshot(
             measured=[(run_id, Record.model_validate(record, context=STORED)) for run_id, record, _ in rows if record],
             judged=[Record.model_validate(record, context=STORED) for _, _, record in rows if record],
-            last=_run(last[0], []) if last else None,
-            succeeded_at=succeeded[0][0] if succeeded else None,
+            last=[_run(row, []) for row in last],
+            succeeded_at=dict(succeeded),
         )
 
     @property
@@ -268,8 +270,8 @@ def url_from_airflow(uri: str) -> str:
 
 
 def _run(row: tuple[Any, ...], results: list[Record]) -> Run:
-    run_id, dag_id, scale, state, started_at, finished_at, standing, overrides, recorded_at = row  # RUN_COLUMNS
-    return Run(run_id, dag_id, scale, state, started_at, finished_at, results, standing, overrides, recorded_at)
+    run_id, dag_id, scale, state, started_at, finished_at, standing, overrides, recorded_at, suite = row  # RUN_COLUMNS
+    return Run(run_id, dag_id, scale, state, started_at, finished_at, results, standing, overrides, recorded_at, suite)
 
 
 def _json(values: Mapping[str, object] | None) -> str | None:
@@ -280,6 +282,7 @@ def _put(connection: psycopg.Connection, run_id: str, records: Sequence[Record],
     rows = [
         (
             run_id,
+            record.suite,
             record.benchmark,
             record.variant,
             record.device,

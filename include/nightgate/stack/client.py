@@ -8,8 +8,8 @@ import requests
 from pydantic import JsonValue
 
 from nightgate.errors import InputError, StackError
+from nightgate.record import DAG_ID
 
-DAG_ID = "nightly_benchmarks"
 JsonObject = dict[str, JsonValue]
 _TIMEOUT = (3.05, 30)
 

@@ -33,6 +33,7 @@ class StackState(TypedDict, total=False):
     user: str
     bench_url: str
     results_url: str
+    suite: str
 
 
 class StackLock:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from nightgate.errors import InputError, StackError
 from nightgate.measure import host
-from nightgate.paths import EMBEDDED_PGVECTOR, project_root
+from nightgate.paths import EMBEDDED_PGVECTOR, dags_dir, pools_file, suite_file
 from nightgate.stack import airflow
 from nightgate.stack.client import AirflowClient
 from nightgate.stack.guard import Guard, end_sessions
@@ -120,13 +120,18 @@ class Stack:
         self._spawn("triggerer", environment)
         self._await("the DAG", lambda: self._parsed_since(since))
         self.lock.publish(
-            ready=True, url=url, user=airflow.ADMIN, bench_url=self.bench_url, results_url=self.results_url
+            ready=True,
+            url=url,
+            user=airflow.ADMIN,
+            bench_url=self.bench_url,
+            results_url=self.results_url,
+            suite=str(suite_file()),
         )
 
     def _bootstrap(self, environment: dict[str, str]) -> None:
         """Migrate and import the pools when Airflow, the pools or the DAG are not those of the last start."""
-        pools = project_root() / "include" / "pools.json"
-        facts = f"{version('apache-airflow')} {pools.read_text()} {project_root()}"
+        pools = pools_file()
+        facts = f"{version('apache-airflow')} {pools.read_text()} {dags_dir()}"
         wanted = sha256(facts.encode()).hexdigest()
         marker = self._meta.folder / "bootstrapped"
         if marker.exists() and marker.read_text() == wanted:

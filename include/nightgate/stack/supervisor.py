@@ -24,6 +24,7 @@ def up(home: Path, port: int | None) -> StackState:
     """Start the supervisor and wait until the stack is ready; returns its state. A stack that is up already is fine."""
     lock = StackLock(home)
     if (state := lock.holder()) and state.get("purpose") == "up" and state.get("ready"):
+        check_suite(state)
         return state
     log_file = home / "logs" / "supervisor.log"
     log_file.parent.mkdir(exist_ok=True)
@@ -45,6 +46,19 @@ def up(home: Path, port: int | None) -> StackState:
         time.sleep(0.3)
     process.terminate()
     raise StackError(f"the stack was not ready within {_START_TIMEOUT:.0f} s", f"read {home / 'logs'}")
+
+
+def check_suite(state: StackState) -> None:
+    """Refuse to use a stack that is up with another suite than this process has.
+
+    Raises:
+        InputError: which suite it has.
+    """
+    ours = str(paths.suite_file())
+    if (its := state.get("suite", ours)) != ours:
+        raise InputError(
+            f"the stack that is up has the suite {its}, not {ours}", "stop it with `nightgate down`, or use its suite"
+        )
 
 
 def down(home: Path) -> bool:

@@ -13,10 +13,10 @@ from rich.console import Console
 from nightgate import paths, steps
 from nightgate.errors import EXIT_NOT_MEASURED, EXIT_PASS, InputError, NightgateError, NotMeasured
 from nightgate.measure.devices import gpu
-from nightgate.record import Summary
+from nightgate.record import DAG_ID, Summary
 from nightgate.results import files
-from nightgate.stack import airflow
-from nightgate.stack.client import DAG_ID, AirflowClient
+from nightgate.stack import airflow, supervisor
+from nightgate.stack.client import AirflowClient
 from nightgate.stack.lock import StackLock
 from nightgate.stack.stack import Stack
 from nightgate.terminal import ends_like_ctrl_c
@@ -85,6 +85,7 @@ def _stack(console: Console) -> Iterator[tuple[AirflowClient, str, Any]]:
     home = paths.home()
     running = StackLock(home).holder()
     if running and running.get("purpose") == "up" and running.get("ready"):
+        supervisor.check_suite(running)
         console.print(f"using the stack that is up at {running['url']}", highlight=False)
         client = AirflowClient(running["url"], running["user"], airflow.password(home))
         yield client, running["results_url"], lambda: None

@@ -68,13 +68,14 @@ def verdicts(records: Iterable[Record]) -> RenderableType:
 def runs(summaries: Iterable[tuple[Path, Summary]]) -> Table:
     """One row per run."""
     table = _table()
-    for name in ("run", "scale", "state", "counts as", "finished", "host", "report"):
+    for name in ("run", "suite", "scale", "state", "counts as", "finished", "host", "report"):
         table.add_column(name, overflow="fold", no_wrap=name == "run")
     for folder, summary in summaries:
         state = Text(summary.state, style=_COLOURS[summary.state])
         report = str(folder / "report.html")
         table.add_row(
             summary.run_id,
+            summary.suite,
             summary.scale,
             state,
             summary.standing,

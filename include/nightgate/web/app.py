@@ -17,10 +17,9 @@ from nightgate import __version__, paths
 from nightgate.artifacts import Cache
 from nightgate.errors import InputError, NightgateError
 from nightgate.publish import figures, report
-from nightgate.publish.absent import skips
 from nightgate.results.store import Store
 from nightgate.web import scraping
-from nightgate.web.board import listed, tracked
+from nightgate.web.board import judged, listed
 
 Pools = Mapping[str, Mapping[str, float]]
 """Pool → state → slots."""
@@ -70,21 +69,14 @@ def create_app(
             with Store(store_url()) as store:
                 nights, others = store.nights(_SHOWN), store.others(_SHOWN)
         except NightgateError as error:
-            return _page(503, problem=str(error), nights=[], others=[], newest=None, rows=[], headline="", skipped=[])
-        newest = next((run for run in nights if run.state), None)
-        rows = tracked(newest, nights) if newest else []
-        headline = "No night has been judged yet"
-        if newest:
-            headline = report.headline(str(newest.state), [row.now for row in rows])
+            return _page(503, problem=str(error), nights=[], others=[], suites=[])
+        newest = {run.suite: run for run in reversed(nights) if run.state}
         return _page(
             200,
             problem="",
             nights=[listed(run) for run in nights],
             others=[listed(run) for run in others],
-            newest=newest,
-            rows=rows,
-            headline=headline,
-            skipped=skips(newest.results) if newest else [],
+            suites=[judged(newest[suite], nights) for suite in sorted(newest)],
         )
 
     @board.get("/runs/{run_id}")

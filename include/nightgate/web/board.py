@@ -42,6 +42,16 @@ class TrackedObjective:
     since: str | None
 
 
+@dataclass(frozen=True)
+class JudgedSuite:
+    """The newest judged night of a suite. ``skipped`` are sentences."""
+
+    newest: Run
+    headline: str
+    rows: list[TrackedObjective]
+    skipped: list[str]
+
+
 def listed(run: Run) -> ListedRun:
     rows = report.objective_rows(run.results)
     duration = "–"
@@ -60,12 +70,19 @@ def listed(run: Run) -> ListedRun:
     )
 
 
+def judged(newest: Run, nights: Sequence[Run]) -> JudgedSuite:
+    rows = tracked(newest, nights)
+    headline = report.headline(str(newest.state), [row.now for row in rows])
+    return JudgedSuite(newest, headline, rows, skips(newest.results))
+
+
 def tracked(newest: Run, nights: Sequence[Run]) -> list[TrackedObjective]:
     """The objectives of ``newest``, each with its past.
 
-    Only judged nights that did the same work at the same scale on the same host are looked at.
+    Only judged nights of its suite that did the same work at the same scale on the same host are looked at.
     """
-    older = [run for run in nights[nights.index(newest) + 1 :] if run.state and run.scale == newest.scale]
+    same = (newest.suite, newest.scale)
+    older = [run for run in nights[nights.index(newest) + 1 :] if run.state and (run.suite, run.scale) == same]
     past = [(run, {row["key"]: row for row in report.objective_rows(run.results)}, _by_series(run)) for run in older]
     own = _by_series(newest)
     objectives = []

@@ -1,0 +1,93 @@
+"""A nightly as a DAG of your own Airflow: one call in a file of its DAG folder.
+
+    from nightgate.airflow import nightly
+
+    nightly(dag_id="search_benchmarks", suite="/srv/suites/search.yaml", schedule="0 3 * * *")
+
+Several live beside each other: their results, metrics and dashboards are told apart by the name of their suite.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airflow.sdk import dag
+
+from nightgate import registry
+from nightgate.errors import InputError
+from nightgate.measure.durations import NIGHT_SECONDS
+from nightgate.orchestration.params import trigger_params
+from nightgate.orchestration.tasks import measured, preflight, report, upload_dashboards, verdict
+
+if TYPE_CHECKING:
+    from airflow.sdk import DAG
+    from airflow.sdk.definitions.dag import ScheduleArg
+
+__all__ = ["nightly"]
+
+_ABOUT = """### {title}
+
+Measures what its suite asks for on this host, records every number, judges it against the objectives of {suite} with a
+stated confidence, and fails when one does not hold.
+
+`prepare` builds what is missing, `measure` has the host for itself, `record` stores the numbers, `gate` judges them.
+`report`, `verdict` and `upload_dashboards` are teardowns: they run after a breach as well, and after somebody ended the
+run. `verdict` alone decides the run's state: it fails unless everything was judged and holds.
+"""
+
+
+def nightly(*, dag_id: str, suite: str | os.PathLike[str] | None = None, schedule: ScheduleArg = "0 2 * * *") -> DAG:
+    """Make the DAG that measures and judges a suite. Airflow finds it, wherever in a DAG file this is called.
+
+    Airflow needs the pools of the suite's devices: ``airflow pools import`` takes the file that
+    ``nightgate.paths.pools_file()`` names.
+
+    Args:
+        dag_id: of the new DAG. Airflow looks only into files that hold the words "airflow" and "dag".
+        suite: the absolute path of a suite file, on every host that runs its tasks. Without one it is the shipped suite,
+            or the one that ``NIGHTGATE_SUITE`` names when a task runs.
+        schedule: as Airflow takes it; None for a DAG that is only triggered.
+
+    Raises:
+        InputError: the suite cannot be read, or is wrong; Airflow shows it as the import error of the file.
+    """
+    file = Path(suite) if suite is not None else None
+    if file and not file.is_absolute():
+        raise InputError(
+            f"suite={str(file)!r} is relative, and Airflow's processes work in other folders",
+            f"write Path(__file__).with_name({file.name!r}) for a file beside the DAG",
+        )
+
+    @dag(
+        dag_id=dag_id,
+        schedule=schedule,
+        catchup=False,
+        max_active_runs=1,
+        is_paused_upon_creation=False,
+        dagrun_timeout=timedelta(seconds=NIGHT_SECONDS),
+        params=trigger_params(file),
+        default_args={"owner": "nightgate"},
+        tags=["benchmark", "slo"],
+        doc_md=_ABOUT.format(
+            title=dag_id.replace("_", " ").capitalize(),
+            suite=f"`{file}`" if file else "its suite, `nightly.yaml` as shipped,",
+        ),
+    )
+    def walked() -> None:
+        _street(str(file) if file else None)
+
+    return walked()
+
+
+def _street(suite: str | None) -> None:
+    """preflight → prepare → measure → record → gate → report → upload."""
+    plan = preflight(suite)
+    gates = [gate for name, known in registry.installed().items() for gate in measured(name, known.devices, plan)]
+    closing = report(plan).as_teardown()
+    # it must be a leaf of its own: what is pending when a run is ended by hand is skipped, and skipped gates fail nobody
+    decided = verdict(closing).as_teardown(on_failure_fail_dagrun=True)
+    gates >> closing >> [decided, upload_dashboards().as_teardown()]
+    gates >> decided
