@@ -51,7 +51,8 @@ class ExactSearch:
     """Searches one base by trying every pair, as often as is asked.
 
     On a GPU the base is kept there when it fits; else, and on the CPU, the memory is that of one block, whatever the number
-    of rows. Rows that float64 cannot tell apart are a tie, and any of them may stand last.
+    of rows. Equal distances are ordered by id, to the last place, so the ids are the same wherever they are found, as long as
+    float64 tells the distances of different rows apart.
     """
 
     def __init__(
@@ -192,7 +193,9 @@ def widened(
     for start, scores in scoring.blocks():
         for query, enough in zip(unproven, least, strict=True):
             near = start + np.flatnonzero(scoring.rows.arrays.get(scores[query]) >= enough)
-            near = near[(rows[near] != rows[found[query, -1]]).any(axis=1)]  # a copy of the last one changes nothing
+            last = found[query, -1]
+            # a copy of the last one changes nothing, unless it comes before it by its id
+            near = near[(near < last) | (rows[near] != rows[last]).any(axis=1)]
             if len(near):
                 candidates = np.union1d(found[query], near)
                 found[query] = nearest(rows, candidates, asked[query], ids.shape[1], scoring.metric)
