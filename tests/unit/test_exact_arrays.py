@@ -187,10 +187,11 @@ def test_the_parts_of_the_seam_mean_the_same(device):
     assert device.get(device.argsort(tied)).tolist() == [[1, 3, 0, 2, 4]]
     assert device.get(device.flatnonzero(there > 9)).tolist() == np.flatnonzero(rows > 9).tolist()
     assert device.get(device.arange(3)).tolist() == [0, 1, 2]
+    assert device.put(there) is there
     full = device.get(device.full((2, 3), -np.inf, np.float32))
     assert (full.dtype, full.tolist()) == (np.float32, [[-np.inf] * 3] * 2)
     assert device.get(device.empty((2, 3), "int64")).dtype == np.int64
-    assert device.facts()["arrays"].startswith(f"{device.name} ") and device.facts()["device"] == "cpu"
+    assert device.facts()["arrays"].startswith(f"{device.name} ") and device.facts()["name"] == "cpu"
 
 
 @pytest.mark.parametrize("metric", METRICS)

@@ -33,8 +33,8 @@ class Arrays:
 
         self.xp: Any = numpy
 
-    def put(self, array: np.ndarray) -> Array:
-        """A copy of ``array`` where the computing is done, of the same type; numpy needs none."""
+    def put(self, array: Array) -> Array:
+        """``array`` where the computing is done, of the same type: a copy, unless it is there."""
         return array
 
     def get(self, array: Array) -> np.ndarray:
@@ -87,7 +87,7 @@ class Arrays:
 
     def facts(self) -> dict[str, str]:
         """The library, its version and the device."""
-        return {"arrays": f"{self.name} {self.xp.__version__}", "device": "cpu"}
+        return {"name": "cpu", "arrays": f"{self.name} {self.xp.__version__}"}
 
 
 class _Cupy(Arrays):
@@ -100,7 +100,7 @@ class _Cupy(Arrays):
         self.xp = cupy
         _multiplies_float32(self)
 
-    def put(self, array: np.ndarray) -> Array:
+    def put(self, array: Array) -> Array:
         return self.xp.asarray(array)
 
     def get(self, array: Array) -> np.ndarray:
@@ -118,7 +118,7 @@ class _Cupy(Arrays):
 
     def facts(self) -> dict[str, str]:
         properties = self.xp.cuda.runtime.getDeviceProperties(self.xp.cuda.runtime.getDevice())
-        return {"arrays": f"cupy {self.xp.__version__}", "device": properties["name"].decode()}
+        return {"name": properties["name"].decode(), "arrays": f"cupy {self.xp.__version__}"}
 
 
 class Torch(Arrays):
@@ -135,7 +135,9 @@ class Torch(Arrays):
         torch.set_float32_matmul_precision("highest")
         _multiplies_float32(self)
 
-    def put(self, array: np.ndarray) -> Array:
+    def put(self, array: Array) -> Array:
+        if isinstance(array, self.xp.Tensor):
+            return array.to(self._device)
         # `tensor` copies, so that no memory of a file that is mapped is shared and written to
         return self.xp.tensor(array, device=self._device)
 
@@ -181,7 +183,7 @@ class Torch(Arrays):
 
     def facts(self) -> dict[str, str]:
         name = self.xp.cuda.get_device_name(self._device) if self.on_gpu else "cpu"
-        return {"arrays": f"torch {self.xp.__version__}", "device": name}
+        return {"name": name, "arrays": f"torch {self.xp.__version__}"}
 
 
 def on(device: Device) -> Arrays:
