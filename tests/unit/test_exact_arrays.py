@@ -7,10 +7,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from support.extras import needs_torch
 
 from nightgate.errors import NotMeasured, Unavailable
-from nightgate.vectors import arrays, exact, scoring, truth
+from nightgate.vectors import arrays, data, exact, scoring, truth
 from nightgate.vectors.arrays import Arrays, Torch
+from nightgate.vectors.dataset import describe
 from nightgate.vectors.exact import ExactSearch
 from nightgate.vectors.metric import METRICS, behind, unit
 
@@ -30,7 +32,7 @@ def numpy_device():
 
 
 def torch_device():
-    pytest.importorskip("torch", reason="torch is an extra")
+    needs_torch()
     return type("TorchDevice", (Roomy, Torch), {})("cpu")
 
 
@@ -122,6 +124,26 @@ def test_the_order_on_the_device_is_sure_where_differences_exceed_what_float64_t
             assert exact.ordered(rows, asked[1:2], device.put(candidates[:1]), k)[1].tolist() == [expected]
 
 
+def alone(device, base, k):
+    """What the device makes of all rows of ``base`` for a query at 0, and whether it is sure."""
+    base = np.array(base, np.float32)
+    rows = scoring.Rows(base, "l2", np.float32, device).keep()
+    ids, sure = exact.ordered(rows, np.zeros((1, base.shape[1]), np.float32), device.put(np.arange(len(base))[None]), k)
+    return ids[0].tolist(), bool(sure[0])
+
+
+def test_a_difference_that_rounding_could_have_made_is_not_sure(device):
+    far = [[5000, 0, 0], [7000, 0, 0]]
+    assert alone(device, [[1000, 0, 0], [0, 1000, 2.0**-12], *far], 1) == ([0], False)
+    assert alone(device, [[1000, 0, 0], [0, 1000, 2.0**-12], *far], 3) == ([0, 1, 2], False)
+    assert alone(device, [[1000, 0, 0], [0, 1000, 1], *far], 3) == ([0, 1, 2], True)
+
+
+def test_the_device_sees_the_others_from_the_best_too(device):
+    """As seen from the first, 1e9 away, the next two are equally far."""
+    assert alone(device, [[1e9], [1 + 2.0**-20], [1.0], [5.0]], 3) == ([2, 1, 3], True)
+
+
 def test_the_device_decides_in_parts_that_fit(device, monkeypatch):
     base, asked = vectors("cosine")
     expected = truth.exact(base, asked, 10, "cosine").ids.tolist()
@@ -169,9 +191,10 @@ def test_what_is_not_proven_is_said_and_left_where_it_is_not_asked_for(device, m
 def test_numbers_that_leave_float32_are_ranked_all_the_same(device):
     base = (1e20 * np.arange(1, 401)[:, None] * [1, -0.5]).astype(np.float32)[np.random.default_rng(0).permutation(400)]
     asked = np.array([[3e20, 1e20], [-3e20, 1e20]], np.float32)
-    assert ExactSearch(base, "ip", arrays=device).search(asked, 30).ids.tolist() == truth.exact(
-        base, asked, 30, "ip"
-    ).ids.tolist()
+    assert (
+        ExactSearch(base, "ip", arrays=device).search(asked, 30).ids.tolist()
+        == truth.exact(base, asked, 30, "ip").ids.tolist()
+    )
 
 
 def test_the_parts_of_the_seam_mean_the_same(device):
@@ -214,10 +237,36 @@ def test_a_mapped_file_is_copied_and_never_written_to(tmp_path, device):
     base, asked = vectors("ip")
     np.save(tmp_path / "base.npy", base)
     mapped = np.load(tmp_path / "base.npy", mmap_mode="r")
-    assert ExactSearch(mapped, "ip", arrays=device).search(asked, 5).ids.tolist() == truth.exact(
-        base, asked, 5, "ip"
-    ).ids.tolist()
+    assert (
+        ExactSearch(mapped, "ip", arrays=device).search(asked, 5).ids.tolist()
+        == truth.exact(base, asked, 5, "ip").ids.tolist()
+    )
     assert np.array_equal(np.load(tmp_path / "base.npy"), base)
+
+
+def test_the_truth_of_a_data_set_is_found_on_the_gpu_or_else_on_the_cpu(device, monkeypatch, tmp_path, caplog):
+    base, asked = vectors("ip", queries=30)
+    for name, array in {"base": base, "queries": asked[:20], "tuning": asked[20:], "warmup": asked[:1]}.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    describe(tmp_path, "ip")
+    request = {"vectors": str(tmp_path), "folder": str(tmp_path)}
+    used = []
+    real = truth.write
+    monkeypatch.setattr(truth, "write", lambda *given: used.append(given[-1]) or real(*given))
+    monkeypatch.setattr(arrays, "on", {"gpu": device, "cpu": Arrays()}.get)
+    assert data.build_truth(request | {"device": "gpu"})["k"] == 100
+    on_device = np.load(tmp_path / "queries-ids.npy").tolist()
+    data.build_truth(request | {"device": "cpu"})
+    assert np.load(tmp_path / "queries-ids.npy").tolist() == on_device
+
+    def missing(_):
+        raise Unavailable("torch is not installed")
+
+    monkeypatch.setattr(arrays, "on", missing)
+    data.build_truth(request | {"device": "gpu"})
+    assert np.load(tmp_path / "queries-ids.npy").tolist() == on_device
+    assert used[0] is device and [type(each) for each in used[1:]] == [Arrays, Arrays]
+    assert caplog.messages == ["exact neighbours are looked for on the cpu: torch is not installed"]
 
 
 # --- which library --------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from support.extras import needs_torch
 
 from nightgate.errors import InputError
 from nightgate.hybrid_ann import rerank
@@ -58,7 +59,7 @@ def test_recall_never_falls_when_more_candidates_are_given():
 
 
 def torch_arrays():
-    pytest.importorskip("torch", reason="torch is an extra")
+    needs_torch()
     return Torch("cpu")
 
 
@@ -75,7 +76,10 @@ def test_the_same_ids_come_from_the_device_of_one_query_and_of_many(case, device
     expected = rerank_pq(query, candidates, vectors, k, metric).tolist()
     found = rerank_pq(query, candidates, there, k, metric, arrays=device)
     assert (found.dtype, found.tolist()) == (np.int64, expected)
-    queries, several = np.stack([query, -query, query]), np.stack([candidates, candidates[::-1], np.full_like(candidates, -1)])
+    queries, several = (
+        np.stack([query, -query, query]),
+        np.stack([candidates, candidates[::-1], np.full_like(candidates, -1)]),
+    )
     for given in (several, device.put(several)):
         many = rerank_many(queries, given, there, k, metric, arrays=device)
         assert (many.dtype, many.shape) == (np.int64, (3, min(k, len(candidates))))

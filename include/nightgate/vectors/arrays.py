@@ -43,9 +43,7 @@ class Arrays:
 
     def dtype(self, name: Any) -> Any:
         """The library's own type for a numpy type."""
-        import numpy as np
-
-        return getattr(self.xp, np.dtype(name).name)
+        return name
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         return self.xp.empty(shape, dtype=self.dtype(dtype))
@@ -143,6 +141,11 @@ class Torch(Arrays):
 
     def get(self, array: Array) -> np.ndarray:
         return array.cpu().numpy()
+
+    def dtype(self, name: Any) -> Any:
+        import numpy as np
+
+        return getattr(self.xp, np.dtype(name).name)
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         return self.xp.empty(shape, dtype=self.dtype(dtype), device=self._device)

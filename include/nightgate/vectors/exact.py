@@ -143,9 +143,10 @@ def decide(
     ids, sure = np.empty((len(asked), k), np.int64), np.zeros(len(asked), bool)
     if scoring.rows.raw is not None and rows is scoring.rows.base:
         ids, sure = ordered(scoring.rows, asked, candidates, k)
-    there = scoring.rows.arrays.get(candidates)
-    for row in np.flatnonzero(~sure):
-        ids[row] = nearest(rows, there[row], asked[row], k, scoring.metric)
+    if not sure.all():
+        there = scoring.rows.arrays.get(candidates)
+        for row in np.flatnonzero(~sure):
+            ids[row] = nearest(rows, there[row], asked[row], k, scoring.metric)
     return ids, worst < scoring.surely(ids[:, -1], np.arange(len(asked)))
 
 
@@ -167,10 +168,7 @@ def ordered(rows: Rows, asked: np.ndarray, candidates: Array, k: int) -> tuple[n
         vectors = xp.asarray(rows.raw[there], dtype=xp.float64)
         query = xp.asarray(arrays.put(asked[some]), dtype=xp.float64)[:, None]
         direction = unit(vectors, xp) if rows.metric == "cosine" else vectors
-        if rows.metric == "l2":
-            rough = ((vectors - query) ** 2).sum(axis=-1)
-        else:
-            rough = -(direction * query).sum(axis=-1)
+        rough = ((vectors - query) ** 2).sum(axis=-1) if rows.metric == "l2" else -(direction * query).sum(axis=-1)
         pivot = vectors[arrays.arange(len(there)), rough.argmin(axis=1)][:, None]
         farther, tie = behind(vectors, pivot, query, rows.metric, xp)
         order = arrays.argsort(farther)
@@ -181,9 +179,7 @@ def ordered(rows: Rows, asked: np.ndarray, candidates: Array, k: int) -> tuple[n
     return ids, sure
 
 
-def widened(
-    rows: np.ndarray, asked: np.ndarray, ids: np.ndarray, unproven: np.ndarray, scoring: Scoring
-) -> np.ndarray:
+def widened(rows: np.ndarray, asked: np.ndarray, ids: np.ndarray, unproven: np.ndarray, scoring: Scoring) -> np.ndarray:
     """``ids`` (n, k), where those of the ``unproven`` queries are the nearest of all rows that may be as near as their last."""
     import numpy as np
 

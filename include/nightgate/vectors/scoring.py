@@ -16,7 +16,9 @@ from nightgate.vectors.metric import unit
 if TYPE_CHECKING:
     import numpy as np
 
-_ROWS = 16_384  # scored at once on the CPU against a thousand queries: 64 MB, longer products would be hardly any faster
+_ROWS = (
+    16_384  # scored at once on the CPU against a thousand queries: 64 MB, longer products would be hardly any faster
+)
 _FIRST = 1024  # rows of the first block, all of which are candidates; each block after it is as long as all before it
 _SAMPLE = 4096  # rows whose median is taken as the centre
 _ROUNDED = 8  # roundings a score meets besides its sums: when vectors were stored, shifted and squared, with room
