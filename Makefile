@@ -16,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest
 export CMAKE_POLICY_VERSION_MINIMUM := 3.5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-ci setup-servers setup-torch setup-gpu run up down lint format test test-unit test-dags test-integration test-e2e test-slow test-sweep test-heavy mutants ratios ratios-hybrid ratios-pgvector ratios-metrics ratios-cache gpu-check gpu-carry lock clean
+.PHONY: help setup setup-ci setup-servers setup-torch setup-gpu run up down lint format test test-unit test-dags test-integration test-e2e test-slow test-gpu test-sweep test-heavy mutants ratios ratios-hybrid ratios-pgvector ratios-metrics ratios-cache gpu-check gpu-carry lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,13 +63,16 @@ test-dags: setup-ci ## DAG integrity: seconds, no database, no GPU
 	$(PYTEST) tests/dags
 
 test-integration: setup-ci ## real engines and servers, small sizes
-	$(PYTEST) tests/integration -m "not heavy and not slow"
+	$(PYTEST) tests/integration -m "not heavy and not slow and not gpu"
 
 test-slow: setup-ci ## what can go wrong with a server, and with files of one's own: many runs of the command
 	$(PYTEST) tests/integration -m slow
 
 test-e2e: setup-ci ## runs through Airflow's scheduler (about six minutes)
 	$(PYTEST) tests/e2e
+
+test-gpu: setup-ci ## what only an NVIDIA device can show; fails without one
+	$(PYTEST) tests -m gpu
 
 test-sweep: setup-ci ## three hundred generated inputs against brute force (about a minute)
 	$(PYTEST) tests/sweep

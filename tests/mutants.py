@@ -30,8 +30,8 @@ QUICK = 1.0  # seconds; a test that takes longer kills nothing
 ROOMS = {
     "judge": ["judge"],
     "measure": ["measure"],
-    "vectors": ["vectors/truth.py", "vectors/recall.py", "vectors/tuning.py", "vectors/latency.py"],
-    "hybrid_ann": ["hybrid_ann/evidence.py", "hybrid_ann/timed.py"],
+    "vectors": [f"vectors/{name}.py" for name in ("truth", "exact", "scoring", "recall", "tuning", "latency")],
+    "hybrid_ann": [f"hybrid_ann/{name}.py" for name in ("evidence", "timed", "batches", "rerank")],
     "transcription": [f"transcription/{name}.py" for name in ("evidence", "timed", "scoring", "whisper_batch")],
     "pgvector_search": [f"pgvector_search/{name}.py" for name in ("evidence", "timed", "plan", "tables", "warming")],
     "artifacts": ["artifacts"],

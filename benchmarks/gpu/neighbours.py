@@ -43,10 +43,10 @@ class Searched:
 
 def measure(asked: Asked, earlier: Earlier) -> Searched:
     import numpy as np
-    from nightgate.vectors.exact import ExactSearch
 
     from nightgate.vectors import arrays, truth
     from nightgate.vectors.dataset import open_dataset
+    from nightgate.vectors.exact import ExactSearch
 
     data, where = open_dataset(vectors.folder(asked)), arrays.on(asked.device)
     base, queries = np.array(data.base), np.array(data.queries)

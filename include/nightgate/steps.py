@@ -71,6 +71,7 @@ def measure(plan: Plan, benchmark: str, device: Device, prepared: dict[str, Any]
 
     Raises:
         NotMeasured: a gated variant could not be measured. Its record, and those of the others, are kept.
+        Unavailable: the GPU of this host can measure none of the gated variants, only controls. The records are kept.
     """
     settings = plan.settings_of(benchmark)
     samples = files.samples_path(plan.run_id, benchmark, device)
@@ -99,7 +100,9 @@ def measure(plan: Plan, benchmark: str, device: Device, prepared: dict[str, Any]
     file = files.write_records(plan.run_id, benchmark, device, records)
     missing = [r for r in records if r.status != "measured" and r.gated]
     if missing:
-        raise NotMeasured("; ".join(f"{r.variant} was not measured: {r.reason}" for r in missing))
+        skipped = device == "gpu" and not plan.require_gpu and all(r.status == "skipped" for r in records if r.gated)
+        reason = "; ".join(f"{r.variant} was not measured: {r.reason}" for r in missing)
+        raise Unavailable(reason) if skipped else NotMeasured(reason)
     return file
 
 
@@ -177,7 +180,11 @@ def _records(plan: Plan, benchmark: str, device: Device) -> list[Record]:
 
 
 def _judge(plan: Plan, records: list[Record]) -> list[Record]:
-    measured = {(r.benchmark, r.device) for r in records if r.status == "measured"}
+    measured = {
+        (r.benchmark, r.device)
+        for r in records
+        if r.status == "measured" and (r.gated or r.device == "cpu" or plan.require_gpu)  # see `measure`
+    }
     for record in records:
         expected = (record.benchmark, record.device) in measured
         limits = {} if _never_there(plan, record) else plan.objectives.get(record.benchmark, {})

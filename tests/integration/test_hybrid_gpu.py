@@ -1,49 +1,57 @@
-"""The hybrid on a GPU. Where there is none, faiss's CPU index stands in for the device's, with the limits faiss states
-for that, and numpy for cupy: what is tested then is the way a query takes, and nothing about a device."""
+"""The hybrid on a GPU, and every row compared there. Where there is none, faiss's CPU index stands in for the device's, with
+the limits faiss states for that, and numpy or torch on the CPU for the device's arrays: what is tested then is the way a
+query takes, and nothing about a device. The tests marked ``gpu`` want a real one."""
 
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import faiss
 import numpy as np
 import pytest
+from support.extras import needs_torch
 
 from nightgate.artifacts import Cache
-from nightgate.errors import Unavailable
+from nightgate.errors import NotMeasured, Unavailable
 from nightgate.hybrid_ann import benchmark, timed
 from nightgate.hybrid_ann.rerank import rerank_pq
 from nightgate.hybrid_ann.settings import K, Settings
-from nightgate.hybrid_ann.strategies import hybrid, hybrid_gpu
+from nightgate.hybrid_ann.strategies import exact_gpu, hybrid, hybrid_gpu
 from nightgate.measure import devices
 from nightgate.measure.child import ChildResult
 from nightgate.record import Gpu
+from nightgate.vectors import arrays, truth
+from nightgate.vectors.arrays import Arrays, Torch
+from nightgate.vectors.exact import ExactSearch
 
 ROOT = Path(__file__).resolve().parents[2]
 MOST = 2048  # neighbours and lists: what the selection on a GPU holds
 SETTINGS = Settings(
-    variants=("hybrid",), controls=("hnsw", "ivfpq_refine"), rows=4000, dim=32, queries=100, passes=2, load_seconds=0.1
+    variants=("hybrid",),
+    controls=("hnsw", "ivfpq_refine", "exact"),
+    rows=4000,
+    dim=32,
+    queries=100,
+    passes=2,
+    load_seconds=0.1,
 )
 
-has_gpu = faiss.get_num_gpus() > 0
+
+class NumpyDevice(Arrays):
+    """Stands in for the arrays of a device, which has room."""
+
+    def free_bytes(self):
+        return 2**40
+
+    def facts(self):
+        return {"name": "Stand-in", "arrays": "stand-in"}
 
 
-class OnDevice:
-    """Stands in for a cupy array: not a numpy array, so that nothing takes it for one."""
-
-    device = SimpleNamespace(id=0)
-
-    def __init__(self, array):
-        self._array, self.shape, self.nbytes = np.array(array), array.shape, array.nbytes
-
-    def __len__(self):
-        return len(self._array)
-
-    def __getitem__(self, ids):
-        return self._array[ids]
+def torch_device():
+    needs_torch()
+    return type("TorchDevice", (NumpyDevice, Torch), {})("cpu")
 
 
 class GpuIndex:
@@ -54,6 +62,7 @@ class GpuIndex:
         assert type(faiss.downcast_index(index.quantizer)) in (faiss.IndexFlat, faiss.IndexFlatL2, faiss.IndexFlatIP)
         assert index.quantizer.ntotal == index.nlist
         assert index.pq.M * 256 * (2 if options.useFloat16 else 4) <= 48 * 1024, "the tables exceed the shared memory"
+        assert options.use_cuvs is False, "cuVS has no search_preassigned"
         self._index, self.nlist, self.nprobe = index, index.nlist, 1
 
     def search_preassigned(self, queries, k, lists, distance):
@@ -61,17 +70,17 @@ class GpuIndex:
         self._index.nprobe = self.nprobe
         return self._index.search_preassigned(queries, k, lists, distance)
 
+    def search(self, queries, k):
+        assert k <= MOST and self.nprobe <= MOST
+        self._index.nprobe = self.nprobe
+        return self._index.search(queries, k)
 
-@pytest.fixture
-def stand_ins(monkeypatch):
+
+@pytest.fixture(params=[NumpyDevice, torch_device], ids=["numpy", "torch"])
+def stand_ins(request, monkeypatch):
     """A host with a device, as far as the code can see; returns what each child of the benchmark was asked for."""
-    cupy = ModuleType("cupy")
-    cupy.__version__ = "stand-in"
-    cupy.is_available = lambda: True
-    cupy.asarray = lambda array: OnDevice(array) if array.ndim == 2 else np.asarray(array)
-    cupy.asnumpy = np.asarray
-    cupy.cuda = SimpleNamespace(runtime=SimpleNamespace(getDeviceProperties=lambda device: {"name": b"Stand-in"}))
-    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    device = request.param()
+    monkeypatch.setattr(arrays, "on", {"gpu": device, "cpu": Arrays()}.get)
     for name, value in {
         "get_num_gpus": lambda: 1, "StandardGpuResources": object, "GpuClonerOptions": SimpleNamespace,
         "index_cpu_to_gpu": GpuIndex,
@@ -81,7 +90,7 @@ def stand_ins(monkeypatch):
     asked = []
 
     def in_this_process(target, request, *, threads, device="cpu"):
-        function = target.partition(":")[2]
+        function = target.__name__ if callable(target) else target.partition(":")[2]
         asked.append((function, device))
         return ChildResult(getattr(timed, function)(request), peak_rss_bytes=1, wall_seconds=1.0)
 
@@ -89,21 +98,36 @@ def stand_ins(monkeypatch):
     return asked
 
 
-def test_the_hybrid_alone_is_measured_in_children_that_see_the_device(stand_ins, tmp_path):
+def test_hybrid_and_exact_are_measured_in_children_that_see_the_device(stand_ins, tmp_path):
     prepared = benchmark.prepare(SETTINGS, "gpu", Cache(tmp_path / "cache"))
     assert set(prepared["indexes"]) == {"ivfpq_gpu"}
-    (record,) = benchmark.measure(SETTINGS, "gpu", prepared, tmp_path / "s.npz")
-    assert (record.variant, record.device, record.status, record.reason) == ("hybrid", "gpu", "measured", None)
-    assert record.metrics["recall_at_100"].value >= 0.92
-    left = [record.metrics[name].value for name in ("route_recall", "scan_recall", "recall_at_100")]
+    asked = SETTINGS.model_copy(update={"processes": 1})
+    found, exact = benchmark.measure(asked, "gpu", prepared, tmp_path / "s.npz")
+    assert (found.variant, found.device, found.status, found.reason) == ("hybrid", "gpu", "measured", None)
+    assert found.metrics["recall_at_100"].value >= 0.92
+    left = [found.metrics[name].value for name in ("route_recall", "scan_recall", "recall_at_100")]
     assert left == sorted(left, reverse=True)
-    assert record.detail["index"]["ivfpq_gpu"]["pq"] == "PQ8x8"
-    assert record.detail["gpu"] == {
-        "name": "Stand-in", "faiss_gpus": 1, "cupy": "stand-in", "index": "GpuIndex",
-        "base": f"{4000 * 32 * 4} bytes in {__name__} on device 0",
+    assert found.detail["index"]["ivfpq_gpu"]["pq"] == "PQ8x8"
+    base = found.detail["gpu"].pop("base")
+    assert base.startswith(f"{4000 * 32 * 4} bytes in ")
+    assert found.detail["gpu"] == {
+        "name": "Stand-in", "faiss_gpus": 1, "arrays": "stand-in", "index": "GpuIndex", "tables": "float32",
     }  # fmt: skip
-    functions = ["see_gpu", "time_strategy", "time_strategy", "time_stages", "open_loop_latency", "throughput"]
-    assert stand_ins == [(function, "gpu") for function in functions]
+    assert (exact.variant, exact.device, exact.status, exact.reason) == ("exact", "gpu", "measured", None)
+    assert not exact.gated
+    assert [exact.metrics[f"recall_at_{k}"].value for k in (1, 10, 100)] == [1.0] * 3
+    assert exact.detail["setting"] == {"rows": 4000}
+    for record in (found, exact):
+        rates = record.detail["batches"]["rates"]
+        assert [each["batch"] for each in rates] == [1, 10, 100, 1000]
+        assert all(each["per_second"] > 0 for each in rates)
+        # the batches are routed by all centroids, so they find as much and more
+        assert all(each["recall"] >= record.metrics["recall_at_100"].value - 0.002 for each in rates)
+    timed_ = ["time_strategy"] * 2
+    beside = ["open_loop_latency", "throughput", "batches"]
+    assert stand_ins == [
+        (function, "gpu") for function in ("see_gpu", *timed_, "time_stages", *beside, *beside)
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("metric", ["cosine", "l2", "ip"])
@@ -119,13 +143,14 @@ def test_every_metric_is_found(stand_ins, metric, tmp_path):
 
 def test_the_tables_of_as_many_codes_as_256_dimensions_get_fit(stand_ins, tmp_path):
     strategy, _, queries = built("cosine", tmp_path, dim=256)
+    assert strategy.gpu["tables"] == "float16"
     assert [strategy.search(query, 1)[0] for query in queries] == list(range(len(queries)))
 
 
-def built(metric, folder, dim=24):
+def built(metric, folder, dim=24, scale=1):
     """A strategy over random vectors, these, and queries that lie close to the first of them."""
     rng = np.random.default_rng(4)
-    base = rng.standard_normal((3000, dim)).astype(np.float32)
+    base = (scale * rng.standard_normal((3000, dim))).astype(np.float32)
     if metric == "cosine":
         base /= np.linalg.norm(base, axis=1, keepdims=True)
     for name in ("trained", "index"):
@@ -134,7 +159,7 @@ def built(metric, folder, dim=24):
     hybrid_gpu.build(folder / "index", base, metric, trained=folder / "trained", threads=1)
     strategy = hybrid_gpu.Strategy(folder / "index", base, metric)
     strategy.tune({"lists": 24, "refine": 16})
-    return strategy, base, base[:20] + 0.01 * rng.standard_normal((20, dim)).astype(np.float32)
+    return strategy, base, base[:20] + 0.01 * scale * rng.standard_normal((20, dim)).astype(np.float32)
 
 
 @pytest.mark.parametrize(("dim", "codes"), [(24, 8), (32, 8), (100, 20), (256, 64), (960, 96), (1536, 96), (25, 1)])
@@ -142,10 +167,36 @@ def test_a_vector_gets_as_many_codes_as_faiss_offers_and_the_dimensions_allow(di
     assert hybrid_gpu.codes_for(dim) == codes
 
 
+def test_as_many_codes_as_may_be_in_float32():
+    assert [hybrid_gpu.codes_for(dim, 48) for dim in (24, 256, 1536, 384)] == [8, 32, 48, 48]
+    with pytest.raises(Unavailable, match="none of 1, 2, .*, 40, 48 divides them into parts of at most 32"):
+        hybrid_gpu.codes_for(2048, 48)
+
+
+@pytest.mark.parametrize(
+    ("scale", "fits"), [(1, True), (2.0**-5.9, True), (2.0**-6.1, False), (2.0**4.9, True), (2.0**5.1, False)]
+)
+def test_tables_are_in_float16_where_their_entries_have_its_digits(tmp_path, scale, fits):
+    """Four dimensions of ±1/2 are as long as one: an entry of the tables is of about that size, times the square of the scale."""
+    signs = np.random.default_rng(1).choice([-0.5, 0.5], (3000, 256)).astype(np.float32)
+    assert hybrid_gpu.fits_half(signs * np.float32(scale)) is fits
+    told = hybrid_gpu.train(tmp_path, signs * np.float32(scale), "l2", threads=1, rows_per_list=128)
+    assert told["pq"] == ("PQ64x8" if fits else "PQ32x8")
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e3])
+def test_numbers_that_float16_cannot_hold_are_found_all_the_same(stand_ins, tmp_path, scale):
+    strategy, _, queries = built("l2", tmp_path, dim=256, scale=scale)
+    assert strategy.gpu["tables"] == "float32"
+    assert [strategy.search(query, 1)[0] for query in queries] == list(range(len(queries)))
+
+
 def test_dimensions_without_codes_are_unavailable_and_named(stand_ins, tmp_path):
-    odd = SETTINGS.model_copy(update={"dim": 97, "rows": 2000})
+    odd = SETTINGS.model_copy(update={"dim": 97, "rows": 2000, "controls": ()})
     with pytest.raises(Unavailable, match="97 dimensions.*Next step: measure this data set on the cpu"):
         benchmark.prepare(odd, "gpu", Cache(tmp_path))
+    prepared = benchmark.prepare(odd.model_copy(update={"controls": ("exact",)}), "gpu", Cache(tmp_path))
+    assert list(prepared["missing"]) == ["hybrid"]
 
 
 def test_no_step_asks_for_more_than_a_gpu_selects():
@@ -154,33 +205,72 @@ def test_no_step_asks_for_more_than_a_gpu_selects():
 
 
 @pytest.mark.parametrize(
-    ("module", "name", "value", "reason"),
+    ("name", "value", "reason"),
     [
-        ("faiss", "StandardGpuResources", None, "the installed faiss is a CPU build. Next step: `make setup-gpu`"),
-        ("faiss", "get_num_gpus", lambda: 0, "faiss sees no CUDA device"),
-        ("cupy", "is_available", lambda: False, "cupy sees no CUDA device.*`make setup-gpu`"),
+        ("StandardGpuResources", None, "the installed faiss is a CPU build. Next step: `make setup-gpu`"),
+        ("get_num_gpus", lambda: 0, "faiss sees no CUDA device"),
     ],
 )
-def test_what_is_missing_is_named_with_the_line_that_installs_it(stand_ins, monkeypatch, module, name, value, reason):
+def test_what_is_missing_is_named_with_the_line_that_installs_it(stand_ins, monkeypatch, name, value, reason):
     if value:
-        monkeypatch.setattr(sys.modules[module], name, value)
+        monkeypatch.setattr(faiss, name, value)
     else:
-        monkeypatch.delattr(sys.modules[module], name)
+        monkeypatch.delattr(faiss, name)
     with pytest.raises(Unavailable, match=reason):
+        benchmark.prepare(SETTINGS.model_copy(update={"controls": ("hnsw",)}), "gpu", None)
+
+
+def test_without_faiss_the_hybrid_is_skipped_and_every_row_is_compared(stand_ins, monkeypatch, tmp_path):
+    monkeypatch.delattr(faiss, "StandardGpuResources")
+    reason, asked = (
+        "the installed faiss is a CPU build. Next step: `make setup-gpu`",
+        SETTINGS.model_copy(update={"processes": 1}),
+    )
+    prepared = benchmark.prepare(asked, "gpu", Cache(tmp_path / "cache"))
+    assert prepared["indexes"] == {}
+    found, exact = benchmark.measure(asked, "gpu", prepared, tmp_path / "s.npz")
+    assert (found.variant, found.status, found.gated) == ("hybrid", "skipped", True)
+    assert re.match(reason, found.reason)
+    assert (exact.variant, exact.status, exact.metrics["recall_at_100"].value) == ("exact", "measured", 1.0)
+
+
+def test_without_a_library_that_computes_there_nothing_is_measured(stand_ins, monkeypatch):
+    def missing(device):
+        raise Unavailable("vectors cannot be compared on a GPU: torch and cupy are not installed", "install one")
+
+    monkeypatch.setattr(arrays, "on", missing)
+    with pytest.raises(Unavailable, match="^vectors cannot be compared on a GPU.*Next step: install one$"):
         benchmark.prepare(SETTINGS, "gpu", None)
 
 
-def test_cupy_that_is_absent_is_named(stand_ins, monkeypatch):
-    monkeypatch.setitem(sys.modules, "cupy", None)
-    with pytest.raises(Unavailable, match="cupy is not installed.*`make setup-gpu`"):
-        benchmark.prepare(SETTINGS, "gpu", None)
+def test_a_base_that_the_device_has_no_room_for_is_said(stand_ins, monkeypatch):
+    device = arrays.on("gpu")
+    monkeypatch.setattr(type(device), "free_bytes", lambda self: 5 * 2**30)
+    base = np.zeros((2000, 8), np.float32)
+    assert exact_gpu.Strategy(base, "ip").settings == ({"rows": 2000},)
+    monkeypatch.setattr(type(device), "free_bytes", lambda self: 3 * 2**30)
+    with pytest.raises(NotMeasured, match="the base of 0.0 GiB does not fit into the 3.0 GiB .*: measure fewer rows"):
+        exact_gpu.Strategy(base, "ip")
 
 
-@pytest.mark.skipif(has_gpu, reason="a GPU is here")
+@pytest.mark.parametrize("metric", ["cosine", "l2", "ip"])
+def test_every_row_compared_finds_what_is_nearest(stand_ins, metric):
+    rng = np.random.default_rng(7)
+    base, asked = rng.standard_normal((3000, 24)).astype(np.float32), rng.standard_normal((9, 24)).astype(np.float32)
+    if metric == "cosine":
+        base, asked = (array / np.linalg.norm(array, axis=1, keepdims=True) for array in (base, asked))
+    strategy = exact_gpu.Strategy(base, metric)
+    strategy.tune(strategy.settings[0])
+    expected = truth.exact(base, asked, 12, metric).ids.tolist()
+    assert [strategy.search(query, 12).tolist() for query in asked] == expected
+    assert [ids.tolist() for ids in strategy.search_many(asked, 12, 2)] == expected
+
+
+@pytest.mark.skipif(hasattr(faiss, "StandardGpuResources"), reason="this is no CPU build")
 def test_a_cpu_build_says_so_from_a_real_child(monkeypatch):
     monkeypatch.setattr(devices, "gpu", lambda: Gpu(name="Stand-in", memory_bytes=1, source="nvml"))
     with pytest.raises(Unavailable, match="the installed faiss is a CPU build"):
-        benchmark.prepare(SETTINGS, "gpu", None)
+        benchmark.prepare(SETTINGS.model_copy(update={"controls": ()}), "gpu", None)
 
 
 def test_a_host_without_a_device_starts_nothing(stand_ins, monkeypatch):
@@ -191,12 +281,12 @@ def test_a_host_without_a_device_starts_nothing(stand_ins, monkeypatch):
 
 
 def test_variants_of_which_none_runs_on_a_gpu_are_unavailable(stand_ins):
-    asked = SETTINGS.model_copy(update={"variants": ("hnsw", "usearch")})
+    asked = SETTINGS.model_copy(update={"variants": ("hnsw", "usearch"), "controls": ("ivfpq_refine",)})
     with pytest.raises(Unavailable, match="hnsw does not run on a gpu; usearch does not run on a gpu"):
         benchmark.prepare(asked, "gpu", None)
 
 
-@pytest.mark.skipif(not has_gpu, reason="faiss sees no GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("metric", ["cosine", "l2"])
 def test_a_real_device_reranks_as_the_cpu_does(metric, tmp_path):
     strategy, base, queries = built(metric, tmp_path)
@@ -207,14 +297,29 @@ def test_a_real_device_reranks_as_the_cpu_does(metric, tmp_path):
         )
 
 
-@pytest.mark.skipif(not has_gpu, reason="faiss sees no GPU")
+@pytest.mark.gpu
 def test_a_real_device_measures_the_hybrid(tmp_path):
     prepared = benchmark.prepare(SETTINGS, "gpu", Cache(tmp_path / "cache"))
-    (record,) = benchmark.measure(SETTINGS, "gpu", prepared, tmp_path / "s.npz")
-    assert (record.status, record.reason) == ("measured", None)
-    assert record.metrics["recall_at_100"].value >= 0.92
-    assert record.detail["gpu"]["index"] == "GpuIndexIVFPQ"
-    assert " in cupy" in record.detail["gpu"]["base"]
+    found, exact = benchmark.measure(SETTINGS, "gpu", prepared, tmp_path / "s.npz")
+    assert [(record.status, record.reason) for record in (found, exact)] == [("measured", None)] * 2
+    assert found.metrics["recall_at_100"].value >= 0.92
+    assert found.detail["gpu"]["index"] == "GpuIndexIVFPQ"
+    assert exact.metrics["recall_at_100"].value == 1.0
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("metric", ["cosine", "l2", "ip"])
+def test_a_real_device_finds_the_very_neighbours_that_the_cpu_finds(metric):
+    rng = np.random.default_rng(8)
+    base, asked = (rng.standard_normal((n, 96)).astype(np.float32) for n in (300_000, 1100))
+    base[5::1000] = base[5]
+    if metric == "cosine":
+        base, asked = (array / np.linalg.norm(array, axis=1, keepdims=True) for array in (base, asked))
+    search = ExactSearch(base, metric, arrays=arrays.on("gpu"))
+    assert search.on_device and search.arrays.on_gpu
+    found = search.search(asked, 100)
+    assert found.proven.mean() > 0.99
+    assert found.ids.tolist() == truth.exact(base, asked, 100, metric).ids.tolist()
 
 
 def test_both_builds_of_faiss_are_of_one_version():

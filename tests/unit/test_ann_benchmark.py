@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from nightgate.errors import ChildError, InputError, NotMeasured, Unavailable
-from nightgate.hybrid_ann import benchmark, strategies
+from nightgate.hybrid_ann import benchmark, strategies, timed
+from nightgate.hybrid_ann.batches import BatchRate
 from nightgate.hybrid_ann.settings import Settings
+from nightgate.measure import devices
 from nightgate.measure.child import ChildResult
+from nightgate.record import Gpu
 from nightgate.vectors import data, places
 
 QUERIES = 100
 BUILT = {"build_seconds": 2.5, "build_peak_rss_bytes": 300, "bytes": 40, "lists": 16}
-NUMBERS = {"hybrid": 1, "hnsw": 2, "ivfpq_refine": 3, "hybrid_seeded": 4, "faiss_hnsw": 5}
+NUMBERS = {
+    "hybrid": 1,
+    "hnsw": 2,
+    "ivfpq_refine": 3,
+    "hybrid_seeded": 4,
+    "faiss_hnsw": 5,
+    "hybrid_gpu": 6,
+    "exact_gpu": 7,
+}
 
 
 def settings(**changed):
@@ -42,7 +54,7 @@ def test_an_index_that_cannot_be_built_keeps_no_other_from_being_built(indexes):
     indexes["ivfpq"] = ChildError("it was ended by SIGABRT")
     assert benchmark.prepare(settings(), "cpu", None) == {
         "vectors": "/v", "truth": "/t", "data": {"rows": 5}, "indexes": {"hnsw": BUILT | {"folder": "/indexes/hnsw"}},
-        "failed": {"ivfpq": "the index ivfpq was not built: it was ended by SIGABRT"},
+        "failed": {"ivfpq": "the index ivfpq was not built: it was ended by SIGABRT"}, "missing": {},
     }  # fmt: skip
     for error, said in ((InputError("too long for float16", "scale it"), "too long for float16. Next step: scale it"),
                         (OSError(), "OSError"), (RuntimeError("bad"), "bad")):  # fmt: skip
@@ -66,6 +78,8 @@ def test_each_index_is_built_once_and_only_for_what_can_run(indexes, monkeypatch
     monkeypatch.setitem(strategies._PACKAGES, "hybrid_seeded", "no_such_package")
     found = benchmark.prepare(settings(controls=("hnsw", "hybrid_seeded", "ivfpq_refine")), "cpu", None)
     assert (set(found["indexes"]), found["failed"]) == ({"ivfpq"}, {})
+    reason = "needs the package no_such_package. Next step: install it: pip install no_such_package"
+    assert found["missing"] == {name: f"{name} {reason}" for name in ("hnsw", "hybrid_seeded")}
 
 
 def test_nothing_is_prepared_without_a_gated_strategy(indexes, monkeypatch):
@@ -73,9 +87,56 @@ def test_nothing_is_prepared_without_a_gated_strategy(indexes, monkeypatch):
     with pytest.raises(NotMeasured, match="hnsw needs the package no_such_package"):
         benchmark.prepare(settings(variants=("hnsw",), controls=("hybrid",)), "cpu", None)
     assert set(benchmark.prepare(settings(variants=("hnsw", "hybrid")), "cpu", None)["indexes"]) == {"ivfpq"}
-    monkeypatch.setattr(benchmark, "_see_gpu", lambda: None)
-    with pytest.raises(Unavailable, match="hnsw does not run on a gpu"):
-        benchmark.prepare(settings(variants=("hnsw",), controls=()), "gpu", None)
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """A host with one, where a variant is missing whose reason is put in here."""
+    missing, asked = {}, []
+
+    def run_child(target, variants, *, threads, device):
+        asked.append((target, variants, threads, device))
+        return ChildResult({name: error for name, error in missing.items() if name in variants}, 1, 1.0)
+
+    monkeypatch.setattr(benchmark, "run_child", run_child)
+    monkeypatch.setattr(devices, "gpu", lambda: Gpu(name="A device", memory_bytes=1, source="nvml"))
+    return missing, asked
+
+
+def test_a_child_is_asked_what_runs_on_a_gpu_of_what_may(indexes, gpu):
+    with pytest.raises(Unavailable, match="^hnsw does not run on a gpu; usearch does not run on a gpu$"):
+        benchmark.prepare(settings(variants=("hnsw", "usearch"), controls=()), "gpu", None)
+    assert gpu[1] == []
+    found = benchmark.prepare(settings(controls=("hnsw", "exact")), "gpu", None)
+    assert gpu[1] == [(timed.see_gpu, ["hybrid", "exact"], 1, "gpu")]
+    assert (set(found["indexes"]), found["missing"]) == ({"ivfpq_gpu"}, {"hnsw": "hnsw does not run on a gpu"})
+
+
+def test_on_a_gpu_a_control_that_runs_is_enough(indexes, gpu):
+    gpu[0]["hybrid"] = Unavailable("no faiss", "install it")
+    found = benchmark.prepare(settings(controls=("exact",)), "gpu", None)
+    assert (found["indexes"], found["missing"]) == ({}, {"hybrid": "no faiss. Next step: install it"})
+    for controls in ((), ("hnsw",)):
+        with pytest.raises(Unavailable, match="^no faiss. Next step: install it$"):
+            benchmark.prepare(settings(controls=controls), "gpu", None)
+    gpu[0]["exact"] = Unavailable("no torch")
+    with pytest.raises(Unavailable, match="^no faiss. Next step: install it$"):
+        benchmark.prepare(settings(controls=("exact",)), "gpu", None)
+
+
+def test_on_a_cpu_no_control_stands_in_and_every_row_is_never_compared(indexes):
+    with pytest.raises(NotMeasured, match="^exact does not run on a cpu$"):
+        benchmark.prepare(settings(variants=("exact",), controls=("hybrid",)), "cpu", None)
+    found = benchmark.prepare(settings(controls=("exact",)), "cpu", None)
+    assert (set(found["indexes"]), found["missing"]) == ({"ivfpq"}, {"exact": "exact does not run on a cpu"})
+
+
+def test_an_index_that_a_gpu_cannot_hold_is_a_reason_to_skip_who_reads_it(indexes, gpu):
+    indexes["ivfpq_gpu"] = Unavailable("no codes for 97 dimensions")
+    found = benchmark.prepare(settings(controls=("exact",)), "gpu", None)
+    assert (found["indexes"], found["failed"], found["missing"]) == ({}, {}, {"hybrid": "no codes for 97 dimensions"})
+    with pytest.raises(Unavailable, match="^no codes for 97 dimensions$"):
+        benchmark.prepare(settings(controls=()), "gpu", None)
 
 
 @pytest.fixture
@@ -83,7 +144,9 @@ def prepared(tmp_path):
     hardness = np.arange(QUERIES)
     np.save(tmp_path / "queries-hardness.npy", hardness)
     indexes = {name: BUILT | {"folder": f"/indexes/{name}"} for name in ("ivfpq", "hnsw")}
-    return {"vectors": str(tmp_path), "truth": str(tmp_path), "data": {"rows": 5}, "indexes": indexes, "failed": {}}
+    return {
+        "vectors": str(tmp_path), "truth": str(tmp_path), "data": {"rows": 5}, "indexes": indexes, "failed": {}, "missing": {},
+    }  # fmt: skip
 
 
 @pytest.fixture
@@ -119,6 +182,8 @@ def children(monkeypatch):
             value = {"saturated": False}
         elif function == "throughput":
             value = {"per_second": [100.0 * number]}
+        elif function == "batches":
+            value = [BatchRate(10, 50.0 * number, 7, (40.0, 60.0), 0.9)]
         return ChildResult(value, peak_rss_bytes=10 * number + before, wall_seconds=1.0)
 
     monkeypatch.setattr(benchmark, "run_child", run_child)
@@ -141,18 +206,19 @@ def test_every_step_asks_for_what_the_settings_say(children, prepared, tmp_path)
     calls = [(function, strategy, threads, device) for function, strategy, _, threads, device in children[0]]
     assert calls == [
         ("time_strategy", "hybrid", 1, "cpu"), ("time_strategy", "hybrid", 1, "cpu"), ("time_stages", "hybrid", 1, "cpu"),
-        ("open_loop_latency", "hybrid", 1, "cpu"), ("throughput", "hybrid", 3, "cpu"),
+        ("open_loop_latency", "hybrid", 1, "cpu"), ("throughput", "hybrid", 3, "cpu"), ("batches", "hybrid", 3, "cpu"),
     ]  # fmt: skip
     requests = [request for _, _, request, _, _ in children[0]]
     for request in requests:
         same = {"k": 30, "vectors": str(tmp_path), "truth": str(tmp_path), "indexes": {"ivfpq": "/indexes/ivfpq"}}
         assert same.items() <= request.items()
-    assert [request["setting"] for request in requests] == [None, *4 * [{"step": 1}]], "tuned once"
+    assert [request["setting"] for request in requests] == [None, *5 * [{"step": 1}]], "tuned once"
     for request in requests[:2]:
         told = {"passes": 4, "depths": (1, 10, 30), "recall_target": 0.8, "recall_margin": 0.02}
         assert told.items() <= request.items()
     assert {"rate": 70, "seconds": 1.5}.items() <= requests[3].items()
     assert {"threads": 3, "batch": 17, "seconds": 1.5}.items() <= requests[4].items()
+    assert {"threads": 3, "seconds": 1.5}.items() <= requests[5].items()
 
 
 def test_the_records_hold_what_the_children_told(children, prepared, tmp_path):
@@ -180,6 +246,9 @@ def test_the_records_hold_what_the_children_told(children, prepared, tmp_path):
         assert samples[f"{variant}/durations_ns"].shape == (6, QUERIES)
         assert samples[f"{variant}/recall"] == pytest.approx(at[2] + (np.arange(QUERIES) - 49.5) / 1e3)
         assert f"{variant}/query_rows" not in samples
+    rate = {"batch": 10, "per_second": 50.0, "passes": 7, "ci95": (40.0, 60.0), "recall": 0.9}
+    assert found["hybrid"].detail["batches"] == {"threads": len(os.sched_getaffinity(0)), "rates": [rate]}
+    assert "batches" not in found["hnsw"].detail, "of a control on the CPU one size is enough"
 
 
 def test_the_strategies_take_turns_in_opposite_order(children, prepared, tmp_path):
@@ -230,7 +299,7 @@ def test_a_crash_of_one_strategy_leaves_the_others(children, prepared, tmp_path)
 
 @pytest.mark.parametrize("function, what, lost", [
     ("time_stages", "the time of each stage", "route_seconds"), ("open_loop_latency", "the open loop", "open_loop_p95"),
-    ("throughput", "the throughput", "throughput_qps"),
+    ("throughput", "the throughput", "throughput_qps"), ("batches", "the batches", None),
 ])  # fmt: skip
 def test_a_later_step_that_crashes_takes_only_its_own_numbers(children, prepared, tmp_path, function, what, lost):
     children[1][function, "hybrid", None] = CRASH
@@ -241,7 +310,8 @@ def test_a_later_step_that_crashes_takes_only_its_own_numbers(children, prepared
     assert record.detail["not_measured"] == {what: "it was ended by SIGSEGV"}
     names = {"route_seconds", "open_loop_p95", "throughput_qps", "recall_at_100", "latency_p95"}
     assert names & set(record.metrics) == names - {lost}
-    assert found["ivfpq_refine"].reason is None and lost in found["ivfpq_refine"].metrics
+    assert ("batches" in record.detail) == (function != "batches")
+    assert found["ivfpq_refine"].reason is None and names <= set(found["ivfpq_refine"].metrics)
 
 
 def test_a_later_process_that_crashes_leaves_what_the_others_measured(children, prepared, tmp_path):
@@ -252,11 +322,24 @@ def test_a_later_process_that_crashes_leaves_what_the_others_measured(children, 
     assert record.metrics["recall_at_100"].value == pytest.approx(0.3495)
 
 
-def test_what_is_not_installed_is_skipped(children, prepared, tmp_path, monkeypatch):
-    monkeypatch.setitem(strategies._PACKAGES, "hnsw", "no_such_package")
+def test_what_is_missing_is_skipped(children, prepared, tmp_path):
+    prepared["missing"] = {"hnsw": "hnsw needs the package no_such_package"}
     found = measured(prepared, tmp_path)
     assert [record.status for record in found.values()] == ["measured", "skipped", "measured"]
-    assert found["hnsw"].reason.startswith("hnsw needs the package no_such_package")
+    assert found["hnsw"].reason == "hnsw needs the package no_such_package"
+    assert {strategy for _, strategy, *_ in children[0]} == {"hybrid", "ivfpq_refine"}
+
+
+def test_on_a_gpu_each_row_has_its_batches(children, prepared, tmp_path):
+    prepared["indexes"] = {"ivfpq_gpu": BUILT | {"folder": "/g"}}
+    records = benchmark.measure(settings(controls=("hnsw", "exact")), "gpu", prepared, tmp_path / "s.npz")
+    assert [(record.variant, record.status, "batches" in record.detail) for record in records] == [
+        ("hybrid", "measured", True), ("exact", "measured", True),
+    ]  # fmt: skip
+    assert {(strategy, device) for _, strategy, _, _, device in children[0]} == {
+        ("hybrid_gpu", "gpu"),
+        ("exact_gpu", "gpu"),
+    }
 
 
 def test_the_rows_of_the_users_file_stay_with_the_samples(children, prepared, tmp_path):

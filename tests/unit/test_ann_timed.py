@@ -10,8 +10,8 @@ import h5py
 import numpy as np
 import pytest
 
-from nightgate.errors import NotMeasured
-from nightgate.hybrid_ann import timed
+from nightgate.errors import NotMeasured, Unavailable
+from nightgate.hybrid_ann import batches, timed
 from nightgate.measure import clock
 from nightgate.measure.load import arrivals, closed_loop, open_loop
 from nightgate.vectors import places, truth
@@ -380,9 +380,54 @@ def test_an_index_is_built_from_the_base_and_what_was_trained(folder, monkeypatc
     assert request["parameters"] == {"threads": 2}
 
 
-def test_the_gpu_is_looked_for_in_the_child(monkeypatch):
-    monkeypatch.setattr(timed, "see_device", lambda: {"name": "A device"})
-    assert timed.see_gpu({}) == {"name": "A device"}
+def test_the_gpu_is_looked_for_in_the_child_by_each_that_runs_there(monkeypatch):
+    def see_device(variant):
+        if variant != "exact":
+            raise Unavailable(f"no {variant}", "install it")
+        return {"name": "A device"}
+
+    monkeypatch.setattr(timed.strategies, "see_device", see_device)
+    missing = timed.see_gpu(["hybrid", "exact"])
+    assert {name: str(error) for name, error in missing.items()} == {"hybrid": "no hybrid. Next step: install it"}
+
+
+def test_every_size_of_batch_is_asked_and_counted(run, folder, monkeypatch):
+    monkeypatch.setattr(batches, "BATCHES", (1, 5, 30))
+    answer, strategy = run(timed.batches, setting={"step": 2}, threads=2, seconds=0.02)
+    assert strategy.tuned == [2]
+    ones, fives, thirties = 12 * [(1, K, 2)], [(5, K, 2), (5, K, 2), (2, K, 2)], [(30, K, 2)]
+    # a pass that warms up, and whole passes until 20 ms are over, at 1 ms for each query
+    assert strategy.asked == [*3 * ones, *3 * fives, *2 * thirties]
+    assert [(each.batch, each.passes, each.ci95) for each in answer] == [(1, 2, None), (5, 2, None), (30, 1, None)]
+    assert [each.per_second for each in answer] == pytest.approx([1000.0] * 3, rel=1e-12)
+    assert [each.recall for each in answer] == pytest.approx([0.8] * 3), (
+        "of the twelve queries, however often they are asked"
+    )
+
+
+def test_the_recall_of_a_batch_is_that_of_its_own_answers(run, monkeypatch):
+    class Careless(Known):
+        """In company it answers every query as the first of its batch."""
+
+        def search_many(self, queries, k, threads):
+            return [super().search_many(queries[:1], k, threads)[0]] * len(queries)
+
+    monkeypatch.setattr(batches, "BATCHES", (1, 4))
+    alone, four = run(timed.batches, Careless, setting={"step": 4}, threads=1, seconds=0.001)[0]
+    assert alone.recall == 1.0
+    assert 0.25 <= four.recall < 0.5, "three of the twelve are first"
+
+
+def test_the_interval_of_a_rate_is_that_of_the_seconds_turned_round():
+    seconds = np.array([1.0, 1.2, 0.9, 1.1, 1.3, 0.8])
+    value, n, interval = batches.rate(1000 / seconds)
+    half = 2.570582 * seconds.std(ddof=1) / 6**0.5
+    assert (value, n) == (pytest.approx(1000 * 6 / seconds.sum()), 6)
+    assert interval == pytest.approx((1000 / (1.05 + half / 1000 * 1000), 1000 / (1.05 - half)), rel=1e-6)
+
+
+def test_the_sizes_of_batches():
+    assert batches.BATCHES == (1, 10, 100, 1000)
 
 
 def test_how_far_the_curve_goes_and_whose_versions_are_told():

@@ -146,9 +146,22 @@ def test_a_gated_variant_is_expected_only_where_its_own_device_was_measured():
     records = [measured(device="cpu"), measured(device="gpu", **skipped), measured("hnsw", device="gpu", **skipped)]
     found = [[o.verdict for o in r.objectives] for r in steps._judge(plan(work=BOTH), records)]
     assert found == [["pass", "pass"], [], []]
-    records.append(measured("faiss_hnsw", device="gpu"))
+    both = {"variants": ["hybrid", "faiss_hnsw"]}
+    records.append(measured("faiss_hnsw", device="gpu", settings=both))
     found = [[(o.verdict, o.reason) for o in r.objectives] for r in steps._judge(plan(work=BOTH), records)]
-    assert found == [[("pass", None)] * 2, [("invalid", "not here")] * 2, [], []]
+    assert found == [[("pass", None)] * 2, [("invalid", "not here")] * 2, [], [("pass", None)] * 2]
+
+
+def test_a_control_on_a_gpu_makes_a_gated_variant_expected_only_where_a_gpu_is_required():
+    skipped = {"status": "skipped", "reason": "not here"}
+    for device, required, expected in (
+        ("gpu", False, []),
+        ("gpu", True, ["invalid"] * 2),
+        ("cpu", False, ["invalid"] * 2),
+    ):
+        records = [measured(device=device, **skipped), measured("hnsw", device=device)]
+        found = steps._judge(plan(work=BOTH, require_gpu=required), records)
+        assert [[o.verdict for o in record.objectives] for record in found] == [expected, []]
 
 
 NONE = HOST.model_copy(update={"gpu": None})

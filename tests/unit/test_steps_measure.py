@@ -179,3 +179,24 @@ def test_every_gated_variant_that_is_missing_is_named_and_no_control(street):
     street.fake.measure = lambda *_: [measured(), measured("hnsw", status="failed", reason="no")]
     steps.measure(plan(), "hybrid_ann", "cpu", {"prepare_seconds": 1.0})
     assert [r.variant for r in files.read_records("a-run")] == ["hnsw", "hybrid"], "of the last try only"
+
+
+def test_a_gpu_that_measures_none_of_the_gated_variants_is_no_failure_and_its_controls_are_kept(street):
+    skipped = {"status": "skipped", "reason": "no faiss", "device": "gpu"}
+    gated = {"settings": {"variants": ["hybrid", "faiss_hnsw"]}}
+
+    def tried(*records, required=False, device="gpu"):
+        street.fake.measure = lambda *_: list(records)
+        with pytest.raises((Unavailable, NotMeasured)) as caught:
+            steps.measure(plan(work=BOTH, require_gpu=required), "hybrid_ann", device, {"prepare_seconds": 1.0})
+        assert str(caught.value) == "hybrid was not measured: no faiss"
+        return type(caught.value)
+
+    control = measured("hnsw", device="gpu")
+    assert tried(measured(**skipped), control) is Unavailable
+    kept = {r.variant: (r.status, "prepare_seconds" in r.metrics) for r in files.read_records("a-run")}
+    assert kept == {"hybrid": ("skipped", False), "hnsw": ("measured", True)}
+    assert tried(measured(**skipped), control, required=True) is NotMeasured
+    assert tried(measured(**skipped | {"status": "failed"}), control) is NotMeasured
+    assert tried(measured(**skipped, **gated), measured("faiss_hnsw", device="gpu", **gated)) is NotMeasured
+    assert tried(measured(**skipped | {"device": "cpu"}), device="cpu") is NotMeasured

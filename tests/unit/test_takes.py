@@ -30,10 +30,13 @@ def test_the_hybrid():
     made, exact, built = 20, 1700 * 0.02, 20
     one = 2 * 10 + 2 * 5 + (2 * 3 * 1000 + 20 * 500) * (1e-3 + 4e-4)
     assert hybrid().prepare == pytest.approx(60 + made + exact + built)
-    assert hybrid().measure == pytest.approx(20 + one)
+    batches = 4 * 5  # seconds under load for each size, of the gated one
+    assert hybrid().measure == pytest.approx(20 + one + batches)
+    assert hybrid(controls=["exact"]).measure == hybrid().measure, "it runs on a GPU alone, in no time"
+    assert hybrid(controls=["exact"]).prepare == hybrid().prepare
     assert hybrid().lower == "rows, passes or controls"
     assert hybrid(controls=["hnsw", "usearch"]).prepare == pytest.approx(60 + made + exact + built + 150 + 300)
-    assert hybrid(controls=["hnsw", "usearch"]).measure == pytest.approx(20 + 3 * one)
+    assert hybrid(controls=["hnsw", "usearch"]).measure == pytest.approx(20 + 3 * one + batches)
     assert hybrid(variants=["hnsw"], hnsw_ef_construction=300).prepare == pytest.approx(60 + made + exact + 3 * 150)
     assert hybrid(hnsw_ef_construction=300).prepare == hybrid().prepare
     assert hybrid(threads=8).prepare == pytest.approx(60 + made + (exact + built) / 4)

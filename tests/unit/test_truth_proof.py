@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from nightgate.errors import NotMeasured
-from nightgate.vectors import truth
+from nightgate.vectors import exact, scoring, truth
+from nightgate.vectors.arrays import Arrays
 from nightgate.vectors.dataset import Dataset
-from nightgate.vectors.truth import decide, nearest
+from nightgate.vectors.exact import decide, nearest
+from nightgate.vectors.scoring import Rows, Scoring
 
 ROUNDOFF = {np.float32: 2.0**-24, np.float64: 2.0**-53}
 
@@ -21,9 +22,13 @@ def floats(*rows):
     return np.array(rows, np.float32)
 
 
-def scoring(base, queries, metric, dtype=np.float32):
+def of(base, queries, metric, dtype=np.float32):
+    return Scoring(Rows(base, metric, dtype, Arrays()), queries)
+
+
+def seen(base, queries, metric, dtype=np.float32):
     """With every row seen."""
-    made = truth._Scoring(base, queries, metric, dtype)
+    made = of(base, queries, metric, dtype)
     made.candidates(1)
     return made
 
@@ -33,30 +38,30 @@ def scoring(base, queries, metric, dtype=np.float32):
 
 def test_the_centre_is_the_median_in_each_dimension_of_rows_from_all_over_the_base(monkeypatch):
     base = floats([1, 90], [2, 50], [60, 40], [4, 30], [5, 20], [6, 10], [1000, 0])
-    made = truth._Scoring(base, base[:1], "l2", np.float32)
-    assert (made._centre.dtype, made._centre.tolist()) == (np.float32, [5, 30])
-    monkeypatch.setattr(truth, "_SAMPLE", 2)  # rows 0, 3 and 6
-    assert truth._Scoring(base, base[:1], "l2", np.float64)._centre.tolist() == [4, 30]
-    assert truth._Scoring(base[:3], base[:1], "l2", np.float64)._centre.tolist() == [2, 50], "each of three"
-    assert truth._Scoring(base, base[:1], "l2", np.float64)._centre.dtype == np.float64
+    made = of(base, base[:1], "l2", np.float32)
+    assert (made.rows._centre.dtype, made.rows._centre.tolist()) == (np.float32, [5, 30])
+    monkeypatch.setattr(scoring, "_SAMPLE", 2)  # rows 0, 3 and 6
+    assert of(base, base[:1], "l2", np.float64).rows._centre.tolist() == [4, 30]
+    assert of(base[:3], base[:1], "l2", np.float64).rows._centre.tolist() == [2, 50], "each of three"
+    assert of(base, base[:1], "l2", np.float64).rows._centre.dtype == np.float64
 
 
 def test_the_centre_is_found_though_a_sum_of_two_rows_leaves_float32():
     base = floats([3e38], [2e38])
-    assert truth._Scoring(base, base[:1], "l2", np.float32)._centre.tolist() == floats(2.5e38).tolist()
+    assert of(base, base[:1], "l2", np.float32).rows._centre.tolist() == floats(2.5e38).tolist()
 
 
 @pytest.mark.parametrize("metric", ["ip", "cosine"])
 def test_without_distances_nothing_is_shifted(metric):
     base = floats([1, 2], [3, 5])
-    assert truth._Scoring(base, base, metric, np.float32)._ready(base).tolist() == base.tolist()
+    assert of(base, base, metric, np.float32).rows.ready(base).tolist() == base.tolist()
 
 
 def test_only_float64_brings_vectors_to_unit_length_once_more():
     base = floats([3, 4], [0, 2])
-    assert truth._Scoring(base, base, "cosine", np.float32)._ready(base).tolist() == base.tolist()
-    assert truth._Scoring(base, base, "ip", np.float64)._ready(base).tolist() == base.tolist()
-    ready = truth._Scoring(base, base, "cosine", np.float64)._ready(base)
+    assert of(base, base, "cosine", np.float32).rows.ready(base).tolist() == base.tolist()
+    assert of(base, base, "ip", np.float64).rows.ready(base).tolist() == base.tolist()
+    ready = of(base, base, "cosine", np.float64).rows.ready(base)
     assert ready.dtype == np.float64 and ready == pytest.approx(np.array([[0.6, 0.8], [0, 1]]))
 
 
@@ -69,20 +74,20 @@ def test_only_float64_brings_vectors_to_unit_length_once_more():
 )
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_each_pair_is_scored_block_by_block(monkeypatch, metric, expected, dtype):
-    monkeypatch.setattr(truth, "_FIRST", 1)
-    monkeypatch.setattr(truth, "_ROWS", 2)
+    monkeypatch.setattr(scoring, "_FIRST", 1)
+    monkeypatch.setattr(scoring, "_ROWS", 2)
     base, asked = floats([1, 3], [2, 3], [8, 1], [4, 4], [1, 4]), floats([1, 3], [2, 1])
-    blocks = [(start, of.dtype, of.copy()) for start, of in truth._Scoring(base, asked, metric, dtype).blocks()]
+    blocks = [(start, each.dtype, each.copy()) for start, each in of(base, asked, metric, dtype).blocks()]
     assert [start for start, _, _ in blocks] == [0, 1, 2, 4]
     assert {kind for _, kind, _ in blocks} == {np.dtype(dtype)}
     assert np.concatenate([product for _, _, product in blocks], axis=1).tolist() == expected
 
 
 def test_a_block_is_as_long_as_all_before_it_up_to_the_longest(monkeypatch):
-    monkeypatch.setattr(truth, "_FIRST", 2)
-    monkeypatch.setattr(truth, "_ROWS", 8)
+    monkeypatch.setattr(scoring, "_FIRST", 2)
+    monkeypatch.setattr(scoring, "_ROWS", 8)
     base = np.arange(31, dtype=np.float32)[:, None]
-    blocks = [(start, product.shape) for start, product in truth._Scoring(base, base[:3], "ip", np.float32).blocks()]
+    blocks = [(start, product.shape) for start, product in of(base, base[:3], "ip", np.float32).blocks()]
     assert blocks == [(0, (3, 2)), (2, (3, 2)), (4, (3, 4)), (8, (3, 8)), (16, (3, 8)), (24, (3, 7))]
 
 
@@ -91,11 +96,11 @@ def test_a_block_is_as_long_as_all_before_it_up_to_the_longest(monkeypatch):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_bound_follows_from_the_lengths_and_the_roundings(monkeypatch, dtype):
-    monkeypatch.setattr(truth, "_FIRST", 1)
+    monkeypatch.setattr(scoring, "_FIRST", 1)
     base = floats([0, 0], [5, 12], [0, 0], [-3, 4], [0, 0])  # the longest is 13, and the median 0
     asked = floats([3, 4], [0, 2])
     gamma = 10 * ROUNDOFF[dtype] / (1 - 10 * ROUNDOFF[dtype])  # two dimensions and eight more roundings
-    ip, l2 = scoring(base, asked, "ip", dtype), scoring(base, asked, "l2", dtype)
+    ip, l2 = seen(base, asked, "ip", dtype), seen(base, asked, "l2", dtype)
     assert [ip._error(0), ip._error(1)] == pytest.approx([2 * gamma * 5 * 13, 2 * gamma * 2 * 13], rel=1e-12)
     assert [l2._error(0), l2._error(1)] == pytest.approx(
         [2 * gamma * (2 * 5 * 13 + 169), 2 * gamma * (2 * 2 * 13 + 169)], rel=1e-12
@@ -105,31 +110,31 @@ def test_the_bound_follows_from_the_lengths_and_the_roundings(monkeypatch, dtype
 def test_what_a_product_loses_below_the_range_of_float32_is_never_nought():
     base, asked = floats([0, 0, 0], [0, 0, 0]), floats([0, 0, 0])
     for metric in ("l2", "ip"):
-        assert scoring(base, asked, metric)._error(0) == 2 * 3 * 2.0**-120
+        assert seen(base, asked, metric)._error(0) == 2 * 3 * 2.0**-120
 
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_rows_that_are_not_quite_of_unit_length_may_be_nearer_by_as_much(monkeypatch, order):
-    monkeypatch.setattr(truth, "_FIRST", 1)
+    monkeypatch.setattr(scoring, "_FIRST", 1)
     gamma = 10 * 2.0**-24 / (1 - 10 * 2.0**-24)
     for last, longest, off in (
         ([1 - 2.0**-9, 0], 1 + 2.0**-10, 2 * 2.0**-9 - 2.0**-18),
         ([1 - 2.0**-12, 0], 1 + 2.0**-10, 2 * 2.0**-10 + 2.0**-20),
     ):
-        made = scoring(floats([1, 0], [1 + 2.0**-10, 0], last)[::order], floats([0, 2]), "cosine")
+        made = seen(floats([1, 0], [1 + 2.0**-10, 0], last)[::order], floats([0, 2]), "cosine")
         assert made._error(0) == pytest.approx(2 * (gamma * 2 * longest + off * 2), rel=1e-9)
 
 
 def test_only_lengths_under_cosine_are_expected_to_be_one():
-    made = scoring(floats([3, 4]), floats([1, 0]), "ip")
-    assert made._off_unit == 0
+    made = seen(floats([3, 4]), floats([1, 0]), "ip")
+    assert made.rows.off_unit == 0
 
 
 @pytest.mark.parametrize("metric", ["l2", "ip"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_what_a_row_needs_is_its_score_less_the_bound(metric, dtype):
     base, asked = floats([1, 2], [7, -1], [-4, 3]), floats([2, 2], [5, -3])  # the median is (1, 2)
-    made = scoring(base, asked, metric, dtype)
+    made = seen(base, asked, metric, dtype)
     expected = {"l2": [-45 + 2 * 6, -45 + 2 * (24 + 15)], "ip": [12, 38]}[metric]
     for query in (0, 1):
         assert made.surely(1, query) == expected[query] - made._error(query)
@@ -137,14 +142,14 @@ def test_what_a_row_needs_is_its_score_less_the_bound(metric, dtype):
 
 
 def test_where_a_sum_may_leave_the_range_nothing_is_proven():
-    assert scoring(floats([2.0**63, 0]), floats([2.0**63, 0]), "ip")._error(0) < np.inf
-    assert scoring(floats([2.0**63, 0]), floats([2.0**64, 0]), "ip")._error(0) == np.inf
-    assert scoring(floats([2.0**64, 0]), floats([2.0**63, 0]), "ip", np.float64)._error(0) < np.inf
+    assert seen(floats([2.0**63, 0]), floats([2.0**63, 0]), "ip")._error(0) < np.inf
+    assert seen(floats([2.0**63, 0]), floats([2.0**64, 0]), "ip")._error(0) == np.inf
+    assert seen(floats([2.0**64, 0]), floats([2.0**63, 0]), "ip", np.float64)._error(0) < np.inf
     half = float(np.finfo(np.float32).max) / 2
-    assert scoring(floats([1, 0]), floats([half, 0]), "ip")._error(0) == np.inf
-    assert scoring(floats([1, 0]), floats([0.9 * half, 0]), "ip")._error(0) < np.inf
-    assert scoring(floats([0, 0], [2.0**63, 0], [0, 0]), floats([0, 0]), "l2")._error(0) < np.inf
-    assert scoring(floats([0, 0], [2.0**63, 0], [0, 0]), floats([2.0**62, 0]), "l2")._error(0) == np.inf
+    assert seen(floats([1, 0]), floats([half, 0]), "ip")._error(0) == np.inf
+    assert seen(floats([1, 0]), floats([0.9 * half, 0]), "ip")._error(0) < np.inf
+    assert seen(floats([0, 0], [2.0**63, 0], [0, 0]), floats([0, 0]), "l2")._error(0) < np.inf
+    assert seen(floats([0, 0], [2.0**63, 0], [0, 0]), floats([2.0**62, 0]), "l2")._error(0) == np.inf
 
 
 @pytest.mark.parametrize("metric", ["l2", "ip"])
@@ -166,36 +171,21 @@ def test_numbers_whose_products_leave_float32_are_ranked_by_float64(metric, sign
 
 @pytest.mark.parametrize("first", [1, 2, 100])
 def test_the_best_are_kept_and_the_score_that_no_other_exceeds(monkeypatch, first):
-    monkeypatch.setattr(truth, "_FIRST", first)
-    monkeypatch.setattr(truth, "_ROWS", 4 if first < 100 else 100)
+    monkeypatch.setattr(scoring, "_FIRST", first)
+    monkeypatch.setattr(scoring, "_ROWS", 4 if first < 100 else 100)
     base, asked = floats([4], [-7], [9], [1], [8], [-2], [3]), floats([1], [-2])
-    ids, worst = truth._Scoring(base, asked, "ip", np.float32).candidates(3)
+    ids, worst = of(base, asked, "ip", np.float32).candidates(3)
     assert [sorted(row) for row in ids.tolist()] == [[0, 2, 4], [1, 3, 5]]
     assert (worst.dtype, worst.tolist()) == (np.float64, [4, -2])
-    ids, worst = truth._Scoring(base, asked, "ip", np.float32).candidates(6)
+    ids, worst = of(base, asked, "ip", np.float32).candidates(6)
     assert [sorted(row) for row in ids.tolist()] == [[0, 2, 3, 4, 5, 6], [0, 1, 3, 4, 5, 6]]
     assert worst.tolist() == [-2, -16]
 
 
 def test_beside_all_rows_there_is_no_other():
-    ids, worst = truth._Scoring(floats([4], [-7], [9]), floats([1], [2]), "ip", np.float32).candidates(3)
+    ids, worst = of(floats([4], [-7], [9]), floats([1], [2]), "ip", np.float32).candidates(3)
     assert [sorted(row) for row in ids.tolist()] == [[0, 1, 2]] * 2
     assert worst.tolist() == [-np.inf] * 2
-
-
-def test_what_a_device_holds_is_fetched(monkeypatch):
-    made = truth._Scoring(floats([1]), floats([1]), "ip", np.float32)
-    assert made.host(SimpleNamespace(get=lambda: "fetched")) == "fetched"
-    assert made.host("here") == "here"
-
-
-@pytest.mark.parametrize("available", [True, False])
-def test_the_device_is_used_where_there_is_one(monkeypatch, available):
-    cupy = SimpleNamespace(is_available=lambda: available)
-    monkeypatch.setitem(sys.modules, "cupy", cupy)
-    assert truth._array_module() is (cupy if available else np)
-    monkeypatch.setitem(sys.modules, "cupy", None)
-    assert truth._array_module() is np
 
 
 # --- the decision ---------------------------------------------------------------------------------------------------
@@ -218,38 +208,38 @@ def test_proven_is_what_no_row_outside_can_reach():
     seen = []
 
     def surely(row, query):
-        seen.append((row, query))
-        return float(query)
+        seen.extend(zip(row.tolist(), query.tolist(), strict=True))
+        return query.astype(float)
 
-    one = SimpleNamespace(metric="l2", surely=surely)
+    one = SimpleNamespace(metric="l2", surely=surely, rows=SimpleNamespace(raw=None, base=rows, arrays=Arrays()))
     ids, proven = decide(rows, asked, candidates, np.array([-0.5, 1.0, 2.5, -np.inf]), one, 2)
     assert (ids.dtype, ids.tolist()) == (np.int64, [[0, 1], [4, 3], [2, 1], [3, 4]])
     assert seen == [(1, 0), (3, 1), (1, 2), (4, 3)], "the last of the k, not the best"
     assert (proven.dtype, proven.tolist()) == (bool, [True, False, False, True])
 
 
-class Spied(truth._Scoring):
+class Spied(Scoring):
     """Says what it was made of; float32 proves nothing of the queries that begin with a number below 0."""
 
     made: list
 
-    def __init__(self, base, queries, metric, dtype):
-        super().__init__(base, queries, metric, dtype)
-        self.made.append([base, queries, metric, np.dtype(dtype)])
+    def __init__(self, rows, queries):
+        super().__init__(rows, queries)
+        self.made.append([rows.base, queries, rows.metric, rows.dtype])
 
     def candidates(self, width):
         self.made[-1].append(width)
         return super().candidates(width)
 
     def _error(self, query):
-        return np.inf if self.dtype == np.float32 and self._asked[query, 0] < 0 else 0.0
+        return np.where((self.rows.dtype == np.float32) & (self._asked[query, 0] < 0), np.inf, 0.0)
 
 
 @pytest.fixture
 def spied(monkeypatch):
     monkeypatch.setattr(Spied, "made", [], raising=False)
-    monkeypatch.setattr(truth, "_Scoring", Spied)
-    monkeypatch.setattr(truth, "_QUERIES", 2)
+    monkeypatch.setattr(exact, "Scoring", Spied)
+    monkeypatch.setattr(exact, "_QUERIES", 2)
     return Spied.made
 
 

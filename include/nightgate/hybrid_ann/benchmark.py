@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nightgate.artifacts import Cache
 from nightgate.errors import NightgateError, NotMeasured, Unavailable
-from nightgate.hybrid_ann import strategies
+from nightgate.hybrid_ann import strategies, timed
 from nightgate.hybrid_ann.evidence import Evidence
 from nightgate.hybrid_ann.indexes import build_index
 from nightgate.hybrid_ann.metrics import BUILD_PEAK_RSS
@@ -32,37 +32,34 @@ def prepare(settings: Settings, device: Device, cache: Cache) -> dict[str, Any]:
     """Build what is missing: vectors, ground truth, and the indexes that the variants read, each by itself.
 
     Returns:
-        what `data.prepare` does; ``indexes``: name → what `build_index` tells; ``failed``: name → why it was not built.
+        what `data.prepare` does; ``indexes``: name → what `build_index` tells; ``failed``: name → why it was not built;
+        ``missing``: variant → why it cannot be measured on this host.
 
     Raises:
-        Unavailable: on ``gpu``, when faiss or cupy sees no device, or no gated strategy runs there.
+        Unavailable: on ``gpu``, when there is none, or nothing that was asked for runs there.
         NotMeasured: no gated strategy is installed. DriverError: the GPU's driver does not work.
         InputError: the user's data set cannot be used.
     """
-    if device == "gpu":
-        _see_gpu()
-    missing = [strategies.unavailable(variant, device) for variant in settings.variants]
-    if all(missing):
-        reason = "; ".join(str(error) for error in missing)
-        raise Unavailable(reason) if device == "gpu" else NotMeasured(reason)
+    missing = _missing(settings, device)
+    _refuse_nothing(settings, device, missing)
     threads = _threads(settings)
     sources = data.prepare(cache, source=settings.source, threads=threads)
-    variants = [v for v in (*settings.variants, *settings.controls) if not strategies.unavailable(v, device)]
-    names = sorted({name for variant in variants for name in _reads(variant, device)})
+    variants = [variant for variant in (*settings.variants, *settings.controls) if variant not in missing]
     indexes: dict[str, Any] = {}
     failed: dict[str, str] = {}
-    impossible: dict[str, Unavailable] = {}
-    for name in names:
+    for name in sorted({name for variant in variants for name in _reads(variant, device)}):
         try:
             indexes[name] = build_index(name, settings, sources["vectors"], threads, cache)
         except Unavailable as error:
-            impossible[name], failed[name] = error, str(error)
+            missing |= {variant: error for variant in variants if name in _reads(variant, device)}
         except Exception as error:  # whatever it is, the strategies that do not read this index are measured
             failed[name] = f"the index {name} was not built: {str(error) or type(error).__name__}"
             log.error("%s", failed[name], exc_info=not isinstance(error, NightgateError))
-    if all(any(name in impossible for name in _reads(v, device)) for v in variants if v in settings.variants):
-        raise next(iter(impossible.values()))  # no gated strategy can be measured here
-    return {**sources, "indexes": indexes, "failed": failed}
+    _refuse_nothing(settings, device, missing)
+    return {
+        **sources, "indexes": indexes, "failed": failed,
+        "missing": {variant: str(error) for variant, error in missing.items()},
+    }  # fmt: skip
 
 
 def measure(settings: Settings, device: Device, prepared: dict[str, Any], samples: Path) -> list[Record]:
@@ -82,8 +79,8 @@ def measure(settings: Settings, device: Device, prepared: dict[str, Any], sample
     variants = [v for v in (*settings.variants, *settings.controls) if strategies.made_for(v, device)]
     found = [Evidence(_record(settings, device, prepared, variant, samples)) for variant in variants]
     for one in found:
-        if missing := strategies.unavailable(one.variant, device):
-            one.record.status, one.record.reason = "skipped", str(missing)
+        if missing := prepared["missing"].get(one.variant):
+            one.record.status, one.record.reason = "skipped", missing
         elif lost := [prepared["failed"][name] for name in _reads(one.variant, device) if name in prepared["failed"]]:
             one.fail("; ".join(lost))
     for process, one in _turns(found, settings.processes):
@@ -101,6 +98,8 @@ def measure(settings: Settings, device: Device, prepared: dict[str, Any], sample
         if settings.load_seconds:
             one.attempt_beside("the open loop", partial(_open_loop, settings, prepared))
             one.attempt_beside("the throughput", partial(_throughput, settings, prepared))
+            if device == "gpu" or one.record.gated:
+                one.attempt_beside("the batches", partial(_batches, settings, prepared))
     hardness = np.load(Path(prepared["truth"], "queries-hardness.npy"))
     raw = {f"{one.variant}/{name}": array for one in found for name, array in one.finish(hardness).items()}
     if raw:
@@ -152,6 +151,12 @@ def _throughput(settings: Settings, prepared: dict[str, Any], one: Evidence) -> 
     one.add_throughput(child.value, **asked)
 
 
+def _batches(settings: Settings, prepared: dict[str, Any], one: Evidence) -> None:
+    threads = _threads(settings)
+    request = {"threads": threads, "seconds": settings.load_seconds}
+    one.add_batches(_child("batches", settings, prepared, one, request, threads=threads).value, threads=threads)
+
+
 def _child(
     function: str, settings: Settings, prepared: dict[str, Any], one: Evidence, request: dict[str, Any], *, threads: int
 ) -> ChildResult:
@@ -167,7 +172,7 @@ def _child(
 def _record(settings: Settings, device: Device, prepared: dict[str, Any], variant: str, samples: Path) -> Record:
     record = Record(
         benchmark="hybrid_ann", variant=variant, device=device, status="measured", samples=samples.name,
-        host=host.describe(),        settings=settings.model_dump(mode="json"), started_at=utc_now(),
+        host=host.describe(), settings=settings.model_dump(mode="json"), started_at=utc_now(),
         detail={"data": prepared["data"], "recall_target": settings.recall_target, "threads": 1},
     )  # fmt: skip
     built = {name: index for name in _reads(variant, device) if (index := prepared["indexes"].get(name))}
@@ -189,7 +194,21 @@ def _reads(variant: str, device: Device) -> tuple[str, ...]:
     return strategies.READS[strategies.on(device, variant)]
 
 
-def _see_gpu() -> None:
-    """Raise `Unavailable` when the driver, faiss or cupy sees no device, `DriverError` when the driver does not work."""
-    devices.required("measure hybrid_ann on the cpu, or run on a host with one")
-    run_child("nightgate.hybrid_ann.timed:see_gpu", {}, threads=1, device="gpu")
+def _missing(settings: Settings, device: Device) -> dict[str, Unavailable]:
+    """Why a variant cannot be measured on this host, for each that cannot."""
+    if device == "gpu":
+        devices.required("measure hybrid_ann on the cpu, or run on a host with one")
+    variants = (*settings.variants, *settings.controls)
+    missing = {variant: error for variant in variants if (error := strategies.unavailable(variant, device))}
+    left = [variant for variant in variants if variant not in missing]
+    if device == "gpu" and left:
+        missing |= run_child(timed.see_gpu, left, threads=1, device="gpu").value
+    return missing
+
+
+def _refuse_nothing(settings: Settings, device: Device, missing: Mapping[str, Unavailable]) -> None:
+    """Raise when no gated strategy can be measured; on a GPU a control is enough, for there a gated one may be skipped."""
+    enough = settings.variants if device == "cpu" else (*settings.variants, *settings.controls)
+    if all(variant in missing for variant in enough):
+        reason = "; ".join(dict.fromkeys(str(missing[variant]) for variant in settings.variants))
+        raise Unavailable(reason) if device == "gpu" else NotMeasured(reason)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self
 
 from nightgate.errors import NightgateError
+from nightgate.hybrid_ann.batches import BatchRate, rate
 from nightgate.hybrid_ann.metrics import (
     FIRST_TOUCH,
     RERANK_SECONDS,
@@ -16,7 +18,6 @@ from nightgate.hybrid_ann.metrics import (
     SCAN_RECALL,
     SCAN_SECONDS,
 )
-from nightgate.measure import estimates
 from nightgate.measure.attempts import Attempts
 from nightgate.measure.device_memory import DeviceMemory, add_peak
 from nightgate.record import Record, utc_now
@@ -87,13 +88,12 @@ class Evidence(Attempts):
             self._raw |= {"query_rows": places.queries, "held_out": places.held_out}
 
     def add_throughput(self, answer: dict[str, Any], *, threads: int, batch: int) -> None:
-        import numpy as np
-
-        # every pass is the same work, so their seconds are averaged: the mean of their rates would make light of slow ones
-        seconds, n, bounds = estimates.mean(1 / np.array(answer["per_second"]))
-        interval = (1 / bounds[1], 1 / bounds[0]) if bounds and bounds[0] > 0 else None
-        self.record.add(THROUGHPUT, 1 / seconds, n, interval)
+        self.record.add(THROUGHPUT, *rate(answer["per_second"]))
         self.record.detail["throughput"] = {"threads": threads, "batch": batch}
+
+    def add_batches(self, rates: Sequence[BatchRate], *, threads: int) -> None:
+        """Args: rates: of `timed.batches`."""
+        self.record.detail["batches"] = {"threads": threads, "rates": [asdict(each) for each in rates]}
 
     def add_open_loop(self, answer: dict[str, Any], latencies: Any, *, rate: float, seconds: float) -> None:
         """Args: latencies: int64 ns, one per query served. Of a strategy that could not keep up none are reported."""

@@ -10,7 +10,7 @@ from nightgate.hybrid_ann import strategies
 from nightgate.hybrid_ann.settings import Settings
 from nightgate.measure.child import run_child
 
-FORMAT = 3  # part of the cache key of every index
+FORMAT = 4  # part of the cache key of every index
 
 
 def build_index(name: str, settings: Settings, vectors: str, threads: int, cache: Cache) -> dict[str, Any]:

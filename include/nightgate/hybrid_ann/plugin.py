@@ -23,6 +23,7 @@ class HybridPrepared(Prepared):
     data: dict[str, Any]
     indexes: dict[str, Any]
     failed: dict[str, str] = Field(default_factory=dict)
+    missing: dict[str, str] = Field(default_factory=dict)
 
 
 class HybridAnn(Benchmark[Settings, HybridPrepared]):

@@ -8,6 +8,8 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
+from nightgate.hybrid_ann import strategies
+from nightgate.hybrid_ann.batches import BATCHES
 from nightgate.suite import BenchmarkSettings, Needs, Takes
 from nightgate.vectors import own
 from nightgate.vectors.dataset import query_counts
@@ -34,10 +36,11 @@ _GRAPHS = ("hnsw", "hybrid_seeded", "hnswlib", "usearch", "faiss_hnsw")
 
 class Settings(BenchmarkSettings):
     """``hybrid`` is what the objectives gate. ``ivfpq_refine`` (faiss) and ``hnsw`` (nmslib) are its parts alone,
-    ``hybrid_seeded`` is the other way to join them, the rest are peers."""
+    ``hybrid_seeded`` is the other way to join them, ``exact`` compares every row and runs on a GPU alone, the rest are
+    peers."""
 
     known_variants: ClassVar[tuple[str, ...]] = (
-        "hybrid", "hybrid_seeded", "ivfpq_refine", "hnsw", "hnswlib", "usearch", "faiss_hnsw",
+        "hybrid", "hybrid_seeded", "ivfpq_refine", "hnsw", "hnswlib", "usearch", "faiss_hnsw", "exact",
     )  # fmt: skip
 
     dataset: str | None = Field(
@@ -179,7 +182,7 @@ class Settings(BenchmarkSettings):
             rows, dim = plan.rows, plan.dim
         numbers = rows * dim
         cores = min(self.threads or os.cpu_count() or 1, 16)
-        chosen = (*self.variants, *self.controls)
+        chosen = [name for name in (*self.variants, *self.controls) if strategies.made_for(name, "cpu")]
         effort = self.hnsw_ef_construction / 100
         builds = sum(_BUILD[name] * (effort if name in _GRAPHS else 1) for name in chosen)
         exact = _EXACT * sum(query_counts(self.queries).values())
@@ -187,6 +190,7 @@ class Settings(BenchmarkSettings):
         query = 1e-3 + _QUERY * numbers
         asked = self.processes * (self.passes * self.queries) + _SETTINGS_TRIED * query_counts(self.queries)["tuning"]
         measure = 20 + len(chosen) * (10 * self.processes + 2 * self.load_seconds + asked * query)
+        measure += len(self.variants) * len(BATCHES) * self.load_seconds
         lower = "dataset_rows, passes or controls" if self.dataset else "rows, passes or controls"
         return Takes(prepare=prepare, measure=measure, lower=lower)
 

@@ -7,14 +7,15 @@ Each is called by its name, see `measure.child`. Of a strategy all take: ``vecto
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from nightgate.errors import NotMeasured
+from nightgate.errors import NotMeasured, Unavailable
 from nightgate.hybrid_ann import strategies
-from nightgate.hybrid_ann.strategies.hybrid_gpu import see_device
+from nightgate.hybrid_ann.batches import BatchRate, sweep
 from nightgate.measure.clock import time_calls
 from nightgate.measure.load import closed_loop, open_loop
 from nightgate.vectors import recall, tuning
@@ -30,9 +31,16 @@ _TUNING_WARMUP = 50
 _PEERS = ("nmslib", "hnswlib", "usearch")
 
 
-def see_gpu(request: dict[str, Any]) -> dict[str, Any]:
-    """See `hybrid_gpu.see_device`; in a child, so that the parent loads no CUDA library."""
-    return see_device()
+def see_gpu(variants: Sequence[str]) -> dict[str, Unavailable]:
+    """Why a variant cannot run on the GPU of this host, for each that cannot; in a child, so that the parent loads no CUDA
+    library."""
+    missing = {}
+    for variant in variants:
+        try:
+            log.info("%s on a gpu: %s", variant, strategies.see_device(variant))
+        except Unavailable as error:
+            missing[variant] = error
+    return missing
 
 
 def train(request: dict[str, Any]) -> dict[str, Any]:
@@ -153,6 +161,23 @@ def throughput(request: dict[str, Any]) -> dict[str, Any]:
     found = closed_loop(ask_many, batches, request["seconds"])
     per_pass = found.sizes.sum() / (found.durations_ns.sum(axis=1) / 1e9)
     return {"per_second": per_pass.tolist()}
+
+
+def batches(request: dict[str, Any]) -> list[BatchRate]:
+    """Hand over the measured queries in batches of each size, on ``request["threads"]`` threads; see `sweep`."""
+    import numpy as np
+
+    data, strategy = _open(request)
+    strategy.tune(request["setting"])
+    k, truth = request["k"], open_truth(Path(request["truth"]), "queries")
+    base, exact = data.exact("base"), data.exact("queries")
+    return sweep(
+        lambda batch: strategy.search_many(batch, k, request["threads"]),
+        np.array(data.queries),
+        lambda answers: float(recall.per_query(answers, truth, base, exact, k, data.metric).mean()),
+        request["seconds"],
+        loop=closed_loop,
+    )
 
 
 def _open(request: dict[str, Any]) -> tuple[Dataset, Any]:

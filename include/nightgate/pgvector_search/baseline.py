@@ -12,7 +12,8 @@ from typing import Any
 from nightgate.artifacts import Cache
 from nightgate.measure.child import run_child
 from nightgate.vectors.dataset import open_dataset
-from nightgate.vectors.truth import Truth, nearest, open_truth, save
+from nightgate.vectors.exact import nearest
+from nightgate.vectors.truth import Truth, open_truth, save
 
 FORMAT = 2
 DEPTH = 20

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from nightgate.artifacts import Cache
-from nightgate.errors import InputError
+from nightgate.errors import InputError, Unavailable
 from nightgate.measure import host
 from nightgate.measure.child import run_child
-from nightgate.vectors import hardness, own, synthetic, truth
+from nightgate.record import Device
+from nightgate.vectors import arrays, hardness, own, synthetic, truth
+from nightgate.vectors.arrays import Arrays
 from nightgate.vectors.dataset import open_dataset
 from nightgate.vectors.source import Own, Source, Synthetic
+
+log = logging.getLogger(__name__)
 
 TRUTH_DEPTH = 100
 """Neighbours kept per query: enough for recall@100 and recall@5 from one pass over the data."""
@@ -48,11 +53,12 @@ def prepare(cache: Cache, *, source: Source, threads: int) -> dict[str, Any]:
             "nightgate.vectors.data:build_vectors", request | {"folder": str(folder)}, threads=threads).value,
         needs=rows * dim * 4 * (1 if isinstance(source, Synthetic) else 2) + 2**20,  # a file's may be kept twice
     )  # fmt: skip
-    device = "gpu" if host.describe().gpu else "cpu"  # whichever is measured: the truth is the same, and sooner there
+    # whichever is measured: the truth is the same, and sooner there
+    device: Device = "gpu" if host.describe().gpu else "cpu"
     found = cache.get(
         "truth", {"vectors": vectors.digest, "k": TRUTH_DEPTH, "format": truth.FORMAT}, lambda folder: run_child(
-            "nightgate.vectors.data:build_truth", {"vectors": str(vectors.path), "folder": str(folder)},
-            threads=threads, device=device).value,
+            "nightgate.vectors.data:build_truth",
+            {"vectors": str(vectors.path), "folder": str(folder), "device": device}, threads=threads, device=device).value,
     )  # fmt: skip
     facts = {**names, **vectors.facts, **found.facts, "digest": vectors.digest}
     return {"vectors": str(vectors.path), "truth": str(found.path), "data": facts}
@@ -75,9 +81,18 @@ def build_truth(request: dict[str, Any]) -> dict[str, Any]:
     import numpy as np
 
     folder, dataset = Path(request["folder"]), open_dataset(Path(request["vectors"]))
-    exact = truth.write(folder, dataset, TRUTH_DEPTH)["queries"]
+    exact = truth.write(folder, dataset, TRUTH_DEPTH, _arrays(request["device"]))["queries"]
     np.save(folder / "queries-hardness.npy", hardness.per_query(dataset, exact))
     return {"k": TRUTH_DEPTH, **hardness.measure(dataset, exact)}
+
+
+def _arrays(device: Device) -> Arrays:
+    """Those of ``device``, or of the CPU where no library computes there: the neighbours are the same, and later."""
+    try:
+        return arrays.on(device)
+    except Unavailable as error:
+        log.warning("exact neighbours are looked for on the cpu: %s", error)
+        return arrays.Arrays()
 
 
 def _names(source: Own) -> dict[str, str]:

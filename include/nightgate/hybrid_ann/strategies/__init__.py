@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 READS: dict[str, tuple[str, ...]] = {
     "hybrid": ("ivfpq",),
     "hybrid_gpu": ("ivfpq_gpu",),
+    "exact_gpu": (),
     "hybrid_seeded": ("ivfpq", "hnsw"),
     "ivfpq_refine": ("ivfpq",),
     "hnsw": ("hnsw",),
@@ -35,13 +36,14 @@ _MODULES = {
     "hnsw": "nmslib_hnsw", "hnswlib": "hnswlib_hnsw", "usearch": "usearch_hnsw",
     "ivfpq": "ivfpq_index", "ivfpq_gpu": "hybrid_gpu",
 }  # fmt: skip
-_ON_GPU = {"hybrid": "hybrid_gpu"}
+_ON_GPU = {"hybrid": "hybrid_gpu", "exact": "exact_gpu"}
+_ON_GPU_ALONE = ("exact",)  # a CPU would take longer for it than for everything else together
 _PACKAGES = {"hnsw": "nmslib", "hybrid_seeded": "nmslib", "hnswlib": "hnswlib", "usearch": "usearch"}
 
 
 def made_for(variant: str, device: Device) -> bool:
     """Whether ``variant`` can run on such a device at all, installed or not."""
-    return device == "cpu" or variant in _ON_GPU
+    return variant in _ON_GPU if device == "gpu" else variant not in _ON_GPU_ALONE
 
 
 def on(device: Device, variant: str) -> str:
@@ -57,6 +59,15 @@ def unavailable(variant: str, device: Device) -> Unavailable | None:
     if package is None or find_spec(package):
         return None
     return Unavailable(f"{variant} needs the package {package}", f"install it: pip install {package}")
+
+
+def see_device(variant: str) -> dict[str, Any]:
+    """What is known of the GPU that ``variant`` runs on; to be asked in a child, since CUDA libraries are loaded.
+
+    Raises:
+        Unavailable: it cannot run on one here.
+    """
+    return _module(on("gpu", variant)).see_device()
 
 
 def builder(index: str) -> Any:
