@@ -7,8 +7,7 @@
     ├── Unavailable               no exit code: this host cannot measure it, so it is skipped with the reason
     └── NotMeasured               exit 3: there is no number to judge
         ├── ArtifactError         a prepared file is missing, torn or foreign
-        │   ├── CacheFull         the byte limit of the cache is reached and all of it is in use
-        │   └── LockLost          another builder may have taken over: what was built is not published
+        │   └── CacheFull         the byte limit of the cache is reached and all of it is in use
         ├── ChildError            the timed process crashed or ran out of time
         ├── DriverError           a GPU's driver is there and does not work
         ├── ServiceUnavailable    a database or another server did not answer
@@ -20,7 +19,7 @@ Every error carries one sentence that names the cause and one that names the nex
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 EXIT_PASS = 0
 EXIT_BREACH = 1
@@ -73,10 +72,6 @@ class CacheFull(ArtifactError):
     pass
 
 
-class LockLost(ArtifactError):
-    pass
-
-
 class ChildError(NotMeasured):
     pass
 
@@ -93,10 +88,16 @@ class StackError(NotMeasured):
     pass
 
 
-def nearest(word: str, valid: Sequence[str]) -> str:
+def closest(word: str, valid: Iterable[str], cutoff: float = 0.5) -> str | None:
+    """The one of ``valid`` that was probably meant; None when none is as near as ``cutoff`` (1 is equal, 0 takes any)."""
+    match = difflib.get_close_matches(word[:80], list(valid), n=1, cutoff=cutoff)
+    return match[0] if match else None
+
+
+def nearest(word: str, valid: Iterable[str], cutoff: float = 0.5) -> str:
     """``; did you mean 'rows'?`` for what was probably meant, empty when nothing is near."""
-    match = difflib.get_close_matches(word, valid, n=1, cutoff=0.5)
-    return f"; did you mean {match[0]!r}?" if match else ""
+    match = closest(word, valid, cutoff)
+    return f"; did you mean {match!r}?" if match else ""
 
 
 def choices(valid: Sequence[str]) -> str:

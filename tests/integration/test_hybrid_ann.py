@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 from nightgate.artifacts import Cache
-from nightgate.artifacts.making import Making
 from nightgate.errors import Unavailable
-from nightgate.hybrid_ann import benchmark, strategies
+from nightgate.hybrid_ann import benchmark, indexes, strategies
 from nightgate.hybrid_ann.indexes import build_index
 from nightgate.hybrid_ann.settings import K, Settings
 from nightgate.judge import judge
@@ -131,8 +130,12 @@ def test_every_metric_is_found_by_every_strategy(metric, dim, tmp_path):
 
 
 def test_a_second_prepare_builds_nothing(settings, cache, prepared, monkeypatch):
-    monkeypatch.setattr(Making, "make", lambda *_: pytest.fail("built again"))
-    assert set(benchmark.prepare(settings, "cpu", cache)["indexes"]) == {"hnsw", "ivfpq"}
+    monkeypatch.setattr(indexes, "run_child", lambda *_, **__: pytest.fail("built again"))
+    again = benchmark.prepare(settings, "cpu", cache)["indexes"]
+    assert set(again) == {"hnsw", "ivfpq"} and all(index["reused"] for index in again.values())
+    for name in again:
+        same = ("folder", "build_seconds", "built_at")
+        assert [again[name][key] for key in same] == [prepared["indexes"][name][key] for key in same]
 
 
 def test_a_build_that_was_killed_resumes_behind_its_training(prepared, tmp_path):

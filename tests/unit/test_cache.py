@@ -8,8 +8,9 @@ import os
 import time
 
 import pytest
+from filelock import FileLock
 
-from nightgate.artifacts import Cache, flight, locks, shelf
+from nightgate.artifacts import Cache, leases, sharing
 from nightgate.errors import ArtifactError, InputError, NotMeasured
 
 
@@ -63,11 +64,11 @@ def test_every_byte_is_read_once_per_process(tmp_path, monkeypatch):
     made = cache.get("kind", {}, write)
     (made.path / "a").write_bytes(b"y" + b"x" * 999)
     assert cache.get("kind", {}, write).hit, "this process knows the artefact"
-    monkeypatch.setattr(shelf, "_verdicts", {})  # as in a process that has just started
+    monkeypatch.setattr(leases, "_verdicts", {})  # as in a process that has just started
     mended = cache.get("kind", {}, write)
     assert not mended.hit
     assert (mended.path / "a").read_bytes() == b"x" * 1000
-    monkeypatch.setattr(shelf, "_verdicts", {})
+    monkeypatch.setattr(leases, "_verdicts", {})
     assert cache.get("kind", {}, write).hit
 
 
@@ -84,7 +85,7 @@ def test_artefacts_of_older_versions_are_kept(tmp_path):
     cache = Cache(tmp_path)
     made = cache.get("kind", {}, write)
     manifest = json.loads((made.path / "manifest.json").read_text())
-    for name in ("id", "seal", "fence"):
+    for name in ("id", "seal"):
         del manifest[name]
     (made.path / "manifest.json").write_text(json.dumps(manifest))
     assert cache.get("kind", {}, write).hit
@@ -92,16 +93,17 @@ def test_artefacts_of_older_versions_are_kept(tmp_path):
 
 def test_who_waits_for_a_builder_that_hangs_learns_its_pid(tmp_path):
     lock = tmp_path / "kind" / "digest.lock"
-    held = locks.try_lock(lock)
+    held = FileLock(lock)
+    held.acquire()
     with (
         pytest.raises(NotMeasured, match=rf"kind/digest is being built by pid {os.getpid()} for over"),
-        flight.turn(lock, lambda: None, patience=0.05),
+        sharing.turn_on_host(lock, lambda: None, patience=0.05),
     ):
         pytest.fail("somebody has it")
-    with flight.turn(lock, iter([None, "ready"]).__next__) as (found, waited):
-        assert found == "ready" and waited >= 2 * flight.POLL_SECONDS
-    locks.unlock(held, lock)
-    with flight.turn(lock, lambda: None) as (found, waited):
+    with sharing.turn_on_host(lock, iter([None, "ready"]).__next__) as (found, waited):
+        assert found == "ready" and waited >= sharing._HOST_POLL
+    held.release()
+    with sharing.turn_on_host(lock, lambda: None) as (found, waited):
         assert (found, waited) == (None, None)
     assert list(lock.parent.iterdir()) == []
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
+import subprocess
+import sys
 
 import pytest
 
 from nightgate.artifacts import events, settings
-from nightgate.artifacts.events import Events, touch
+from nightgate.artifacts.events import Events
+from nightgate.artifacts.leases import touch
 from nightgate.errors import InputError
 
 
@@ -47,63 +48,28 @@ def test_the_names_that_others_read_are_these():
     assert events.WAIT_BUCKETS == (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 600.0, 1800.0)
 
 
-def test_the_file_is_overwritten_in_place_by_one_write(tmp_path, monkeypatch):
+def test_a_count_that_was_cut_off_is_undone_and_the_next_one_stands(tmp_path):
     counted = Events(tmp_path)
-    counted.add({"b": 1, "a": 123_456_789})
-    inode, text = counted.file.stat().st_ino, counted.file.read_text()
-    assert text == '{\n "a": 123456789,\n "b": 1\n}', "sorted, for who reads it with the eye"
-    counted.file.write_text(json.dumps({"a": 1}) + " " * 100)
-    writes, write = [], os.pwrite
-    monkeypatch.setattr(
-        events.os, "pwrite", lambda file, text, at: writes.append((len(text), at)) or write(file, text, at)
-    )
-    counted.add({"a": 1})
-    assert writes == [(len(json.dumps({"a": 1})) + 100, 0)], "padded to what was there"
-    assert counted.file.stat().st_ino == inode and counted.file.read_text().startswith("{")
-    assert counted.totals() == {"a": 2}
+    counted.add({"a": 1.5})
+    code = "import os, sys; from pathlib import Path; from nightgate.artifacts.events import Events\n"
+    code += "with Events(Path(sys.argv[1]))._open() as database:\n"
+    code += " database.execute('UPDATE counts SET value = 7'); os.kill(os.getpid(), 9)"
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == -9
+    assert counted.totals() == {"a": 1.5}
+    counted.add({"a": 1, "b": 2})
+    assert counted.totals() == {"a": 2.5, "b": 2}
 
 
-def test_counters_that_are_no_numbers_are_left_out(tmp_path):
+def test_who_keeps_the_file_locked_fails_nobody(tmp_path, monkeypatch, caplog):
     counted = Events(tmp_path)
-    counted.add({"a": 1})
-    counted.file.write_text('{"a": 1.5, "b": "two", "c": null, "d": 3}')
-    assert counted.totals() == {"a": 1.5, "d": 3}
-
-
-@pytest.mark.parametrize("seconds", [0.9, 1.2])
-def test_a_lock_is_waited_for_a_second(tmp_path, monkeypatch, caplog, seconds):
-    now, slept, tried = [10.0], [], []
-
-    def sleep(duration):
-        slept.append(duration)
-        now[0] += 0.1
-
-    def flock(file, how):
-        tried.append(how)
-        if now[0] - 10 < seconds:
-            raise BlockingIOError
-
-    monkeypatch.setattr(events.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(events.time, "sleep", sleep)
-    monkeypatch.setattr(events.fcntl, "flock", flock)
-    before = len(os.listdir("/proc/self/fd"))
-    Events(tmp_path).request("hit")
-    assert len(os.listdir("/proc/self/fd")) == before
-    assert set(tried) == {events.fcntl.LOCK_EX | events.fcntl.LOCK_NB} and set(slept) == {0.0005}
-    counted = (tmp_path / ".state" / "events.json").read_text()
-    if seconds < 1:
-        assert json.loads(counted) == {"requests.hit": 1} and caplog.text == ""
-    else:
-        assert counted == "" and len(slept) in (10, 11)
-        assert "the cache's counters could not be written (another process keeps them locked)" in caplog.text
-
-
-def test_reading_shares_the_lock(tmp_path, monkeypatch):
-    Events(tmp_path).request("hit")
-    tried = []
-    monkeypatch.setattr(events.fcntl, "flock", lambda file, how: tried.append(how))
-    assert Events(tmp_path).totals() == {"requests.hit": 1}
-    assert tried == [events.fcntl.LOCK_SH | events.fcntl.LOCK_NB]
+    counted.request("hit")
+    monkeypatch.setattr(events, "_LOCK_SECONDS", 0.05)
+    with counted._open() as database:
+        database.execute("BEGIN EXCLUSIVE")
+        counted.request("hit")
+        assert counted.totals() == {}
+    assert "the cache's counters could not be written (database is locked)" in caplog.text
+    assert counted.totals() == {"requests.hit": 1}, "and it was not taken for a damaged one"
 
 
 def test_marks_of_use_only_grow(tmp_path):

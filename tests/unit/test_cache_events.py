@@ -8,7 +8,8 @@ import os
 import pytest
 
 from nightgate.artifacts import Cache, Settings
-from nightgate.artifacts.events import Events, touch
+from nightgate.artifacts.events import Events
+from nightgate.artifacts.leases import touch
 from nightgate.terminal.cached import lines
 
 
@@ -56,14 +57,15 @@ def test_waits_fall_into_buckets(tmp_path):
     assert (totals["wait_bucket.room.0.5"], totals["wait_bucket.room.1800"]) == (1, 1)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"requests.hit": "many"}'])
+@pytest.mark.parametrize("text", ["", "no database at all, and longer than the header of one: " * 5])
 def test_a_damaged_file_starts_anew_and_fails_nobody(tmp_path, text):
     events = Events(tmp_path)
     events.request("hit")
     events.file.write_text(text)
     assert events.totals() == {}
     events.request("hit")
-    assert events.totals() == {"requests.hit": 1}
+    events.request("hit")
+    assert events.totals()["requests.hit"] in (1, 2), "what finds the damage may be lost"
 
 
 def test_a_file_that_cannot_be_written_fails_nobody(tmp_path, caplog):

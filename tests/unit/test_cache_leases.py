@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from nightgate.artifacts import leases, locks
+from nightgate.artifacts import Settings, leases, limit, sharing
 from nightgate.artifacts.events import Events
 from nightgate.artifacts.store import MANIFEST
 
@@ -108,7 +108,7 @@ def test_a_lease_on_what_was_replaced_is_another_one(folder):
 
 def test_holders_in_words(folder, tmp_path, monkeypatch):
     assert leases.holders(tmp_path, folder, 0) == []
-    monkeypatch.setattr(locks, "holders", lambda path: [17, os.getpid()] if path == folder / MANIFEST else [])
+    monkeypatch.setattr(leases, "pids_on", lambda path: [17, os.getpid()] if path == folder / MANIFEST else [])
     assert leases.holders(tmp_path, folder, 0) == ["pid 17", f"pid {os.getpid()}, this process"]
     leases.reserve(tmp_path, folder, "night", 100)
     assert leases.holders(tmp_path, folder, 200)[2:] == ["reserved for a measurement"]
@@ -152,48 +152,19 @@ def test_artefacts_are_found_in_what_was_prepared(tmp_path):
     assert leases.folders_in(tmp_path, []) == set()
 
 
-def test_a_lock_file_is_held_once_and_gone_with_its_holder(tmp_path):
-    path = tmp_path / "deep" / "a.lock"
-    held = locks.try_lock(path)
-    before = len(os.listdir("/proc/self/fd"))
-    assert locks.try_lock(path) is None
-    assert len(os.listdir("/proc/self/fd")) == before
-    assert locks.holders(path) == [os.getpid()]
-    locks.unlock(held, path)
-    assert not path.exists() and locks.holders(path) == []
-    again = locks.try_lock(path)
-    assert again is not None
-    path.unlink()
-    locks.unlock(again, path)
-
-
-def test_a_folder_that_another_makes_at_the_same_moment_is_no_error(tmp_path, monkeypatch):
-    missing, opens = iter([True, False]), os.open
-
-    def late(path, *of):
-        if next(missing):
-            raise FileNotFoundError(path)
-        return opens(path, *of)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(locks.os, "open", late)
-        file = locks.try_lock(tmp_path / "a.lock")
-    assert file is not None
-    locks.unlock(file, tmp_path / "a.lock")
-
-
 def test_files_that_processes_share_are_everyones_that_the_umask_lets(tmp_path):
     before = os.umask(0)
     try:
-        locks.unlock(locks.try_lock(tmp_path / "a"), tmp_path / "b")
-        file = locks.try_lock(tmp_path / "new" / "a")
-        Events(tmp_path).request("hit")
-        modes = {
-            path.stat().st_mode & 0o777 for path in (tmp_path / "a", tmp_path / "new" / "a", Events(tmp_path).file)
-        }
+        with (
+            sharing.turn_on_host(tmp_path / "new" / "a.lock", lambda: None),
+            limit.room(tmp_path, "a", Settings()) as room,
+        ):
+            Events(tmp_path).request("hit")
+            leases.touch(tmp_path, tmp_path / "new" / "a.lock", 0.0)
+            files = (tmp_path / "new" / "a.lock", room.file, Events(tmp_path).file, tmp_path / ".state" / "newest")
+            modes = {path.stat().st_mode & 0o777 for path in files}
     finally:
         os.umask(before)
-    os.close(file)
     assert modes == {0o666}
 
 
@@ -201,12 +172,12 @@ def test_a_name_is_that_of_an_open_file_or_of_another(tmp_path):
     path = tmp_path / "a"
     path.touch()
     with open(path) as file:
-        assert locks.is_at(file.fileno(), path)
+        assert leases._is_at(file.fileno(), path)
         path.rename(tmp_path / "b")
-        assert not locks.is_at(file.fileno(), path)
+        assert not leases._is_at(file.fileno(), path)
         path.touch()
-        assert not locks.is_at(file.fileno(), path)
-        assert locks.is_at(file.fileno(), tmp_path / "b")
+        assert not leases._is_at(file.fileno(), path)
+        assert leases._is_at(file.fileno(), tmp_path / "b")
 
 
 def test_holders_are_read_from_the_kernels_list(tmp_path, monkeypatch):
@@ -219,6 +190,6 @@ def test_holders_are_read_from_the_kernels_list(tmp_path, monkeypatch):
         f"3: POSIX  ADVISORY  WRITE 5 {name} 0 EOF\n4: FLOCK  ADVISORY  READ 6 {name}9 0 EOF\n"
         f"5: FLOCK  ADVISORY  READ 4 {name} 0 EOF\n"
     )
-    monkeypatch.setattr(locks.Path, "read_text", lambda of: table if str(of) == "/proc/locks" else "")
-    assert locks.holders(path) == [4, 30]
-    assert locks.holders(tmp_path / "missing") == []
+    monkeypatch.setattr(leases.Path, "read_text", lambda of: table if str(of) == "/proc/locks" else "")
+    assert leases.pids_on(path) == [4, 30]
+    assert leases.pids_on(tmp_path / "missing") == []

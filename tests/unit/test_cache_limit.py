@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from nightgate.artifacts import Cache, Settings, leases, limit, locks
+from nightgate.artifacts import Cache, Settings, leases, limit
 from nightgate.artifacts.settings import from_environment, parse_bytes
 from nightgate.errors import ArtifactError, CacheFull, InputError
 
@@ -246,25 +246,13 @@ def test_the_environment_is_read(monkeypatch):
         from_environment()
 
 
-def test_a_lock_on_a_file_that_was_just_removed_is_none(tmp_path, monkeypatch):
-    """Its holder removes the file when it is done: who opened it before and locks it after has the lock of nothing."""
-    path, lock = tmp_path / "a.lock", locks.fcntl.flock
-
-    def late(file, how):
-        path.unlink()
-        lock(file, how)
-
-    monkeypatch.setattr(locks.fcntl, "flock", late)
-    assert locks.try_lock(path) is None
-
-
 @pytest.mark.parametrize("way", [leases.take, leases.exclusive])
 def test_a_lease_on_what_was_just_removed_is_none(tmp_path, monkeypatch, way):
-    made, lock = put(Cache(tmp_path, Settings()), 1), locks.fcntl.flock
+    made, lock = put(Cache(tmp_path, Settings()), 1), leases.fcntl.flock
 
     def late(file, how):
         made.path.rename(made.path.with_suffix(".trash"))
         lock(file, how)
 
-    monkeypatch.setattr(locks.fcntl, "flock", late)
+    monkeypatch.setattr(leases.fcntl, "flock", late)
     assert way(made.path) is None

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import threading
 import time
+from contextlib import contextmanager, nullcontext
 
 import fakeredis
+import fsspec
 import pytest
+import redis
 
-from nightgate.artifacts import Cache, Settings, redis_flight
-from nightgate.errors import InputError, LockLost, ServiceUnavailable
+from nightgate.artifacts import Cache, Settings, sharing
+from nightgate.artifacts.sharing import Turns
+from nightgate.errors import InputError, ServiceUnavailable
 
 URL = "memory://hosts/cache"
+LOCK = "nightgate:cache:kind/a:lock"
 
 
 @pytest.fixture
@@ -26,8 +33,6 @@ def client(server):
 
 @pytest.fixture(autouse=True)
 def empty():
-    import fsspec
-
     yield
     fsspec.filesystem("memory").store.clear()
 
@@ -36,150 +41,220 @@ def write(folder):
     (folder / "a").write_bytes(b"x" * 1000)
 
 
-def lock_of(client):
-    [key] = client.keys("*:lock")
-    return key
+class Hosts:
+    """Threads that want the artefact at once, each with a home of its own; ``built`` are those that built it."""
+
+    def __init__(self, root, **given):
+        self.root, self.given = root, given
+        self.built, self.got = [], {}
+        self.together = threading.Barrier(2, timeout=20)
+
+    def ask(self, name, build):
+        cache = Cache(self.root / name, Settings(url=URL), **self.given)
+        made = cache.get("kind", {}, build)
+        self.got[name] = (made.path / "a").read_bytes()
+
+    def run(self, build, *names):
+        threads = [
+            threading.Thread(target=self.ask, args=(name, lambda folder, name=name: build(name, folder)))
+            for name in names
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
 
 
-def test_two_hosts_build_once(tmp_path, client):
-    built = []
+def test_two_hosts_build_once_where_redis_answers(tmp_path, client):
+    hosts = Hosts(tmp_path, redis=client)
 
-    def build(folder):
-        built.append(folder)
+    def build(name, folder):
+        hosts.built.append(name)
         time.sleep(0.3)
-        write(folder)
+        (folder / "a").write_text(name)
 
-    def host(name):
-        Cache(tmp_path / name, Settings(url=URL), redis=client).get("kind", {}, build)
-
-    hosts = [threading.Thread(target=host, args=(f"host{n}",)) for n in range(4)]
-    for thread in hosts:
-        thread.start()
-    for thread in hosts:
-        thread.join(20)
-    assert len(built) == 1
-    assert len(list(tmp_path.glob("*/kind/*/a"))) == 4
-    assert client.keys("*:lock") == []
+    hosts.run(build, "one", "two", "three", "four")
+    [builder] = hosts.built
+    assert hosts.got == dict.fromkeys(("one", "two", "three", "four"), builder.encode())
+    assert client.keys("*") == []
 
 
-def test_who_lost_the_lock_does_not_publish(tmp_path, client):
-    cache = Cache(tmp_path, Settings(url=URL), redis=client)
+def test_two_hosts_both_build_where_redis_does_not_answer_and_have_the_same(tmp_path, server, client, caplog):
+    server.connected = False
+    hosts = Hosts(tmp_path, redis=client)
+
+    def build(name, folder):
+        hosts.built.append(name)
+        hosts.together.wait()  # both are at it
+        if name == "two":
+            while "one" not in hosts.got:
+                time.sleep(0.01)
+        (folder / "a").write_text(name)
+
+    hosts.run(build, "one", "two")
+    assert sorted(hosts.built) == ["one", "two"]
+    assert hosts.got == {"one": b"one", "two": b"one"}, "the first published copy is everyone's"
+    assert len([message for message in caplog.messages if "did not answer" in message]) == 2, "once on each host"
+
+
+def test_redis_that_goes_away_in_the_middle_throws_no_build_away(tmp_path, server, client, caplog):
+    cache = Cache(tmp_path, Settings(url=URL, lock_life=0.15), redis=client)
 
     def build(folder):
         write(folder)
-        client.delete(lock_of(client))  # as a server does that restarts, or a lock that ran out
+        server.connected = False
+        time.sleep(0.3)
 
-    with pytest.raises(LockLost, match=r"the lock of kind/\w+ was lost.*nothing was published"):
-        cache.get("kind", {}, build)
-    assert cache.entries() == []
-    assert cache._remote.fs.find("/hosts") == []
-    assert client.keys("*:published") == []
-    assert not cache.get("kind", {}, write).hit
-
-
-def test_a_slow_holder_is_fenced_off_by_the_next(client):
-    slow, quick = (redis_flight.Held(client, "kind/a", life=30) for _ in range(2))
-    assert slow.acquire()
-    assert not quick.acquire()
-    client.delete(lock_of(client))
-    assert quick.acquire()
-    assert quick.fence > slow.fence
-    assert not slow.renew()
-    with pytest.raises(LockLost):
-        slow.commit()
-    slow.release()
-    quick.commit()
-    assert client.get("nightgate:cache:kind/a:published") == str(quick.fence)
+    made = cache.get("kind", {}, build)
+    assert not made.hit and cache.remote.manifest(f"kind/{made.digest}")["id"]
+    assert len([m for m in caplog.messages if "did not answer" in m]) == 1, "said once, though asked more often"
+    server.connected = True
+    assert cache.get("kind", {}, write).hit
 
 
-def test_a_lock_that_changes_hands_within_the_commit_stops_it(client):
-    """Between the check and the write another takes the lock: the transaction notices."""
-    slow, quick = (redis_flight.Held(client, "kind/a", life=30) for _ in range(2))
-    slow.acquire()
-    looked = []
+def test_redis_that_answers_again_is_used_again(tmp_path, server, client, caplog):
+    cache = Cache(tmp_path, Settings(), redis=client)
+    for number, there in enumerate([False, False, True, False]):
+        server.connected = there
 
-    def change(pipe):
-        if not looked:
-            looked.append(True)
-            client.delete("nightgate:cache:kind/a:lock")
-            quick.acquire()
-        pipe.set("nightgate:cache:kind/a:published", slow.fence)
+        def build(folder, there=there):
+            write(folder)
+            if there:
+                assert len(client.keys("*:lock")) == 1
 
-    assert slow._if_ours(change) is False
-    assert client.get("nightgate:cache:kind/a:published") is None
+        cache.get("kind", {"n": number}, build)
+    assert len([m for m in caplog.messages if "did not answer" in m]) == 2, "once each time it went away"
 
 
-def test_fences_rise_although_redis_forgot(client):
-    first, second = (redis_flight.Held(client, "kind/a", life=30) for _ in range(2))
-    first.acquire()
-    client.flushall()
-    second.acquire()
-    assert second.fence > first.fence
+def test_who_lost_the_lock_goes_on(tmp_path, client, caplog):
+    cache = Cache(tmp_path, Settings(url=URL, lock_life=0.15), redis=client)
+
+    def build(folder):
+        write(folder)
+        client.flushall()  # as a server does that restarts
+        time.sleep(0.2)
+
+    made = cache.get("kind", {}, build)
+    assert made.size == 1000 and cache.get("kind", {}, write).hit
+    assert f"the lock of kind/{made.digest} was lost" in caplog.text
+
+
+def test_the_lock_of_another_is_left_alone(client):
+    with Turns(client, life=30).turn("kind/a"):
+        client.set(LOCK, "another's")
+    assert client.get(LOCK) == "another's"
+
+
+def test_a_lock_lives_as_long_as_it_is_to(client):
+    with Turns(client, life=12.5).turn("kind/a") as waited:
+        assert 12_000 < client.pttl(LOCK) <= 12_500
+        assert waited is None
+    assert client.keys("*") == []
 
 
 def test_a_long_build_keeps_its_lock(client):
-    with redis_flight.turn(client, "kind/a", lambda seconds: None, life=0.3) as held:
+    with Turns(client, life=0.3).turn("kind/a"):
         time.sleep(1)
-        held.commit()
-    assert client.keys("*:lock") == []
+        assert client.get(LOCK)
+    assert client.keys("*") == []
+
+
+def test_a_block_that_fails_gives_the_lock_back_and_its_thread_ends(client):
+    with pytest.raises(ZeroDivisionError), Turns(client, life=9).turn("kind/a"):
+        raise ZeroDivisionError
+    assert client.keys("*") == []
+    assert "nightgate-cache-lock" not in [thread.name for thread in threading.enumerate()]
 
 
 def test_a_builder_that_died_is_waited_for_no_longer_than_its_lock_lives(client):
-    dead = redis_flight.Held(client, "kind/a", life=0.3)
-    assert dead.acquire()
-    waits = []
-    with redis_flight.turn(client, "kind/a", waits.append, life=30) as held:
-        assert held.fence > dead.fence
-    assert len(waits) == 1
+    client.set(LOCK, "of the dead", px=300)
+    with Turns(client, life=30).turn("kind/a") as waited:
+        assert 0.1 < waited < 10
+        assert client.get(LOCK) != "of the dead"
 
 
-def test_redis_down_before_is_said_and_nothing_is_built(tmp_path, server, client):
-    cache = Cache(tmp_path, Settings(url=URL), redis=client)
-    cache.get("kind", {"n": 1}, write)
+def test_who_hangs_on_another_host_is_waited_for_as_long_as_patience_lasts(client, caplog):
+    client.set(LOCK, "of one that hangs")
+    with Turns(client, life=30).turn("kind/a", patience=0.2) as waited:
+        assert waited >= 0.1
+    assert caplog.messages == ["kind/a is being built on another host for over 0 s; it is built here"]
+    assert client.get(LOCK) == "of one that hangs"
+
+
+def test_redis_that_goes_away_while_a_host_waits_lets_it_build(server, client):
+    client.set(LOCK, "of another host")
+
+    def down():
+        server.connected = False
+
+    threading.Timer(0.2, down).start()
+    with Turns(client, life=30).turn("kind/a"):
+        assert server.connected is False
+
+
+def test_a_torn_copy_in_the_store_is_fetched_once_and_replaced(tmp_path, client):
+    one, two = (Cache(tmp_path / name, Settings(url=URL), redis=client) for name in ("one", "two"))
+    one.get("kind", {}, write)
+    [file] = [path for path in one.remote.fs.find("/hosts") if path.endswith("/a")]
+    one.remote.fs.pipe_file(file, b"torn")
+    assert two.get("kind", {}, write).size == 1000
+    assert two.events.totals() == {"requests.rebuilt": 1, "evictions.damaged": 1}
+    Cache(tmp_path / "three", Settings(url=URL)).get("kind", {}, lambda folder: pytest.fail("it is whole again"))
+
+
+def test_what_another_host_built_on_this_volume_meanwhile_is_found(tmp_path, client, monkeypatch):
+    """The lock of the volume's files does not reach every host: who gets the one in Redis looks once more."""
+    elsewhere = Cache(tmp_path / "elsewhere", Settings()).get("kind", {}, lambda folder: (folder / "a").touch())
+    cache, turn = Cache(tmp_path / "here", Settings(), redis=client), Turns.turn
+
+    @contextmanager
+    def late(self, name):
+        with turn(self, name):
+            shutil.copytree(elsewhere.path, tmp_path / "here" / "kind" / elsewhere.digest)
+            yield 2.0  # and waited for it
+
+    monkeypatch.setattr(sharing, "turn_on_host", lambda lock, look: nullcontext((look(), 3.0)))
+    monkeypatch.setattr(Turns, "turn", late)
+    found = cache.get("kind", {}, lambda folder: pytest.fail("built twice"))
+    assert (found.hit, found.digest) == (True, elsewhere.digest)
+    totals = cache.events.totals()
+    assert (totals["requests.hit"], totals["build_seconds_saved"]) == (1, elsewhere.build_seconds)
+    assert (totals["waits.flight"], totals["wait_seconds.flight"]) == (2, 5.0)
+    assert client.keys("*") == []
+
+
+def test_a_redis_that_does_not_answer_is_named_to_who_asks(server, client, tmp_path):
     server.connected = False
-    with pytest.raises(ServiceUnavailable, match="Redis at .* did not answer.*unset NIGHTGATE_REDIS_URL"):
-        cache.get("kind", {"n": 2}, lambda folder: pytest.fail("built without a lock"))
-    assert cache.get("kind", {"n": 1}, write).hit, "what is there needs no Redis"
-    server.connected = True
-    assert not cache.get("kind", {"n": 2}, write).hit
+    with pytest.raises(ServiceUnavailable) as caught:
+        Cache(tmp_path, Settings(), redis=client).check_servers()
+    assert re.match(r"Redis at \w+:6379 did not answer: ", caught.value.what)
+    assert caught.value.next_step == "start it, or unset NIGHTGATE_REDIS_URL when this host builds alone"
 
 
-def test_redis_down_at_the_end_publishes_nothing(tmp_path, server, client):
-    cache = Cache(tmp_path, Settings(url=URL), redis=client)
-
-    def build(folder):
-        write(folder)
-        server.connected = False
-
-    with pytest.raises(ServiceUnavailable):
-        cache.get("kind", {}, build)
-    assert cache.entries() == [] and cache._remote.fs.find("/hosts") == []
-
-
-def test_redis_down_in_between_does_no_harm(tmp_path, server, client):
-    cache = Cache(tmp_path, Settings(url=URL), redis=client)
-
-    def build(folder):
-        server.connected = False
-        write(folder)
-        server.connected = True
-
-    assert not cache.get("kind", {}, build).hit
-
-
-def test_a_late_manifest_does_not_replace_a_newer_one(tmp_path):
-    cache = Cache(tmp_path, Settings(url=URL))
-    made = cache.get("kind", {}, write)
-    name = f"kind/{made.digest}"
-    newer = cache._remote.manifest(name) | {"fence": 2, "id": "newer"}
-    cache._remote.upload(name, newer | {"id": "late"}, made.path)
-    cache._remote.point(name, newer)
-    cache._remote.point(name, newer | {"fence": 1, "id": "late"})
-    assert cache._remote.manifest(name)["id"] == "newer"
-    assert not [path for path in cache._remote.fs.find("/hosts") if "/late/" in path], "its files are gone"
+@pytest.mark.parametrize(
+    ("address", "where"), [("redis://h:7/3", "h:7"), ("unix:///run/redis.sock", "/run/redis.sock")]
+)
+def test_a_client_gives_up_after_seconds_and_does_not_ask_again(address, where):
+    made = sharing.connect(address)
+    given = made.connection_pool.connection_kwargs
+    assert (given["socket_timeout"], given["retry"].get_retries()) == (5, 0)
+    assert Turns(made, 1)._where == where
 
 
 def test_a_wrong_address_is_refused_and_its_password_not_shown(tmp_path):
     with pytest.raises(InputError, match="NIGHTGATE_REDIS_URL is no address of Redis") as error:
         Cache(tmp_path, Settings(redis_url="nonsense://:geheim@host")).get("kind", {}, write)
     assert "geheim" not in str(error.value)
+    assert error.value.next_step == "write redis://host:6379/0"
+
+
+def test_a_refusal_of_redis_is_said_without_the_password(monkeypatch, caplog):
+    turns = Turns(sharing.connect("redis://:geheim@host:7"), life=1)
+
+    def refuse(*_, **__):
+        raise redis.AuthenticationError("WRONGPASS")
+
+    monkeypatch.setattr(redis.Redis, "execute_command", refuse)
+    with turns.turn("kind/a") as waited:
+        assert waited is None
+    assert "Redis at host:7 did not answer (WRONGPASS)" in caplog.text and "geheim" not in caplog.text

@@ -8,6 +8,7 @@ import fsspec
 import pytest
 
 from nightgate.artifacts import Cache, Settings, store
+from nightgate.artifacts.sharing import Remote
 from nightgate.errors import InputError, ServiceUnavailable
 
 BUCKET = "memory://bucket/cache"
@@ -115,3 +116,132 @@ def test_a_store_that_cannot_be_written_is_named_before_the_night(tmp_path, url)
     (tmp_path / "file").touch()
     with pytest.raises(ServiceUnavailable, match="shared store of NIGHTGATE_CACHE_URL cannot be written"):
         home(tmp_path, "one", f"file://{tmp_path}/file").check_servers()
+
+
+# File by file
+
+
+@pytest.fixture
+def remote(empty):
+    return Remote(BUCKET)
+
+
+@pytest.fixture
+def built(tmp_path):
+    """A finished folder and its manifest."""
+    with store.draft_of(tmp_path / "kind" / "abc") as draft:
+        write(draft)
+        yield draft, store.seal(draft, "kind", {}, {}, 1.0)
+
+
+BASE = "/bucket/cache"
+
+
+def copies(memory):
+    """The ids of the copies that have files there, and the manifest."""
+    return {path.removeprefix(f"{BASE}/kind/abc/").split("/")[0] for path in memory.find(BASE)}
+
+
+def test_an_artefact_is_seen_when_all_of_it_is_there(remote, empty, built, tmp_path, monkeypatch):
+    folder, manifest = built
+    moved, move = [], type(empty).mv
+
+    def mv(fs, *of):
+        moved.append((remote.manifest("kind/abc"), sorted(empty.find(BASE))))
+        move(fs, *of)
+
+    monkeypatch.setattr(type(empty), "mv", mv)
+    assert remote.publish("kind/abc", manifest, folder, None) is True
+    of_copy = [f"{BASE}/kind/abc/{manifest['id']}/{name}" for name in ("b", "deep/a", "manifest.json")]
+    assert moved == [(None, of_copy)]
+    assert sorted(empty.find(BASE)) == sorted([*of_copy[:2], f"{BASE}/kind/abc/manifest.json"])
+    assert remote.manifest("kind/abc") == manifest
+    target = tmp_path / "target"
+    assert remote.fetch("kind/abc", manifest, target) is True
+    assert ((target / "deep" / "a").read_bytes(), (target / "b").read_bytes()) == (b"x" * 1000, b"y")
+    empty.pipe_file(of_copy[0], b"z")
+    assert remote.fetch("kind/abc", manifest, target) is False, "torn"
+    empty.rm(of_copy[0])
+    assert remote.fetch("kind/abc", manifest, target) is False, "gone"
+
+
+def test_the_first_copy_wins_and_the_losers_files_go(remote, empty, built):
+    folder, manifest = built
+    assert remote.publish("kind/abc", manifest | {"id": "first"}, folder, None) is True
+    assert remote.publish("kind/abc", manifest | {"id": "second"}, folder, None) is False
+    assert remote.manifest("kind/abc")["id"] == "first" and copies(empty) == {"first", "manifest.json"}
+
+
+def test_a_copy_that_comes_while_ours_is_uploaded_wins(remote, empty, built, monkeypatch):
+    folder, manifest = built
+    put, late = type(empty).put_file, []
+
+    def put_file(fs, *of):
+        if not late:
+            late.append(True)
+            assert remote.publish("kind/abc", manifest | {"id": "quick"}, folder, None) is True
+        put(fs, *of)
+
+    monkeypatch.setattr(type(empty), "put_file", put_file)
+    assert remote.publish("kind/abc", manifest | {"id": "slow"}, folder, None) is False
+    assert copies(empty) == {"quick", "manifest.json"}
+
+
+def test_a_copy_that_was_refused_is_replaced_and_no_other(remote, empty, built):
+    folder, manifest = built
+    remote.publish("kind/abc", manifest | {"id": "torn"}, folder, None)
+    assert remote.publish("kind/abc", manifest | {"id": "late"}, folder, "older") is False
+    assert remote.publish("kind/abc", manifest | {"id": "whole"}, folder, "torn") is True
+    assert remote.manifest("kind/abc")["id"] == "whole" and copies(empty) == {"whole", "manifest.json"}
+
+
+@pytest.mark.parametrize("text", [b"{", b"[]", b"{}"])
+def test_a_damaged_manifest_in_the_store_is_none_and_replaced(remote, empty, built, text, caplog):
+    folder, manifest = built
+    empty.pipe_file(f"{BASE}/kind/abc/manifest.json", text)
+    assert remote.manifest("kind/abc") is None
+    assert caplog.messages == ["the manifest of kind/abc in the shared store is damaged"]
+    assert remote.publish("kind/abc", manifest, folder, None) is True and remote.manifest("kind/abc") == manifest
+
+
+def test_what_a_driver_raises_leaves_as_one_kind_of_failure(remote, built, monkeypatch, caplog):
+    folder, manifest = built
+
+    def fails(*_, **__):
+        raise RuntimeError("no credentials")
+
+    for part in ("put_file", "rm"):
+        monkeypatch.setattr(type(remote.fs), part, fails)
+    with pytest.raises(OSError, match="^RuntimeError: no credentials$"):
+        remote.publish("k/a", manifest, folder, None)
+    assert caplog.messages == ["files of k/a in the shared store could not be removed (RuntimeError: no credentials)"]
+    for part in ("cat_file", "get_file", "pipe_file"):
+        monkeypatch.setattr(type(remote.fs), part, fails)
+    for call in (lambda: remote.manifest("k/a"), lambda: remote.fetch("k/a", manifest, folder)):
+        with pytest.raises(OSError, match="^RuntimeError: no credentials$"):
+            call()
+    with pytest.raises(ServiceUnavailable) as caught:
+        remote.check()
+    assert caught.value.what == (
+        "the shared store of NIGHTGATE_CACHE_URL cannot be written: RuntimeError: no credentials"
+    )
+    assert caught.value.next_step == "make it reachable, or unset NIGHTGATE_CACHE_URL"
+
+
+def test_a_check_writes_and_leaves_nothing(remote, empty, monkeypatch):
+    written, pipe = [], type(empty).pipe_file
+    monkeypatch.setattr(
+        type(empty), "pipe_file", lambda fs, path, text: written.append((path, text)) or pipe(fs, path, text)
+    )
+    remote.check()
+    [(path, text)] = written
+    assert path.startswith(f"{BASE}/") and path.endswith(".building") and text == b""
+    assert empty.find(BASE) == [] and empty.isdir(BASE)
+
+
+def test_an_address_that_cannot_be_used_is_named():
+    with pytest.raises(InputError) as caught:
+        Remote("nosuch://bucket")
+    assert caught.value.what.startswith("NIGHTGATE_CACHE_URL cannot be used: ")
+    assert caught.value.next_step == "write file:///folder, or install what it names"
+    assert Remote("memory://bucket/x").base == "/bucket/x"

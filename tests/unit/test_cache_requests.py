@@ -5,13 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, nullcontext
+from datetime import datetime
 from pathlib import Path
 
 import pytest
+from filelock import FileLock, Timeout
 
-from nightgate.artifacts import Cache, Settings, flight, leases, making, store
-from nightgate.artifacts.artifact import Artifact
+from nightgate.artifacts import Artifact, Cache, Settings, leases, sharing, store
+from nightgate.artifacts import cache as requests
 from nightgate.artifacts.events import Events
 from nightgate.errors import ArtifactError, CacheFull, InputError, NotMeasured
 
@@ -25,7 +28,7 @@ def write(folder):
 def slow_write(monkeypatch):
     """A builder that takes 40 s, on a clock that nothing else moves."""
     now = [100.0]
-    monkeypatch.setattr(making.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(requests.time, "monotonic", lambda: now[0])
 
     def build(folder):
         now[0] += 40
@@ -42,12 +45,13 @@ def cache(tmp_path):
 def test_what_is_built_and_found_again_is_told_whole(cache, tmp_path, slow_write):
     built = cache.get("kind", {"n": 1}, slow_write)
     digest = store.digest_of({"n": 1})
-    assert built == Artifact("kind", digest, tmp_path / "kind" / digest, {"rows": 3}, 40.0, 1000)
+    assert built == Artifact("kind", digest, tmp_path / "kind" / digest, {"rows": 3}, 40.0, built.built_at, 1000)
     found = cache.get("kind", {"n": 1}, write)
     assert (built.hit, found.hit, found) == (False, True, built)
     assert found.lease is built.lease and found.lease.count == 2
     manifest = store.read(built.path)
-    assert (manifest["kind"], manifest["key"], manifest["fence"]) == ("kind", {"n": 1}, 0)
+    assert (manifest["kind"], manifest["key"], manifest["built_at"]) == ("kind", {"n": 1}, built.built_at)
+    assert abs(datetime.fromisoformat(built.built_at).timestamp() - time.time()) < 60
     assert cache.events.totals() == {"requests.miss": 1, "requests.hit": 1, "build_seconds_saved": 40.0}
     assert cache.get("kind", {"n": 2}, lambda folder: (folder / "a").touch()).facts == {}
 
@@ -82,29 +86,28 @@ def test_damage_is_counted_and_built_again(cache, caplog):
 def test_an_artefact_that_is_whole_and_being_evicted_is_not_damaged(cache):
     made = cache.get("kind", {}, write)
     made.release()
-    shelf = cache._shelf
-    assert shelf.discard_damaged(made.path) is False and made.path.exists()
-    assert shelf.discard_damaged(made.path.with_name("none")) is False
+    assert leases.discard_damaged(made.path) is False and made.path.exists()
+    assert leases.discard_damaged(made.path.with_name("none")) is False
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nightgate.artifacts.shelf._verdicts", {})  # as in a process that never hashed it
-        assert shelf.discard_damaged(made.path) is False and made.path.exists()
+        patch.setattr(leases, "_verdicts", {})  # as in a process that never hashed it
+        assert leases.discard_damaged(made.path) is False and made.path.exists()
     (made.path / "a").unlink()
-    assert shelf.discard_damaged(made.path) is True and not made.path.exists()
+    assert leases.discard_damaged(made.path) is True and not made.path.exists()
 
 
 def test_an_artefact_whose_bytes_were_found_wrong_is_damaged_though_its_sizes_are_right(cache, monkeypatch):
     made = cache.get("kind", {}, write)
     made.release()
-    monkeypatch.setattr("nightgate.artifacts.shelf._verdicts", {(made.path, store.read(made.path)["id"]): False})
-    assert cache._shelf.find(made.path) is None
-    assert cache._shelf.discard_damaged(made.path) is True
+    monkeypatch.setattr(leases, "_verdicts", {(made.path, store.read(made.path)["id"]): False})
+    assert cache.find(made.path) is None
+    assert leases.discard_damaged(made.path) is True
 
 
 def test_a_damaged_artefact_is_not_leased(cache):
     made = cache.get("kind", {}, write)
     made.release()
     (made.path / "a").unlink()
-    assert cache._shelf.find(made.path) is None
+    assert cache.find(made.path) is None
     file = leases.exclusive(made.path)
     assert file is not None, "nobody holds it"
     os.close(file)
@@ -113,7 +116,7 @@ def test_a_damaged_artefact_is_not_leased(cache):
 def test_room_on_the_disk_is_looked_at_before_the_builder_starts(cache, monkeypatch, tmp_path):
     asked = []
     monkeypatch.setattr(
-        making.shutil, "disk_usage", lambda path: asked.append(path) or shutil._ntuple_diskusage(9, 8, 10**9)
+        requests.shutil, "disk_usage", lambda path: asked.append(path) or shutil._ntuple_diskusage(9, 8, 10**9)
     )
     assert cache.get("kind", {}, write, needs=10**9).size == 1000, "to the byte"
     with pytest.raises(InputError) as caught:
@@ -148,7 +151,7 @@ def test_another_error_of_the_system_is_left_as_it_is(cache, tmp_path):
 
 def test_what_is_announced_and_what_was_written_must_fit(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(making.limit.Room, "need", lambda room, size: asked.append((room.name, size)))
+    monkeypatch.setattr(requests.limit.Room, "need", lambda room, size: asked.append((room.name, size)))
     cache = Cache(tmp_path, Settings())
     cache.get("kind", {}, write, needs=500)
     name = f"kind/{store.digest_of({})}"
@@ -169,7 +172,7 @@ def test_who_waited_for_another_builder_is_counted_however_it_ends(shared, monke
     def behind(lock, ready):
         yield ready(), 3.0
 
-    monkeypatch.setattr(flight, "turn", behind)
+    monkeypatch.setattr(sharing, "turn_on_host", behind)
     one, two = shared
     built = one.get("kind", {}, write)
     two.get("kind", {}, write)
@@ -177,7 +180,7 @@ def test_who_waited_for_another_builder_is_counted_however_it_ends(shared, monke
         totals = cache.events.totals()
         assert (totals[f"requests.{result}"], totals["waits.flight"], totals["wait_seconds.flight"]) == (1, 1, 3.0)
     looks = iter([None, built])
-    monkeypatch.setattr(one._shelf, "find", lambda folder: next(looks))
+    monkeypatch.setattr(one, "find", lambda folder: next(looks))
     assert one.get("kind", {}, write) is built
     totals = one.events.totals()
     assert (totals["requests.hit"], totals["waits.flight"], totals["wait_seconds.flight"]) == (1, 2, 6.0)
@@ -196,6 +199,7 @@ def test_what_is_fetched_counts_as_fetched(shared, slow_write):
     assert (fetched.facts, fetched.build_seconds, fetched.hit) == ({"rows": 3}, 40.0, False)
     assert two.events.totals() == {"requests.fetched": 1, "build_seconds_saved": 40.0}
     assert store.read(fetched.path) == store.read(built.path)
+    assert fetched.built_at == built.built_at, "the seconds are of that day"
     assert [path.name for path in fetched.path.parent.iterdir()] == [fetched.digest], "no draft, no lock"
     assert fetched.lease is not None
 
@@ -208,7 +212,7 @@ def test_a_store_whose_disk_is_full_is_said_and_another_failure_costs_a_build(sh
         def fetch(*_):
             raise OSError(code, "words")
 
-        monkeypatch.setattr(type(two._remote), "fetch", fetch)
+        monkeypatch.setattr(type(two.remote), "fetch", fetch)
 
     fails(errno.ENOSPC)
     with pytest.raises(ArtifactError, match="was full before"):
@@ -236,10 +240,10 @@ def test_what_was_uploaded_and_not_pointed_to_is_taken_back(shared, tmp_path, mo
     def fails(*_):
         raise OSError("no")
 
-    monkeypatch.setattr(type(one._remote), "point", fails)
+    monkeypatch.setattr(type(one.remote.fs), "mv", fails)
     assert one.get("kind", {}, write).facts == {"rows": 3}
     assert [path for path in (tmp_path / "shared").rglob("*") if path.is_file()] == []
-    assert "the shared store could not be written (no)" in caplog.text
+    assert "is not shared with other hosts (no)" in caplog.text
 
 
 def test_what_is_fetched_must_fit(shared, tmp_path):
@@ -257,14 +261,74 @@ def test_what_could_not_be_uploaded_is_not_pointed_to(shared, tmp_path, monkeypa
     def fails(*_):
         raise OSError("no")
 
-    monkeypatch.setattr(type(one._remote), "upload", fails)
+    monkeypatch.setattr(type(one.remote.fs), "put_file", fails)
     assert one.get("kind", {}, write).facts == {"rows": 3}
     assert [path for path in (tmp_path / "shared").rglob("*") if path.is_file()] == []
 
 
-def test_nothing_is_written_where_there_is_no_store(cache, tmp_path):
-    alone = making.Making(cache._shelf, cache.events, None, None, tmp_path / "kind" / "abc", None)
-    assert alone._write(lambda remote: pytest.fail("there is none")) is False
+def test_the_copy_that_another_host_published_first_is_everyones(shared, tmp_path):
+    """Two hosts build at once, without a lock between them; their bytes differ, as those of a graph built by threads."""
+    one, two = shared
+
+    def build(folder):
+        one.get("kind", {}, write)
+        (folder / "a").write_bytes(b"another")
+        return {"rows": 4}
+
+    made = two.get("kind", {}, build)
+    assert (made.facts, (made.path / "a").read_bytes(), made.hit) == ({"rows": 3}, b"x" * 1000, False)
+    assert two.events.totals()["requests.miss"] == 1 and two.damaged() == []
+    assert [path.read_bytes() for path in (tmp_path / "shared").rglob("a")] == [b"x" * 1000]
+    assert [path.name for path in made.path.parent.iterdir()] == [made.digest]
+
+
+@pytest.mark.parametrize("why", ["torn", "large"])
+def test_a_finished_build_is_kept_when_the_copy_that_was_first_cannot_be_had(shared, tmp_path, why, caplog):
+    one, two = shared
+    if why == "large":
+        two = Cache(tmp_path / "two", Settings(url=one.settings.url, limit=900))
+
+    def build(folder):
+        one.get("kind", {}, write)
+        if why == "torn":
+            next((tmp_path / "shared").rglob("a")).write_bytes(b"torn")
+        (folder / "a").write_bytes(b"mine")
+
+    made = two.get("kind", {}, build)
+    assert (made.path / "a").read_bytes() == b"mine"
+    assert two.damaged() == [] and len(two.entries()) == 1
+
+
+def test_the_copy_that_got_the_name_first_stays(cache):
+    """Two builders on one volume where the lock of files does not reach both."""
+    other, before = Cache(cache.root, cache.settings), len(os.listdir("/proc/self/fd"))
+
+    def late(folder):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sharing, "turn_on_host", lambda lock, look: nullcontext((None, None)))
+            patch.setattr(store, "clear", lambda folder: None)
+            other.get("kind", {}, write).release()
+        (folder / "a").write_bytes(b"late")
+        return {"rows": 4}
+
+    made = cache.get("kind", {}, late)
+    assert (made.facts, (made.path / "a").read_bytes(), made.hit) == ({"rows": 3}, b"x" * 1000, True)
+    assert cache.damaged() == [] and [path.name for path in made.path.parent.iterdir()] == [made.digest]
+    assert cache.collect(0) == [], "it is leased"
+    made.release()
+    assert cache.collect(0) == [made] and made.path not in leases._held
+    assert len(os.listdir("/proc/self/fd")) == before, "nor is the draft that lost"
+
+
+def test_a_torn_copy_that_has_the_name_gives_way(cache):
+    def late(folder):
+        torn = folder.with_name(folder.name.split(".")[0])
+        torn.mkdir()
+        (torn / "manifest.json").write_text("{")
+        return write(folder)
+
+    made = cache.get("kind", {}, late)
+    assert (made.facts, made.hit) == ({"rows": 3}, False) and cache.damaged() == []
 
 
 def test_entries_and_what_is_collected(cache):
@@ -306,18 +370,18 @@ def test_what_is_prepared_is_leased_while_it_is_used(cache):
 
 def test_a_private_cache_has_no_servers(cache, monkeypatch):
     cache.check_servers()
-    assert (cache._remote, cache._redis, cache.waiters()) == (None, None, 0)
+    assert (cache.remote, cache.turns, cache.waiters()) == (None, None, 0)
 
 
 def test_servers_are_asked_where_they_are_named(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr("nightgate.artifacts.redis_flight.connect", lambda url: asked.append(url) or Ping(asked))
-    monkeypatch.setattr("nightgate.artifacts.cache.Remote", lambda url: asked.append(url) or Ping(asked))
+    monkeypatch.setattr(sharing, "connect", lambda url: asked.append(url) or Ping(asked))
+    monkeypatch.setattr(sharing, "Remote", lambda url: asked.append(url) or Ping(asked))
     cache = Cache(tmp_path, Settings(url="memory://x", redis_url="redis://host"))
     cache.check_servers()
-    assert asked == ["memory://x", "checked", "redis://host", "pinged"]
-    given = Ping(asked)
-    assert Cache(tmp_path, Settings(redis_url="redis://host"), redis=given)._redis is given
+    assert asked == ["memory://x", "redis://host", "checked", "pinged"]
+    Cache(tmp_path, Settings(redis_url="redis://other"), redis=Ping(asked)).check_servers()
+    assert asked[4:] == ["pinged"], "the client that was given"
 
 
 class Ping:
@@ -335,50 +399,67 @@ def test_the_environment_is_read_when_nothing_is_given(tmp_path, monkeypatch):
     monkeypatch.setenv("NIGHTGATE_CACHE_BYTES", "7")
     assert Cache(tmp_path).settings.limit == 7
     assert Cache(tmp_path, Settings(limit=8)).settings.limit == 8
-    assert Cache(tmp_path).events.file == Events(tmp_path).file == tmp_path / ".state" / "events.json"
+    assert Cache(tmp_path).events.file == Events(tmp_path).file == tmp_path / ".state" / "events.sqlite"
+
+
+def held(lock):
+    """Somebody else's, as far as filelock sees; give it back with `release`."""
+    other = FileLock(lock, thread_local=False)
+    other.acquire()
+    return other
 
 
 def test_a_turn_is_waited_for_as_long_as_patience_lasts(tmp_path, monkeypatch):
-    now, slept, looks = [50.0], [], []
-
-    def sleep(seconds):
-        slept.append(seconds)
-        now[0] += seconds
-
-    monkeypatch.setattr(flight.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(flight.time, "sleep", sleep)
-    monkeypatch.setattr(flight.locks, "holders", lambda lock: [3, 7])
-    lock = tmp_path / "kind" / "digest.lock"
-    held = flight.locks.try_lock(lock)
-    with pytest.raises(NotMeasured) as caught, flight.turn(lock, lambda: looks.append(1), patience=0.1):
+    lock, looks = tmp_path / "kind" / "digest.lock", []
+    other = held(lock)
+    monkeypatch.setattr(sharing, "pids_on", lambda lock: [3, 7])
+    with pytest.raises(NotMeasured) as caught, sharing.turn_on_host(lock, lambda: looks.append(1), patience=0.1):
         pytest.fail("somebody has it")
     assert caught.value.what == "kind/digest is being built by pid 3, pid 7 for over 0 s"
     assert caught.value.next_step == "see what it does, and stop it if it hangs"
-    assert slept in ([0.02] * 5, [0.02] * 6) and len(looks) == len(slept)
-    monkeypatch.setattr(flight.locks, "holders", lambda lock: [])
+    assert len(looks) > 1
+    monkeypatch.setattr(sharing, "pids_on", lambda lock: [])
     with (
         pytest.raises(NotMeasured, match="by an unknown process for over"),
-        flight.turn(lock, lambda: None, patience=0),
+        sharing.turn_on_host(lock, lambda: None, patience=0),
     ):
         pytest.fail("somebody has it")
-    slept.clear()
     found = iter([None, None, "it"])
-    with flight.turn(lock, lambda: next(found)) as turn:
-        assert turn == ("it", pytest.approx(0.06))
+    with sharing.turn_on_host(lock, lambda: next(found)) as (one, waited):
+        assert one == "it" and waited > 0, "who waits looks for itself"
     assert lock.exists(), "the lock is not ours to remove"
-    flight.locks.unlock(held, lock)
+    other.release()
 
 
-def test_whose_turn_it_is_looks_once_more(tmp_path, monkeypatch):
+def test_whose_turn_it_is_looks_once_more(tmp_path):
     lock = tmp_path / "kind" / "digest.lock"
-    with flight.turn(lock, lambda: "it") as turn:
+    with sharing.turn_on_host(lock, lambda: "it") as turn:
         assert turn == ("it", None)
-        assert flight.locks.try_lock(lock) is None
+        with pytest.raises(Timeout):
+            FileLock(lock).acquire(blocking=False)
     assert not lock.exists()
-    held = flight.locks.try_lock(lock)
-    monkeypatch.setattr(flight.time, "sleep", lambda seconds: flight.locks.unlock(held, lock))
-    with flight.turn(lock, lambda: None) as (found, waited):
+    other, looks = held(lock), []
+
+    def ready():
+        looks.append(1)
+        if len(looks) == 2:
+            lock.unlink()
+            other.release()
+
+    with sharing.turn_on_host(lock, ready) as (found, waited):
         assert found is None and waited is not None, "the builder before us failed: it is ours to build"
-        assert flight.locks.try_lock(lock) is None
+        with pytest.raises(Timeout):
+            FileLock(lock).acquire(blocking=False)
     assert not lock.exists()
-    assert flight.PATIENCE_SECONDS == 6 * 3600
+    assert sharing.PATIENCE_SECONDS == 6 * 3600
+
+
+def test_a_look_that_fails_gives_the_turn_back(tmp_path):
+    lock = tmp_path / "kind" / "digest.lock"
+
+    def fails():
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), sharing.turn_on_host(lock, fails):
+        pytest.fail("it could not look")
+    held(lock).release()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
+import threading
 
 import pytest
+from filelock import FileLock
 
-from nightgate.artifacts import Settings, leases, limit, locks, store
+from nightgate.artifacts import Settings, leases, limit, store
 from nightgate.artifacts.events import Events
 from nightgate.errors import CacheFull
 
@@ -23,7 +24,7 @@ def put(tmp_path):
         folder = tmp_path / "kind" / name
         folder.mkdir(parents=True)
         manifest = {"files": {"a": {"size": size}}, "built_at": "then"}
-        (folder / store.MANIFEST).write_bytes(store.dumps(manifest))
+        (folder / store.MANIFEST).write_text(store.dumps(manifest))
         os.utime(folder / store.MANIFEST, (used, used))
         return folder
 
@@ -151,7 +152,8 @@ def test_a_builder_waits_as_long_as_its_patience_and_says_who_is_in_the_way(put,
     put("free", GB // 2)
     lease, now = leases.take(folder), 5000.0
     idle = limit.Room(tmp_path, "kind/idle", Settings())
-    idle_lock = locks.try_lock(idle.file)
+    idle_lock = FileLock(idle.file)
+    idle_lock.acquire()
     idle._note(0, waits=True)  # waits as well and has nothing
     leases.reserve(tmp_path, folder, "night", now)
     settings = Settings(limit=2 * GB, patience=0.25, clock=lambda: now)
@@ -179,7 +181,7 @@ def test_a_builder_waits_as_long_as_its_patience_and_says_who_is_in_the_way(put,
         **{f"wait_bucket.room.{bound}": 1 for bound in ("0.5", "1", "5", "15", "60", "300", "600", "1800")},
     }  # fmt: skip
     lease.release()
-    locks.unlock(idle_lock, idle.file)
+    idle_lock.release()
 
 
 def test_a_builder_that_waited_goes_on_when_there_is_room(put, tmp_path, clock, monkeypatch):
@@ -200,38 +202,64 @@ def test_an_impatient_builder_looks_as_often_as_it_can(put, tmp_path, clock):
     lease.release()
 
 
-def test_one_builder_decides_at_a_time(put, tmp_path, clock):
+def test_one_builder_decides_at_a_time(put, tmp_path, monkeypatch):
     folder, gate = put("old", 10), tmp_path / ".state" / "admission.lock"
-    lock = locks.try_lock(gate)
+    lock = FileLock(gate)
+    lock.acquire()
+    monkeypatch.setattr(limit, "_GATE_SECONDS", 0.05)
     with (
         limit.room(tmp_path, "kind/new", Settings(limit=15, patience=0)) as room,
         pytest.raises(CacheFull, match="in use are none\\. Next"),
     ):
         room.need(10)
     assert folder.exists(), "it decided nothing"
-    assert clock == [0.005] * len(clock) and 1.0 <= sum(clock) <= 1.01
-    locks.unlock(lock, gate)
+    lock.release()
     with limit.room(tmp_path, "kind/new", Settings(limit=15, patience=0)) as room:
         room.need(10)
-    assert not folder.exists() and not gate.exists(), "and let the next one decide"
+        assert FileLock(gate).acquire(blocking=False), "and lets the next one decide"
+    assert not folder.exists()
 
 
 def test_claims_of_the_dead_and_the_damaged_count_nothing(tmp_path):
     folder = tmp_path / ".state" / "claims"
     folder.mkdir(parents=True)
-    (folder / "1-dead.json").write_text(json.dumps({"bytes": 5}))
-    (folder / "2-torn.json").write_text("{")
-    (folder / "3-alive.json").write_text(json.dumps({"bytes": 7}))
-    held = {name: locks.try_lock(folder / name) for name in ("2-torn", "3-alive")}
+    for name, text in (("1-dead", '{"bytes": 5}'), ("2-torn", "{"), ("3-alive", '{"bytes": 7}'), ("4-new", "")):
+        (folder / name).write_text(text)
+    held = [FileLock(folder / name) for name in ("2-torn", "3-alive", "4-new")]
+    for lock in held:
+        lock.acquire()
     assert limit.claims(tmp_path) == [(folder / "3-alive", {"bytes": 7})]
-    assert sorted(path.name for path in folder.iterdir()) == ["2-torn", "2-torn.json", "3-alive", "3-alive.json"]
-    for name, lock in held.items():
-        locks.unlock(lock, folder / name)
+    assert sorted(path.name for path in folder.iterdir()) == ["2-torn", "3-alive", "4-new"]
+    for lock in held:
+        lock.release()
 
 
 def test_a_claim_that_another_removes_at_the_same_moment_is_no_error(tmp_path, monkeypatch):
-    folder, lock = tmp_path / ".state" / "claims", locks.try_lock
+    folder = tmp_path / ".state" / "claims"
     folder.mkdir(parents=True)
-    (folder / "1-dead.json").touch()
-    monkeypatch.setattr(locks, "try_lock", lambda path: (folder / "1-dead.json").unlink() or lock(path))
-    assert limit.claims(tmp_path) == []
+    (folder / "1-dead").touch()
+    (folder / "2-ends").write_text('{"bytes": 7}')
+    lock = FileLock(folder / "2-ends")
+    lock.acquire()
+    unlocked = limit.unlocked
+    monkeypatch.setattr(limit, "unlocked", lambda file: [path.unlink() for path in (file,)] and unlocked(file))
+    assert limit.claims(tmp_path) == [] and list(folder.iterdir()) == []
+    lock.release()
+
+
+def test_a_claim_stands_although_another_counts_at_the_very_moment(tmp_path, monkeypatch):
+    """Who counts takes a file that is not locked yet for a dead one's, and removes it."""
+    room = limit.Room(tmp_path, "kind/a", Settings(limit=10))
+    monkeypatch.setattr(limit, "Room", lambda *of: room)
+    counting = FileLock(room.file, thread_local=False)
+    counting.acquire()
+
+    def counted():
+        room.file.unlink()
+        counting.release()
+
+    threading.Timer(0.1, counted).start()
+    with limit.room(tmp_path, "kind/a", room.settings):
+        room.need(1)
+        assert [claim["name"] for _, claim in limit.claims(tmp_path)] == ["kind/a"]
+    assert limit.claims(tmp_path) == [] and not room.file.exists()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 
 import pytest
+from filelock import FileLock
 
-from nightgate.artifacts import Cache, Settings, leases, limit, locks
-from nightgate.artifacts.sweep import sweep
+from nightgate.artifacts import Cache, Settings, leases, limit
+from nightgate.artifacts.limit import sweep
 
 
 @pytest.fixture
@@ -31,10 +32,11 @@ def test_leftovers_of_the_dead_go_and_are_named(tmp_path, kind):
 
 
 def test_leftovers_of_a_key_that_is_being_built_stay(tmp_path, kind):
-    held = locks.try_lock(kind / "one.lock")
+    held = FileLock(kind / "one.lock")
+    held.acquire()
     assert {path.name for path in sweep(tmp_path, Settings())} == {"three.lock", "two.3.building"}
     assert {path.name for path in kind.iterdir()} == {"one.1.building", "one.2.trash", "one.lock", "whole"}
-    locks.unlock(held, kind / "one.lock")
+    held.release()
     before = len(os.listdir("/proc/self/fd"))
     sweep(tmp_path, Settings())
     assert len(os.listdir("/proc/self/fd")) == before

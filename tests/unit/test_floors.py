@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2] / "include" / "nightgate"
 
 FLOORS = [
     {"errors"},
-    {"metrics", "plugins", "facts"},
+    {"facts", "files", "metrics", "plugins", "versions"},
     {"paths", "record", "document", "objectives", "suite", "artifacts", "measure"},
     {"benchmark"},
     {"registry", "vectors"},

@@ -98,6 +98,15 @@ def timed(tuned):
     return {"setting": {"probes": 4}, "tuned": tuned, "versions": {"postgresql": "18.4"}, "plan": ["Index Scan"]}
 
 
+@pytest.mark.parametrize("reused", [True, False])
+def test_the_numbers_of_a_table_that_stood_come_with_its_day(reused):
+    one = fresh()
+    one.build = BUILT | {"reused": reused, "built_at": "2026-11-20T01:00:00.000Z"}
+    one.add_one_by_one(timed({"reached": True, "curve": []}), DURATIONS, RECALL, IDS)
+    names = ("load_seconds", "rows_per_second", "build_seconds", "index_bytes")
+    assert one.record.facts.earlier == (dict.fromkeys(names, "2026-11-20T01:00:00.000Z") if reused else {})
+
+
 def test_the_numbers_of_queries_one_by_one(monkeypatch):
     monkeypatch.setattr(evidence, "version", {"pgvector": "0.5", "psycopg": "3.3"}.get)
     one = fresh()

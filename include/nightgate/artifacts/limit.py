@@ -1,4 +1,5 @@
-"""The byte limit: least recently used artefacts go, and a builder waits while all of them are in use.
+"""What may come and what goes: the byte limit, under which least recently used artefacts are evicted and a builder waits
+while all of them are in use; and the leftovers of killed processes.
 
 Decided when something is built or fetched, never on a hit. Whoever fits goes first: a strict queue would let one
 builder that waits for much hold up another that holds leases and would soon return them.
@@ -9,16 +10,19 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from nightgate.artifacts import leases, locks, store
+from filelock import FileLock, Timeout
+
+from nightgate.artifacts import leases, store
 from nightgate.artifacts.events import Events
 from nightgate.artifacts.settings import Settings, state_dir
 from nightgate.errors import CacheFull
@@ -111,11 +115,11 @@ class Room:
 
     def _fits(self, size: int, limit: int) -> bool:
         """Evict what must go and note the claim; or note that we wait. One builder decides at a time."""
-        gate, end = state_dir(self.root) / "admission.lock", time.monotonic() + _GATE_SECONDS
-        while (lock := locks.try_lock(gate)) is None:
-            if time.monotonic() > end:
-                return False
-            time.sleep(0.005)
+        gate = FileLock(state_dir(self.root) / "admission.lock", timeout=_GATE_SECONDS, poll_interval=0.005)
+        try:
+            gate.acquire()
+        except Timeout:
+            return False
         try:
             found = entries(self.root)
             over = sum(entry.size for entry in found) + self._claimed_by_others() + size - limit
@@ -128,15 +132,14 @@ class Room:
             self._note(size if over <= 0 else 0, waits=over > 0)
             return over <= 0
         finally:
-            locks.unlock(lock, gate)
+            gate.release()
 
     def _claimed_by_others(self) -> int:
         return sum(claim["bytes"] for file, claim in claims(self.root) if file != self.file)
 
     def _note(self, size: int, *, waits: bool) -> None:
-        draft = self.file.with_suffix(".new")
-        draft.write_text(json.dumps({"name": self.name, "pid": os.getpid(), "bytes": size, "waits": waits}))
-        draft.rename(self.file.with_suffix(".json"))
+        # into the very file that is locked; who may come decides behind the gate, so nobody there reads half of it
+        self.file.write_text(json.dumps({"name": self.name, "pid": os.getpid(), "bytes": size, "waits": waits}))
 
     def _full(self, size: int, limit: int) -> CacheFull:
         now, found = self.settings.clock(), entries(self.root)
@@ -159,29 +162,70 @@ class Room:
 def room(root: Path, name: str, settings: Settings) -> Iterator[Room]:
     """A claim on the cache's bytes that ends with the block, or with the process."""
     made = Room(root, name, settings)
-    lock = locks.try_lock(made.file)
-    assert lock is not None, "the name is new"
+    lock = FileLock(made.file)
+    lock.acquire(timeout=_GATE_SECONDS, poll_interval=0.005)  # who counts the claims may hold it for a moment
     try:
         yield made
     finally:
-        made.file.with_suffix(".json").unlink(missing_ok=True)
-        locks.unlock(lock, made.file)
+        made.file.unlink(missing_ok=True)
+        lock.release()
 
 
 def claims(root: Path) -> list[tuple[Path, dict[str, Any]]]:
     """The claims of living builders, by their file. Those of dead ones are removed."""
     living = []
-    for file in _claims(root).glob("*.json"):
-        lock_file = file.with_suffix("")
-        if (lock := locks.try_lock(lock_file)) is not None:
-            file.unlink(missing_ok=True)
-            locks.unlock(lock, lock_file)
+    for file in _claims(root).glob("*"):
+        if unlocked(file):
             continue
         try:
-            living.append((lock_file, json.loads(file.read_text())))
-        except (OSError, ValueError):
+            living.append((file, json.loads(file.read_text())))
+        except (OSError, ValueError):  # it has ended, or has asked for nothing yet
             continue
     return living
+
+
+def unlocked(file: Path, also: Callable[[], None] = lambda: None) -> bool:
+    """Remove a lock file that no process holds, and do ``also`` meanwhile. False when one does."""
+    lock = FileLock(file)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return False
+    try:
+        also()
+        file.unlink(missing_ok=True)  # under the lock: who waits for it sees that this file has no name any more
+    finally:
+        lock.release()
+    return True
+
+
+def sweep(root: Path, settings: Settings) -> list[Path]:
+    """Remove drafts, half-removed folders and locks of dead builders, reservations that ended, and what older versions
+    kept; returns what went. Nothing that a living process works on is touched."""
+    gone = []
+    for kind, digest in sorted({(path.parent, path.name.split(".")[0]) for path in _leftovers(root)}):
+        gone += _sweep_key(root, kind, digest)
+    for file in (*leases.expired(root, settings.clock()), *state_dir(root).glob("events.json")):
+        file.unlink(missing_ok=True)
+        gone.append(file)
+    claims(root)  # looking at the claims removes those of the dead
+    return gone
+
+
+def _leftovers(root: Path) -> list[Path]:
+    return [path for path in root.glob("[!.]*/*") if path.suffix in (".lock", store.DRAFT, store.TRASH)]
+
+
+def _sweep_key(root: Path, kind: Path, digest: str) -> list[Path]:
+    """Under the lock of the key: whoever holds it lives."""
+    left = [path for path in _leftovers(root) if path.parent == kind and path.name.split(".")[0] == digest]
+
+    def remove() -> None:
+        for path in left:
+            if path.suffix != ".lock":
+                shutil.rmtree(path, ignore_errors=True)
+
+    return left if unlocked(kind / f"{digest}.lock", remove) else []
 
 
 def _claims(root: Path) -> Path:

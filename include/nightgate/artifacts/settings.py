@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ByteSize, TypeAdapter, ValidationError
+
 from nightgate.errors import InputError
 
 LIMIT, PATIENCE, URL, REDIS = (
@@ -17,8 +19,6 @@ LIMIT, PATIENCE, URL, REDIS = (
     "NIGHTGATE_CACHE_URL",
     "NIGHTGATE_REDIS_URL",
 )
-_POWERS = "KMGTP"
-_BYTES = re.compile(rf"(\d+(?:\.\d+)?)\s*(?:([{_POWERS}])(i)?)?B?", re.I)
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,12 @@ def parse_bytes(text: str) -> int:
     Raises:
         InputError: it is none of these.
     """
-    match = _BYTES.fullmatch(text.strip())
-    if not match:
-        raise InputError(f"{LIMIT}={text!r} is no size", "write bytes, or a number with a unit: 20GB, 20GiB")
-    number, power, binary = match.groups()
-    base = 1024 if binary else 1000
-    return int(float(number) * base ** (_POWERS.index(power.upper()) + 1)) if power else int(float(number))
+    try:
+        if not re.fullmatch(r"\s*[\d.]+\s*\w*\s*", text):  # pydantic would read the beginning and pass over the rest
+            raise ValueError
+        return TypeAdapter(ByteSize).validate_python(text)
+    except (ValueError, ValidationError):
+        raise InputError(f"{LIMIT}={text!r} is no size", "write bytes, or a number with a unit: 20GB, 20GiB") from None
 
 
 def _seconds(text: str) -> float:

@@ -1,20 +1,24 @@
 """Artefacts on disk: ``<root>/<kind>/<hash>/`` holds what the builder wrote and ``manifest.json``.
 
-A folder appears under its name only when it is complete: written under a temporary name, hashed, synced, renamed.
+A folder appears under its name only when it is complete: written under a temporary name, hashed, synced, renamed. Of two
+that were built at once the first to be renamed stays. Manifests of older versions, without seal or id, are read as well.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from nightgate.errors import ArtifactError
+from nightgate.files import sha256_of, sync_file, write_text
 from nightgate.record import utc_now
 
 MANIFEST = "manifest.json"
@@ -53,7 +57,7 @@ def read(folder: Path) -> dict[str, Any] | None:
     return manifest if whole else None
 
 
-def loads(text: bytes) -> dict[str, Any]:
+def loads(text: str | bytes) -> dict[str, Any]:
     """Parse a manifest. Raises ValueError or KeyError when it is not what was written."""
     manifest = json.loads(text)
     if not isinstance(manifest, dict) or manifest.pop("seal", None) not in (None, _seal(manifest)):
@@ -64,37 +68,43 @@ def loads(text: bytes) -> dict[str, Any]:
     return manifest
 
 
-def dumps(manifest: Mapping[str, Any]) -> bytes:
+def dumps(manifest: Mapping[str, Any]) -> str:
     plain = json.loads(json.dumps(manifest, default=str))
-    return json.dumps(plain | {"seal": _seal(plain)}, indent=1).encode()
+    return json.dumps(plain | {"seal": _seal(plain)}, indent=1)
 
 
 def size_of(manifest: Mapping[str, Any]) -> int:
     return sum(facts["size"] for facts in manifest["files"].values())
 
 
-def matches(folder: Path, manifest: Mapping[str, Any], *, sync: bool = False) -> bool:
-    """Whether every byte is as recorded. Reads all files; with ``sync`` they are on disk afterwards."""
+def matches(folder: Path, manifest: Mapping[str, Any]) -> bool:
+    """Whether every byte is as recorded. Reads all files."""
     try:
-        return all(_checksum(folder / name, sync=sync) == facts["sha256"] for name, facts in manifest["files"].items())
+        return all(sha256_of(folder / name) == facts["sha256"] for name, facts in manifest["files"].items())
     except OSError:
         return False
 
 
-def new_draft(folder: Path) -> Path:
-    """An empty folder beside ``folder``; whoever holds the lock of its key also removes what dead builders left."""
+def clear(folder: Path) -> None:
+    """Remove the drafts that dead builders of ``folder`` left. For who holds the lock of its key, before a draft of its own."""
     for old in folder.parent.glob(f"{folder.name}.*"):
         if old.suffix in (DRAFT, TRASH):
             shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def draft_of(folder: Path) -> Iterator[Path]:
+    """An empty folder beside ``folder``, removed after the block unless it got its name there."""
     draft = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:12]}{DRAFT}")
     draft.mkdir(parents=True)
-    return draft
+    try:
+        yield draft
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
-def seal(
-    draft: Path, kind: str, key: Mapping[str, Any], facts: Mapping[str, Any], seconds: float, fence: int = 0
-) -> dict[str, Any]:
-    """Hash and sync what the builder wrote, and write the manifest. ``fence`` is the builder's number among hosts.
+def seal(draft: Path, kind: str, key: Mapping[str, Any], facts: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    """Hash and sync what the builder wrote, and write the manifest.
 
     Raises:
         ArtifactError: it wrote nothing.
@@ -103,29 +113,31 @@ def seal(
     if not paths:
         raise ArtifactError(f"the builder of {kind} wrote no file")
     files = {
-        path.relative_to(draft).as_posix(): {"size": path.stat().st_size, "sha256": _checksum(path, sync=True)}
-        for path in paths
+        path.relative_to(draft).as_posix(): {"size": path.stat().st_size, "sha256": sha256_of(path)} for path in paths
     }
     manifest = {"kind": kind, "key": dict(key), "facts": dict(facts), "files": files, "build_seconds": seconds,
-                "built_at": utc_now(), "id": uuid.uuid4().hex, "fence": fence}  # fmt: skip
+                "built_at": utc_now(), "id": uuid.uuid4().hex}  # fmt: skip
     write_manifest(draft, manifest)
     return loads((draft / MANIFEST).read_bytes())
 
 
 def write_manifest(draft: Path, manifest: Mapping[str, Any]) -> None:
-    with open(draft / MANIFEST, "wb") as file:
-        file.write(dumps(manifest))
-        file.flush()
-        os.fsync(file.fileno())
-    for folder in (draft, *(path for path in draft.rglob("*") if path.is_dir())):
-        _sync_folder(folder)
+    """Write it, and wait until all that it names is on the disk."""
+    write_text(draft / MANIFEST, dumps(manifest))
+    for path in (draft, *draft.rglob("*")):
+        sync_file(path)
 
 
-def publish(draft: Path, folder: Path) -> None:
-    """Give the finished draft its name. What was there goes; who has its files open keeps them."""
-    discard(folder)
-    draft.rename(folder)
-    _sync_folder(folder.parent)
+def publish(draft: Path, folder: Path) -> bool:
+    """Give the finished draft its name. False when another has it: the first copy stays."""
+    try:
+        draft.rename(folder)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    sync_file(folder.parent)
+    return True
 
 
 def discard(folder: Path) -> bool:
@@ -141,18 +153,3 @@ def discard(folder: Path) -> bool:
 
 def _seal(manifest: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
-
-
-def _checksum(path: Path, *, sync: bool) -> str:
-    with open(path, "rb") as file:
-        if sync:  # on disk before it is trusted
-            os.fsync(file.fileno())
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    file = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

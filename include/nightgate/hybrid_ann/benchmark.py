@@ -180,6 +180,8 @@ def _record(settings: Settings, device: Device, prepared: dict[str, Any], varian
         record.add(BUILD_SECONDS, sum(index["build_seconds"] for index in built.values()))
         record.add(BUILD_PEAK_RSS, max(index["build_peak_rss_bytes"] for index in built.values()))
         record.add(INDEX_BYTES, sum(index["bytes"] for index in built.values()))
+        if days := [index.get("trained_at", index["built_at"]) for index in built.values() if index.get("reused")]:
+            record.facts.earlier = dict.fromkeys((BUILD_SECONDS.name, BUILD_PEAK_RSS.name), min(days))
         record.detail["index"] = {
             name: {key: value for key, value in index.items() if key != "folder"} for name, index in built.items()
         }

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from nightgate.errors import ChildError, NightgateError
+from nightgate.files import whole
 from nightgate.measure.device_memory import DeviceMemory, watched
 
 log = logging.getLogger(__name__)
@@ -202,9 +203,9 @@ def _main(target: str, inbox: str, outbox: str, parent: str) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     for chatty in ("faiss.loader", "nmslib"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    draft = Path(outbox + ".tmp")
-    draft.write_bytes(_answered(target, Path(inbox)))
-    draft.rename(outbox)
+    answer = _answered(target, Path(inbox))
+    with whole(Path(outbox)) as file:
+        file.write(answer)
 
 
 def _answered(target: str, inbox: Path) -> bytes:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nightgate.errors import ArtifactError
+from nightgate.files import whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,10 +24,8 @@ def save(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
     import numpy as np
 
     file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(file.name + ".tmp")
-    with open(draft, "wb") as out:
+    with whole(file) as out:
         np.savez_compressed(out, allow_pickle=False, **arrays)
-    draft.rename(file)
 
 
 def read(file: Path, variant: str) -> dict[str, np.ndarray]:

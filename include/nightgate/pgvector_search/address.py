@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from urllib.parse import parse_qsl
 
-from nightgate.errors import InputError
+from nightgate.errors import InputError, closest
 from nightgate.paths import EMBEDDED_PGVECTOR
 
 URL_VARIABLE = "PGVECTOR_URL"
@@ -83,8 +82,8 @@ def _refused(url: str) -> InputError:
     given = [key for key, _ in parse_qsl(query, keep_blank_values=True)] if scheme and "@" not in query else []
     for option in given:
         if option not in known and re.fullmatch(r"\w[\w.-]*", option):
-            near = difflib.get_close_matches(option.lower(), known, 1, 0.75)
-            step = f"write {near[0]}" if near else "leave it out; libpq's documentation lists what there is"
+            near = closest(option.lower(), known, 0.75)
+            step = f"write {near}" if near else "leave it out; libpq's documentation lists what there is"
             step = _OTHERS_NAMES.get(option.lower(), step)
             return InputError(f"{URL_VARIABLE} has the parameter {option!r}, which libpq does not know", step)
     return InputError(f"{URL_VARIABLE} is not a PostgreSQL connection string", _FORM)

@@ -14,6 +14,7 @@ from nightgate.measure.child import run_child
 from nightgate.vectors.dataset import open_dataset
 from nightgate.vectors.exact import nearest
 from nightgate.vectors.truth import Truth, open_truth, save
+from nightgate.versions import installed
 
 FORMAT = 2
 DEPTH = 20
@@ -26,7 +27,7 @@ def prepare(cache: Cache, vectors: str, truth: str, digest: str, threads: int) -
     Args:
         truth: the folder with the data set's proven neighbours.
     """
-    key = {"vectors": digest, "k": DEPTH, "format": FORMAT}
+    key = {"vectors": digest, "k": DEPTH, "versions": installed("faiss", "numpy"), "format": FORMAT}
     request = {"vectors": vectors, "truth": truth}
     found = cache.get(
         "faiss-baseline", key, lambda folder: run_child(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from errno import ECONNREFUSED, EHOSTDOWN, EHOSTUNREACH, ENETUNREACH, ENOENT, ETIMEDOUT
 from typing import TYPE_CHECKING, Any
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from nightgate.errors import NightgateError, ServiceUnavailable, Unavailable
 from nightgate.pgvector_search import address
@@ -58,18 +59,23 @@ def connect(url: str, name: str, *, required: bool) -> Connection[Any]:
     from psycopg.conninfo import conninfo_to_dict
 
     ours = address.embedded()
-    give_up = time.monotonic() + _COMES_BACK * ours
     given = conninfo_to_dict(url)
     defaults = {"application_name": "nightgate", **_PATIENCE}
     more = {key: value for key, value in defaults.items() if key not in given} | {"client_encoding": "UTF8"}
-    while True:
-        answered: list[bool] = []
-        try:
-            return _tracking(answered).connect(url, autocommit=True, **more)
-        except psycopg.Error as error:
-            if time.monotonic() >= give_up:
-                raise not_connected(error, name, any(answered), required=required or ours) from error
-            time.sleep(0.2)
+    answered: list[bool] = []
+
+    def once() -> Connection[Any]:
+        answered.clear()
+        return _tracking(answered).connect(url, autocommit=True, **more)
+
+    tries = Retrying(
+        retry=retry_if_exception_type(psycopg.Error), wait=wait_fixed(0.2), stop=stop_after_delay(_COMES_BACK * ours),
+        reraise=True,
+    )  # fmt: skip
+    try:
+        return tries(once)
+    except psycopg.Error as error:
+        raise not_connected(error, name, any(answered), required=required or ours) from error
 
 
 def not_connected(error: Error, name: str, answered: bool, *, required: bool) -> NightgateError:

@@ -70,6 +70,8 @@ class Evidence(Attempts):
         record.add(QPS, 1 / mean, durations.size, (1 / bounds[1], 1 / bounds[0]) if bounds and bounds[0] > 0 else None)
         for spec in _BUILD:
             record.add(spec, self.build[spec.name])
+        if self.build.get("reused"):
+            record.facts.earlier = {spec.name: self.build["built_at"] for spec in _BUILD}
         tuned = answer.pop("tuned") or {key: self.build["tuning"][key] for key in ("reached", "curve")}
         answer["versions"] |= {"pgvector-python": version("pgvector"), "psycopg": version("psycopg")}
         record.detail |= answer | {"tuning_reached_target": tuned["reached"], "curve": tuned["curve"]}

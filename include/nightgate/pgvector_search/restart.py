@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from tenacity import RetryError, Retrying, retry_if_exception_type, retry_if_result, stop_after_delay, wait_fixed
 
 from nightgate.errors import NightgateError, ServiceUnavailable
 from nightgate.pgvector_search import server
@@ -31,12 +31,16 @@ def restart(connection: Connection[Any]) -> None:
     data = connection.execute("SHOW data_directory").fetchone()[0]  # type: ignore[index]
     pid = int(Path(data, "postmaster.pid").read_text().split("\n", 1)[0])
     os.kill(pid, signal.SIGINT)  # its fast shutdown
-    deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline:
-        time.sleep(0.1)
-        with suppress(NightgateError), server.session("start again") as fresh:  # it may be about to go down
-            if fresh.execute(_STARTED).fetchone() != before:
-                return
-    raise ServiceUnavailable(
-        f"the embedded PostgreSQL server did not come back within {_PATIENCE:.0f} s", "see its log in NIGHTGATE_HOME"
-    )
+
+    def started() -> Any:
+        with server.session("start again") as fresh:  # it may be about to go down
+            return fresh.execute(_STARTED).fetchone()
+
+    again = retry_if_exception_type(NightgateError) | retry_if_result(lambda found: found == before)
+    try:
+        Retrying(retry=again, wait=wait_fixed(0.1), stop=stop_after_delay(_PATIENCE))(started)
+    except RetryError:
+        raise ServiceUnavailable(
+            f"the embedded PostgreSQL server did not come back within {_PATIENCE:.0f} s",
+            "see its log in NIGHTGATE_HOME",
+        ) from None

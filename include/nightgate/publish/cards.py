@@ -82,7 +82,9 @@ def _crowds(records: list[Record]) -> list[tuple[str, list[str]]]:
 def _cell(record: Record, names: tuple[str, ...]) -> str:
     if names[0] not in record.metrics:
         return "–"
-    return " · ".join(figures.human(m.value, m.unit) for name in names if (m := record.metrics.get(name)))
+    shown = " · ".join(figures.human(m.value, m.unit) for name in names if (m := record.metrics.get(name)))
+    earlier = record.facts.earlier.get(names[0])
+    return f"{shown} ({earlier[:10]})" if earlier else shown
 
 
 def _explained(heading: str, records: list[Record]) -> str:

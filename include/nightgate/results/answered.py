@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nightgate.errors import ArtifactError, InputError, NotMeasured
+from nightgate.files import sha256_of
 from nightgate.record import Record
 from nightgate.vectors import files
 from nightgate.vectors import synthetic as generator
@@ -146,8 +146,7 @@ def _same(given: Path | None, recorded: str, sha256: str | None, option: str) ->
     path = given or Path(recorded)
     if not path.is_file():
         raise InputError(f"there is no file {path}", f"name where it lies now: {option} FILE")
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = sha256_of(path)
     if digest != sha256:
         raise InputError(
             f"{path} is not what was measured: its SHA-256 is {digest[:12]}…, the record says {(sha256 or 'nothing')[:12]}…",

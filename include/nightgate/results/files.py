@@ -6,10 +6,8 @@ appears under its name only when it is complete (temporary name, sync, rename), 
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-import uuid
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +15,8 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from nightgate.errors import ArtifactError, InputError
+from nightgate.errors import ArtifactError, InputError, nearest
+from nightgate.files import write_text
 from nightgate.paths import run_dir, runs_dir
 from nightgate.record import STORED, Device, Record, Summary
 
@@ -121,10 +120,8 @@ def _existing(run_id: str) -> Path:
     folder = run_dir(run_id)
     if not folder.is_dir():
         known = newest_runs(None)
-        near = difflib.get_close_matches(run_id, known, n=1, cutoff=0.8)
-        guess = f"; did you mean {near[0]!r}?" if near else ""
         hint = f"the newest runs are {', '.join(known[:_NEWEST])}" if known else "start one with `nightgate run`"
-        raise InputError(f"there is no run {run_id!r} in {runs_dir()}{guess}", hint)
+        raise InputError(f"there is no run {run_id!r} in {runs_dir()}{nearest(run_id, known, 0.8)}", hint)
     return folder
 
 
@@ -144,19 +141,5 @@ def _read(path: Path, model: type[_Document]) -> _Document:
 
 def _write(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with open(draft, "x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.rename(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the new name itself must survive a power cut
-    finally:
-        os.close(folder)
+    write_text(path, text, sync=True)
     return path

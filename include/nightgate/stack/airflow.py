@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from nightgate import paths
+from nightgate.files import write_text
 
 ADMIN = "admin"
 
@@ -101,8 +102,5 @@ def _secrets(home: Path) -> dict[str, str]:
     }
     file.parent.mkdir(parents=True, exist_ok=True)
     for path, content in ((file, keys), (file.with_name("passwords.json"), {ADMIN: keys["password"]})):
-        draft = path.with_suffix(".tmp")
-        with open(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as out:
-            json.dump(content, out)
-        draft.rename(path)
+        write_text(path, json.dumps(content), mode=0o600)
     return keys

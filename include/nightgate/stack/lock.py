@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from pathlib import Path
-from typing import IO, Literal, TypedDict, Unpack
+from typing import Literal, TypedDict, Unpack
+
+from filelock import FileLock, Timeout
 
 from nightgate.errors import BusyError
+from nightgate.files import write_text
 from nightgate.record import utc_now
 
 Purpose = Literal["run", "up", "measure"]
@@ -36,13 +38,16 @@ class StackState(TypedDict, total=False):
     suite: str
 
 
+_MOMENT, _POLL = 0.2, 0.02  # seconds: who only looks whether it is held has it for less
+
+
 class StackLock:
     """The lock and, beside it, ``stack.json``: who holds it, for what, and where the stack can be reached."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
         self.state_file = home / "stack.json"
-        self._file: IO[str] | None = None
+        self._lock = FileLock(home / "stack.lock", thread_local=False)
 
     def acquire(self, purpose: Purpose) -> None:
         """Take the lock for ``purpose``.
@@ -50,37 +55,30 @@ class StackLock:
         Raises:
             BusyError: someone holds it; the message says who and since when.
         """
-        file = open(self.home / "stack.lock", "a")  # noqa: SIM115 - it stays open as long as the lock is held
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
+            self._lock.acquire(_MOMENT, _POLL)
+        except Timeout:
             raise BusyError(self._who(), "wait for it, stop it, or set another NIGHTGATE_HOME") from None
-        self._file = file
         self.publish(purpose=purpose, pid=os.getpid(), since=utc_now(), ready=False)
 
     def publish(self, **facts: Unpack[StackState]) -> None:
         """Add facts to the state that others read."""
-        draft = self.state_file.with_suffix(".tmp")
-        with open(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as out:
-            json.dump({**(self._read() if self._file and "purpose" not in facts else {}), **facts}, out)
-        draft.rename(self.state_file)
+        known = self._read() if self._lock.is_locked and "purpose" not in facts else {}
+        write_text(self.state_file, json.dumps({**known, **facts}), mode=0o600)
 
     def release(self) -> None:
-        if self._file:
+        if self._lock.is_locked:
             self.state_file.unlink(missing_ok=True)
-            self._file.close()
-            self._file = None
+            self._lock.release()
 
     def holder(self) -> StackState | None:
         """The published state while someone else holds the lock, else None."""
         if not (self.home / "stack.lock").exists():
             return None
-        with open(self.home / "stack.lock", "a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return self._read()
+        try:
+            FileLock(self.home / "stack.lock").acquire(_MOMENT, _POLL).lock.release()
+        except Timeout:
+            return self._read()
         return None
 
     def _read(self) -> StackState:

@@ -19,6 +19,8 @@ from hashlib import sha256
 from pathlib import Path
 from urllib.parse import quote
 
+from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
 from nightgate.errors import StackError
 
 log = logging.getLogger(__name__)
@@ -146,16 +148,15 @@ class Cluster:
     def _await_ready(self) -> None:
         import psycopg
 
-        deadline = time.monotonic() + _START_TIMEOUT
-        while time.monotonic() < deadline:
-            if not self.alive:
-                break
-            try:
-                psycopg.connect(self.url(), connect_timeout=2).close()
-                return
-            except psycopg.OperationalError:
-                time.sleep(0.05)
-        self.stop()
+        slow = stop_after_delay(_START_TIMEOUT)
+        tries = Retrying(
+            retry=retry_if_exception_type(psycopg.OperationalError), wait=wait_fixed(0.05),
+            stop=lambda state: not self.alive or slow(state),
+        )  # fmt: skip
+        try:
+            return tries(lambda: psycopg.connect(self.url(), connect_timeout=2).close())
+        except RetryError:
+            self.stop()
         tail = self.log_file.read_text(errors="replace").splitlines()[-5:]
         raise StackError(f"the PostgreSQL server in {self.data} did not start: {' | '.join(tail)}")
 

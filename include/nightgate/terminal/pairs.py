@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
-from nightgate.errors import InputError, NotMeasured
+from nightgate.errors import InputError, NotMeasured, nearest
 from nightgate.publish import figures
 from nightgate.record import Record, Summary
 
@@ -56,10 +55,9 @@ def _of(records: list[Record], variant: str, run: Summary) -> list[Record]:
 
 
 def _unknown(what: str, name: str, known: list[str], run: Summary) -> InputError:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    guess = f"; did you mean {near[0]!r}?" if near else ""
     return InputError(
-        f"run {run.run_id} has no {what} {name!r}{guess}", f"use one of {', '.join(known)}" if known else None
+        f"run {run.run_id} has no {what} {name!r}{nearest(name, known)}",
+        f"use one of {', '.join(known)}" if known else None,
     )
 
 

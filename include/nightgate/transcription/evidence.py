@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from nightgate.errors import NightgateError, NotMeasured
+from nightgate.files import write_text
 from nightgate.measure import estimates
 from nightgate.measure.attempts import Attempts
 from nightgate.measure.child import ChildResult
@@ -189,9 +190,7 @@ class Evidence(Attempts):
              "time": float(time), "text": clip["text"], "pred_text": text, "segments": segments}
             for clip, time, text, segments in zip(self.clips, times, self._texts(), heard, strict=True)
         ]  # fmt: skip
-        draft = file.with_name(file.name + ".tmp")
-        draft.write_bytes("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
-        draft.rename(file)
+        write_text(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def _language(clip: dict[str, Any], language: str) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from typing import Final
+
+from nightgate.errors import closest
 
 AUTO: Final = "auto"
 """The engine finds the language of each clip out by itself."""
@@ -157,7 +158,8 @@ def nearest(label: str) -> str:
     if code := canonical(label):
         return code
     names = {name: code for code, name in LANGUAGES.items()}
-    match = difflib.get_close_matches(label.strip().lower()[:80], [*names, *CODES], n=1, cutoff=0)[0]
+    match = closest(label.strip().lower(), [*names, *CODES], cutoff=0)
+    assert match is not None, "without a cutoff one is the closest"
     return names.get(match, match)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from nightgate.artifacts import Cache
 from nightgate.errors import InputError, Unavailable
+from nightgate.files import sha256_of
 from nightgate.measure import host
 from nightgate.measure.child import run_child
 from nightgate.record import Device
@@ -17,6 +17,7 @@ from nightgate.vectors import arrays, hardness, own, synthetic, truth
 from nightgate.vectors.arrays import Arrays
 from nightgate.vectors.dataset import open_dataset
 from nightgate.vectors.source import Own, Source, Synthetic
+from nightgate.versions import installed
 
 log = logging.getLogger(__name__)
 
@@ -47,16 +48,18 @@ def prepare(cache: Cache, *, source: Source, threads: int) -> dict[str, Any]:
             "skip_zero": source.skip_zero,
             "format": own.FORMAT,
         }  # fmt: skip
+    # no versions of libraries: it is data, and the same is measured before and after an upgrade of what reads it
     request = {"kind": type(source).__name__, "source": asdict(source), "expected": names}
     vectors = cache.get(
         "vectors", key, lambda folder: run_child(
             "nightgate.vectors.data:build_vectors", request | {"folder": str(folder)}, threads=threads).value,
         needs=rows * dim * 4 * (1 if isinstance(source, Synthetic) else 2) + 2**20,  # a file's may be kept twice
     )  # fmt: skip
+    proven = {"vectors": vectors.digest, "k": TRUTH_DEPTH, "format": truth.FORMAT, "versions": installed("numpy")}
     # whichever is measured: the truth is the same, and sooner there
     device: Device = "gpu" if host.describe().gpu else "cpu"
     found = cache.get(
-        "truth", {"vectors": vectors.digest, "k": TRUTH_DEPTH, "format": truth.FORMAT}, lambda folder: run_child(
+        "truth", proven, lambda folder: run_child(
             "nightgate.vectors.data:build_truth",
             {"vectors": str(vectors.path), "folder": str(folder), "device": device}, threads=threads, device=device).value,
     )  # fmt: skip
@@ -97,12 +100,7 @@ def _arrays(device: Device) -> Arrays:
 
 def _names(source: Own) -> dict[str, str]:
     """The names of the user's files and the SHA-256 of what is in them."""
-    names = {"file": Path(source.path).name, "sha256": _digest(source.path)}
+    names = {"file": Path(source.path).name, "sha256": sha256_of(source.path)}
     if source.queries_path:
-        names |= {"queries_file": Path(source.queries_path).name, "queries_sha256": _digest(source.queries_path)}
+        names |= {"queries_file": Path(source.queries_path).name, "queries_sha256": sha256_of(source.queries_path)}
     return names
-
-
-def _digest(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

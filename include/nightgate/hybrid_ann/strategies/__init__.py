@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from nightgate.errors import Unavailable
 from nightgate.record import Device
+from nightgate.versions import installed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,6 +69,11 @@ def see_device(variant: str) -> dict[str, Any]:
         Unavailable: it cannot run on one here.
     """
     return _module(on("gpu", variant)).see_device()
+
+
+def libraries(index: str) -> dict[str, str]:
+    """The libraries that shape ``index``, by distribution, with their versions: built by another, it is another index."""
+    return installed(_PACKAGES.get(index, "faiss"), "numpy")
 
 
 def builder(index: str) -> Any:

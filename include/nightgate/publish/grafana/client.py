@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import JsonValue
+from tenacity import RetryCallState, Retrying, retry_if_exception_type
 
 from nightgate.publish.grafana import causes, whereabouts
 from nightgate.publish.grafana.access import Bearer, checked_url, without_secrets
@@ -35,6 +36,24 @@ _LOOK = 5.0  # seconds for one look around
 _TRIES = 5
 _PASSING = (429, 502, 503, 504)
 _NOT_DONE = (429, 503)  # the server says that it did not do it
+
+
+class _Passing(Exception):
+    """A ``failure`` that another try may mend, after ``wait`` seconds where the server says how many."""
+
+    def __init__(self, failure: GrafanaError, wait: float | None) -> None:
+        super().__init__(failure.what)
+        self.failure, self.wait = failure, wait
+
+
+def _pause(state: RetryCallState) -> float:
+    passing = state.outcome.exception() if state.outcome else None
+    said = passing.wait if isinstance(passing, _Passing) else None
+    return jitter(state.attempt_number) if said is None else said
+
+
+def _say(state: RetryCallState) -> None:
+    log.warning("%s; trying again in %.1f s", state.outcome and state.outcome.exception(), state.upcoming_sleep)
 
 
 class Client:
@@ -153,24 +172,32 @@ class Client:
         return answer
 
     def _request(self, method: str, path: str, needs: str, body: JsonObject | None, params: Params | None) -> JsonValue:
+        tries = Retrying(
+            retry=retry_if_exception_type(_Passing), stop=self._over,
+            wait=_pause, sleep=self._sleep, before_sleep=_say, reraise=True,
+        )  # fmt: skip
+        try:
+            return tries(self._once, method, path, needs, body, params)
+        except _Passing as passing:
+            raise passing.failure from None
+
+    def _once(self, method: str, path: str, needs: str, body: JsonObject | None, params: Params | None) -> JsonValue:
+        """One try. Raises _Passing when another may help."""
         read = method == "GET"
-        for number in range(1, _TRIES + 1):
-            failure, again, wait = None, False, None
-            answer = self._answer(method, path, body, params)
-            if isinstance(answer, Exception):
-                failure, again = self._lost(answer, read)
-            elif answer.ok and not answer.is_redirect:
-                return self._json(answer)
-            else:
-                failure = self._refusal(answer, path, needs, read)
-                again = answer.status_code in (_PASSING if read else _NOT_DONE)
-                wait = retry_after(answer)
-            wait = jitter(number) if wait is None else wait
-            if not again or number == _TRIES or time.monotonic() + wait > self._end:
-                raise failure
-            log.warning("%s; trying again in %.1f s", failure.what, wait)
-            self._sleep(wait)
-        raise AssertionError("unreachable")
+        answer = self._answer(method, path, body, params)
+        wait = None
+        if isinstance(answer, Exception):
+            failure, again = self._lost(answer, read)
+        elif answer.ok and not answer.is_redirect:
+            return self._json(answer)
+        else:
+            failure = self._refusal(answer, path, needs, read)
+            again = answer.status_code in (_PASSING if read else _NOT_DONE)
+            wait = retry_after(answer)
+        raise _Passing(failure, wait) if again else failure
+
+    def _over(self, state: RetryCallState) -> bool:
+        return state.attempt_number >= _TRIES or time.monotonic() + state.upcoming_sleep > self._end
 
     def _answer(
         self, method: str, path: str, body: JsonObject | None, params: Params | None

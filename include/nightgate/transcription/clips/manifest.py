@@ -5,7 +5,6 @@ How they may lie is in `layouts`. Everything that can be seen without decoding i
 
 from __future__ import annotations
 
-import difflib
 import os
 import stat
 from collections import Counter
@@ -14,7 +13,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from nightgate.errors import ArtifactError, InputError
+from nightgate.errors import ArtifactError, InputError, nearest
 from nightgate.transcription.clips.content import Content, look
 from nightgate.transcription.clips.entry import Entry, audio_path, leave_out, printable, unusable
 from nightgate.transcription.clips.layouts import entries_in
@@ -59,8 +58,7 @@ def _without(entries: Sequence[Entry], exclude: Sequence[str]) -> list[Entry]:
     names = {entry.id for entry in entries}
     for name in exclude:
         if name not in names:
-            near = difflib.get_close_matches(name, sorted(names), n=1, cutoff=0.5)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = nearest(name, sorted(names))
             raise InputError(f"exclude: there is no clip {name!r}{hint}", f"use names like {entries[0].id!r}")
     left = [entry for entry in entries if entry.id not in {*exclude}]
     if not left:

@@ -6,7 +6,6 @@ others say something about a clip (a speaker, a licence) and are left alone.
 from __future__ import annotations
 
 import csv
-import difflib
 import json
 import re
 from collections import Counter
@@ -16,7 +15,7 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from nightgate.errors import InputError
+from nightgate.errors import InputError, nearest
 from nightgate.transcription.clips.entry import Entry, audio_path, is_utf8, lines, printable, spoken
 from nightgate.transcription.clips.length import LONGEST_SECONDS
 
@@ -150,8 +149,8 @@ def _refusal(key: str) -> tuple[str, str] | None:
         if instead := _REFUSED.get(word):
             return f"{printable(key)} would change what is transcribed and is not followed", f"{instead}, or rename it"
     # one word only: sentence_id and audio_duration are metadata
-    if "_" not in key and (near := difflib.get_close_matches(key.lower(), _KNOWN, n=1, cutoff=0.85)):
-        return f"there is no key {printable(key)!r}; did you mean {near[0]!r}?", "rename it"
+    if "_" not in key and (near := nearest(key.lower(), _KNOWN, 0.85)):
+        return f"there is no key {printable(key)!r}{near}", "rename it"
     return None
 
 

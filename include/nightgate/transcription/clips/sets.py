@@ -17,6 +17,7 @@ from pathlib import Path
 
 from nightgate.artifacts.cache import Artifact, Cache
 from nightgate.errors import ArtifactError
+from nightgate.files import sha256_of
 from nightgate.measure.child import run_child
 from nightgate.transcription.clips import own, speech
 from nightgate.transcription.clips.content import Content, look
@@ -84,8 +85,7 @@ def _threads() -> int:
 def _digest(file: Path) -> str | None:
     """None where the file cannot be read: the child says why."""
     try:
-        with open(file, "rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
+        return sha256_of(file)
     except OSError:
         return None
 

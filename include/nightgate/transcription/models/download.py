@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tenacity import RetryCallState, Retrying, retry_if_exception_type
+
 from nightgate.errors import ArtifactError, InputError, ServiceUnavailable
 from nightgate.transcription.models.published import MIRROR_VARIABLE, PACKAGED
 
@@ -51,20 +53,31 @@ def fetch(url: str, sha1: str, target: Path, *, part: Path, tries: int = 4, paus
         ArtifactError: the file has another checksum; the part is removed.
     """
     part.parent.mkdir(parents=True, exist_ok=True)
-    failures = 0
-    while True:
+    in_a_row = 0
+
+    def once() -> None:
+        nonlocal in_a_row
         before = _size(part)
         try:
             _receive(url, part)
-            break
-        except _Interrupted as error:
-            failures = 1 if _size(part) > before else failures + 1
-            if failures >= tries:
-                kept = f", {_size(part) / 1e6:,.1f} MB are kept for the next try" if _size(part) else ""
-                raise ServiceUnavailable(f"{url} cannot be fetched: {error}{kept}", _NEXT_STEP) from error
-            wait = pause * 2 ** (failures - 1)
-            log.warning("%s: %s; next try in %.0f s", url, error, wait)
-            time.sleep(wait)
+        except _Interrupted:
+            in_a_row = 1 if _size(part) > before else in_a_row + 1
+            raise
+
+    def say(state: RetryCallState) -> None:
+        log.warning(
+            "%s: %s; next try in %.0f s", url, state.outcome and state.outcome.exception(), state.upcoming_sleep
+        )
+
+    again = Retrying(
+        retry=retry_if_exception_type(_Interrupted), stop=lambda _: in_a_row >= tries,
+        wait=lambda _: pause * 2 ** (in_a_row - 1), before_sleep=say, reraise=True,
+    )  # fmt: skip
+    try:
+        again(once)
+    except _Interrupted as error:
+        kept = f", {_size(part) / 1e6:,.1f} MB are kept for the next try" if _size(part) else ""
+        raise ServiceUnavailable(f"{url} cannot be fetched: {error}{kept}", _NEXT_STEP) from error
     with open(part, "rb") as file:
         digest = hashlib.file_digest(file, "sha1").hexdigest()
     if digest != sha1:

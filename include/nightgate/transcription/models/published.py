@@ -6,10 +6,11 @@ repository it points to. The sizes follow from the format and are tested against
 
 from __future__ import annotations
 
-import difflib
 import os
 from dataclasses import dataclass
 from typing import Final
+
+from nightgate.errors import closest
 
 PACKAGED: Final = "tiny.en"
 """Made from the weights in a Python package, never fetched."""
@@ -73,7 +74,7 @@ def known(name: str) -> bool:
 
 def nearest(name: str) -> str:
     """The published name that looks most like ``name``, for an error message."""
-    return difflib.get_close_matches(name.lower()[:80], NAMES, n=1, cutoff=0)[0]
+    return closest(name.lower(), NAMES, cutoff=0) or PACKAGED
 
 
 def file_name(name: str) -> str:

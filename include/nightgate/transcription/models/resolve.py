@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import os
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TypedDict
 
 from nightgate.artifacts.cache import Cache
 from nightgate.errors import InputError
+from nightgate.files import sha256_of
 from nightgate.transcription.models import published
 from nightgate.transcription.models.download import fetch
 from nightgate.transcription.models.ggml import validate_ggml
@@ -53,7 +53,7 @@ def resolve(model: str, cache: Cache) -> ResolvedModel:
         "path": str(path),
         "source": source,
         "bytes": path.stat().st_size,
-        "sha256": _sha256(path),
+        "sha256": sha256_of(path),
         "n_vocab": hparams.n_vocab,
     }
 
@@ -96,8 +96,3 @@ def _published(name: str, cache: Cache) -> Path:
 
 def _package_source() -> str:
     return f"{_PACKAGE} {importlib.metadata.version(_PACKAGE)}"
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

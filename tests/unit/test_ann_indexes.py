@@ -1,0 +1,127 @@
+"""What an index is kept under, and what is told of one that an earlier run built; the builders are replaced."""
+
+from __future__ import annotations
+
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from nightgate import versions
+from nightgate.artifacts import Cache, store
+from nightgate.artifacts import Settings as CacheSettings
+from nightgate.hybrid_ann import benchmark, indexes, strategies
+from nightgate.hybrid_ann.settings import Settings
+from nightgate.measure.child import ChildResult
+from nightgate.publish.cards import cards
+from nightgate.record import Host, Summary
+
+
+@pytest.fixture
+def built(monkeypatch):
+    """The steps that were done, in their order; the n-th takes n seconds."""
+    done = []
+
+    def run_child(target, request, *, threads):
+        done.append((target.partition(":")[2], request["index"], Path(request["vectors"]).parent.parent.name, threads))
+        Path(request["folder"], "graph").write_text(request["index"])
+        return ChildResult({"lists": 16}, 100 * len(done), float(len(done)))
+
+    monkeypatch.setattr(indexes, "run_child", run_child)
+    return done
+
+
+@pytest.fixture
+def library(monkeypatch):
+    """Change what is installed."""
+    there = {"faiss-cpu": "1.15.1", "nmslib": "2.1.2", "numpy": "2.4.6"}
+    names = {"faiss": "faiss-cpu", "nmslib": "nmslib", "numpy": "numpy"}
+    monkeypatch.setattr(strategies, "installed", lambda *packages: {names[p]: there[names[p]] for p in packages})
+    return there
+
+
+def index(cache, name="ivfpq", vectors="vectors/abc", threads=1, **given):
+    return indexes.build_index(name, Settings(variants=("hybrid",), **given), str(cache.root / vectors), threads, cache)
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return Cache(tmp_path / "cache", CacheSettings())
+
+
+@pytest.mark.parametrize(("name", "steps"), [("ivfpq", ["train", "build"]), ("hnsw", ["build"])])
+def test_an_upgrade_of_the_library_makes_a_new_index(cache, built, library, name, steps):
+    first = index(cache, name)
+    assert index(cache, name)["folder"] == first["folder"] and [one[0] for one in built] == steps
+    for package in ("nmslib" if name == "hnsw" else "faiss-cpu", "numpy"):
+        built.clear()
+        library[package] += ".1"
+        upgraded = index(cache, name)
+        assert [one[0] for one in built] == steps and upgraded["folder"] != first["folder"]
+    library["faiss-cpu" if name == "hnsw" else "nmslib"] += ".2"
+    assert index(cache, name)["folder"] == upgraded["folder"], "what did not build it is nothing to it"
+
+
+def test_all_that_shapes_an_index_is_in_its_key_and_no_place(cache, built, library, tmp_path):
+    index(cache), index(cache, "hnsw")
+    for changed in ({"vectors": "vectors/abd"}, {"threads": 2}, {"rows_per_list": 20}):
+        built.clear()
+        index(cache, **changed)
+        assert [one[0] for one in built] == ["train", "build"], changed
+    for changed in ({"hnsw_m": 5}, {"hnsw_ef_construction": 50}):
+        built.clear()
+        index(cache, "hnsw", **changed)
+        assert [one[0] for one in built] == ["build"], changed
+    built.clear()
+    shutil.copytree(cache.root, tmp_path / "moved")
+    moved = Cache(tmp_path / "moved", CacheSettings())
+    assert index(moved)["reused"] and index(moved, "hnsw")["reused"] and built == []
+
+
+def test_seconds_of_an_earlier_build_come_with_their_date(cache, built, library, monkeypatch):
+    seconds = iter(range(10, 60))
+    monkeypatch.setattr(store, "utc_now", lambda: f"2026-11-24T02:00:{next(seconds)}.000Z")
+    first = index(cache)
+    assert (first["build_seconds"], first["build_peak_rss_bytes"], first["reused"]) == (3.0, 200, False)
+    again = index(cache)
+    assert again == first | {"reused": True}
+    manifest = {artifact.path: artifact.built_at for artifact in cache.entries()}
+    assert first["built_at"] == manifest[Path(first["folder"])]
+    assert first["trained_at"] in manifest.values() and first["trained_at"] < first["built_at"]
+    shutil.rmtree(first["folder"])
+    half = index(cache)
+    assert (half["build_seconds"], half["reused"]) == (4.0, True), "its training is of the earlier run"
+    assert half["trained_at"] == first["trained_at"] and half["built_at"] > first["built_at"]
+
+
+def test_the_record_and_the_report_say_the_day(tmp_path):
+    def at(day, reused, **more):
+        of_build = {"build_seconds": 3.0, "build_peak_rss_bytes": 5, "bytes": 7, "folder": "/x"}
+        return of_build | {"built_at": f"2026-11-{day}T02:00:00.000Z", "reused": reused} | more
+
+    def record(variant, **built):
+        prepared = {"data": {}, "indexes": built}
+        return benchmark._record(Settings(variants=("hybrid",)), "cpu", prepared, variant, tmp_path / "s.npz")
+
+    trained = at(24, True, trained_at="2026-11-20T01:00:00.000Z")
+    old = record("hybrid_seeded", ivfpq=trained, hnsw=at(22, True))
+    assert old.facts.earlier == dict.fromkeys(("build_seconds", "build_peak_rss_bytes"), "2026-11-20T01:00:00.000Z")
+    new = record("hnsw", hnsw=at(25, False))
+    assert new.facts.earlier == {}
+    host = Host(fingerprint="abc", cpu="a cpu", cores=2, memory_bytes=2**34)
+    summary = Summary(
+        run_id="r", dag_id="d", scale="smoke", state="pass", started_at="s", finished_at="f", host=host,
+        results=[old, new],
+    )  # fmt: skip
+    (card,) = cards(summary, tmp_path)
+    rows = dict(next(section["rows"] for section in card["sections"] if section["heading"] == "Cost"))
+    assert rows["Build"] == ["3.00 s", "6.00 s (2026-11-20)"], [record.variant for record in card["records"]]
+    assert sum("2026" in "".join(cells) for cells in rows.values()) == 2, "how large an index is depends on no day"
+
+
+def test_versions_are_those_of_what_is_installed():
+    assert versions.installed("numpy", "nosuch") == {"numpy": version("numpy")}
+    found = strategies.libraries("ivfpq")
+    assert len(found) == 2 and any(name.startswith("faiss") for name in found)
+    assert strategies.libraries("hnsw") == {"nmslib": version("nmslib"), "numpy": version("numpy")}
