@@ -60,7 +60,8 @@ class Plan(BaseModel):
         return standing(self.dag_id, self.scheduled, self.overrides)
 
     def settings_of(self, benchmark: str) -> BenchmarkSettings:
-        return registry.named(benchmark).settings.model_validate(self.settings[benchmark])
+        model: type[BenchmarkSettings] = registry.named(benchmark).settings
+        return model.model_validate(self.settings[benchmark])
 
     def context(self, benchmark: str, device: Device, cache: Cache, samples: Path = Path("samples.npz")) -> Context:
         """Where a benchmark works in this process."""

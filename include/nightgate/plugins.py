@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -52,10 +52,9 @@ def listed(kinds: dict[str, type[Any]]) -> Iterator[Plugin]:
             yield plugin
 
 
-@cache
-def _usable(group: str, kind: type[Any]) -> tuple[tuple[str, Plugin], ...]:
+def _usable(group: str, kind: type[Any]) -> list[tuple[str, Plugin]]:
     found: dict[str, Plugin] = {}
-    for point in entry_points(group=group):
+    for point in _points(group):
         plugin = _loaded(point, kind)
         if point.name in found and found[point.name].target != plugin.target:
             other = found[point.name]
@@ -64,7 +63,12 @@ def _usable(group: str, kind: type[Any]) -> tuple[tuple[str, Plugin], ...]:
         if plugin.error:
             log.warning("the plug-in %s of %s is left out: %s", point.name, plugin.package, plugin.error)
         found[point.name] = plugin
-    return tuple(found.items())
+    return list(found.items())
+
+
+@cache
+def _points(group: str) -> EntryPoints:
+    return entry_points(group=group)
 
 
 def _loaded(point: EntryPoint, kind: type[Any]) -> Plugin:

@@ -167,7 +167,7 @@ def differing(first: Record, second: Record, defaults: Mapping[str, Any]) -> dic
     """
     found = {}
     for key in dict.fromkeys([*first.settings, *second.settings]):
-        pair = tuple(record.settings.get(key, defaults.get(key)) for record in (first, second))
+        pair = (first.settings.get(key, defaults.get(key)), second.settings.get(key, defaults.get(key)))
         if key not in ("variants", "gpu_variants", "controls") and pair[0] != pair[1]:
             found[key] = pair
     for name in first.facts.inputs.keys() & second.facts.inputs.keys():
@@ -180,7 +180,7 @@ def differing(first: Record, second: Record, defaults: Mapping[str, Any]) -> dic
 class Summary(_Model):
     """One run: ``summary.json``. ``scheduled`` and ``overrides`` are None in one that was written before they were kept."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     run_id: str
     dag_id: str
     suite: str = SUITE

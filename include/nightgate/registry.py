@@ -16,7 +16,7 @@ from nightgate.record import Record
 @cache
 def installed() -> Mapping[str, Benchmark[Any, Any]]:
     """Name → benchmark, of every package that brings one."""
-    return plugins.load(plugins.BENCHMARKS, Benchmark)
+    return plugins.load(plugins.BENCHMARKS, Benchmark)  # type: ignore[type-abstract]
 
 
 def named(name: str) -> Benchmark[Any, Any]:

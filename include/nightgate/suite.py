@@ -262,7 +262,12 @@ def _takes_bool(annotation: Any) -> bool:
 
 
 def _validate(
-    model: type[BenchmarkSettings], values: dict[str, Any], name: str, scale: str, where: Where, set_by_user: frozenset
+    model: type[BenchmarkSettings],
+    values: dict[str, Any],
+    name: str,
+    scale: str,
+    where: Where,
+    set_by_user: frozenset[str],
 ) -> BenchmarkSettings:
     try:
         return model.model_validate(values)

@@ -91,7 +91,7 @@ def _objective_params(suite: Suite) -> dict[str, Param]:
         for metric, limits in metrics.items():
             for device, limit in limits.items():
                 spec = registry.spec(name, metric)
-                most = {"maximum": 1} if spec.share else {}
+                most: dict[str, Any] = {"maximum": 1} if spec.share else {}
                 found[f"objectives.{name}.{metric}.{device}"] = Param(
                     None, type=["null", "number"], minimum=0, **most, title=f"{name}: {metric} on {device}",
                     description=f"The suite says {limit}. Base units: seconds, ratios.", section="Objectives",

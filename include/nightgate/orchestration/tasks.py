@@ -23,7 +23,7 @@ from nightgate.measure.durations import STEP_SECONDS
 from nightgate.record import DAG_ID
 
 POOLS = {name: pool["slots"] for name, pool in json.loads(paths.pools_file().read_text()).items()}
-_RETRY = {"retries": 1, "retry_delay": timedelta(seconds=5)}
+_RETRY: dict[str, Any] = {"retries": 1, "retry_delay": timedelta(seconds=5)}
 # what is measured is stored and judged before the next measurement starts; preparing comes before measuring
 _CLOSE, _PREPARE, _MEASURE = 3, 2, 1
 # the plan has a time-out of its own for each long step, which ends it before this one
@@ -76,13 +76,14 @@ def measured(benchmark: str, devices: Sequence[str], plan: Any) -> list[Any]:
 
 
 def _on_device(benchmark: str, device: str, plan: Any) -> Any:
-    one = {"pool": device, "pool_slots": 1, "queue": device, "weight_rule": "absolute"}
-    whole = {**one, "pool_slots": POOLS[device], "priority_weight": _MEASURE}
+    one: dict[str, Any] = {"pool": device, "pool_slots": 1, "queue": device, "weight_rule": "absolute"}
+    whole: dict[str, Any] = {**one, "pool_slots": POOLS[device], "priority_weight": _MEASURE}
 
     @task(execution_timeout=_LONG, priority_weight=_PREPARE, **one, **_RETRY)
     def prepare(plan: dict[str, Any]) -> dict[str, Any]:
         with _step(plan, benchmark, device) as (steps, typed):
-            return steps.prepare(typed, benchmark, device)
+            prepared: dict[str, Any] = steps.prepare(typed, benchmark, device)
+            return prepared
 
     @task(execution_timeout=_LONG, **whole, **_RETRY)
     def measure(plan: dict[str, Any], prepared: dict[str, Any]) -> str:
@@ -101,7 +102,8 @@ def _on_device(benchmark: str, device: str, plan: Any) -> Any:
 
     with TaskGroup(device):
         last = gate(plan)
-        measure(plan, prepare(plan)) >> record(plan) >> last
+        made: Any = prepare(plan)  # a reference to what the task will return
+        measure(plan, made) >> record(plan) >> last
     return last
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from nightgate import __version__, registry
 from nightgate.artifacts import Cache
@@ -17,6 +17,10 @@ from nightgate.publish.cache import CacheCollector
 from nightgate.publish.figures import epoch
 from nightgate.record import Record, Verdict
 from nightgate.results.store import Run, Snapshot
+
+if TYPE_CHECKING:
+    import prometheus_client
+    from prometheus_client import CollectorRegistry
 
 SERIES = ("suite", "benchmark", "variant", "device")
 _VERDICTS = get_args(Verdict)
@@ -95,9 +99,9 @@ def render(
 class _Page:
     """Gauges by name, made when first needed: the client refuses the same name twice."""
 
-    def __init__(self, registry) -> None:
+    def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
-        self._gauges: dict[str, object] = {}
+        self._gauges: dict[str, prometheus_client.Gauge] = {}
 
     def put(self, name: str, text: str, labels: Mapping[str, str], value: float) -> None:
         from prometheus_client import Gauge

@@ -128,14 +128,14 @@ def _row(name: str, one: Side, two: Side, *, comparable: bool) -> Row:
 
 def _difference(spec: MetricSpec, one: Side, two: Side) -> Difference:
     if isinstance(spec.samples, Repeats):
-        repeats = one.repeats(spec.samples), two.repeats(spec.samples)
-        if repeats[0] is not None and repeats[1] is not None:
-            return comparison.speeds(*repeats)
+        first, second = one.repeats(spec.samples), two.repeats(spec.samples)
+        if first is not None and second is not None:
+            return comparison.speeds(first, second)
     if isinstance(kept := spec.samples, ErrorRate) and one.inputs(kept) and one.inputs(kept) == two.inputs(kept):
-        sizes, errors = one.samples[kept.sizes], [side.samples.get(kept.errors) for side in (one, two)]
-        if all(found is not None and found.shape == sizes.shape for found in errors):
-            return comparison.error_rates(*errors, sizes)
-    scale = "difference" if spec.zero_is_possible else "ratio"
+        sizes, before, after = one.samples[kept.sizes], one.samples.get(kept.errors), two.samples.get(kept.errors)
+        if before is not None and after is not None and before.shape == after.shape == sizes.shape:
+            return comparison.error_rates(before, after, sizes)
+    scale: comparison.Scale = "difference" if spec.zero_is_possible else "ratio"
     return comparison.intervals(one.record.metrics[spec.name], two.record.metrics[spec.name], scale)
 
 

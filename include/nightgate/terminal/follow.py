@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from nightgate.stack.client import AirflowClient
+from nightgate.stack.client import AirflowClient, TaskInstance
 
 _POLL = 1.0
 _FINAL = {"success", "failed"}
@@ -22,7 +22,7 @@ _MARKS = {
 _QUIET = {None, "none", "scheduled", "queued"}
 
 
-def follow(client: AirflowClient, run_id: str, console: Console, check: Callable[[], None]) -> list[dict[str, Any]]:
+def follow(client: AirflowClient, run_id: str, console: Console, check: Callable[[], None]) -> list[TaskInstance]:
     """Block until the run ends; returns its tasks. ``check`` raises when the stack behind it has died."""
     start = time.monotonic()
     shown: dict[str, Any] = {}
@@ -43,7 +43,7 @@ def follow(client: AirflowClient, run_id: str, console: Console, check: Callable
     return tasks
 
 
-def busy_seconds(tasks: list[dict[str, Any]]) -> float:
+def busy_seconds(tasks: list[TaskInstance]) -> float:
     """How long at least one benchmark was preparing or measuring; what overlaps counts once."""
     busy, until = 0.0, 0.0
     for start, end in sorted(
@@ -60,21 +60,21 @@ def _time(timestamp: str) -> float:
     return datetime.fromisoformat(timestamp.replace("Z", "+00:00")).timestamp()
 
 
-def _order(task: dict[str, Any]) -> tuple[bool, str, str]:
+def _order(task: TaskInstance) -> tuple[bool, str, str]:
     return (task["start_date"] is None, task["start_date"] or "", task["task_id"])
 
 
-def _table(tasks: list[dict[str, Any]], elapsed: float) -> Table:
+def _table(tasks: list[TaskInstance], elapsed: float) -> Table:
     table = Table(box=None, pad_edge=False, title=f"{elapsed:.0f} s", title_justify="left", title_style="bold")
     for name in ("", "task", "state", "elapsed"):
         table.add_column(name, justify="right" if name == "elapsed" else "left")
     for task in tasks:
-        mark, style = _MARKS.get(task["state"], ("·", "dim"))
+        mark, style = _MARKS.get(task["state"] or "", ("·", "dim"))
         table.add_row(mark, task["task_id"], task["state"] or "waiting", _seconds(task), style=style)
     return table
 
 
-def _print_changes(tasks: list[dict[str, Any]], shown: dict[str, Any], console: Console, elapsed: float) -> None:
+def _print_changes(tasks: list[TaskInstance], shown: dict[str, Any], console: Console, elapsed: float) -> None:
     for task in tasks:
         state = (task["state"], task["try_number"])
         if task["state"] not in _QUIET and shown.get(task["task_id"]) != state:
@@ -83,7 +83,7 @@ def _print_changes(tasks: list[dict[str, Any]], shown: dict[str, Any], console: 
             console.print(f"{elapsed:7.1f} s  {task['task_id']}  {task['state']}{took}", highlight=False)
 
 
-def _seconds(task: dict[str, Any]) -> str:
+def _seconds(task: TaskInstance) -> str:
     if not task["start_date"] or task["state"] == "upstream_failed":
         return ""
     end = _time(task["end_date"]) if task["end_date"] else datetime.now(UTC).timestamp()

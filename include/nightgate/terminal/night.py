@@ -54,7 +54,7 @@ def run_night(
         f"{total:.1f} s in all: {busy:.1f} s preparing and measuring, {total - busy:.1f} s for everything around it",
         highlight=False,
     )
-    return _result(run_id, {task["task_id"]: task["state"] for task in tasks})
+    return _result(run_id, {task["task_id"]: task["state"] or "none" for task in tasks})
 
 
 def _checked(overrides: dict[str, Any], plan: steps.Plan) -> dict[str, Any]:

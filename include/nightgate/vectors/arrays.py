@@ -39,7 +39,8 @@ class Arrays:
 
     def get(self, array: Array) -> np.ndarray:
         """``array`` in the host's memory, when it is computed."""
-        return array
+        there: np.ndarray = array
+        return there
 
     def dtype(self, name: Any) -> Any:
         """The library's own type for a numpy type."""
@@ -102,7 +103,8 @@ class _Cupy(Arrays):
         return self.xp.asarray(array)
 
     def get(self, array: Array) -> np.ndarray:
-        return self.xp.asnumpy(array)
+        there: np.ndarray = self.xp.asnumpy(array)
+        return there
 
     def block(self, count: int) -> tuple[int, int] | None:
         # its argpartition sorts: blocks that grow keep the first of them, which is sorted whole, short
@@ -140,7 +142,8 @@ class Torch(Arrays):
         return self.xp.tensor(array, device=self._device)
 
     def get(self, array: Array) -> np.ndarray:
-        return array.cpu().numpy()
+        there: np.ndarray = array.cpu().numpy()
+        return there
 
     def dtype(self, name: Any) -> Any:
         import numpy as np

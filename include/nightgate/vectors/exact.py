@@ -165,6 +165,7 @@ def ordered(rows: Rows, asked: np.ndarray, candidates: Array, k: int) -> tuple[n
     for start in range(0, count, at_once):
         some = slice(start, start + at_once)
         there = arrays.sort(candidates[some])
+        assert rows.raw is not None  # `exact` has put them there
         vectors = xp.asarray(rows.raw[there], dtype=xp.float64)
         query = xp.asarray(arrays.put(asked[some]), dtype=xp.float64)[:, None]
         direction = unit(vectors, xp) if rows.metric == "cosine" else vectors

@@ -67,8 +67,10 @@ class Rows:
 
         vectors = np.asarray(vectors, self.dtype)
         if self._centre is not None:
-            return vectors - self._centre
-        return unit(vectors) if self.metric == "cosine" and self.dtype == np.float64 else vectors
+            vectors = vectors - self._centre
+        elif self.metric == "cosine" and self.dtype == np.float64:
+            vectors = unit(vectors)
+        return vectors
 
     def block(self, start: int, stop: int) -> tuple[Array, Array]:
         """The rows from ``start`` to ``stop`` on the device, (stop - start, dim), and the square of the length of each."""
@@ -143,10 +145,11 @@ class Scoring:
 
         there = self.rows.ready(self.rows.base[row]).astype(np.float64)
         asked = self._asked[query].astype(np.float64)
-        score = np.einsum("...j,...j->...", asked, there)
+        score: np.ndarray = np.einsum("...j,...j->...", asked, there)
         if self.metric == "l2":
             score = 2 * score - np.einsum("...j,...j->...", there, there)
-        return score - self._error(query)
+        least: np.ndarray = score - self._error(query)
+        return least
 
     def _error(self, query: int | np.ndarray) -> np.ndarray:
         """How far apart, at most, two rows are scored that are equally near; `candidates` has seen every row by then.
