@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from support import gpu_parts
+from support.extras import needs_torch
 
 from gpu import hybrid, neighbours, peaks, rerank, speech, speeds, table
 from gpu.asked import FULL, LIMITS, SMALL, Asked
@@ -204,7 +205,7 @@ def test_peaks_are_measured_on_a_cpu(tmp_path):
 
 
 def test_peaks_are_measured_through_torch_where_it_is(tmp_path):
-    pytest.importorskip("torch")
+    needs_torch()
     asked = Asked("gpu", 1, tmp_path, replace(SMALL, copied_bytes=2**22, matrix=256), "m")
     found = peaks._by_torch(asked, "cpu")
     assert min(found.bandwidth, found.float32, found.tf32) > 1e8
