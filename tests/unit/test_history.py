@@ -129,7 +129,7 @@ def test_the_plan_holds_the_estimate_and_the_time_outs(caplog):
     takes = plan.settings_of("hybrid_ann").takes()
     assert plan.estimate_seconds == {"hybrid_ann": {"cpu": Steps(takes.prepare, takes.measure)}}
     assert plan.timeout_seconds == {"hybrid_ann": {"cpu": Steps(3600.0, 3600.0)}}
-    assert "hybrid_ann on cpu: about 69 s to prepare, 73 s to measure, by the settings" in caplog.text
+    assert "hybrid_ann on cpu: about 69 s to prepare, 75 s to measure, by the settings" in caplog.text
     assert steps.Plan.model_validate(plan.model_dump(mode="json")) == plan
     assert plan.model_dump(mode="json")["timeout_seconds"]["hybrid_ann"]["cpu"] == {
         "prepare": 3600.0,
@@ -175,7 +175,7 @@ def test_the_history_of_the_host_ends_a_night_before_it_starts(caplog):
 
 
 def test_what_only_the_rates_say_warns(caplog):
-    plan_of(only="transcription", **{"transcription.audio_seconds": 12_000, "transcription.threads": 1})
+    plan_of(only="transcription", **{"transcription.audio_seconds": 6_000, "transcription.threads": 1})
     assert "transcription on cpu: measure would take about" in caplog.text
     assert "no run of these settings says so yet" in caplog.text
 

@@ -7,9 +7,9 @@ import wave
 import pytest
 from pydantic import ValidationError
 
-from nightgate import paths, registry, steps
+from nightgate import steps
 from nightgate.errors import InputError
-from nightgate.suite import Limit, load_suite, parse_overrides
+from nightgate.suite import Limit, parse_overrides
 from nightgate.transcription import engines
 from nightgate.transcription.models import look, published
 from nightgate.transcription.models.ggml_layout import Hparams
@@ -319,8 +319,7 @@ def test_the_plan_says_what_will_be_judged(clips, tmp_path, monkeypatch):
     )
     assert plan.objectives["transcription"]["cer"]["cpu"] == Limit(op="<=", limit=0.3)
     assert "wer" not in plan.objectives["transcription"]
-    suite = load_suite(paths.suite_file(), registry.installed(), "smoke")
-    assert plan.objectives["hybrid_ann"] == suite.objectives["hybrid_ann"]
+    assert list(plan.objectives) == ["transcription"]
 
 
 def test_clips_labelled_with_another_language_are_refused(clips, monkeypatch):
