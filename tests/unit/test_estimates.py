@@ -157,12 +157,6 @@ def test_the_bootstrap_draws_ten_thousand_times_whatever_the_number_of_clips():
         assert len(estimates._resampled_rates(np.ones(clips), np.ones(clips))) == 10_000
 
 
-def test_wilson_is_that_of_scipy():
-    for rate, n in ((0.0, 17), (0.25, 40), (1.0, 9), (0.9, 10)):
-        known = binomtest(round(rate * n), n).proportion_ci(method="wilson")
-        assert estimates._wilson(rate, n) == pytest.approx((known.low, known.high))
-
-
 @pytest.mark.parametrize(("clips", "least"), [(6, 0.88), (14, 0.90), (40, 0.91)])
 def test_the_interval_of_an_error_rate_covers_the_truth(clips, least):
     rng, covered = np.random.default_rng(4), 0

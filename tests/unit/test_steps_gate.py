@@ -125,7 +125,7 @@ def test_everything_that_is_unmet_is_said():
         )
     assert str(caught.value) == (
         "hybrid_ann v on cpu: latency_p95 is no value, the objective is < 0.02: invalid (no); "
-        "hybrid_ann hybrid on cpu: latency_p95 is 0.0195, the objective is < 0.02: inconclusive (the 95 % interval 0.01755 to 0.02145 holds the limit)"
+        "hybrid_ann hybrid on cpu: latency_p95 is 0.0195, the objective is < 0.02: inconclusive (the limit lies inside the 95 % interval, 0.01755 to 0.02145)"
     )
 
 

@@ -73,7 +73,7 @@ def test_too_few_samples_are_neither_a_pass_nor_a_breach(n, value):
 
 def test_an_interval_that_holds_the_limit_is_told():
     (objective,) = judge(record(0.019, (0.018, 0.021)), LIMITS, gated=True)
-    assert objective.reason == "the 95 % interval 0.018 to 0.021 holds the limit"
+    assert objective.reason == "the limit lies inside the 95 % interval, 0.018 to 0.021"
 
 
 def test_a_breach_says_what_the_benchmark_knows_of_its_cause():
@@ -200,7 +200,7 @@ def test_what_is_unmet_is_said_gravest_first():
     ]
     assert unmet(records)[1:] == [
         "b b on cpu: latency_p95 is no value, the objective is < 0.02: invalid (the measurement gave no latency_p95)",
-        "b c on cpu: latency_p95 is 0.019, the objective is < 0.02: inconclusive (the 95 % interval 0.018 to 0.021 holds the limit)",
+        "b c on cpu: latency_p95 is 0.019, the objective is < 0.02: inconclusive (the limit lies inside the 95 % interval, 0.018 to 0.021)",
     ]
 
 

@@ -55,7 +55,7 @@ def speeds(first: np.ndarray, second: np.ndarray) -> Difference:
         first, second: total times of the repeats in one unit, finite and > 0, shapes (repeats,); not paired.
     """
     import numpy as np
-    from scipy.stats import t
+    from scipy.stats import ttest_ind
 
     method = "Welch's t on the repeats"
     logs = [np.log(np.asarray(times, dtype=np.float64)) for times in (first, second)]
@@ -68,12 +68,9 @@ def speeds(first: np.ndarray, second: np.ndarray) -> Difference:
         return Difference("ratio", math.exp(shift), None, method, None, reason)
     if all(np.ptp(log) == 0 for log in logs):
         return Difference("ratio", math.exp(shift), None, method, None, "no repeat differs from another")
-    parts = [float(log.var(ddof=1)) / len(log) for log in logs]
-    # Welch–Satterthwaite
-    freedom = sum(parts) ** 2 / sum(part**2 / (len(log) - 1) for part, log in zip(parts, logs, strict=True))
-    half = float(t.ppf(0.5 + estimates.CONFIDENCE / 2, freedom)) * math.sqrt(sum(parts))
-    interval = (math.exp(shift - half), math.exp(shift + half))
-    return Difference("ratio", math.exp(shift), interval, method, abs(shift) > half)
+    welch = ttest_ind(logs[1], logs[0], equal_var=False)
+    low, high = (float(end) for end in welch.confidence_interval(estimates.CONFIDENCE))
+    return Difference("ratio", math.exp(shift), (math.exp(low), math.exp(high)), method, not low <= 0 <= high)
 
 
 def error_rates(first: np.ndarray, second: np.ndarray, words: np.ndarray) -> Difference:

@@ -97,4 +97,4 @@ def _judge_one(record: Record, metric: str, limit: Limit) -> Objective:
     if sides == {False}:
         return breach(measured.value)
     low, high = measured.ci95
-    return verdict("inconclusive", measured.value, f"the 95 % interval {low:.4g} to {high:.4g} holds the limit")
+    return verdict("inconclusive", measured.value, f"the limit lies inside the 95 % interval, {low:.4g} to {high:.4g}")

@@ -128,11 +128,15 @@ def error_rate(errors: np.ndarray, words: np.ndarray) -> Estimate:
     Returns:
         the rate (a ratio from 0, it can exceed 1), the number of words, and the interval.
     """
+    import numpy as np
+    from scipy.stats import binomtest
+
     rate, n, interval = rate_over_clips(errors, words)
     if interval is None:
         return rate, n, None
-    low, high = _wilson(min(rate, 1.0), n)
-    return rate, n, (max(0.0, min(interval[0], low)), max(interval[1], high))
+    # of the words at most all: insertions can make the errors more than they are
+    low, high = binomtest(min(int(np.sum(errors)), n), n).proportion_ci(CONFIDENCE, method="wilson")
+    return rate, n, (float(max(0.0, min(interval[0], low))), float(max(interval[1], high)))
 
 
 def _resampled_rates(counts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
@@ -147,12 +151,3 @@ def _resampled_rates(counts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         size = sizes[drawn].sum(axis=1)
         rates.append(counts[drawn].sum(axis=1)[size > 0] / size[size > 0])
     return np.concatenate(rates)
-
-
-def _wilson(rate: float, n: int) -> tuple[float, float]:
-    from scipy.stats import norm
-
-    z = float(norm.ppf(0.5 + CONFIDENCE / 2))
-    centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * (rate * (1 - rate) / n + z * z / (4 * n * n)) ** 0.5
-    return centre - half, centre + half
