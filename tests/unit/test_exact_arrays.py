@@ -266,7 +266,8 @@ def test_the_truth_of_a_data_set_is_found_on_the_gpu_or_else_on_the_cpu(device, 
     data.build_truth(request | {"device": "gpu"})
     assert np.load(tmp_path / "queries-ids.npy").tolist() == on_device
     assert used[0] is device and [type(each) for each in used[1:]] == [Arrays, Arrays]
-    assert caplog.messages == ["exact neighbours are looked for on the cpu: torch is not installed"]
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warned == ["exact neighbours are looked for on the cpu: torch is not installed"]
 
 
 # --- which library --------------------------------------------------------------------------------------------------
