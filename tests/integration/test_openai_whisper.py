@@ -12,8 +12,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from support.extras import needs_openai_whisper
 from support.ggml_file import GgmlFile
-from support.openai_torch import need_torch
 
 from nightgate.artifacts.cache import Cache
 from nightgate.errors import ArtifactError, NotMeasured
@@ -33,7 +33,7 @@ SECOND = 16_000
 
 @pytest.fixture(scope="module", autouse=True)
 def torch():
-    need_torch()
+    needs_openai_whisper()
     return pytest.importorskip("torch")
 
 
@@ -273,12 +273,17 @@ def test_the_language_is_found_out_for_each_clip_and_a_batch_holds_several(multi
         asked.append((len(mel) if mel.ndim == 3 else 1, options.language))
         return decode(mel, replace(options, sample_len=3))
 
+    sizes = []
+    detect = engine._model.detect_language
     monkeypatch.setattr(engine._model, "decode", short)
+    monkeypatch.setattr(engine._model, "detect_language", lambda mel: sizes.append(mel.shape) or detect(mel))
     for clip in batch:
         engine.transcribe(clip[: 9 * SECOND])
     alone = [language for _, language in asked]
-    asked.clear()
+    assert sizes == [(80, 3000)] * 3
+    asked.clear(), sizes.clear()
     engine.transcribe_together([clip[: 9 * SECOND] for clip in batch])
+    assert sizes == [(3, 80, 3000)], "in one call"
     assert sorted(language for size, language in asked for _ in range(size)) == sorted(alone)
     assert len(set(alone)) > 1, "this test needs clips that are taken for different languages"
 
@@ -318,6 +323,13 @@ def test_weights_that_are_not_where_they_were_wanted_are_no_measurement(engine):
     with pytest.raises(NotMeasured, match=r"asked for the gpu and its weights are on cpu \(200,000,000 of"):
         openai_whisper.proven(engine._model, "gpu", 200_000_000)
     assert openai_whisper.proven(engine._model, "cpu", 0) == engine.ran_on
+
+
+def test_fewer_bytes_on_the_gpu_than_the_weights_have_are_no_measurement():
+    weight = SimpleNamespace(device=SimpleNamespace(type="cuda"), nbytes=1000)
+    network = SimpleNamespace(parameters=lambda: [weight, weight], buffers=lambda: [weight])
+    with pytest.raises(NotMeasured, match=r"on cuda \(1,999 of 2,000 bytes allocated on a GPU\)"):
+        openai_whisper.proven(network, "gpu", 1999)
 
 
 @pytest.mark.parametrize("call", ["transcribe", "transcribe_together"])

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.openai_torch import need_torch
+from support.extras import needs_openai_whisper
 
 from nightgate import paths, registry
 from nightgate.artifacts.cache import Cache
@@ -73,7 +73,7 @@ def torch(request):
 
 
 def test_torch_without_cuda_runs_on_the_cpu_and_never_counts_as_a_gpu(no_cuda, cache, tmp_path):
-    need_torch()
+    needs_openai_whisper()
     settings = Settings(variants=("openai-whisper",), audio_seconds=5, batch_seconds=5, threads=1)
     settings = settings.model_copy(update={"repeats": 2, "batch_repeats": 1})
     prepared = json.loads(json.dumps(benchmark.prepare(settings, "cpu", cache)))
