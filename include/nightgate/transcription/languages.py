@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, Literal
 
+from nightgate.errors import closest
+
 ErrorRate = Literal["wer", "cer"]
 """Errors of words or of characters, by their metric."""
-
-from nightgate.errors import closest
 
 AUTO: Final = "auto"
 """The engine finds the language of each clip out by itself."""
