@@ -60,9 +60,7 @@ def test_all_engines_hear_the_clips_at_a_speed_that_follows_from_the_samples(pre
             errors, words = (raw[f"{record.variant}/wer_{name}"].sum() for name in ("errors", "words"))
             assert record.metrics["wer"].value == errors / words <= 0.3
             assert record.detail["batch"]["wer"] <= 0.3
-            assert (
-                record.metrics["peak_rss_bytes"].value > prepared.model.bytes / 2
-            )  # the peer's weights are int8
+            assert record.metrics["peak_rss_bytes"].value > prepared.model.bytes / 2  # the peer's weights are int8
             assert Record.model_validate_json(record.model_dump_json()) == record
 
 
