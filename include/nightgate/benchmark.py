@@ -15,9 +15,10 @@ from typing import ClassVar, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from nightgate.artifacts import Cache
+from nightgate.measure import host
 from nightgate.metrics import STAGES, MetricSpec
 from nightgate.objectives import Limit
-from nightgate.record import Device, Record
+from nightgate.record import Device, Record, utc_now
 from nightgate.suite import BenchmarkSettings, Needs, Takes
 
 
@@ -28,9 +29,13 @@ class Prepared(BaseModel):
 
 
 class Looked(BaseModel):
-    """What the paths and names in the settings hold, looked at once, before the run; it travels as JSON with the plan."""
+    """What the paths and names in the settings hold, looked at once, before the run; it travels as JSON with the plan.
+
+    ``warnings``: what can be measured so, and somebody should know of beforehand.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    warnings: tuple[str, ...] = ()
 
 
 Settings = TypeVar("Settings", bound=BenchmarkSettings)
@@ -128,6 +133,19 @@ class Benchmark(ABC, Generic[Settings, Made]):
     def takes(self, settings: Settings, looked: Looked) -> Takes:
         """Seconds of a cold run, coarsely and from above; the history of the host corrects it."""
         return settings.takes()
+
+    def begun(self, settings: Settings, variant: str, device: Device) -> Record:
+        """The record of a measurement that begins now, without numbers so far."""
+        return Record(
+            benchmark=self.name,
+            variant=variant,
+            device=device,
+            status="measured",
+            gated=variant in settings.gated(device),
+            settings=settings.model_dump(mode="json"),
+            host=host.describe(),
+            started_at=utc_now(),
+        )
 
     def measures(self, settings: Settings) -> tuple[str, ...]:
         """The names of the metrics that can be an objective at these settings."""

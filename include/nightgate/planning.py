@@ -19,7 +19,7 @@ from nightgate.measure import durations, host
 from nightgate.publish import figures
 from nightgate.record import BY_HAND, SUITE, Device, Host, Standing, standing, utc_now
 from nightgate.results import history
-from nightgate.suite import DEVICES, BenchmarkSettings, Limit, Objectives, Suite, load_suite
+from nightgate.suite import DEVICES, BenchmarkSettings, Limit, Objectives, Suite, Takes, load_suite
 
 log = logging.getLogger(__name__)
 
@@ -115,6 +115,9 @@ def preflight(
         changed["require_gpu"] = True
     services = services_here()
     looked = {name: known[name].look(suite.settings[name], services) for name in chosen}
+    for name, found in looked.items():
+        for warning in found.warnings:
+            log.warning("%s: %s", name, warning)
     _check_room({name: (suite.settings[name], looked[name]) for name in chosen})
     facts, canary = host.describe(), host.canary()
     log.info("host %s: %s, %d cores, GPU: %s", facts.fingerprint, facts.cpu, facts.cores, figures.gpu_text(facts))
@@ -177,7 +180,8 @@ def _estimates(
 ) -> dict[str, dict[str, dict[str, durations.Steps]]]:
     """What the plan says of time; InputError when a step cannot end within its time-out."""
     takes = {name: registry.named(name).takes(*of) for name, of in settings.items()}
-    found = history.estimates({name: model for name, (model, _) in settings.items()}, takes, work, facts.fingerprint)
+    now = {name: model for name, (model, _) in settings.items()}
+    found = history.estimates(now, takes, work, facts.fingerprint, _rate)
     ceiling = durations.STEP_SECONDS if nightly else None
     seconds: dict[str, dict[str, durations.Steps]] = {}
     timeouts: dict[str, dict[str, durations.Steps]] = {}
@@ -192,6 +196,11 @@ def _estimates(
     for warning in durations.check(here, {name: each.lower for name, each in takes.items()}, nightly=nightly):
         log.warning("%s", warning)
     return {"estimate_seconds": seconds, "timeout_seconds": timeouts}
+
+
+def _rate(name: str, settings: BenchmarkSettings) -> Takes:
+    known = registry.named(name)
+    return known.takes(settings, known.look(settings, services_here()))
 
 
 def _check_room(settings: dict[str, tuple[BenchmarkSettings, Looked]]) -> None:

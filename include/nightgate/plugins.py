@@ -45,6 +45,11 @@ def load(group: str, kind: type[Kind]) -> dict[str, Kind]:
     return {name: plugin.value for name, plugin in _usable(group, kind) if plugin.error is None}
 
 
+def classes(group: str, kind: type[Kind]) -> dict[str, type[Kind]]:
+    """As `load`, where it is the classes that are wanted."""
+    return {name: one if isinstance(one, type) else type(one) for name, one in load(group, kind).items()}
+
+
 def listed(kinds: dict[str, type[Any]]) -> Iterator[Plugin]:
     """Every entry point of the groups in ``kinds`` (group → the type its objects must have), the broken ones among them."""
     for group, kind in kinds.items():

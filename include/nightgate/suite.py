@@ -90,10 +90,6 @@ class BenchmarkSettings(BaseModel):
         """What a cold run of this benchmark takes at these settings; preflight compares it with the host."""
         return Needs(disk=2**29, memory=2**30)
 
-    def applicable(self, limits: Mapping[str, Mapping[str, Limit]]) -> dict[str, dict[str, Limit]]:
-        """The suite's objectives (metric → device → limit) as they are judged at these settings."""
-        return {metric: dict(of) for metric, of in limits.items()}
-
     def takes(self) -> Takes:
         """How long a cold run of this benchmark takes at these settings; the history of the host corrects it."""
         return Takes(prepare=60, measure=60, lower="scale")

@@ -30,8 +30,8 @@ def smoke(session_cache, home):
 def test_the_smoke_set_is_mixed_and_short(smoke):
     clips = read_clips(smoke.path)
     assert 5 <= len(clips) <= 6
-    assert [clip["id"] for clip in clips] == [clip.id for clip in CLIPS[: len(clips)]]
-    seconds = [clip["seconds"] for clip in clips]
+    assert [clip.id for clip in clips] == [clip.id for clip in CLIPS[: len(clips)]]
+    seconds = [clip.seconds for clip in clips]
     assert 60 <= sum(seconds) < 70
     assert 2.9 < min(seconds) < 3.5
     assert max(seconds) <= 25
@@ -42,12 +42,12 @@ def test_the_smoke_set_is_mixed_and_short(smoke):
 
 def test_every_clip_is_audio_as_whisper_takes_it(smoke):
     for clip in read_clips(smoke.path):
-        audio = np.load(smoke.path / clip["file"])
+        audio = np.load(smoke.path / clip.file)
         assert (audio.dtype, audio.ndim) == (np.float32, 1)
-        assert len(audio) == clip["seconds"] * 16_000
+        assert len(audio) == clip.seconds * 16_000
         assert 0.05 < np.abs(audio).max() <= 1
-        assert clip["source"]
-        words_per_second = len(clip["text"].split()) / (clip["seconds"] - clip.get("silence_seconds", 0))
+        assert clip.source
+        words_per_second = len(clip.text.split()) / (clip.seconds - (clip.silence_seconds or 0))
         assert 2 < words_per_second < 5  # nothing was swallowed, nothing said twice
 
 
@@ -91,20 +91,18 @@ def own(tmp_path):
 def test_a_folder_becomes_a_clip_set(own, tmp_path):
     made = user_clip_set(own, (), Cache(tmp_path / "cache"))
     second, first = read_clips(made.path)
-    assert (first["id"], first["text"], first["seconds"], first["source"]) == ("high", "one two", 1.5, "high.wav")
-    assert (second["id"], second["seconds"]) == ("0017", 0.5)
+    assert (first.id, first.text, first.seconds, first.source) == ("high", "one two", 1.5, "high.wav")
+    assert (second.id, second.seconds) == ("0017", 0.5)
     for clip in (first, second):
-        audio = np.load(made.path / clip["file"])
-        assert (audio.dtype, audio.shape) == (np.float32, (clip["seconds"] * 16_000,))
+        audio = np.load(made.path / clip.file)
+        assert (audio.dtype, audio.shape) == (np.float32, (clip.seconds * 16_000,))
     assert made.facts.items() >= {"count": 2, "repeated": 0, "seconds": 2.0, "shortest_seconds": 0.5}.items()
 
 
 def test_a_manifest_gives_the_same_clips_in_its_own_order(own, tmp_path):
     cache = Cache(tmp_path / "cache")
-    by_folder = {clip["id"]: clip["sha256"] for clip in read_clips(user_clip_set(own, (), cache).path)}
-    by_manifest = {
-        clip["id"]: clip["sha256"] for clip in read_clips(user_clip_set(own / "clips.jsonl", (), cache).path)
-    }
+    by_folder = {clip.id: clip.sha256 for clip in read_clips(user_clip_set(own, (), cache).path)}
+    by_manifest = {clip.id: clip.sha256 for clip in read_clips(user_clip_set(own / "clips.jsonl", (), cache).path)}
     assert list(by_manifest) == ["high", "0017"]
     assert by_manifest == by_folder
 
@@ -160,7 +158,7 @@ def test_every_bad_file_is_named_and_the_next_step_leaves_them_out(own, tmp_path
         names = parse_overrides([override])["transcription.exclude"]
         assert names == list(found)  # text, although YAML would read 0017 and no otherwise
         exclude += names
-    assert [clip["id"] for clip in read_clips(user_clip_set(own, exclude, cache).path)] == ["high"]
+    assert [clip.id for clip in read_clips(user_clip_set(own, exclude, cache).path)] == ["high"]
     assert [entry.facts["count"] for entry in cache.entries()] == [1]  # the set that failed left nothing
 
 
@@ -201,7 +199,7 @@ def test_a_wrong_duration_and_a_wrong_name_are_refused(own, tmp_path):
     manifest.write_text(manifest.read_text().replace('"duration": 1.5', '"duration": 2.5'))
     with pytest.raises(InputError, match=r"high\.wav lasts 1\.50 s, and the manifest says 2\.50 s"):
         user_clip_set(manifest, (), Cache(tmp_path / "cache"))
-    assert read_clips(user_clip_set(manifest, ["high"], Cache(tmp_path / "cache")).path)[0]["id"] == "0017"
+    assert read_clips(user_clip_set(manifest, ["high"], Cache(tmp_path / "cache")).path)[0].id == "0017"
     with pytest.raises(InputError, match="did you mean 'high'"):
         user_clip_set(manifest, ["hihg"], Cache(tmp_path / "cache"))
 
@@ -217,18 +215,18 @@ def test_segments_become_clips_with_what_was_said_of_them(own, tmp_path):
     (own / "clips.jsonl").write_text("\n".join(map(json.dumps, rows)))
     made = user_clip_set(own / "clips.jsonl", (), Cache(tmp_path / "cache"))
     late, whole, early = read_clips(made.path)
-    assert (late["id"], late["seconds"], late["offset"], late["language"], late["source"]) == (
+    assert (late.id, late.seconds, late.offset, late.language, late.source) == (
         "talk@3-end",
         1,
         3,
         "de",
         "talk.wav",
     )
-    assert (early["id"], early["seconds"], early["text"], early["offset"]) == ("talk@0.5-2", 1.5, "", 0.5)
+    assert (early.id, early.seconds, early.text, early.offset) == ("talk@0.5-2", 1.5, "", 0.5)
     assert not {"offset", "language", "channel"} & whole.keys()
 
     def middle_hz(clip):
-        part = np.load(made.path / clip["file"])
+        part = np.load(made.path / clip.file)
         part = part[len(part) // 2 - 800 : len(part) // 2 + 800] * np.hanning(1600)
         return np.abs(np.fft.rfft(part, 16_000)).argmax()
 
@@ -242,8 +240,8 @@ def test_a_recording_whose_channels_cancel_out_is_heard_and_said_so(own, tmp_pat
     soundfile.write(own / "0017.flac", np.stack([0.5 * wave, -wave], axis=1), 16_000)
     made = user_clip_set(own, (), Cache(tmp_path / "cache"))
     clip = read_clips(made.path)[0]
-    assert (clip["id"], clip["channel"], made.facts["one_channel"]) == ("0017", 1, {"0017": 1})
-    assert np.abs(np.load(made.path / clip["file"])).max() == pytest.approx(0.5, abs=0.01)
+    assert (clip.id, clip.channel, made.facts["one_channel"]) == ("0017", 1, {"0017": 1})
+    assert np.abs(np.load(made.path / clip.file)).max() == pytest.approx(0.5, abs=0.01)
 
 
 def ffmpeg(*arguments):
@@ -274,11 +272,11 @@ def test_what_ffmpeg_writes_is_read(own, tmp_path):
         ffmpeg("-i", own / "high.wav", *how, own / name)
         (own / name).with_suffix(".txt").write_text("four")
     made = user_clip_set(own, ["0017", "high"], Cache(tmp_path / "cache"))
-    clips = {clip["source"]: clip for clip in read_clips(made.path)}
+    clips = {clip.source: clip for clip in read_clips(made.path)}
     assert sorted(clips) == sorted(WRITTEN)
     for name, clip in clips.items():
-        heard = np.load(made.path / clip["file"])
-        assert clip["seconds"] == pytest.approx(1.5, abs=0.1), name
+        heard = np.load(made.path / clip.file)
+        assert clip.seconds == pytest.approx(1.5, abs=0.1), name
         assert np.abs(np.fft.rfft(heard[:16_000])).argmax() == pytest.approx(440, abs=2), name
         assert 0.4 < np.abs(heard[4000:-4000]).max() < 0.6, name
 

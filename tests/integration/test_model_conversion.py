@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support import engine_targets
 from support.ggml_file import GgmlFile
 
 from nightgate.artifacts.cache import Cache
@@ -91,7 +92,7 @@ def resolved(cache):
 
 @pytest.fixture(scope="module")
 def converted(resolved):
-    return GgmlFile(resolved["path"])
+    return GgmlFile(resolved.path)
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +101,8 @@ def variables():
 
 
 def test_the_converted_model_is_the_published_file(resolved):
-    assert hashlib.sha1(Path(resolved["path"]).read_bytes()).hexdigest() == published.MODELS["tiny.en"].sha1
-    assert resolved["bytes"] == published.MODELS["tiny.en"].size == 77_704_715
+    assert hashlib.sha1(resolved.path.read_bytes()).hexdigest() == published.MODELS["tiny.en"].sha1
+    assert resolved.bytes == published.MODELS["tiny.en"].size == 77_704_715
 
 
 def test_every_tensor_is_the_one_it_was_made_from(converted, variables):
@@ -153,38 +154,20 @@ def test_the_mel_filters_are_those_of_librosa():
 
 
 @pytest.fixture
-def child_targets(tmp_path, monkeypatch):
-    """Functions that a child process can import."""
-    (tmp_path / "conversion_targets.py").write_text("""
-from pathlib import Path
-import numpy as np
-from nightgate.transcription import engines
-from nightgate.transcription.models.ctranslate2_weights import convert
-
-def convert_to(request):
-    convert(Path(request["folder"]), Path(request["target"]))
-    return {}
-
-def run(request):
-    noise = (0.1 * np.random.default_rng(1).standard_normal(16_000)).astype(np.float32)
-    heard = []
-    for path in request["paths"]:
-        engine = engines.load(request["variant"], engines.Model(Path(path), None, 51_864), 1, "cpu")
-        heard.append(engine.transcribe(noise).text)
-    return {"heard": heard}
-""")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH")))))
+def importable(monkeypatch):
+    """A child process can import `engine_targets`."""
+    tests = str(Path(__file__).resolve().parents[1])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (tests, os.environ.get("PYTHONPATH")))))
 
 
-def test_converting_takes_little_memory(child_targets, tmp_path):
-    folder = models.ctranslate2_folder("tiny.en")
-    target = "conversion_targets:convert_to"
-    child = run_child(target, {"folder": str(folder), "target": str(tmp_path / "m.bin")}, threads=1, timeout=60)
+def test_converting_takes_little_memory(importable, tmp_path):
+    request = engine_targets.Conversion(models.ctranslate2_folder("tiny.en"), tmp_path / "m.bin")
+    child = run_child(engine_targets.convert_to, request, threads=1, timeout=60)
     assert child.peak_rss_bytes <= 400e6
 
 
 @pytest.mark.parametrize("variant", ["whisper-cpp-python", "pywhispercpp"])
-def test_no_file_that_is_accepted_ends_an_engine(converted, child_targets, tmp_path, variant):
+def test_no_file_that_is_accepted_ends_an_engine(converted, importable, tmp_path, variant):
     """What the check cannot see: weights, filters and words that are anything, records in any order, fewer layers."""
     dice = np.random.default_rng(3)
     whole, names = bytearray(converted.data), sorted(converted.spans)
@@ -208,9 +191,8 @@ def test_no_file_that_is_accepted_ends_an_engine(converted, child_targets, tmp_p
     for path, content in zip(paths, (whole[: converted.records_at] + flipped, broken), strict=True):
         path.write_bytes(content)
         validate_ggml(path)
-    request = {"variant": variant, "paths": [str(path) for path in paths]}
-    child = run_child("conversion_targets:run", request, threads=1, timeout=100)
-    assert len(child.value["heard"]) == 2
+    child = run_child(engine_targets.transcribe, engine_targets.Files(variant, paths), threads=1, timeout=100)
+    assert len(child.value) == 2
 
 
 def test_weights_that_are_damaged_or_of_another_kind_are_refused(tmp_path):

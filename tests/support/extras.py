@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from nightgate.transcription.engines import OpenAIWhisper
 from nightgate.transcription.engines.interface import not_installed
+from nightgate.transcription.engines.openai_whisper import OpenAIWhisper
 
 
 def needs_torch() -> None:

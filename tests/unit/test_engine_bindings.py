@@ -11,8 +11,11 @@ import pytest
 from nightgate.errors import ArtifactError, ChildError, NotMeasured
 from nightgate.measure.child import ChildResult
 from nightgate.transcription import engines
-from nightgate.transcription.engines import Decoding, Model, Segment, faster_whisper, pywhispercpp, whisper_cpp_python
+from nightgate.transcription.engines import Decoding, Model, Segment, faster_whisper, pywhispercpp
+from nightgate.transcription.engines.faster_whisper import FasterWhisper
 from nightgate.transcription.engines.interface import Transcript
+from nightgate.transcription.engines.pywhispercpp import PyWhisperCpp
+from nightgate.transcription.engines.whisper_cpp_python import WhisperCppPython
 
 MODEL = Model(Path("/m/ggml-base.bin"), Path("/m/folder"), 51_865)
 CHOSEN = Decoding(language="de", beam_size=4, temperature_fallback=True, initial_prompt="Frau Öz", vad=False)
@@ -62,12 +65,12 @@ class NewLibrary:
 @pytest.fixture
 def new(monkeypatch):
     library = NewLibrary()
-    monkeypatch.setattr(engines.PyWhisperCpp, "library", staticmethod(lambda: library))
+    monkeypatch.setattr(PyWhisperCpp, "library", staticmethod(lambda: library))
     return library
 
 
 def test_pywhispercpp_decodes_greedily_unless_it_is_asked(new):
-    engine = engines.load("pywhispercpp", MODEL, 3, "cpu")
+    engine = engines.load(engines.named("pywhispercpp"), MODEL, 3, "cpu")
     ((path, options),) = new.made
     assert options.pop("redirect_whispercpp_logs_to")
     assert (path, options) == (
@@ -83,7 +86,7 @@ def test_pywhispercpp_decodes_greedily_unless_it_is_asked(new):
 
 def test_pywhispercpp_decodes_as_it_is_asked(new, tmp_path):
     chosen = Decoding("auto", 4, True, "Frau Öz", True, "/vad.bin")
-    engines.load("pywhispercpp", MODEL, 3, "cpu", chosen)
+    engines.load(engines.named("pywhispercpp"), MODEL, 3, "cpu", chosen)
     ((_, options),) = new.made
     expected = {
         "params_sampling_strategy": 1, "beam_search": {"beam_size": 4, "patience": -1.0}, "greedy": {"best_of": 5},
@@ -95,7 +98,7 @@ def test_pywhispercpp_decodes_as_it_is_asked(new, tmp_path):
 
 def test_pywhispercpp_gives_seconds_and_calls_back_once(new):
     marks = []
-    engine = engines.load("pywhispercpp", MODEL, 3, "cpu")
+    engine = engines.load(engines.named("pywhispercpp"), MODEL, 3, "cpu")
     heard = engine.transcribe(AUDIO, lambda: marks.append(1))
     assert heard.segments == (Segment(0.25, 1.5, "eins"), Segment(1.5, 3.0, "zwei"))
     assert marks == [1]
@@ -108,16 +111,16 @@ def test_pywhispercpp_gives_seconds_and_calls_back_once(new):
 def test_a_clip_on_which_pywhispercpp_fails_is_no_silence(new):
     new.code = -7
     with pytest.raises(NotMeasured, match=r"pywhispercpp failed on a clip of 1\.5 s \(code -7\)"):
-        engines.load("pywhispercpp", MODEL, 3, "cpu").transcribe(AUDIO)
+        engines.load(engines.named("pywhispercpp"), MODEL, 3, "cpu").transcribe(AUDIO)
 
 
 def test_a_file_that_pywhispercpp_refuses(new):
     with pytest.raises(ArtifactError, match=r"pywhispercpp cannot load /broken \(no\)"):
-        engines.load("pywhispercpp", Model(Path("/broken"), None, 51_865), 3, "cpu")
+        engines.load(engines.named("pywhispercpp"), Model(Path("/broken"), None, 51_865), 3, "cpu")
 
 
 def test_pywhispercpp_is_kept_quiet():
-    engines.import_library("pywhispercpp")
+    PyWhisperCpp.library()
     assert logging.getLogger("pywhispercpp.model").level == logging.WARNING
 
 
@@ -170,7 +173,7 @@ class OldLibrary:
 @pytest.fixture
 def old(monkeypatch):
     library = OldLibrary()
-    monkeypatch.setattr(engines.WhisperCppPython, "library", staticmethod(lambda: library))
+    monkeypatch.setattr(WhisperCppPython, "library", staticmethod(lambda: library))
     return library
 
 
@@ -183,7 +186,7 @@ def parameters(engine):
 
 
 def test_whisper_cpp_python_decodes_greedily_unless_it_is_asked(old):
-    engine = engines.load("whisper-cpp-python", MODEL, 3, "cpu")
+    engine = engines.load(engines.named("whisper-cpp-python"), MODEL, 3, "cpu")
     assert parameters(engine) == {
         "strategy": 0, "n_threads": 3, "temperature": 0.0, "temperature_inc": 0.0, "language": b"en",
         "no_context": True, "initial_prompt": None, "best_of": 1, "beam_size": 99, **QUIET,
@@ -192,7 +195,7 @@ def test_whisper_cpp_python_decodes_greedily_unless_it_is_asked(old):
 
 
 def test_whisper_cpp_python_decodes_as_it_is_asked(old):
-    engine = engines.load("whisper-cpp-python", MODEL, 3, "cpu", CHOSEN)
+    engine = engines.load(engines.named("whisper-cpp-python"), MODEL, 3, "cpu", CHOSEN)
     expected = {
         "strategy": 1, "temperature": 0.0, "temperature_inc": pytest.approx(0.2), "language": b"de", "best_of": 5,
         "beam_size": 4, "initial_prompt": "Frau Öz".encode(),
@@ -203,12 +206,15 @@ def test_whisper_cpp_python_decodes_as_it_is_asked(old):
 
 @pytest.mark.parametrize(("language", "code"), [("he", b"iw"), ("auto", b"auto"), ("haw", b"haw")])
 def test_whisper_cpp_python_calls_hebrew_by_its_older_code(old, language, code):
-    assert parameters(engines.load("whisper-cpp-python", MODEL, 1, "cpu", Decoding(language)))["language"] == code
+    assert (
+        parameters(engines.load(engines.named("whisper-cpp-python"), MODEL, 1, "cpu", Decoding(language)))["language"]
+        == code
+    )
 
 
 def test_whisper_cpp_python_gives_seconds_calls_back_once_and_frees_its_model(old):
     marks = []
-    engine = engines.load("whisper-cpp-python", MODEL, 3, "cpu")
+    engine = engines.load(engines.named("whisper-cpp-python"), MODEL, 3, "cpu")
     heard = engine.transcribe(AUDIO, lambda: marks.append(1))
     assert heard.segments == (Segment(0.25, 1.5, "eins"), Segment(1.5, 3.0, "zw\N{REPLACEMENT CHARACTER}ei"))
     assert marks == [1]
@@ -222,12 +228,12 @@ def test_whisper_cpp_python_gives_seconds_calls_back_once_and_frees_its_model(ol
 def test_a_clip_on_which_whisper_cpp_python_fails_is_no_silence(old):
     old.code = 6
     with pytest.raises(NotMeasured, match=r"failed on a clip of 1\.5 s \(code 6\)"):
-        engines.load("whisper-cpp-python", MODEL, 3, "cpu").transcribe(AUDIO)
+        engines.load(engines.named("whisper-cpp-python"), MODEL, 3, "cpu").transcribe(AUDIO)
 
 
 def test_a_file_that_whisper_cpp_python_refuses(old):
     with pytest.raises(ArtifactError, match="whisper-cpp-python cannot load /broken"):
-        engines.load("whisper-cpp-python", Model(Path("/broken"), None, 51_865), 3, "cpu")
+        engines.load(engines.named("whisper-cpp-python"), Model(Path("/broken"), None, 51_865), 3, "cpu")
     assert old.freed == []
 
 
@@ -239,21 +245,20 @@ def test_a_file_that_whisper_cpp_python_refuses(old):
         (Model(Path("/m/v3.bin"), None, 51_866, 1), "51866 tokens of v3.bin"),
         (Model(Path("/m/ok.bin"), None, 51_865, 1), None),
         (Model(Path("/m/ok.bin"), None, 51_864), None),
-        (None, None),
     ],
 )
 def test_what_whisper_cpp_python_can_read(model, says):
-    reason = engines.WhisperCppPython.lacks(model, "cpu")
+    reason = WhisperCppPython.cannot_read(model)
     assert (reason is None) == (says is None)
     assert says is None or says in reason.what
-    assert engines.PyWhisperCpp.lacks(model, "cpu") is None
+    assert PyWhisperCpp.cannot_read(model) is None
 
 
 def test_a_library_that_cannot_decode_so_is_not_loaded(old, new):
     with pytest.raises(NotMeasured, match="no voice activity detection"):
-        engines.load("whisper-cpp-python", MODEL, 1, "cpu", Decoding(vad=True))
+        engines.load(engines.named("whisper-cpp-python"), MODEL, 1, "cpu", Decoding(vad=True))
     with pytest.raises(NotMeasured, match="a model of its own"):
-        engines.load("pywhispercpp", MODEL, 1, "cpu", Decoding(vad=True))
+        engines.load(engines.named("pywhispercpp"), MODEL, 1, "cpu", Decoding(vad=True))
     assert (old.loaded, new.made) == ([], [])
     assert (
         "no voice activity detection" in engines.unavailable("whisper-cpp-python", "cpu", None, Decoding(vad=True)).what
@@ -292,12 +297,12 @@ class Peer:
 @pytest.fixture
 def peer(monkeypatch):
     library = Peer()
-    monkeypatch.setattr(engines.FasterWhisper, "library", staticmethod(lambda: library))
+    monkeypatch.setattr(FasterWhisper, "library", staticmethod(lambda: library))
     return library
 
 
 def test_faster_whisper_decodes_greedily_unless_it_is_asked(peer):
-    engine = engines.load("faster-whisper", MODEL, 3, "cpu")
+    engine = engines.load(engines.named("faster-whisper"), MODEL, 3, "cpu")
     engine.transcribe(AUDIO)
     assert peer.made == [
         ("/m/folder", {"device": "cpu", "compute_type": "int8", "cpu_threads": 3, "local_files_only": True})
@@ -312,7 +317,9 @@ def test_faster_whisper_decodes_greedily_unless_it_is_asked(peer):
 
 
 def test_faster_whisper_decodes_as_it_is_asked(peer):
-    engines.load("faster-whisper", MODEL, 3, "cpu", Decoding("auto", 4, True, "Frau Öz", True)).transcribe(AUDIO)
+    engines.load(
+        engines.named("faster-whisper"), MODEL, 3, "cpu", Decoding("auto", 4, True, "Frau Öz", True)
+    ).transcribe(AUDIO)
     assert peer.asked == [
         {
             "language": None, "beam_size": 4, "best_of": 5, "temperature": (0.0, 0.2, 0.4, 0.6, 0.8, 1.0),
@@ -323,7 +330,7 @@ def test_faster_whisper_decodes_as_it_is_asked(peer):
 
 def test_faster_whisper_marks_its_first_segment(peer):
     marks = []
-    engine = engines.load("faster-whisper", MODEL, 3, "cpu", CHOSEN)
+    engine = engines.load(engines.named("faster-whisper"), MODEL, 3, "cpu", CHOSEN)
     assert engine.transcribe(AUDIO, lambda: marks.append(1)).segments == (
         Segment(0.25, 1.5, "eins"), Segment(1.5, 3.0, "zwei"),
     )  # fmt: skip
@@ -332,38 +339,38 @@ def test_faster_whisper_marks_its_first_segment(peer):
 
 
 def test_faster_whisper_says_what_went_wrong(peer, monkeypatch):
-    engine = engines.load("faster-whisper", MODEL, 3, "cpu")
+    engine = engines.load(engines.named("faster-whisper"), MODEL, 3, "cpu")
     peer.fails = True
     with pytest.raises(NotMeasured, match=r"failed on a clip of 1\.5 s \(out of memory\)"):
         engine.transcribe(AUDIO)
     with pytest.raises(NotMeasured, match=r"cannot load /m/folder on the cpu \(no such thing\)"):
-        engines.load("faster-whisper", MODEL, 3, "cpu")
+        engines.load(engines.named("faster-whisper"), MODEL, 3, "cpu")
     with pytest.raises(ArtifactError, match="no CTranslate2 form"):
-        engines.load("faster-whisper", Model(Path("/m/x.bin"), None, 51_865), 3, "cpu")
-    monkeypatch.setattr(engines.FasterWhisper, "library", staticmethod(lambda: Peer("cpu")))
+        engines.load(engines.named("faster-whisper"), Model(Path("/m/x.bin"), None, 51_865), 3, "cpu")
+    monkeypatch.setattr(FasterWhisper, "library", staticmethod(lambda: Peer("cpu")))
     with pytest.raises(NotMeasured, match="asked for the gpu and runs on cpu"):
-        engines.load("faster-whisper", MODEL, 3, "gpu")
+        engines.load(engines.named("faster-whisper"), MODEL, 3, "gpu")
 
 
 @pytest.mark.parametrize(
     ("module", "engine", "target", "answers"),
     [
-        (pywhispercpp, "pywhispercpp", "system_info", [({"facts": "AVX = 1"}, "a CPU build"), ({"facts": "CUDA : ARCHS"}, None)]),
-        (faster_whisper, "faster-whisper", "cuda_devices", [({"count": 0}, "sees no CUDA device"), ({"count": 2}, None)]),
+        (pywhispercpp, "pywhispercpp", "system_info", [("AVX = 1", "a CPU build"), ("CUDA : ARCHS", None)]),
+        (faster_whisper, "faster-whisper", "cuda_devices", [(0, "sees no CUDA device"), (2, None)]),
     ],
 )  # fmt: skip
 def test_whether_there_is_a_gpu_is_asked_in_a_process_of_its_own(monkeypatch, module, engine, target, answers):
     for value, says in answers:
         asked = []
 
-        def run(name, request, *, threads, device, value=value, asked=asked):
-            asked.append((name, request, threads, device))
+        def run(function, request, *, threads, device, value=value, asked=asked):
+            asked.append((function, request, threads, device))
             return ChildResult(value, 1, 1.0)
 
         monkeypatch.setattr(module, "run_child", run)
         reason = engines.unavailable(engine, "gpu", MODEL)
         assert says in reason.what if says else reason is None
-        assert asked == [(f"{module.__name__}:{target}", {}, 1, "gpu")]
+        assert asked == [(getattr(module, target), None, 1, "gpu")]
 
     def dies(*_, **__):
         raise ChildError("was ended by SIGILL")
@@ -375,6 +382,6 @@ def test_whether_there_is_a_gpu_is_asked_in_a_process_of_its_own(monkeypatch, mo
 
 
 def test_what_the_processes_answer_is_the_libraries_own(monkeypatch):
-    assert "AVX" in pywhispercpp.system_info({})["facts"]
-    assert faster_whisper.cuda_devices({})["count"] >= 0
-    assert whisper_cpp_python.WhisperCppPython.devices == ("cpu",)
+    assert "AVX" in pywhispercpp.system_info(None)
+    assert faster_whisper.cuda_devices(None) >= 0
+    assert WhisperCppPython.devices == ("cpu",)

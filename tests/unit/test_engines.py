@@ -8,7 +8,8 @@ from nightgate.errors import ChildError, NotMeasured
 from nightgate.measure.child import ChildResult
 from nightgate.transcription import engines
 from nightgate.transcription.engines import openai_whisper
-from nightgate.transcription.engines.openai_whisper import TorchFacts
+from nightgate.transcription.engines.faster_whisper import FasterWhisper
+from nightgate.transcription.engines.openai_whisper import OpenAIWhisper, TorchFacts
 from nightgate.transcription.engines.pywhispercpp import proven_gpu
 from nightgate.transcription.settings import Settings
 
@@ -43,7 +44,7 @@ def test_anything_less_is_no_measurement_on_a_gpu(said):
 def test_an_engine_without_a_gpu_path_refuses_one():
     assert not engines.made_for("whisper-cpp-python", "gpu")
     with pytest.raises(NotMeasured, match="does not run on a gpu"):
-        engines.load("whisper-cpp-python", engines.Model(None, None, 51_864), 1, "gpu")
+        engines.load(engines.named("whisper-cpp-python"), engines.Model(None, None, 51_864), 1, "gpu")
 
 
 def test_only_torch_takes_a_batch_in_one_call():
@@ -68,20 +69,20 @@ def test_whether_torch_sees_a_gpu_is_asked_in_a_process_of_its_own(monkeypatch, 
         return ChildResult(facts, 1, 1.0)
 
     monkeypatch.setattr(openai_whisper, "run_child", run)
-    reason = engines.OpenAIWhisper.lacks(None, "gpu")
+    reason = OpenAIWhisper.cannot_run_on("gpu")
     assert (reason and reason.what) == says
-    assert engines.OpenAIWhisper.lacks(None, "cpu") is None
+    assert OpenAIWhisper.cannot_run_on("cpu") is None
 
     def dies(*_, **__):
         raise ChildError("was ended by SIGILL")
 
     monkeypatch.setattr(openai_whisper, "run_child", dies)
-    reason = engines.OpenAIWhisper.lacks(None, "gpu")
+    reason = OpenAIWhisper.cannot_run_on("gpu")
     assert "torch does not start (was ended by SIGILL)" in reason.what and "make setup-torch" in reason.next_step
 
 
 def test_what_is_missing_is_named_with_its_install_line(monkeypatch):
-    monkeypatch.setattr(engines.FasterWhisper, "package", "faster-whisper-that-is-not-there")
+    monkeypatch.setattr(FasterWhisper, "package", "faster-whisper-that-is-not-there")
     missing = engines.unavailable("faster-whisper", "cpu")
     assert "pip install faster-whisper" in str(missing)
     monkeypatch.undo()

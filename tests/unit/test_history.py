@@ -21,10 +21,12 @@ class Settings(BenchmarkSettings):
     rows: int = Field(default=10, ge=1)
     file: str | None = None
 
-    def takes(self):
-        if self.file:
-            raise InputError("it is gone")
-        return Takes(prepare=10 * self.rows, measure=100 * self.rows, lower="rows")
+
+def rate(name, settings):
+    assert name == "b"
+    if settings.file:
+        raise InputError("it is gone")
+    return Takes(prepare=10 * settings.rows, measure=100 * settings.rows, lower="rows")
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +40,7 @@ def settings(rows=10, **more):
 
 
 def estimates(one, work, fingerprint):
-    return history.estimates({"b": one}, {"b": one.takes()}, work, fingerprint)
+    return history.estimates({"b": one}, {"b": rate("b", one)}, work, fingerprint, rate)
 
 
 def left(run_id, prepare, measure, *, age, rows=10, host="here", benchmark="b", device="cpu", **more):

@@ -55,16 +55,17 @@ def base_en(monkeypatch):
     sha1 = hashlib.sha1(CONTENT).hexdigest()
     monkeypatch.setitem(published.MODELS, "base.en", published.Published(sha1, len(CONTENT)))
     walked = []
-    monkeypatch.setattr(models, "validate_ggml", lambda path: walked.append(path) or SimpleNamespace(n_vocab=51_864))
+    hparams = SimpleNamespace(n_vocab=51_864, ftype=9)
+    monkeypatch.setattr(models, "validate_ggml", lambda path: walked.append(path) or hparams)
     return walked
 
 
 def test_a_published_model_is_fetched_once(mirror, base_en, cache):
     first = models.resolve("base.en", cache)
-    assert first["name"] == "base.en"
-    assert first["bytes"] == len(CONTENT)
-    assert first["sha256"] == hashlib.sha256(CONTENT).hexdigest()
-    assert [str(path) for path in base_en] == [first["path"]]
+    assert first.name == "base.en"
+    assert (first.bytes, first.n_vocab, first.ftype) == (len(CONTENT), 51_864, 9)
+    assert first.sha256 == hashlib.sha256(CONTENT).hexdigest()
+    assert base_en == [first.path]
     assert models.resolve("base.en", cache) == first
     assert len(mirror) == 1
     assert cache.damaged() == []
@@ -94,7 +95,7 @@ def test_an_interrupted_download_is_no_artefact_and_is_not_lost(mirror, base_en,
     part = cache.root / "downloads" / "ggml-base.en.bin.part"
     assert 0 < part.stat().st_size < len(CONTENT)
     assert cache.entries() == []
-    assert models.resolve("base.en", cache)["bytes"] == len(CONTENT)
+    assert models.resolve("base.en", cache).bytes == len(CONTENT)
     assert not part.exists()
 
 
@@ -112,14 +113,14 @@ def test_a_model_that_the_mirror_lacks(mirror, cache):
 def test_a_published_name_comes_before_a_file_of_that_name(mirror, base_en, cache, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "base.en").write_bytes(b"not this one")
-    assert models.resolve("base.en", cache)["bytes"] == len(CONTENT)
+    assert models.resolve("base.en", cache).bytes == len(CONTENT)
 
 
 @pytest.mark.parametrize(
     ("name", "nearest"), [("tinny.en", "tiny.en"), ("large-v3-turbo-q50", "large-v3-turbo-q5_0"), ("MEDIUM", "medium")]
 )
 def test_an_unknown_name_gets_the_nearest(name, nearest, cache):
-    with pytest.raises(InputError, match=f"did you mean {nearest}?"):
+    with pytest.raises(InputError, match=f"did you mean '{nearest}'"):
         models.resolve(name, cache)
 
 
@@ -130,7 +131,7 @@ def test_a_name_that_can_be_none_is_the_users_mistake(name, cache):
 
 
 def test_a_folder_is_no_model(cache, tmp_path):
-    with pytest.raises(InputError, match="no regular file"):
+    with pytest.raises(InputError, match=r"is a folder\. Next step: give a ggml file"):
         models.resolve(str(tmp_path), cache)
 
 

@@ -46,22 +46,23 @@ def test_clips_stand_in_the_order_of_the_request_and_not_in_that_of_the_files(co
         ("a.wav", None, "early", 0.25, 0.5),
         ("a.wav", None, "all"),
     )
-    assert [clip["id"] for clip in clips] == ["0-a.wav", "1-b.wav", "2-a.wav", "3-a.wav"]
-    assert [clip["file"] for clip in clips] == [f"0000{number}.npy" for number in range(4)]
+    assert [clip.id for clip in clips] == ["0-a.wav", "1-b.wav", "2-a.wav", "3-a.wav"]
+    assert [clip.file for clip in clips] == [f"0000{number}.npy" for number in range(4)]
     parts = [RISING[24_000:], RISING[:8000], RISING[4000:12_000], RISING]
     for clip, part in zip(clips, parts, strict=True):
-        assert np.array_equal(np.load(folder / clip["file"]), part)
-        assert clip["seconds"] == len(part) / RATE
-    assert clips[0].items() >= {"text": "late", "source": "a.wav", "offset": 1.5, "language": "de"}.items()
-    assert not {"offset", "language", "channel"} & clips[1].keys()
-    assert (facts["count"], facts["seconds"], "one_channel" in facts) == (4, 3.5, False)
+        assert np.array_equal(np.load(folder / clip.file), part)
+        assert clip.seconds == len(part) / RATE
+    assert (clips[0].text, clips[0].source, clips[0].offset, clips[0].language) == ("late", "a.wav", 1.5, "de")
+    assert (clips[1].offset, clips[1].language, clips[1].channel) == (None, None, None)
+    assert '"offset": null' not in (folder / "clips.json").read_text()
+    assert (facts.count, facts.seconds, facts.one_channel) == (4, 3.5, None)
 
 
 def test_a_channel_that_was_taken_is_told(convert):
     upside_down = np.stack([-0.5 * RISING, RISING], axis=1)
     facts, clips, folder = convert(("a.wav", upside_down, "one"), ("b.wav", RISING, "two"))
-    assert (clips[0]["channel"], "channel" in clips[1], facts["one_channel"]) == (1, False, {"0-a.wav": 1})
-    assert np.array_equal(np.load(folder / clips[0]["file"]), RISING)
+    assert (clips[0].channel, clips[1].channel, facts.one_channel) == (1, None, {"0-a.wav": 1})
+    assert np.array_equal(np.load(folder / clips[0].file), RISING)
 
 
 def test_each_clip_that_cannot_be_used_has_its_own_reason(convert, tmp_path):

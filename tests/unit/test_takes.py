@@ -1,7 +1,5 @@
 """What the rates say of each benchmark, by hand."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -9,7 +7,9 @@ from nightgate.hybrid_ann.settings import Settings as HybridAnn
 from nightgate.pgvector_search.settings import Settings as PgvectorSearch
 from nightgate.suite import BenchmarkSettings
 from nightgate.transcription.clips.manifest import Entry
+from nightgate.transcription.models.look import Kind
 from nightgate.transcription.models.published import MODELS
+from nightgate.transcription.plugin import BENCHMARK
 from nightgate.transcription.settings import Settings as Transcription
 
 
@@ -81,7 +81,8 @@ def speech(**more):
     given = {
         "variants": ["pywhispercpp"], "audio_seconds": 500, "repeats": 5, "batch_seconds": 120, "batch_repeats": 3, "threads": 2,
     }  # fmt: skip
-    return Transcription.model_validate(given | more).takes()
+    settings = Transcription.model_validate(given | more)
+    return BENCHMARK.takes(settings, BENCHMARK.look(settings, {}))
 
 
 def test_transcription():
@@ -107,17 +108,12 @@ def test_transcription_of_ones_own_clips_and_model(tmp_path, monkeypatch):
         assert (source, exclude) == (tmp_path / "clips.jsonl", ("d",))
         return found
 
-    monkeypatch.setattr("nightgate.transcription.settings.read_manifest", listed)
-    model = tmp_path / "mine.bin"
-    model.write_bytes(b"x" * 50_000_000)
-    settings = Transcription.model_construct(
-        variants=("pywhispercpp",), controls=(), model=str(model), clips=str(tmp_path / "clips.jsonl"), repeats=5, batch_seconds=120,
-        batch_repeats=3, threads=2, exclude=("d",), audio_seconds=60,
-    )  # fmt: skip
-    monkeypatch.setattr("nightgate.transcription.settings.known", lambda name: False)
-    takes = settings.takes()
+    monkeypatch.setattr("nightgate.transcription.looking.read_manifest", listed)
+    monkeypatch.setattr("nightgate.transcription.looking.look_at", lambda model: Kind(51_864, 1, 50_000_000))
+    takes = speech(
+        model=str(tmp_path / "mine.bin"), clips=str(tmp_path / "clips.jsonl"), exclude=["d"], audio_seconds=60
+    )
     audio = 30 + 12 + 10
     assert takes.prepare == pytest.approx(60 + 10 + 0.1 * audio)
     assert takes.measure == pytest.approx(20 + 30 + 0.15 * 5e7 / MODELS["tiny.en"].size * (7 * audio + 6 * audio))
     assert takes.lower == "repeats or controls, or the clips"
-    assert Path(settings.model).exists()

@@ -86,25 +86,25 @@ def test_a_longer_set_begins_with_the_shorter_one(spoken):
     _, short, first = spoken(60)
     _, long, all_of_them = spoken(400)
     assert all_of_them[: len(first)] == first
-    assert short["sha256"] != long["sha256"]
+    assert short.sha256 != long.sha256
 
 
 def test_the_set_repeats_when_more_is_asked_than_there_is(spoken):
     folder, facts, clips = spoken(900)
-    assert facts["count"] == len(clips) > len(CLIPS)
-    assert facts["repeated"] == len(clips) - len(CLIPS)
-    assert clips[len(CLIPS)] == clips[0] | {"id": f"{CLIPS[0].id}-2"}
+    assert facts.count == len(clips) > len(CLIPS)
+    assert facts.repeated == len(clips) - len(CLIPS)
+    assert clips[len(CLIPS)] == clips[0].model_copy(update={"id": f"{CLIPS[0].id}-2"})
     assert len(list(folder.glob("*.npy"))) == len(CLIPS)
-    assert facts["seconds"] == pytest.approx(sum(clip["seconds"] for clip in clips))
-    assert sum(facts["conditions"].values()) == facts["count"]
+    assert facts.seconds == pytest.approx(sum(clip.seconds for clip in clips))
+    assert sum(facts.conditions.values()) == facts.count
 
 
 def test_silence_stands_where_it_is_written(spoken):
     folder, _, clips = spoken(300)
-    clip = next(clip for clip in clips if clip["id"] == "pause-10s")
-    audio = np.load(folder / clip["file"])
+    clip = next(clip for clip in clips if clip.id == "pause-10s")
+    audio = np.load(folder / clip.file)
     before = len(voiced("Early to bed and early to rise makes a man healthy, wealthy and wise."))
-    assert clip["silence_seconds"] == 10
+    assert clip.silence_seconds == 10
     assert not audio[before : before + 10 * 16_000].any()
     assert audio[:before].any()
     assert audio[before + 10 * 16_000 :].any()

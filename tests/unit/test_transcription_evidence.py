@@ -14,8 +14,11 @@ from nightgate.measure.child import ChildResult
 from nightgate.measure.device_memory import DeviceMemory
 from nightgate.record import Record
 from nightgate.transcription import metrics
+from nightgate.transcription.clips.folder import SavedClip
+from nightgate.transcription.engines import Segment, Transcript
 from nightgate.transcription.evidence import Evidence
 from nightgate.transcription.scoring import character_errors
+from nightgate.transcription.timed import InBatchesAnswer, OneByOneAnswer, Trial, Way
 
 TEXTS = ["red green blue", "one small step for man", "so", "the rain in Spain falls", "yes", "stay here now"]
 HEARD = ["red green blue", "one small step for a man", "", "the train in Spain", "yes", "stay hear now"]
@@ -28,32 +31,49 @@ MS = 1_000_000
 exactly = partial(pytest.approx, rel=1e-12)
 
 
-def clips(**more):
+def clips(*, text=TEXTS, **more):
     return [
-        {"id": f"clip-{place}", "file": f"{place}.npy", "seconds": seconds, "text": text}
-        | {name: values[place] for name, values in more.items()}
-        for place, (seconds, text) in enumerate(zip(SECONDS, TEXTS, strict=True))
-    ]
+        SavedClip(
+            id=f"clip-{place}", file=f"{place}.npy", seconds=seconds, sha256="0", text=text[place],
+            **{name: values[place] for name, values in more.items()},
+        )
+        for place, seconds in enumerate(SECONDS)
+    ]  # fmt: skip
 
 
-def child(texts=HEARD, *, load=0.5, peak=1000, version="1.2", ran_on="cpu, 2 threads"):
-    heard = [[[0.0, 1.0, text]] if text else [] for text in texts]
-    value = {"load_seconds": load, "version": version, "ran_on": ran_on, "transcripts": heard}
-    return ChildResult(value, peak, 9.0)
+def texts_but(place, text):
+    return [*TEXTS[:place], text, *TEXTS[place + 1 :]]
+
+
+def child(durations, first_segments, texts=HEARD, *, load=0.5, peak=1000, version="1.2", ran_on="cpu, 2 threads"):
+    answer = OneByOneAnswer(
+        versions={"fake": version, "its-backend": "7"},
+        ran_on=ran_on,
+        load_seconds=load,
+        durations_ns=durations,
+        first_segment_ns=first_segments,
+        transcripts=tuple(Transcript((Segment(0.0, 1.0, text),) if text else ()) for text in texts),
+    )
+    return ChildResult(answer, peak, 9.0)
 
 
 def batch_child(texts, seconds=(4.0, 5.0, 3.0)):
-    value = {"contexts": 2, "threads": 3, "at_once": 1, "calibration": [{"contexts": 1}], "ran_on": "cpu"}
-    return ChildResult(value | {"seconds": list(seconds), "texts": texts}, 7000, 9.0)
+    answer = InBatchesAnswer(
+        trials=(Trial(Way(1, 6), 8.5), Trial(Way(2, 3), 8.0)),
+        way=Way(2, 3),
+        ran_on="cpu",
+        seconds=np.array(seconds),
+        texts=tuple(texts),
+    )
+    return ChildResult(answer, 7000, 9.0)
 
 
 def evidence(texts=HEARD, *, language="en", clips_=None, second=None):
     record = Record(benchmark="transcription", variant="fake", device="cpu", status="measured")
     one = Evidence(record, clips_ or clips(), language)
-    one.add_process(child(texts), np.stack([FIRST * MS, FIRST * MS // 4]))
+    one.add_process(child(FIRST * MS, FIRST * MS // 4, texts))
     one.add_process(
-        child(second or texts, load=0.9, peak=3000, version="other", ran_on="elsewhere"),
-        np.stack([SECOND * MS, SECOND * MS // 2]),
+        child(SECOND * MS, SECOND * MS // 2, second or texts, load=0.9, peak=3000, version="other", ran_on="elsewhere")
     )
     return one
 
@@ -136,9 +156,7 @@ def test_errors_are_summed_over_all_clips_and_a_silent_one_counts_with_its_words
 
 
 def test_words_that_are_heard_in_silence_are_insertions(samples):
-    silence = clips()
-    silence[4]["text"] = ""  # music
-    one = evidence(clips_=silence)
+    one = evidence(clips_=clips(text=texts_but(4, "")))  # music
     raw = one.finish(samples)
     assert raw["fake/wer_words"].tolist() == [3, 5, 1, 5, 0, 3]
     assert one.record.metrics["wer"].value == exactly(6 / 17)
@@ -156,9 +174,7 @@ def test_an_engine_that_hears_nothing_at_all_is_no_measurement(samples, nothing)
 
 
 def test_what_it_hears_in_silence_is_no_proof_that_it_hears(samples):
-    silence = clips()
-    silence[1]["text"] = ""
-    one = evidence(["", "you", "", "", "", ""], clips_=silence)
+    one = evidence(["", "you", "", "", "", ""], clips_=clips(text=texts_but(1, "")))
     one.finish(samples)
     assert one.record.status == "failed"
 
@@ -187,7 +203,7 @@ def test_an_answer_of_another_length_is_none(samples):
             with pytest.raises(ValueError, match="zip"):
                 one._must_hear_something(texts)
             with pytest.raises(ValueError, match="zip"):
-                Evidence._heard_nothing(one.clips, texts, one.languages)
+                Evidence._all_silent(one.clips, texts, one.languages)
             with pytest.raises(ValueError, match="zip"):
                 one._write_transcripts(samples.with_name("never.jsonl"))
     one = evidence(second=HEARD[:-1])
@@ -199,8 +215,7 @@ def test_an_answer_of_another_length_is_none(samples):
 
 
 def test_where_nobody_speaks_there_is_a_speed_and_no_error_rate(samples):
-    silence = [clip | {"text": ""} for clip in clips()]
-    one = evidence([""] * 6, clips_=silence)
+    one = evidence([""] * 6, clips_=clips(text=[""] * 6))
     one.finish(samples)
     assert one.record.status == "measured"
     assert "xrt" in one.record.metrics
@@ -209,7 +224,7 @@ def test_where_nobody_speaks_there_is_a_speed_and_no_error_rate(samples):
 
 
 def test_a_truth_that_is_only_a_hesitation_asks_for_no_answer(samples):
-    hums = [clip | {"text": "Hmm." if place == 1 else ""} for place, clip in enumerate(clips())]
+    hums = clips(text=["", "Hmm.", "", "", "", ""])
     for language, status in (("en", "measured"), ("de", "failed")):
         one = evidence([""] * 6, clips_=hums, language=language)
         one.finish(samples)
@@ -223,7 +238,7 @@ def test_loading_memory_version_and_place(samples):
     value = {name: (metric.value, metric.n) for name, metric in one.record.metrics.items()}
     assert value["load_seconds"] == (exactly(0.7), 2)
     assert value["peak_rss_bytes"] == (3000, 1)
-    assert one.record.detail["versions"] == {"fake": "1.2"}
+    assert one.record.facts.provenance.versions == {"fake": "1.2", "its-backend": "7"}
     assert one.record.detail["ran_on"] == "cpu, 2 threads"
     assert one.record.samples == "transcription-cpu.npz"
     assert one.record.finished_at.endswith("Z")
@@ -262,7 +277,7 @@ def test_a_clip_without_a_source_is_named_by_its_file(samples):
 
 def test_transcripts_are_readable_in_any_script(samples):
     texts = ["Maßen 今天", *TEXTS[1:]]
-    evidence(texts, clips_=[clip | {"text": text} for clip, text in zip(clips(), texts, strict=True)]).finish(samples)
+    evidence(texts, clips_=clips(text=texts)).finish(samples)
     written = samples.with_name("transcription-cpu-fake.jsonl").read_bytes()
     assert written.count("Maßen 今天".encode()) == 3  # the truth, what was heard, and its segment
     assert written.endswith(b"}\n")
@@ -275,7 +290,10 @@ def test_batches_are_compared_with_the_same_clips_one_by_one(samples):
     batch = one.record.detail["batch"]
     means = np.concatenate([FIRST, SECOND]).mean(axis=0)[[3, 1, 2]] / 1000
     assert batch == {
-        "size": 8, "clips": 3, "audio_seconds": 10.5, "contexts": 2, "threads": 3, "at_once": 1, "calibration": [{"contexts": 1}],
+        "size": 8, "clips": 3, "audio_seconds": 10.5, "contexts": 2, "threads": 3, "at_once": 1,
+        "calibration": [
+            {"contexts": 1, "threads": 6, "at_once": 1, "seconds": 8.5}, {"contexts": 2, "threads": 3, "at_once": 1, "seconds": 8.0},
+        ],
         "speedup_over_one_by_one": exactly(means.sum() / 4.0), "wer": exactly(4 / 11),
         "peak_rss_bytes": 7000,
     }  # fmt: skip
@@ -288,11 +306,9 @@ def test_batches_are_compared_with_the_same_clips_one_by_one(samples):
 
 
 def test_a_batch_in_which_nobody_speaks_has_no_error_rate():
-    silence = clips()
-    silence[2]["text"] = ""
-    one = evidence(clips_=silence)
+    one = evidence(clips_=clips(text=texts_but(2, "")))
     one.add_batches(batch_child([""]), 1, [2])
-    assert one.record.detail["batch"]["wer"] is None
+    assert one.detail.as_data()["batch"]["wer"] is None
 
 
 @pytest.mark.parametrize("error", [ChildError("was ended by SIGABRT"), NotMeasured("ran out")])
@@ -304,7 +320,7 @@ def test_batches_that_fail_take_nothing_with_them(samples, error):
     one.attempt_beside("batch", fails)
     one.finish(samples)
     assert one.record.status == "measured"
-    assert one.record.detail["not_measured"] == {"batch": error.what}
+    assert one.record.facts.not_measured == {"batch": error.what}
     assert {"xrt", "wer", "cer"} <= set(one.record.metrics)
     assert "batch_xrt" not in one.record.metrics
 
@@ -313,7 +329,7 @@ def test_batches_that_hear_nothing_are_not_measured(samples):
     one = evidence()
     one.attempt_beside("batch", partial(Evidence.add_batches, child=batch_child(["", "..."]), size=2, places=[0, 1]))
     one.finish(samples)
-    assert one.record.detail["not_measured"] == {"batch": "fake heard nothing in any of 2 clips in batches"}
+    assert one.record.facts.not_measured == {"batch": "fake heard nothing in any of 2 clips in batches"}
     assert "batch" not in one.record.detail
     assert one.record.status == "measured"
 
@@ -328,7 +344,7 @@ def test_no_batch_is_tried_with_an_engine_that_failed():
 
 
 def test_a_language_decides_how_errors_are_counted(samples):
-    german = [clip | {"text": text} for clip, text in zip(clips(), ["die Maßen", *["ja"] * 5], strict=True)]
+    german = clips(text=["die Maßen", *["ja"] * 5])
     heard = ["die Massen", *["ja"] * 5]
     for language, expected in (("de", [1, 0, 0, 0, 0, 0]), ("en", [0] * 6)):
         assert evidence(heard, language=language, clips_=german).finish(samples)["fake/wer_errors"].tolist() == expected

@@ -10,9 +10,11 @@ from pydantic import ValidationError
 from nightgate import steps
 from nightgate.errors import InputError
 from nightgate.suite import Limit, parse_overrides
-from nightgate.transcription import engines
+from nightgate.transcription import engines, looking
+from nightgate.transcription.detail import DecodingDetail
 from nightgate.transcription.models import look, published
 from nightgate.transcription.models.ggml_layout import Hparams
+from nightgate.transcription.plugin import BENCHMARK
 from nightgate.transcription.settings import Settings
 
 OLD, NEW, PEER = "whisper-cpp-python", "pywhispercpp", "faster-whisper"
@@ -59,15 +61,37 @@ def settings(**values):
     return Settings(**{"variants": (NEW,), **values})
 
 
+def looked(**values):
+    """What preflight finds; it travels with the plan."""
+    found = BENCHMARK.look(settings(**values), {})
+    return BENCHMARK.looked.model_validate_json(found.model_dump_json())
+
+
+def needs(**values):
+    return BENCHMARK.needs(settings(**values), looked(**values))
+
+
+def applicable(limits, **values):
+    return BENCHMARK.applicable(settings(**values), looked(**values), limits)
+
+
 def refused(**values):
-    with pytest.raises((ValidationError, InputError)) as caught:
-        settings(**values).needs()
+    """By the settings themselves, without a look at any file."""
+    with pytest.raises(ValidationError) as caught:
+        settings(**values)
+    return str(caught.value)
+
+
+def refused_by_look(**values):
+    asked = settings(**values)
+    with pytest.raises(InputError) as caught:
+        BENCHMARK.look(asked, {})
     return str(caught.value)
 
 
 def test_as_it_stands_it_is_greedy_english():
     assert settings().decoding == engines.GREEDY
-    assert settings().decoding.facts() == {
+    assert DecodingDetail.of(settings().decoding).model_dump() == {
         "strategy": "greedy", "beam_size": 1, "best_of": 1, "temperature": 0.0, "temperature_inc": 0.0,
         "language": "en", "initial_prompt": None, "no_context": True, "vad": False,
     }  # fmt: skip
@@ -80,7 +104,7 @@ def test_what_is_asked_for_reaches_the_engines(tmp_path, clips):
         vad_model=str(tmp_path / "vad.bin"),
     )  # fmt: skip
     assert asked.decoding == engines.Decoding("de", 5, True, "Müller", True, str(tmp_path / "vad.bin"))
-    assert asked.decoding.facts() == {
+    assert DecodingDetail.of(asked.decoding).model_dump() == {
         "strategy": "beam_search", "beam_size": 5, "best_of": 5, "temperature": 0.0, "temperature_inc": 0.2,
         "language": "de", "initial_prompt": "Müller", "no_context": True, "vad": True,
     }  # fmt: skip
@@ -114,7 +138,7 @@ def test_norwegian_is_a_language_and_not_a_no(clips, model):
 @pytest.mark.parametrize("name", ["tiny.en", "small.en-q5_1", None])
 def test_an_english_model_hears_no_other_language(clips, model, language, name):
     name = name or model(n_vocab=51_864)
-    found = refused(clips=clips("ja"), language=language, model=name)
+    found = refused_by_look(clips=clips("ja"), language=language, model=name)
     assert f"transcription.language={language}" in found
     assert "knows English only" in found and "multilingual" in found
 
@@ -122,22 +146,22 @@ def test_an_english_model_hears_no_other_language(clips, model, language, name):
 @pytest.mark.parametrize("name", ["base", "large-v3-turbo-q8_0", None])
 def test_a_multilingual_model_hears_any(clips, model, name):
     for language in ("de", "auto", "en"):
-        accepted = settings(clips=clips("ja"), language=language, model=name or model(n_vocab=51_865))
-        assert accepted.decoding.language == language
-        assert accepted.needs().memory > 2**30, "beside what every benchmark needs, the model"
+        values = {"clips": clips("ja"), "language": language, "model": name or model(n_vocab=51_865)}
+        assert settings(**values).decoding.language == language
+        assert needs(**values).memory > 2**30, "beside what every benchmark needs, the model"
 
 
 def test_cantonese_came_with_large_v3(clips, model):
     for known in ("large-v3-q5_0", model(n_vocab=51_866)):
-        settings(clips=clips("ja"), language="yue", model=known).needs()
+        assert looked(clips=clips("ja"), language="yue", model=known).model.knows_cantonese
     for unknown in ("large-v2", model(n_vocab=51_865)):
-        assert "does not know Cantonese" in refused(clips=clips("ja"), language="yue", model=unknown)
+        assert "does not know Cantonese" in refused_by_look(clips=clips("ja"), language="yue", model=unknown)
     assert "does not know yue" in refused(clips=clips("ja"), language="yue", model="large-v3", variants=(OLD,))
 
 
 def test_the_packaged_clips_are_english():
     assert "the packaged clips are English" in refused(language="de", model="base")
-    settings(language="auto", model="base").needs()
+    assert looked(language="auto", model="base").clips is None
 
 
 @pytest.mark.parametrize(
@@ -173,14 +197,13 @@ def test_a_detector_that_is_none(tmp_path, content):
     path = tmp_path / "vad.bin"
     if content is not None:
         path.write_bytes(content)
-    assert f"transcription.vad_model={path}" in refused(vad=True, vad_model=str(path))
+    assert f"transcription.vad_model={path}" in refused_by_look(variants=(NEW,), vad=True, vad_model=str(path))
 
 
 @pytest.mark.parametrize("length", [10, 64])
 def test_a_detector(tmp_path, length):
     (tmp_path / "vad.bin").write_bytes(struct.pack("<2i", 0x67676D6C, length) + b"silero-16k".ljust(length) + bytes(9))
-    accepted = settings(vad=True, vad_model=str(tmp_path / "vad.bin"))
-    assert accepted.needs() == settings().needs(), "it is looked at, and is not refused"
+    assert needs(vad=True, vad_model=str(tmp_path / "vad.bin")) == needs(), "it is looked at, and is not refused"
 
 
 @pytest.mark.parametrize(
@@ -210,25 +233,37 @@ def test_a_file_that_is_no_model_is_the_users_mistake_before_anything_starts(tmp
     path = tmp_path / "mine.bin"
     path.write_bytes(content)
     with pytest.raises(InputError, match="transcription.model") as caught:
-        settings(model=str(path)).needs()
+        looked(model=str(path))
     assert says in str(caught.value)
     assert str(path) in str(caught.value)
     assert caught.value.next_step
 
 
-def test_what_is_no_file(tmp_path):
+def test_what_is_no_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
-    found = refused(model=str(tmp_path / "folder"))
-    assert "it is a folder: give a ggml file, as" in found
+    found = refused_by_look(model=str(tmp_path / "folder"))
+    assert "is a folder. Next step: give a ggml file, as" in found
     (tmp_path / "folder" / "b.bin").write_bytes(header())
     (tmp_path / "folder" / "a.bin").write_bytes(b"GGUF")
-    assert "a ggml file in it, such as b.bin" in refused(model=str(tmp_path / "folder"))
+    assert "a ggml file in it, such as b.bin" in refused_by_look(model=str(tmp_path / "folder"))
     assert "it is an address" in refused(model="https://huggingface.co/ggml-base.bin")
-    assert "did you mean 'tiny.en'?" in refused(model="tinny.en")
-    assert "did you mean 'base.en'?" in refused(model="/models/ggml-base.en.bin")
-    assert "existing ggml file " in refused(model=str(tmp_path / "nothing.bin"))
-    for name in ("x" * 5000, "a\0b", "~nobody-of-that-name/m.bin"):
-        assert refused(model=name)
+    assert f"transcription.model={tmp_path}/tinny.en is neither" in refused_by_look(model="tinny.en")
+    assert "did you mean 'tiny.en'?" in refused_by_look(model="tinny.en")
+    assert "did you mean 'base.en'?" in refused_by_look(model="/models/ggml-base.en.bin")
+    assert "did you mean" not in refused_by_look(model=str(tmp_path / "nothing.bin"))
+    for name in ("x" * 5000, "a\0b"):
+        assert refused_by_look(model=name)
+    assert refused(model="~nobody-of-that-name/m.bin")
+
+
+def test_settings_say_and_do_not_look(tmp_path):
+    """They are read again in the middle of a night, when what they name may be gone."""
+    gone = settings(
+        model=str(tmp_path / "m.bin"), clips=str(tmp_path / "clips"), exclude=("a",), vad=True,
+        vad_model=str(tmp_path / "vad.bin"),
+    )  # fmt: skip
+    assert Settings.model_validate(gone.model_dump(mode="json")) == gone
 
 
 def test_the_published_names_tell_their_kind():
@@ -241,16 +276,14 @@ def test_the_published_names_tell_their_kind():
     assert kinds["medium.en-q8_0"].ftype == 7
 
 
-def test_a_model_that_no_gated_engine_reads_is_refused_and_one_that_some_do_not_is_warned_of(model, caplog):
+def test_a_model_that_no_gated_engine_reads_is_refused_and_one_that_some_do_not_is_warned_of(model):
     quantised = model(n_vocab=51_864, ftype=2009)
-    found = refused(model=quantised, variants=(OLD, PEER))
+    found = refused_by_look(model=quantised, variants=(OLD, PEER))
     assert "no gated engine reads" in found and "quantised" in found and "CTranslate2" in found
-    assert "51866 tokens" in refused(model="large-v3", variants=(OLD,))
-    settings(model=quantised, variants=(OLD, NEW)).needs()
-    assert "quantised weights of ggml-mine.bin; so it will be skipped" in caplog.text
-    caplog.clear()
-    settings(model=quantised, variants=(NEW,), controls=(OLD,)).needs()
-    assert caplog.text == ""
+    assert "51866 tokens" in refused_by_look(model="large-v3", variants=(OLD,))
+    (warning,) = looked(model=quantised, variants=(OLD, NEW)).warnings
+    assert "quantised weights of ggml-mine.bin; so it will be skipped" in warning
+    assert looked(model=quantised, variants=(NEW,), controls=(OLD,)).warnings == ()
 
 
 def test_what_is_gated_on_a_gpu_only():
@@ -261,9 +294,9 @@ def test_what_is_gated_on_a_gpu_only():
     assert "no variant 'openai-whisprer'; did you mean 'openai-whisper'" in refused(gpu_variants=("openai-whisprer",))
 
 
-def test_what_is_gated_on_a_gpu_only_and_cannot_read_the_model_is_warned_of(model, caplog):
-    settings(model=model(n_vocab=51_864, ftype=2009), gpu_variants=("openai-whisper",)).needs()
-    assert "weights of ggml-mine.bin are quantised; so it will be skipped on a GPU" in caplog.text
+def test_what_is_gated_on_a_gpu_only_and_cannot_read_the_model_is_warned_of(model):
+    (warning,) = looked(model=model(n_vocab=51_864, ftype=2009), gpu_variants=("openai-whisper", NEW)).warnings
+    assert "weights of ggml-mine.bin are quantised; so it will be skipped on a GPU" in warning
 
 
 def test_what_cannot_detect_voices_is_no_reason_to_refuse_the_cpu():
@@ -273,22 +306,23 @@ def test_what_cannot_detect_voices_is_no_reason_to_refuse_the_cpu():
 
 def test_the_room_it_takes_follows_from_the_size_of_the_model(model):
     path = model()
-    needs = settings(model=path).needs()
-    assert (needs.disk, needs.memory) == (2**29 + 48, 2**30 + 2 * 48)
-    assert settings(model="base").needs().disk == 2**29 + 147_951_465
-    assert (settings().needs().disk, settings().needs().memory) == (2**29, 2**30)
+    found = needs(model=path)
+    assert (found.disk, found.memory) == (2**29 + 48, 2**30 + 2 * 48)
+    assert needs(model="base").disk == 2**29 + 147_951_465
+    assert (needs().disk, needs().memory) == (2**29, 2**30)
 
 
 LIMITS = {"wer": {"cpu": Limit(op="<=", limit=0.15)}, "xrt": {"cpu": Limit(op="<=", limit=2)}}
 
 
 def test_an_objective_on_words_holds_for_characters_where_words_cannot_be_counted(clips):
-    assert settings(clips=clips("ja"), language="de").applicable(LIMITS) == LIMITS
-    asked = settings(clips=clips("今天"), language="zh")
-    assert asked.applicable(LIMITS) == {"cer": LIMITS["wer"], "xrt": LIMITS["xrt"]}
+    german = {"clips": clips("ja"), "language": "de", "model": "base"}
+    assert applicable(LIMITS, **german) == LIMITS
+    chinese = {"clips": clips("今天"), "language": "zh", "model": "base"}
+    assert applicable(LIMITS, **chinese) == {"cer": LIMITS["wer"], "xrt": LIMITS["xrt"]}
     own = {**LIMITS, "cer": {"cpu": Limit(op="<=", limit=0.3)}}
-    assert asked.applicable(own) == {"cer": own["cer"], "xrt": LIMITS["xrt"]}
-    assert asked.applicable({"xrt": LIMITS["xrt"]}) == {"xrt": LIMITS["xrt"]}
+    assert applicable(own, **chinese) == {"cer": own["cer"], "xrt": LIMITS["xrt"]}
+    assert applicable({"xrt": LIMITS["xrt"]}, **chinese) == {"xrt": LIMITS["xrt"]}
 
 
 @pytest.mark.parametrize(
@@ -301,8 +335,9 @@ def test_an_objective_on_words_holds_for_characters_where_words_cannot_be_counte
     ],
 )
 def test_under_auto_most_of_the_text_decides(clips, texts, left_out, judged):
-    asked = settings(clips=clips(*texts), language="auto", exclude=left_out)
-    assert set(asked.applicable(LIMITS)) == {judged, "xrt"}
+    values = {"clips": clips(*texts), "language": "auto", "exclude": left_out, "model": "base"}
+    assert set(applicable(LIMITS, **values)) == {judged, "xrt"}
+    assert looked(**values).clips == len(texts) - len(left_out)
 
 
 def test_the_plan_says_what_will_be_judged(clips, tmp_path, monkeypatch):
@@ -323,25 +358,24 @@ def test_the_plan_says_what_will_be_judged(clips, tmp_path, monkeypatch):
 
 
 def test_clips_labelled_with_another_language_are_refused(clips, monkeypatch):
-    from nightgate.transcription import settings as module
-
-    real = module.read_manifest
+    real = looking.read_manifest
 
     class Labelled:
         def __init__(self, entry):
             self.id, self.text, self.language = entry.id, entry.text, {"1": "de", "2": None}.get(entry.id, "en")
+            self.duration = 1.0
 
-    monkeypatch.setattr(module, "read_manifest", lambda *given: [Labelled(entry) for entry in real(*given)])
-    found = refused(clips=clips("yes", "ja", "so"))
+    monkeypatch.setattr(looking, "read_manifest", lambda *given: [Labelled(entry) for entry in real(*given)])
+    found = refused_by_look(clips=clips("yes", "ja", "so"))
     assert "the clip 1 is in de (german)" in found and "transcription.exclude" in found
-    settings(clips=clips("yes", "ja", "so"), exclude=("1",))
-    settings(clips=clips("yes", "ja", "so"), language="auto", model="base").needs()
+    assert looked(clips=clips("yes", "ja", "so"), exclude=("1",)).clips == 2
+    assert looked(clips=clips("yes", "ja", "so"), language="auto", model="base").clips == 3
 
 
 def test_german_texts_are_not_taken_for_english(clips):
     german = clips("Ich weiß nicht, wie das auf Dauer gehen soll.", "Es war einmal ein König, und er war alt.")
-    found = refused(clips=german)
+    found = refused_by_look(clips=german)
     assert "the texts of the clips look german (de), and language is en" in found
-    settings(clips=german, language="de", model="base").needs()
-    settings(clips=german, language="auto", model="base").needs()
-    assert "not written in Latin letters" in refused(clips=clips("今天天气很好"))
+    assert looked(clips=german, language="de", model="base").clips == 2
+    assert looked(clips=german, language="auto", model="base").clips == 2
+    assert "not written in Latin letters" in refused_by_look(clips=clips("今天天气很好"))

@@ -6,18 +6,18 @@ is not, a stand-in says so. Without torch means that even an installed one canno
 
 import importlib
 import importlib.util
-import json
 import sys
 from pathlib import Path
 
 import pytest
 from support.extras import needs_openai_whisper
+from support.speech import measure, prepare
 
 from nightgate import paths, registry
 from nightgate.artifacts.cache import Cache
 from nightgate.judge import judge
 from nightgate.suite import load_suite
-from nightgate.transcription import benchmark, engines
+from nightgate.transcription import engines
 from nightgate.transcription.settings import Settings
 from nightgate.transcription.whisper_batch import batch_size_cpu
 
@@ -76,8 +76,8 @@ def test_torch_without_cuda_runs_on_the_cpu_and_never_counts_as_a_gpu(no_cuda, c
     needs_openai_whisper()
     settings = Settings(variants=("openai-whisper",), audio_seconds=5, batch_seconds=5, threads=1)
     settings = settings.model_copy(update={"repeats": 2, "batch_repeats": 1})
-    prepared = json.loads(json.dumps(benchmark.prepare(settings, "cpu", cache)))
-    (record,) = benchmark.measure(settings, "cpu", prepared, tmp_path / "s.npz")
+    prepared = prepare(settings, cache)
+    (record,) = measure(settings, prepared, tmp_path / "s.npz")
     assert (record.status, record.reason, record.detail["ran_on"][:12]) == ("measured", None, "cpu, float32")
     assert "sees no CUDA device" in engines.unavailable("openai-whisper", "gpu").what
 
@@ -86,9 +86,9 @@ def test_the_cpu_path_needs_no_cuda_and_keeps_its_objective(torch, cache, tmp_pa
     gpu_batch = 16
     settings = Settings(variants=("pywhispercpp",), audio_seconds=5, batch_seconds=5, threads=1, gpu_batch=gpu_batch)
     settings = settings.model_copy(update={"repeats": 3})  # fewer than a suite may ask for
-    prepared = json.loads(json.dumps(benchmark.prepare(settings, "cpu", cache)))
+    prepared = prepare(settings, cache)
     limits = load_suite(paths.suite_file(), registry.installed(), "smoke").objectives["transcription"]
-    (record,) = benchmark.measure(settings, "cpu", prepared, tmp_path / "s.npz")
+    (record,) = measure(settings, prepared, tmp_path / "s.npz")
     assert (record.status, record.device) == ("measured", "cpu")
     assert record.detail["ran_on"].startswith("cpu")
     assert record.detail["batch_size_cpu"] == batch_size_cpu(gpu_batch) == max(1, gpu_batch // 4)

@@ -1,15 +1,17 @@
-"""A record that is filled step by step, of which any may fail."""
+"""A record that is filled step by step, of which any may fail; and whose turn it is when several are."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import Self
+from collections.abc import Callable, Iterator, Sequence
+from typing import Self, TypeVar
 
 from nightgate.errors import NightgateError
 from nightgate.record import Record
 
 log = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
 
 
 class Attempts:
@@ -24,6 +26,7 @@ class Attempts:
         return self.record.variant
 
     def attempt(self, step: Callable[[Self], None]) -> None:
+        """Make a step that the numbers hang on: when it fails, the record has failed."""
         if self.record.status != "measured":
             return
         try:
@@ -34,6 +37,32 @@ class Attempts:
             log.exception("%s failed", self.variant)
             self.fail(f"{type(error).__name__}: {error}")
 
+    def attempt_beside(self, what: str, step: Callable[[Self], None]) -> None:
+        """Make a step that no number measured before hangs on: when it fails, the record says that ``what`` was not
+        measured, and why, and keeps all else."""
+        if self.record.status != "measured":
+            return
+        try:
+            step(self)
+        except NightgateError as error:
+            self.miss(what, str(error))
+        except Exception as error:
+            log.exception("%s: %s failed", self.variant, what)
+            self.miss(what, f"{type(error).__name__}: {error}")
+
     def fail(self, reason: str) -> None:
         log.error("%s: %s", self.variant, reason)
         self.record.status, self.record.reason = "failed", reason
+
+    def miss(self, what: str, reason: str) -> None:
+        """Say that ``what`` was not measured."""
+        log.error("%s: %s was not measured: %s", self.variant, what, reason)
+        self.record.facts.not_measured[what] = reason
+
+
+def turns(items: Sequence[Item], processes: int) -> Iterator[tuple[int, Item]]:
+    """Each item once for each process, in the opposite order every other time: a host that slows down meanwhile favours
+    none of them."""
+    for process in range(processes):
+        for item in items if process % 2 == 0 else reversed(items):
+            yield process, item

@@ -53,6 +53,11 @@ def describe() -> Host:
     )  # fmt: skip
 
 
+def usable_cores() -> int:
+    """Cores that this process may use, of all that `describe` counts."""
+    return len(os.sched_getaffinity(0))
+
+
 def _memory_class(size: int) -> int:
     """GiB in steps of 4: the exact figure moves with the kernel, and of a GPU with who is asked."""
     return round(size / 2**30 / 4) * 4

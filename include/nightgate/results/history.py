@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,9 @@ _RUNS = 20
 Key = tuple[str, str]
 """Benchmark and device."""
 
+Rate = Callable[[str, BenchmarkSettings], Takes]
+"""What a benchmark, by its name, says that it takes at some settings. NightgateError or OSError: their files are gone."""
+
 
 @dataclass(frozen=True)
 class Earlier:
@@ -29,17 +32,23 @@ class Earlier:
 
 
 def estimates(
-    settings: Mapping[str, BenchmarkSettings], takes: Mapping[str, Takes], work: Iterable[Key], fingerprint: str
+    settings: Mapping[str, BenchmarkSettings],
+    takes: Mapping[str, Takes],
+    work: Iterable[Key],
+    fingerprint: str,
+    rate: Rate,
 ) -> dict[Key, Estimate]:
     """What each measurement of ``work`` will take on the host with this fingerprint.
 
     Args:
-        takes: what each of the settings says of itself; a user's files are looked at for it, so it is asked once.
+        takes: what each of the settings takes, as its benchmark says.
+        rate: the same of the settings of earlier runs.
     """
     took = earlier(fingerprint)
-    rated = {name: Steps(each.prepare, each.measure) for name, each in takes.items()}
     return {
-        (name, device): estimate(rated[name], _past(settings[name], rated[name], took.get((name, device), [])))
+        (name, device): estimate(
+            _steps(takes[name]), _past(name, settings[name], takes[name], took.get((name, device), []), rate)
+        )
         for name, device in work
     }
 
@@ -70,17 +79,19 @@ def _took(record: Record, fingerprint: str) -> Steps | None:
         return None
 
 
-def _past(now: BenchmarkSettings, rated: Steps, took: Iterable[Earlier]) -> list[Past]:
+def _past(name: str, now: BenchmarkSettings, takes: Takes, took: Iterable[Earlier], rate: Rate) -> list[Past]:
+    rated = {now: takes}  # what a user's files are is looked at once for the same settings
     past = []
     for one in took:
         try:
             then = type(now).model_validate(one.settings)
-            past.append(Past(one.steps, rated if then == now else _rated(then), same=then == now))
+            if then not in rated:
+                rated[then] = rate(name, then)
         except (ValidationError, NightgateError, OSError):
             continue  # its files are gone, or its settings are no longer known
+        past.append(Past(one.steps, _steps(rated[then]), same=then == now))
     return past
 
 
-def _rated(settings: BenchmarkSettings) -> Steps:
-    takes = settings.takes()
+def _steps(takes: Takes) -> Steps:
     return Steps(takes.prepare, takes.measure)

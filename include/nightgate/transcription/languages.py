@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Literal
 
 from nightgate.errors import closest
+
+ErrorRate = Literal["wer", "cer"]
+"""Errors of words or of characters, by their metric."""
 
 AUTO: Final = "auto"
 """The engine finds the language of each clip out by itself."""
@@ -174,7 +177,7 @@ def without_spaces(language: str, text: str) -> bool:
     return 2 * sum(map(_of_such_a_script, letters)) > len(letters)
 
 
-def judged_by(language: str, texts: Iterable[str]) -> str:
+def judged_by(language: str, texts: Iterable[str]) -> ErrorRate:
     """The error rate that an objective holds for: ``cer`` where words cannot be counted, else ``wer``."""
     return "cer" if without_spaces(language, " ".join(texts)) else "wer"
 

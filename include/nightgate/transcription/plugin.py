@@ -1,49 +1,82 @@
-"""The transcription benchmark as the platform knows it."""
+"""The transcription benchmark: how long an engine takes for a second of speech (xRT), and how many words it gets wrong
+(WER)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from nightgate.benchmark import Benchmark, Context, Gauge, Looked, Prepared
+from nightgate.benchmark import Benchmark, Context, Gauge, Looked
 from nightgate.metrics import MetricSpec
 from nightgate.objectives import Limit
 from nightgate.record import Record
+from nightgate.suite import Needs, Takes
+from nightgate.transcription import looking, measuring, preparing
+from nightgate.transcription.looking import TranscriptionLooked
 from nightgate.transcription.metrics import HEADLINES, METRICS, XRT
+from nightgate.transcription.prepared import TranscriptionPrepared
 from nightgate.transcription.settings import Settings
 
 _SLOWEST = "Processing time per audio time of the slowest gated engine in the newest run."
-
-
-class TranscriptionPrepared(Prepared):
-    """See `benchmark.prepare`."""
-
-    model: dict[str, Any]
-    clips: dict[str, Any]
 
 
 class Transcription(Benchmark[Settings, TranscriptionPrepared]):
     name = "transcription"
     title = "Transcription"
     settings = Settings
+    looked = TranscriptionLooked
     prepared = TranscriptionPrepared
     metrics: ClassVar[tuple[MetricSpec, ...]] = METRICS
     headlines = HEADLINES
 
+    def look(self, settings: Settings, services: Mapping[str, str]) -> TranscriptionLooked:
+        """The kind of the model; of the user's clips how many and how long they are, and what judges them.
+
+        Raises:
+            InputError: a file is not what it should be, the model does not know the language, the clips are in another,
+                or no gated engine can read the model.
+        """
+        return looking.look(settings)
+
+    def needs(self, settings: Settings, looked: Looked) -> Needs:
+        return looking.needs(settings, _own(looked))
+
+    def takes(self, settings: Settings, looked: Looked) -> Takes:
+        return looking.takes(settings, _own(looked))
+
     def applicable(
         self, settings: Settings, looked: Looked, limits: Mapping[str, Mapping[str, Limit]]
     ) -> dict[str, dict[str, Limit]]:
-        return settings.applicable(limits)
+        """An objective on ``wer`` holds for ``cer`` in a language whose words cannot be counted, unless the suite has
+        one of its own on ``cer``."""
+        found = super().applicable(settings, looked, limits)
+        if _own(looked).judged_by == "cer" and (of := found.pop("wer", None)) is not None:
+            found.setdefault("cer", of)
+        return found
 
     def prepare(self, settings: Settings, context: Context) -> TranscriptionPrepared:
-        from nightgate.transcription.benchmark import prepare
+        """The model as a ggml file and the clips, both from the cache.
 
-        return TranscriptionPrepared.model_validate(prepare(settings, context.device, context.cache))
+        Raises:
+            Unavailable: the device is "gpu" and the host has none, or no gated engine runs on it.
+            InputError: the model or the clips are gone, or a clip is labelled with another language than the run's.
+            NotMeasured: no gated engine is installed. DriverError: the GPU's driver does not work.
+            ArtifactError: the model or a clip is not usable.
+        """
+        return preparing.prepare(settings, context)
 
     def measure(self, settings: Settings, prepared: TranscriptionPrepared, context: Context) -> list[Record]:
-        from nightgate.transcription.benchmark import measure
+        """One record per variant that is made for the device; one that is not installed is skipped with the install line.
 
-        return measure(settings, context.device, prepared.model_dump(), context.samples)
+        The repeats are split between two fresh processes per engine. The engines take turns, in the opposite order the
+        second time, so that a host that slows down meanwhile does not favour one of them.
+
+        ``context.samples`` gets, per variant: durations_ns and first_segment_ns, int64, shape (repeats, clips);
+        xrt_repeats, float64, (repeats,); wer_errors, wer_words, cer_errors and cer_characters, int64, (clips,);
+        batch_seconds and batch_xrt_repeats, float64, (passes,). The transcripts go to ``<samples>-<variant>.jsonl``
+        beside it.
+        """
+        return measuring.measure(self, settings, prepared, context)
 
     def gauges(self, records: Iterable[Record]) -> Iterator[Gauge]:
         """``whisper_xrt``: per device the highest xRT among the gated engines."""
@@ -53,6 +86,11 @@ class Transcription(Benchmark[Settings, TranscriptionPrepared]):
                 slowest[record.device] = max(xrt.value, slowest.get(record.device, 0.0))
         for device, value in slowest.items():
             yield Gauge("whisper_xrt", _SLOWEST, {"device": device}, value)
+
+
+def _own(looked: Looked) -> TranscriptionLooked:
+    assert isinstance(looked, TranscriptionLooked)
+    return looked
 
 
 BENCHMARK = Transcription()

@@ -10,7 +10,9 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NotRequired, TypedDict, Unpack
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from nightgate.errors import ArtifactError
 from nightgate.transcription.models.mel import SAMPLE_RATE
@@ -21,21 +23,22 @@ if TYPE_CHECKING:
 BYTES_PER_SECOND = 4 * SAMPLE_RATE
 
 
-class Known(TypedDict):
+class Known(BaseModel):
     """What is known of a clip besides its audio.
 
     ``offset`` is in the source, in seconds; ``language`` as it was labelled; ``channel`` the one that was taken, from 0,
     where a mix would have been silence.
     """
 
+    model_config = ConfigDict(frozen=True)
     id: str
     text: str
-    source: NotRequired[str]
-    snr_db: NotRequired[float]
-    silence_seconds: NotRequired[float]
-    offset: NotRequired[float]
-    language: NotRequired[str]
-    channel: NotRequired[int]
+    source: str | None = None
+    snr_db: float | None = None
+    silence_seconds: float | None = None
+    offset: float | None = None
+    language: str | None = None
+    channel: int | None = None
 
 
 class SavedClip(Known):
@@ -46,7 +49,7 @@ class SavedClip(Known):
     sha256: str
 
 
-class ClipFacts(TypedDict):
+class ClipFacts(BaseModel):
     """What a set is.
 
     ``repeated`` is how many clips come again because there were not enough; ``sha256`` is of all audio and text in their
@@ -54,43 +57,46 @@ class ClipFacts(TypedDict):
     where a mix would have been silence.
     """
 
+    model_config = ConfigDict(frozen=True)
     count: int
     repeated: int
     seconds: float
     shortest_seconds: float
     longest_seconds: float
     sha256: str
-    conditions: NotRequired[dict[str, int]]
-    one_channel: NotRequired[dict[str, int]]
+    conditions: dict[str, int] | None = None
+    one_channel: dict[str, int] | None = None
+
+
+_CLIPS = TypeAdapter(list[SavedClip])
 
 
 def read_clips(folder: Path) -> list[SavedClip]:
     """The clips of a set, as ``clips.json`` lists them. ArtifactError when the set is gone or torn."""
     try:
-        clips: list[SavedClip] = json.loads((folder / "clips.json").read_text())
+        return _CLIPS.validate_json((folder / "clips.json").read_bytes())
     except (OSError, ValueError) as error:
         raise ArtifactError(f"the clips in {folder} cannot be read ({error})", "prepare transcription again") from error
-    return clips
 
 
-def save_clip(folder: Path, file: str, audio: np.ndarray, **known: Unpack[Known]) -> SavedClip:
+def save_clip(folder: Path, file: str, audio: np.ndarray, known: Known) -> SavedClip:
     """Write the audio of one clip; returns its entry for ``clips.json``, which holds all that is ``known`` of it."""
     import numpy as np
 
     np.save(folder / file, audio)
     digest = hashlib.sha256(audio.tobytes()).hexdigest()
-    return {**known, "file": file, "seconds": len(audio) / SAMPLE_RATE, "sha256": digest}
+    return SavedClip(**known.model_dump(), file=file, seconds=len(audio) / SAMPLE_RATE, sha256=digest)
 
 
 def save_set(folder: Path, clips: Sequence[SavedClip]) -> ClipFacts:
     """Write ``clips.json`` and return the facts of the set."""
-    (folder / "clips.json").write_text(json.dumps(list(clips), indent=1))
-    seconds = [clip["seconds"] for clip in clips]
-    return {
-        "count": len(clips),
-        "repeated": len(clips) - len({clip["file"] for clip in clips}),
-        "seconds": sum(seconds),
-        "shortest_seconds": min(seconds),
-        "longest_seconds": max(seconds),
-        "sha256": hashlib.sha256(json.dumps([[clip["sha256"], clip["text"]] for clip in clips]).encode()).hexdigest(),
-    }
+    (folder / "clips.json").write_bytes(_CLIPS.dump_json(list(clips), indent=1, exclude_none=True))
+    seconds = [clip.seconds for clip in clips]
+    return ClipFacts(
+        count=len(clips),
+        repeated=len(clips) - len({clip.file for clip in clips}),
+        seconds=sum(seconds),
+        shortest_seconds=min(seconds),
+        longest_seconds=max(seconds),
+        sha256=hashlib.sha256(json.dumps([[clip.sha256, clip.text] for clip in clips]).encode()).hexdigest(),
+    )

@@ -71,10 +71,8 @@ def convert(request: OwnRequest) -> ClipFacts:
         names = {asked[number].id: bad[number] for number in sorted(bad)}
         raise ArtifactError(*unusable(names, len(asked)))
     facts = save_set(request.folder, [saved[number] for number in sorted(saved)])
-    taken = {clip["id"]: clip["channel"] for clip in saved.values() if "channel" in clip}
-    if taken:
-        facts["one_channel"] = taken
-    return facts
+    taken = {clip.id: clip.channel for clip in saved.values() if clip.channel is not None}
+    return facts.model_copy(update={"one_channel": taken or None})
 
 
 def _read(path: Path, sha256: str | None) -> bytes:
@@ -90,12 +88,14 @@ def _read(path: Path, sha256: str | None) -> bytes:
 
 
 def _saved(folder: Path, number: int, clip: OwnClip, piece: audio.Piece) -> SavedClip:
-    known: Known = {"id": clip.id, "text": clip.text, "source": clip.name}
-    if clip.offset is not None:
-        known["offset"] = clip.offset
-    if clip.language is not None:
-        known["language"] = clip.language
     if piece.channel is not None:
-        known["channel"] = piece.channel
         log.warning("%s: its channels cancel out, channel %d is taken alone", clip.id, piece.channel)
-    return save_clip(folder, f"{number:05}.npy", piece.finished(), **known)
+    known = Known(
+        id=clip.id,
+        text=clip.text,
+        source=clip.name,
+        offset=clip.offset,
+        language=clip.language,
+        channel=piece.channel,
+    )
+    return save_clip(folder, f"{number:05}.npy", piece.finished(), known)

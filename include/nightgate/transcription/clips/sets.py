@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from pydantic import JsonValue
+
 from nightgate.artifacts.cache import Artifact, Cache
 from nightgate.errors import ArtifactError
 from nightgate.files import sha256_of
@@ -33,23 +35,23 @@ _AUDIO_PACKAGES = ("soundfile", "soxr")
 def clip_set(audio_seconds: float, cache: Cache) -> Artifact:
     """The packaged clips in the order of `corpus.CLIPS`, whole ones, until there are ``audio_seconds``.
 
-    ``facts`` are `folder.ClipFacts`.
+    ``facts`` are `folder.ClipFacts` as data.
     """
     corpus = json.dumps([*map(asdict, passages()), *map(asdict, CLIPS)])
     key = {"corpus": hashlib.sha256(corpus.encode()).hexdigest(), "audio_seconds": audio_seconds}
 
-    def build(folder: Path) -> ClipFacts:
+    def make(folder: Path) -> ClipFacts:
         request = speech.SpeechRequest(folder, audio_seconds)
         return run_child(speech.speak, request, threads=_threads()).value
 
-    return _made(build, key, _VOICE_PACKAGES, cache, int(2 * audio_seconds * BYTES_PER_SECOND))
+    return _made(make, key, _VOICE_PACKAGES, cache, int(2 * audio_seconds * BYTES_PER_SECOND))
 
 
 def user_clip_set(source: Path, exclude: Sequence[str], cache: Cache) -> Artifact:
     """The clips of a folder or manifest of the user's (see `manifest`), all but those named in ``exclude``.
 
-    They are cached by content: a changed byte of audio or text makes the set anew. ``facts`` are
-    `folder.ClipFacts`.
+    They are cached by content: a changed byte of audio or text makes the set anew. ``facts`` are `folder.ClipFacts` as
+    data.
 
     Raises:
         InputError: the folder or manifest does not fit, a header shows that a file cannot be used, or ``exclude`` names
@@ -65,15 +67,18 @@ def user_clip_set(source: Path, exclude: Sequence[str], cache: Cache) -> Artifac
         key["ffmpeg"] = _ffmpeg_version()
     size = sum(_bytes(entry, files[entry.audio][1]) for entry in entries)
 
-    def build(folder: Path) -> ClipFacts:
+    def make(folder: Path) -> ClipFacts:
         return run_child(own.convert, own.OwnRequest(folder, clips), threads=_threads()).value
 
-    return _made(build, key, _AUDIO_PACKAGES, cache, size)
+    return _made(make, key, _AUDIO_PACKAGES, cache, size)
 
 
 def _made(
-    build: Callable[[Path], ClipFacts], key: Mapping[str, object], packages: Sequence[str], cache: Cache, size: int
+    make: Callable[[Path], ClipFacts], key: Mapping[str, object], packages: Sequence[str], cache: Cache, size: int
 ) -> Artifact:
+    def build(folder: Path) -> dict[str, JsonValue]:
+        return make(folder).model_dump(mode="json", exclude_none=True)
+
     versions = {name: importlib.metadata.version(name) for name in packages}
     return cache.get("clips", {"format": _FORMAT, **key, **versions}, build, needs=size)
 

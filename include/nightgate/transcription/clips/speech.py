@@ -39,14 +39,15 @@ def speak(request: SpeechRequest) -> ClipFacts:
     while total < request.audio_seconds:
         again, place = divmod(len(clips), len(CLIPS))
         if again:
-            clips.append({**clips[place], "id": f"{CLIPS[place].id}-{again + 1}"})
+            clips.append(clips[place].model_copy(update={"id": f"{CLIPS[place].id}-{again + 1}"}))
         else:
             clips.append(_make(request.folder, CLIPS[place], seed=place, say=say))
-        total += clips[-1]["seconds"]
+        total += clips[-1].seconds
         log.info("clips: %.0f of %.0f s", total, request.audio_seconds)
-    noisy, silence = (sum(name in clip for clip in clips) for name in ("snr_db", "silence_seconds"))
+    noisy = sum(clip.snr_db is not None for clip in clips)
+    silence = sum(clip.silence_seconds is not None for clip in clips)
     conditions = {"clean": len(clips) - noisy - silence, "noisy": noisy, "silence": silence}
-    return {**save_set(request.folder, clips), "conditions": conditions}
+    return save_set(request.folder, clips).model_copy(update={"conditions": conditions})
 
 
 def _make(folder: Path, clip: Clip, seed: int, say: Callable[[str], np.ndarray]) -> SavedClip:
@@ -60,14 +61,13 @@ def _make(folder: Path, clip: Clip, seed: int, say: Callable[[str], np.ndarray])
         return np.zeros(round(part * SAMPLE_RATE), dtype=np.float32)
 
     audio = np.concatenate([sound(part) for part in clip.parts])
-    known: Known = {
-        "id": clip.id,
-        "text": " ".join(spoken[name].text for name in clip.passages),
-        "source": "; ".join(spoken[name].source for name in clip.passages),
-    }
-    if clip.silence_seconds:
-        known["silence_seconds"] = clip.silence_seconds
     if clip.snr_db is not None:
-        known["snr_db"] = clip.snr_db
         audio = add_noise(audio, clip.snr_db, seed)
-    return save_clip(folder, f"{clip.id}.npy", audio, **known)
+    known = Known(
+        id=clip.id,
+        text=" ".join(spoken[name].text for name in clip.passages),
+        source="; ".join(spoken[name].source for name in clip.passages),
+        snr_db=clip.snr_db,
+        silence_seconds=clip.silence_seconds or None,
+    )
+    return save_clip(folder, f"{clip.id}.npy", audio, known)

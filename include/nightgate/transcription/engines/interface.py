@@ -1,18 +1,28 @@
-"""What every engine looks like, and how all of them decode."""
+"""A speech engine as its author writes it.
+
+A class of `Engine` that an entry point of the group ``nightgate.engines`` names is a variant of the benchmark
+transcription, under the name of the entry point. Its module must import light: the library, and whatever else costs
+seconds or needs a device, is imported inside the methods, so that all the class attributes say is known without it.
+"""
 
 from __future__ import annotations
 
 import importlib.metadata
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol, runtime_checkable
 
 from nightgate.errors import Unavailable
 from nightgate.record import Device
 
 if TYPE_CHECKING:
     import numpy as np
+    import numpy.typing as npt
+
+    Audio = npt.NDArray[np.float32]
+    """float32, shape (samples,), mono, 16 kHz, in [-1, 1]."""
 
 TEMPERATURES: Final = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 """Tried in turn where a window may be decoded again: OpenAI's, whisper.cpp's and faster-whisper's own default."""
@@ -50,20 +60,6 @@ class Decoding:
         """The step to the next temperature; whisper.cpp takes 0 as: never."""
         return TEMPERATURES[1] if self.temperature_fallback else 0.0
 
-    def facts(self) -> dict[str, Any]:
-        """What a record says of it."""
-        return {
-            "strategy": "greedy" if self.beam_size == 1 else "beam_search",
-            "beam_size": self.beam_size,
-            "best_of": self.best_of,
-            "temperature": TEMPERATURES[0],
-            "temperature_inc": self.temperature_inc,
-            "language": self.language,
-            "initial_prompt": self.initial_prompt,
-            "no_context": True,
-            "vad": self.vad,
-        }
-
 
 GREEDY: Final = Decoding()
 
@@ -90,7 +86,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What an engine heard."""
+    """What an engine makes of one clip."""
 
     segments: tuple[Segment, ...]
 
@@ -100,37 +96,69 @@ class Transcript:
         return " ".join(" ".join(segment.text for segment in self.segments).split())
 
 
-class Engine(Protocol):
-    """A loaded model. Loading raises ArtifactError when the engine refuses the file, NotMeasured when ``device`` is
-    "gpu" and the model did not get there."""
+class Engine(ABC):
+    """A loaded model, in a process of its own.
 
+    Attributes:
+        name: that of its entry point.
+        package: the distribution that it is installed as.
+        requires: other distributions that it computes with. All their versions go into the record.
+        install: the line that installs it.
+        devices: where it can run; on another it is not tried.
+        ran_on: the device in the engine's own words, of a loaded model: the proof of where the work is done.
+
+    Args:
+        threads: how many it may use.
+
+    Raises:
+        ArtifactError: it refuses the file.
+        NotMeasured: ``device`` is "gpu" and the model did not get onto one.
+    """
+
+    name: ClassVar[str]
     package: ClassVar[str]
-    requires: ClassVar[tuple[str, ...]]
-    """Packages beside it that a set-up may lack."""
+    requires: ClassVar[tuple[str, ...]] = ()
     install: ClassVar[str]
-    devices: ClassVar[tuple[Device, ...]]
+    devices: ClassVar[tuple[Device, ...]] = ("cpu",)
     ran_on: str
-    """The device in the engine's own words: the proof of where the work was done."""
 
+    @abstractmethod
     def __init__(self, model: Model, threads: int, device: Device, decoding: Decoding) -> None: ...
 
-    def transcribe(self, audio: np.ndarray, heard: Callable[[], None] | None = None) -> Transcript:
-        """What ``audio`` says (float32, shape (samples,), mono, 16 kHz, in [-1, 1]).
+    @abstractmethod
+    def transcribe(self, audio: Audio, on_first_segment: Callable[[], None] | None = None) -> Transcript:
+        """Transcribe one clip; this is the call that is timed, and it returns when all work is done.
 
-        ``heard`` is called as soon as the first segment is known. NotMeasured when the engine fails.
+        Args:
+            on_first_segment: called as soon as the first segment is known; if it never is, the end of the call counts.
+
+        Raises:
+            NotMeasured: the engine fails.
         """
 
     @staticmethod
-    def library() -> Any:
+    @abstractmethod
+    def library() -> object:
         """Import what the engine needs, so that loading a model is timed without it."""
 
     @staticmethod
     def cannot(decoding: Decoding) -> Unavailable | None:
         """Why the engine cannot decode so, or None. What it cannot do it would leave out without a word."""
+        return None
 
     @staticmethod
-    def lacks(model: Model | None, device: Device) -> Unavailable | None:
-        """Why the installed engine cannot run this model on this device, or None. ``model`` None: any model."""
+    def cannot_read(model: Model) -> Unavailable | None:
+        """Why the engine cannot read this model, on any host, or None."""
+        return None
+
+    @staticmethod
+    def cannot_run_on(device: Device) -> Unavailable | None:
+        """Why the engine as it is installed cannot run on this one of `devices`, or None."""
+        return None
+
+    def versions(self) -> dict[str, str]:
+        """Distribution → version, of all that a loaded model computes with."""
+        return {name: importlib.metadata.version(name) for name in (self.package, *self.requires)}
 
 
 @runtime_checkable
@@ -141,8 +169,8 @@ class BatchEngine(Protocol):
     def batches(decoding: Decoding) -> bool:
         """Whether it can where it is to decode so."""
 
-    def transcribe_together(self, clips: Sequence[np.ndarray]) -> list[Transcript]:
-        """What each of ``clips`` says, as of `Engine.transcribe`, decoded in one batch. NotMeasured when it fails."""
+    def transcribe_together(self, clips: Sequence[Audio]) -> list[Transcript]:
+        """What `Engine.transcribe` makes of each of ``clips``, decoded in one batch. NotMeasured when it fails."""
 
 
 def not_installed(engine: type[Engine], device: Device) -> Unavailable | None:

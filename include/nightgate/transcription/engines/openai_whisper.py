@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from nightgate.errors import ArtifactError, ChildError, NotMeasured, Unavailable
 from nightgate.measure.child import run_child
 from nightgate.record import Device
-from nightgate.transcription.engines.interface import TEMPERATURES, Decoding, Model, Segment, Transcript
+from nightgate.transcription.engines.interface import TEMPERATURES, Decoding, Engine, Model, Segment, Transcript
 from nightgate.transcription.engines.together import Windowed, transcribe_together
 from nightgate.transcription.languages import AUTO
 from nightgate.transcription.models.ggml_layout import WHISPER
 from nightgate.transcription.models.ggml_weights import GgmlWeights, read_ggml
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
+
+    from nightgate.transcription.engines.interface import Audio
 
 _PLACE: Final[dict[Device, str]] = {"cpu": "cpu", "gpu": "cuda"}
 _FLOAT16 = 1  # the type of file
@@ -26,13 +27,13 @@ _LEAVE_OUT = "leave openai-whisper out of transcription.variants, gpu_variants a
 _SEES_NONE = "check the driver with nvidia-smi, or install a build of torch for it: `make setup-torch TORCH_INDEX=…`"
 
 
-class OpenAIWhisper:
+class OpenAIWhisper(Engine):
     """float32 on the CPU; on a GPU the matrices are float16, as they are in the file, and the rest stays float32."""
 
-    package: ClassVar[str] = "openai-whisper"
-    requires: ClassVar[tuple[str, ...]] = ("torch", "tiktoken", "greenlet")
-    install: ClassVar[str] = "`make setup-torch`, or pip install openai-whisper greenlet"
-    devices: ClassVar[tuple[Device, ...]] = ("cpu", "gpu")
+    name = package = "openai-whisper"
+    requires = ("torch", "tiktoken", "greenlet")
+    install = "`make setup-torch`, or pip install openai-whisper greenlet"
+    devices = ("cpu", "gpu")
 
     def __init__(self, model: Model, threads: int, device: Device, decoding: Decoding) -> None:
         import torch
@@ -61,8 +62,8 @@ class OpenAIWhisper:
             "fp16": device == "gpu",
         }
 
-    def transcribe(self, audio: np.ndarray, heard: Callable[[], None] | None = None) -> Transcript:
-        waiting, known = heard, False
+    def transcribe(self, audio: Audio, on_first_segment: Callable[[], None] | None = None) -> Transcript:
+        waiting, known = on_first_segment, False
 
         def decode(mel: torch.Tensor, options: Any) -> Any:
             """A window that is decoded at the lowest temperature is the next one: the last is done with."""
@@ -82,7 +83,7 @@ class OpenAIWhisper:
             raise _failed(f"a clip of {len(audio) / 16_000:.1f} s", error) from error
         return _transcript(found)
 
-    def transcribe_together(self, clips: Sequence[np.ndarray]) -> list[Transcript]:
+    def transcribe_together(self, clips: Sequence[Audio]) -> list[Transcript]:
         try:
             found = transcribe_together(self._model, self._placed(clips), **self._options)
             self._finish()
@@ -90,7 +91,7 @@ class OpenAIWhisper:
             raise _failed(f"a batch of {len(clips)} clips", error) from error
         return [_transcript(each) for each in found]
 
-    def _placed(self, clips: Sequence[np.ndarray]) -> list[torch.Tensor]:
+    def _placed(self, clips: Sequence[Audio]) -> list[torch.Tensor]:
         """On the device, where the spectrogram is then computed too."""
         import torch
 
@@ -123,12 +124,16 @@ class OpenAIWhisper:
         return None
 
     @staticmethod
-    def lacks(model: Model | None, device: Device) -> Unavailable | None:
-        if model and model.ftype != _FLOAT16:
-            return Unavailable(
-                f"openai-whisper computes in floating point, and the weights of {model.ggml.name} are quantised",
-                f"use a float16 model, or {_LEAVE_OUT}",
-            )
+    def cannot_read(model: Model) -> Unavailable | None:
+        if model.ftype == _FLOAT16:
+            return None
+        return Unavailable(
+            f"openai-whisper computes in floating point, and the weights of {model.ggml.name} are quantised",
+            f"use a float16 model, or {_LEAVE_OUT}",
+        )
+
+    @staticmethod
+    def cannot_run_on(device: Device) -> Unavailable | None:
         if device != "gpu":
             return None
         try:
@@ -145,7 +150,7 @@ class TorchFacts:
 
 
 def torch_facts(_: None) -> TorchFacts:
-    """The child's side of `OpenAIWhisper.lacks`."""
+    """The child's side of `OpenAIWhisper.cannot_run_on`."""
     import torch
 
     return TorchFacts(str(torch.__version__), torch.cuda.is_available())

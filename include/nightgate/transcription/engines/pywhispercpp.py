@@ -6,33 +6,33 @@ import logging
 import re
 import tempfile
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from nightgate.errors import ArtifactError, ChildError, NotMeasured, Unavailable
 from nightgate.measure.child import run_child
 from nightgate.record import Device
-from nightgate.transcription.engines.interface import TEMPERATURES, Decoding, Model, Segment, Transcript
+from nightgate.transcription.engines.interface import TEMPERATURES, Decoding, Engine, Model, Segment, Transcript
 
 if TYPE_CHECKING:
-    import numpy as np
+    from nightgate.transcription.engines.interface import Audio
 
 log = logging.getLogger(__name__)
 
 _GREEDY, _BEAM_SEARCH = 0, 1  # as its Model takes them
 _NO_PATIENCE = -1.0  # whisper.cpp's default; it has not implemented another
 _TICK = 0.01  # seconds per unit of its time stamps
+_QUIET = {f"print_{what}": False for what in ("special", "progress", "realtime", "timestamps")}
 _CUDA_BUILD = "`make setup-gpu` builds it with GGML_CUDA=1"
 _BACKEND = re.compile(r"using (\S+) backend")
 _WEIGHTS = re.compile(r"(\S+) total size = +([\d.]+) MB")
 
 
-class PyWhisperCpp:
+class PyWhisperCpp(Engine):
     """The wheel is a CPU build; a build with ``GGML_CUDA=1`` runs on both devices."""
 
-    package: ClassVar[str] = "pywhispercpp"
-    requires: ClassVar[tuple[str, ...]] = ()
-    install: ClassVar[str] = "pip install pywhispercpp"
-    devices: ClassVar[tuple[Device, ...]] = ("cpu", "gpu")
+    name = package = "pywhispercpp"
+    install = "pip install pywhispercpp"
+    devices = ("cpu", "gpu")
 
     def __init__(self, model: Model, threads: int, device: Device, decoding: Decoding) -> None:
         chosen: dict[str, Any] = {}
@@ -42,12 +42,12 @@ class PyWhisperCpp:
             chosen["initial_prompt"] = decoding.initial_prompt
         if decoding.vad:
             chosen |= {"vad": True, "vad_model_path": decoding.vad_model}
-        with tempfile.NamedTemporaryFile("r", suffix=".log") as said:
+        with tempfile.NamedTemporaryFile("r", suffix=".log") as printed:
             try:
                 self._model = _checked(self.library())(
                     str(model.ggml),
                     params_sampling_strategy=_GREEDY if decoding.beam_size == 1 else _BEAM_SEARCH,
-                    redirect_whispercpp_logs_to=said.name,
+                    redirect_whispercpp_logs_to=printed.name,
                     context_params={"use_gpu": device == "gpu"},
                     n_threads=threads,
                     greedy={"best_of": decoding.best_of},
@@ -55,23 +55,27 @@ class PyWhisperCpp:
                     temperature_inc=decoding.temperature_inc,
                     language=decoding.language,
                     no_context=True,
-                    print_special=False, print_progress=False, print_realtime=False, print_timestamps=False,
+                    **_QUIET,
                     **chosen,
-                )  # fmt: skip
+                )
             except RuntimeError as error:
-                raise ArtifactError(f"pywhispercpp cannot load {model.ggml} ({error})", said.read()[-300:]) from error
-            loading = said.read()
+                raise ArtifactError(
+                    f"pywhispercpp cannot load {model.ggml} ({error})", printed.read()[-300:]
+                ) from error
+            loading = printed.read()
         self.ran_on = f"{device}, {threads} threads" if device == "cpu" else proven_gpu(loading)
 
-    def transcribe(self, audio: np.ndarray, heard: Callable[[], None] | None = None) -> Transcript:
-        def on_segment(_: Any) -> None:
-            nonlocal heard
-            waiting, heard = heard, None
+    def transcribe(self, audio: Audio, on_first_segment: Callable[[], None] | None = None) -> Transcript:
+        waiting = on_first_segment
+
+        def on_segment(_: object) -> None:
+            nonlocal waiting
             if waiting:
                 waiting()
+                waiting = None
 
-        found = self._model.transcribe(audio, new_segment_callback=on_segment if heard else None)
-        return Transcript(tuple(Segment(part.t0 * _TICK, part.t1 * _TICK, part.text) for part in found))
+        parts = self._model.transcribe(audio, new_segment_callback=on_segment if waiting else None)
+        return Transcript(tuple(Segment(part.t0 * _TICK, part.t1 * _TICK, part.text) for part in parts))
 
     @staticmethod
     def library() -> Any:
@@ -90,11 +94,11 @@ class PyWhisperCpp:
         return None
 
     @staticmethod
-    def lacks(model: Model | None, device: Device) -> Unavailable | None:
+    def cannot_run_on(device: Device) -> Unavailable | None:
         if device != "gpu":
             return None
         try:
-            facts = run_child(f"{__name__}:system_info", {}, threads=1, device="gpu").value["facts"]
+            facts = run_child(system_info, None, threads=1, device="gpu").value
         except ChildError as error:  # in a process of its own: a library may bring down the one that imports it
             return Unavailable(f"the installed pywhispercpp does not start ({error.what})", _CUDA_BUILD)
         return None if "CUDA :" in facts else Unavailable("the installed pywhispercpp is a CPU build", _CUDA_BUILD)
@@ -104,8 +108,8 @@ def _checked(library: Any) -> Any:
     """Its `Model`, which pays no heed to what whisper_full returns: a clip that failed would look like one in which
     nothing was heard."""
 
-    class Checked(library.Model):
-        def _transcribe(self, audio: np.ndarray, **_: Any) -> Any:
+    class Checked(library.Model):  # type: ignore[misc]  # it has no types
+        def _transcribe(self, audio: Audio, **_: Any) -> Any:
             if code := library.pw.whisper_full(self._ctx, self._params, audio, audio.size):
                 raise NotMeasured(f"pywhispercpp failed on a clip of {len(audio) / 16_000:.1f} s (code {code})")
             return self._get_segments(self._ctx, 0, library.pw.whisper_full_n_segments(self._ctx))
@@ -113,9 +117,9 @@ def _checked(library: Any) -> Any:
     return Checked
 
 
-def system_info(_: dict[str, Any]) -> dict[str, Any]:
-    """The child's side of `PyWhisperCpp.lacks`: what whisper.cpp was built for, in its own words."""
-    return {"facts": PyWhisperCpp.library().Model.system_info()}
+def system_info(_: None) -> str:
+    """The child's side of `PyWhisperCpp.cannot_run_on`: what whisper.cpp was built for, in its own words."""
+    return str(PyWhisperCpp.library().Model.system_info())
 
 
 def proven_gpu(loading: str) -> str:
@@ -127,6 +131,6 @@ def proven_gpu(loading: str) -> str:
     backend = _BACKEND.search(loading)
     weights = {place: size for place, size in _WEIGHTS.findall(loading) if place.startswith("CUDA")}
     if not backend or not backend[1].startswith("CUDA") or not weights:
-        said = "no GPU found" if "no GPU found" in loading else "no CUDA backend in its log"
-        raise NotMeasured(f"pywhispercpp was asked for the GPU and ran on the CPU ({said})", _CUDA_BUILD)
+        reason = "no GPU found" if "no GPU found" in loading else "no CUDA backend in its log"
+        raise NotMeasured(f"pywhispercpp was asked for the GPU and ran on the CPU ({reason})", _CUDA_BUILD)
     return ", ".join(f"{place}, {size} MB of weights" for place, size in weights.items())

@@ -61,9 +61,9 @@ def transcribe_together(model: Any, clips: Sequence[torch.Tensor], **options: An
     found: dict[int, Any] = {}
     answers: dict[int, Any] = dict(enumerate(clips))  # the first thing that each is given is its clip
     while answers:
-        said = {place: coroutines[place].switch(answer) for place, answer in answers.items()}
-        found |= {place: each for place, each in said.items() if coroutines[place].dead}
-        answers = _answers(model, {place: each for place, each in said.items() if place not in found})
+        paused = {place: coroutines[place].switch(answer) for place, answer in answers.items()}
+        found |= {place: each for place, each in paused.items() if coroutines[place].dead}
+        answers = _answers(model, {place: each for place, each in paused.items() if place not in found})
     return [found[place] for place in range(len(clips))]
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from nightgate.errors import ArtifactError, NotMeasured, Unavailable
 from nightgate.record import Device
-from nightgate.transcription.engines.interface import TEMPERATURES, Decoding, Model, Segment, Transcript
+from nightgate.transcription.engines.interface import TEMPERATURES, Decoding, Engine, Model, Segment, Transcript
 
 if TYPE_CHECKING:
-    import numpy as np
+    from nightgate.transcription.engines.interface import Audio
 
 _GREEDY, _BEAM_SEARCH = 0, 1  # WHISPER_SAMPLING_GREEDY, WHISPER_SAMPLING_BEAM_SEARCH
 _TICK = 0.01  # seconds per unit of its time stamps
@@ -25,13 +25,11 @@ _LEAVE_OUT = "leave whisper-cpp-python out of transcription.variants and transcr
 _OLDER_CODES = {"he": "iw"}
 
 
-class WhisperCppPython:
+class WhisperCppPython(Engine):
     """whisper.cpp of May 2023, on the CPU."""
 
-    package: ClassVar[str] = "whisper-cpp-python"
-    requires: ClassVar[tuple[str, ...]] = ()
-    install: ClassVar[str] = "CMAKE_POLICY_VERSION_MINIMUM=3.5 pip install whisper-cpp-python==0.2.0"
-    devices: ClassVar[tuple[Device, ...]] = ("cpu",)
+    name = package = "whisper-cpp-python"
+    install = "CMAKE_POLICY_VERSION_MINIMUM=3.5 pip install whisper-cpp-python==0.2.0"
 
     def __init__(self, model: Model, threads: int, device: Device, decoding: Decoding) -> None:
         self._lib = self.library()
@@ -59,8 +57,8 @@ class WhisperCppPython:
         )
         self.ran_on = f"{device}, {threads} threads"
 
-    def transcribe(self, audio: np.ndarray, heard: Callable[[], None] | None = None) -> Transcript:
-        self._waiting[:] = [heard] if heard else []
+    def transcribe(self, audio: Audio, on_first_segment: Callable[[], None] | None = None) -> Transcript:
+        self._waiting[:] = [on_first_segment] if on_first_segment else []
         samples = audio.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
         if code := self._lib.whisper_full(self._context, self._params, samples, len(audio)):
             raise NotMeasured(f"whisper-cpp-python failed on a clip of {len(audio) / 16_000:.1f} s (code {code})")
@@ -81,13 +79,13 @@ class WhisperCppPython:
         return None
 
     @staticmethod
-    def lacks(model: Model | None, device: Device) -> Unavailable | None:
-        if model and model.ftype != _FLOAT16:  # it ends the process, or hears nonsense
+    def cannot_read(model: Model) -> Unavailable | None:
+        if model.ftype != _FLOAT16:  # it ends the process, or hears nonsense
             return Unavailable(
                 f"whisper-cpp-python is of 2023 and does not read the quantised weights of {model.ggml.name}",
                 f"use a float16 model, or {_LEAVE_OUT}",
             )
-        if model and model.n_vocab not in (_ENGLISH, _MULTILINGUAL):  # it would take other tokens for the special ones
+        if model.n_vocab not in (_ENGLISH, _MULTILINGUAL):  # it would take other tokens for the special ones
             return Unavailable(
                 f"whisper-cpp-python is of 2023 and does not know the {model.n_vocab} tokens of {model.ggml.name}",
                 f"use an older model, or {_LEAVE_OUT}",

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from nightgate.errors import ArtifactError, InputError
+from nightgate.errors import ArtifactError, InputError, nearest
 from nightgate.transcription.models.ggml import validate_ggml
 from nightgate.transcription.models.ggml_layout import MAGIC
-from nightgate.transcription.models.published import FILE_TYPES, MODELS, known, nearest
+from nightgate.transcription.models.published import FILE_TYPES, MODELS, NAMES, known
 
 ENGLISH_TOKENS: Final = 51_864
 _MULTILINGUAL_TOKENS, _CANTONESE_TOKENS = 51_865, 51_866
@@ -43,6 +43,8 @@ def look_at(model: str) -> Kind:
     """
     if known(model):
         return _published(model)
+    if not os.path.isfile(model):
+        raise no_such_model(model)
     path = Path(model)
     if refusal := _strange(path):
         raise InputError(f"transcription.model={model} {refusal[0]}", refusal[1])
@@ -53,15 +55,16 @@ def look_at(model: str) -> Kind:
     return Kind(hparams.n_vocab, hparams.ftype, path.stat().st_size)
 
 
-def no_such_model(model: str) -> str:
+def no_such_model(model: str) -> InputError:
     """Why ``model``, which is neither a published name nor a file, is none, and what to give instead."""
-    if "://" in model:
-        return "it is an address: download the file and give its path, or name a mirror in NIGHTGATE_MODELS_URL"
     if os.path.isdir(model):
-        return f"it is a folder: give {_inside(model)}"
+        return InputError(f"transcription.model={model} is a folder", f"give {_inside(model)}")
     plain = os.path.basename(model).removeprefix("ggml-").removesuffix(".bin")
-    hint = f"; did you mean {nearest(plain)!r}?" if "/" not in model or known(plain) else ""
-    return f"it is neither the name of a published model nor an existing ggml file{hint}"
+    return InputError(
+        f"transcription.model={model} is neither the name of a published model nor an existing ggml file"
+        f"{nearest(plain.lower(), NAMES, cutoff=0.7)}",
+        _NEXT_STEP,
+    )
 
 
 def _published(name: str) -> Kind:

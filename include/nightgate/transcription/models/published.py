@@ -10,8 +10,6 @@ import os
 from dataclasses import dataclass
 from typing import Final
 
-from nightgate.errors import closest
-
 PACKAGED: Final = "tiny.en"
 """Made from the weights in a Python package, never fetched."""
 
@@ -70,11 +68,6 @@ FILE_TYPES: Final = {"": 1, "q5_0": 8, "q5_1": 9, "q8_0": 7}
 def known(name: str) -> bool:
     """Whether ``name`` is a published model; `PACKAGED` is one as well."""
     return name in MODELS
-
-
-def nearest(name: str) -> str:
-    """The published name that looks most like ``name``, for an error message."""
-    return closest(name.lower(), NAMES, cutoff=0) or PACKAGED
 
 
 def file_name(name: str) -> str:

