@@ -30,10 +30,16 @@ QUICK = 1.0  # seconds; a test that takes longer kills nothing
 ROOMS = {
     "judge": ["judge"],
     "measure": ["measure"],
-    "vectors": [f"vectors/{name}.py" for name in ("truth", "exact", "scoring", "recall", "tuning", "latency")],
-    "hybrid_ann": [f"hybrid_ann/{name}.py" for name in ("evidence", "timed", "batches", "rerank")],
+    "vectors": [f"vectors/{name}.py" for name in ("truth", "exact", "scoring", "recall")],
+    "vector_search": [
+        f"vector_search/{name}.py"
+        for name in (
+            "batches", "evidence", "in_process", "latency", "stages", "store_measuring", "store_preparing", "timed", "tuning",
+        )
+    ],
+    "hybrid_ann": [f"hybrid_ann/{name}.py" for name in ("measuring", "preparing", "rerank")],
     "transcription": [f"transcription/{name}.py" for name in ("evidence", "timed", "scoring", "whisper_batch")],
-    "pgvector_search": [f"pgvector_search/{name}.py" for name in ("evidence", "timed", "plan", "tables", "warming")],
+    "pgvector_search": [f"pgvector_search/{name}.py" for name in ("explaining", "plan", "tables", "warming")],
     "artifacts": ["artifacts"],
     "steps": ["steps.py", "orchestration/tasks.py"],
     "prometheus": ["publish/prometheus.py"],

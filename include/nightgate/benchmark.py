@@ -92,15 +92,15 @@ class Benchmark(ABC, Generic[Settings, Made]):
         services: the servers it needs.
     """
 
-    name: ClassVar[str]
-    title: ClassVar[str]
+    name: str
+    title: str
     devices: ClassVar[tuple[Device, ...]] = ("cpu", "gpu")
     settings: type[Settings]
     looked: type[Looked] = Looked
     prepared: type[Made]
     metrics: ClassVar[tuple[MetricSpec, ...]]
-    headlines: ClassVar[tuple[str, ...]] = ()
-    services: ClassVar[tuple[Service, ...]] = ()
+    headlines: tuple[str, ...] = ()
+    services: tuple[Service, ...] = ()
 
     @abstractmethod
     def prepare(self, settings: Settings, context: Context) -> Made:

@@ -11,12 +11,15 @@ from nightgate.benchmark import Benchmark
 from nightgate.errors import InputError, choices, nearest
 from nightgate.metrics import MetricSpec, unknown
 from nightgate.record import Record
+from nightgate.vector_search.store import VectorStore
+from nightgate.vector_search.store_benchmark import of_each
 
 
 @cache
 def installed() -> Mapping[str, Benchmark[Any, Any]]:
-    """Name → benchmark, of every package that brings one."""
-    return plugins.load(plugins.BENCHMARKS, Benchmark)  # type: ignore[type-abstract]
+    """Name → benchmark, of every package that brings one, and of every vector store."""
+    found = plugins.load(plugins.BENCHMARKS, Benchmark) | of_each(plugins.load(plugins.VECTOR_STORES, VectorStore))  # type: ignore[type-abstract]
+    return dict(sorted(found.items()))
 
 
 def named(name: str) -> Benchmark[Any, Any]:

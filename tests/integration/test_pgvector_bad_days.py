@@ -12,16 +12,21 @@ from contextlib import contextmanager
 import numpy as np
 import psycopg
 import pytest
+from support import pg_benchmark as benchmark
 from support.disks import small_disk
+from support.pg_benchmark import STORE, session, table_of, where
+from support.pg_benchmark import ensure as load
+from support.pg_benchmark import table as table_
 from support.programs import free_port
 
+from nightgate import registry
 from nightgate.artifacts import Cache
 from nightgate.errors import InputError, NotMeasured, ServiceUnavailable, Unavailable
-from nightgate.pgvector_search import benchmark, indexing, locks, preparing, server, tables
+from nightgate.pgvector_search import indexing, locks, server, tables
 from nightgate.pgvector_search.address import URL_VARIABLE
 from nightgate.pgvector_search.settings import Settings
-from nightgate.pgvector_search.tables import Table
 from nightgate.stack.postgres import Cluster
+from nightgate.vector_search.store_preparing import tidy_up
 
 pytestmark = pytest.mark.slow
 
@@ -71,10 +76,10 @@ def left(url):
 
 
 def ensure(table, base):
-    with server.session("load") as connection:
+    with session("load") as connection:
         locks.wait(connection, shared=False)
         server.ensure_extension(connection)
-        return tables.ensure(connection, table, base)
+        return load(connection, table, base)
 
 
 def run(settings, cache, folder):
@@ -113,7 +118,7 @@ def test_a_server_killed_while_it_loads_comes_back_and_the_next_run_succeeds(emb
         benchmark.prepare(LONG, "cpu", cache)
     [record] = run(LONG, cache, tmp_path)
     assert record.status == "measured", record.reason
-    assert left(embedded.url()) == {preparing.table_of(LONG, benchmark.prepare(LONG, "cpu", cache), "ivfflat").name}
+    assert left(embedded.url()) == {table_of(LONG, benchmark.prepare(LONG, "cpu", cache), "ivfflat").name}
 
 
 def test_a_server_killed_amid_the_queries_fails_the_record_and_is_measured_next_time(embedded, cache, tmp_path):
@@ -140,9 +145,9 @@ def test_a_server_that_stays_away_is_said_at_each_step(tmp_path, cache, monkeypa
         benchmark.prepare(ONE, "cpu", cache)
 
 
-@pytest.mark.parametrize(("step", "digest"), [("build_index", "f" * 20), ("_finish", "0" * 20)])
+@pytest.mark.parametrize(("step", "digest"), [("build_index", "f" * 20), ("finish", "0" * 20)])
 def test_a_connection_cut_before_the_end_leaves_no_complete_table(pgvector_url, base, monkeypatch, step, digest):
-    table = Table("ivfflat", digest, 10)
+    table = table_("ivfflat", digest, 10, base)
     real = getattr(tables, step)
 
     def cut(connection, *rest):
@@ -154,9 +159,9 @@ def test_a_connection_cut_before_the_end_leaves_no_complete_table(pgvector_url, 
         with pytest.raises(ServiceUnavailable, match="was lost"):
             ensure(table, base)
     assert table.draft in left(pgvector_url) and table.name not in left(pgvector_url)
-    preparing.tidy_up(tables.drop_drafts)
+    tidy_up(STORE, where(), STORE.drop_drafts)
     assert table.draft not in left(pgvector_url)
-    assert ensure(table, base)["reused"] is False
+    assert ensure(table, base).reused is False
 
 
 @pytest.mark.parametrize(
@@ -233,7 +238,7 @@ def test_a_server_without_pgvector_says_what_to_install(pgvector_cluster, monkey
     pgvector_cluster.create_database("plain")
     options = "&options=-c%20extension_control_path%3D/nowhere"
     monkeypatch.setenv(URL_VARIABLE, pgvector_cluster.url("plain") + options)
-    with pytest.raises(ServiceUnavailable, match="install pgvector"), server.session("try") as connection:
+    with pytest.raises(ServiceUnavailable, match="install pgvector"), session("try") as connection:
         server.ensure_extension(connection)
 
 
@@ -242,26 +247,26 @@ def test_a_user_without_rights_is_told_what_to_ask_for(pgvector_cluster, monkeyp
     execute(pgvector_cluster.url(), "DROP ROLE IF EXISTS guest", "CREATE ROLE guest LOGIN")
     url = pgvector_cluster.url("restricted")
     monkeypatch.setenv(URL_VARIABLE, url.replace("postgres@", "guest@", 1))
-    table = Table("ivfflat", "d4" * 10, 10)
+    table = table_("ivfflat", "d4" * 10, 10, base)
     with pytest.raises(ServiceUnavailable, match="administrator run CREATE EXTENSION"):
         ensure(table, base)
     execute(url, "CREATE EXTENSION vector")
     with pytest.raises(ServiceUnavailable, match="GRANT CREATE ON DATABASE"):
         ensure(table, base)
     execute(url, "GRANT CREATE ON DATABASE restricted TO guest")
-    assert ensure(table, base)["reused"] is False
+    assert ensure(table, base).reused is False
 
 
 def test_an_index_that_does_not_fit_into_memory_is_explained(pgvector_url, base, monkeypatch):
     monkeypatch.setenv(URL_VARIABLE, f"{pgvector_url}&options=-c%20maintenance_work_mem%3D64kB")
     with pytest.raises(ServiceUnavailable, match="maintenance_work_mem"):
-        ensure(Table("ivfflat", "e5" * 10, 1000), base)
+        ensure(table_("ivfflat", "e5" * 10, 1000, base), base)
 
 
 def test_a_read_only_server_is_said(pgvector_url, base, monkeypatch):
     monkeypatch.setenv(URL_VARIABLE, f"{pgvector_url}&options=-c%20default_transaction_read_only%3Don")
     with pytest.raises(ServiceUnavailable, match="primary server"):
-        ensure(Table("ivfflat", "e6" * 10, 10), base)
+        ensure(table_("ivfflat", "e6" * 10, 10, base), base)
 
 
 # two at once
@@ -322,25 +327,25 @@ def test_an_absent_server_skips_unless_it_is_required(monkeypatch, tmp_path):
 )
 def test_a_broken_url_is_refused_before_anything_starts_and_without_its_password(monkeypatch, url):
     monkeypatch.setenv(URL_VARIABLE, url)
-    with pytest.raises(InputError) as error, server.session("try"):
+    with pytest.raises(InputError) as error, session("try"):
         pass
     assert "heim" not in "".join(traceback.format_exception(error.value))
     with pytest.raises(InputError, match="is not a PostgreSQL connection string"):
-        ONE.needs()
+        registry.named("pgvector_search").look(ONE, {})
 
 
 def test_a_refused_statement_is_not_measured(pgvector_url):
-    with pytest.raises(NotMeasured, match="could not ask: relation"), server.session("ask") as connection:
+    with pytest.raises(NotMeasured, match="could not ask: relation"), session("ask") as connection:
         connection.execute("SELECT * FROM not_there")
 
 
 def test_the_progress_of_an_index_is_told_and_its_absence_is_no_failure(pgvector_url, base, monkeypatch, caplog):
     caplog.set_level("INFO")
     monkeypatch.setattr(indexing, "_LOG_EVERY", 0.001)
-    table = Table("hnsw", "e7" * 10, 10)
+    table = table_("hnsw", "e7" * 10, 10, np.empty((5000, 64)))
     many = np.random.default_rng(1).standard_normal((5000, 64), dtype=np.float32)
     ensure(table, many)
     assert "hnsw: building index: loading tuples" in caplog.text
     monkeypatch.setattr(indexing, "_PROGRESS", "SELECT FROM not_there WHERE %s > 0")
-    ensure(Table("hnsw", "e8" * 10, 10), many)
+    ensure(table_("hnsw", "e8" * 10, 10, np.empty((5000, 64))), many)
     assert "cannot be told" in caplog.text

@@ -7,15 +7,17 @@ import os
 import numpy as np
 import psycopg
 import pytest
+from support import pg_benchmark as benchmark
+from support.pg_benchmark import ensure as load
+from support.pg_benchmark import session
+from support.pg_benchmark import table as table_
 
 from nightgate.artifacts import Cache
 from nightgate.errors import ServiceUnavailable
-from nightgate.pgvector_search import benchmark, locks, pinning, server, tables
+from nightgate.pgvector_search import locks, pinning, server, tables
 from nightgate.pgvector_search.settings import Settings
-from nightgate.pgvector_search.tables import Table
 from nightgate.stack import postgres
 from nightgate.stack.postgres import Cluster
-from nightgate.terminal import doctor
 
 pytestmark = pytest.mark.slow
 
@@ -53,9 +55,15 @@ def role(pgvector_cluster, monkeypatch, request):
 
 
 def ensure(table, base):
-    with server.session("load and index the table") as connection:
+    with session("load and index the table") as connection:
         locks.wait(connection, shared=False)
-        return tables.ensure(connection, table, base)
+        return load(connection, table, base)
+
+
+def database():
+    """What the doctor says of it."""
+    (found,) = benchmark.STORE.findings(benchmark.where())
+    return found
 
 
 def left(url):
@@ -92,7 +100,7 @@ def test_every_pinned_setting_is_as_it_should_be_in_the_next_transaction(role):
     name, admin = role
     for setting, value in HOSTILE.items():
         execute(admin, f"ALTER ROLE {name} SET {setting} = '{value}'")
-    with server.session("look") as connection:
+    with session("look") as connection:
         found = dict(connection.execute("SELECT name, current_setting(name) FROM pg_settings").fetchall())
         assert {name: found[name] for name in pinning.PINNED} == pinning.PINNED
         assert found["client_encoding"] == "UTF8"
@@ -122,15 +130,15 @@ def test_an_extension_in_a_schema_that_may_not_be_used_is_said(role, cache):
     with pytest.raises(ServiceUnavailable, match="pgvector is in the schema tools") as refused:
         benchmark.prepare(ONE, "cpu", cache)
     assert f'GRANT USAGE ON SCHEMA "tools" TO "{name}"' in str(refused.value)
-    fine, said = doctor._database()
+    fine, said = database()
     assert not fine and "GRANT USAGE" in said
     execute(admin, f"GRANT USAGE ON SCHEMA tools TO {name}")
-    assert doctor._database()[0]
+    assert database()[0]
 
 
 def test_a_right_that_misses_is_looked_up(role, base):
     name, admin = role
-    table = Table("ivfflat", "a" * 20, 10)
+    table = table_("ivfflat", "a" * 20, 10, base)
     execute(admin, f"CREATE SCHEMA {tables.SCHEMA}")
     with pytest.raises(ServiceUnavailable, match=f'GRANT USAGE, CREATE ON SCHEMA {tables.SCHEMA} TO "{name}"'):
         ensure(table, base)
@@ -151,7 +159,7 @@ def test_a_search_path_without_a_schema_is_said_where_the_extension_must_be_crea
     execute(admin, "DROP EXTENSION vector", f"ALTER ROLE {name} SET search_path = nowhere")
     with (
         pytest.raises(ServiceUnavailable, match="no schema has been selected.*search_path"),
-        server.session("try") as c,
+        session("try") as c,
     ):
         server.ensure_extension(c)
 
@@ -159,8 +167,8 @@ def test_a_search_path_without_a_schema_is_said_where_the_extension_must_be_crea
 def test_a_limit_on_temporary_files_is_said(role):
     name, admin = role
     execute(admin, f"ALTER ROLE {name} SET temp_file_limit = '1MB'", f"ALTER ROLE {name} SET work_mem = '64kB'")
-    with pytest.raises(ServiceUnavailable, match="temp_file_limit.*raise the limit"), server.session("sort") as session:
-        session.execute("SELECT * FROM generate_series(1, 300000) AS g ORDER BY g DESC").fetchone()
+    with pytest.raises(ServiceUnavailable, match="temp_file_limit.*raise the limit"), session("sort") as sorting:
+        sorting.execute("SELECT * FROM generate_series(1, 300000) AS g ORDER BY g DESC").fetchone()
 
 
 # little shared memory
@@ -190,14 +198,14 @@ _SHM = "mount -t tmpfs -o size=4m,mode=1777 tmpfs /dev/shm"
 
 def test_an_index_is_built_without_workers_where_they_have_no_shared_memory(little_shm, caplog, base):
     execute(little_shm.url(), "CREATE EXTENSION vector")
-    facts = ensure(Table("hnsw", "a" * 20, 10), base)
+    facts = ensure(table_("hnsw", "a" * 20, 10, base), base)
     assert "could not resize shared memory segment" in caplog.text and "without parallel workers" in caplog.text
-    assert facts["index_bytes"] > 0
+    assert facts.index_bytes > 0
     with (
         pytest.raises(
             ServiceUnavailable, match="/dev/shm.*maintenance_work_mem or max_parallel_maintenance_workers"
         ) as said,
-        server.session("index") as connection,
+        session("index") as connection,
     ):
         connection.execute(f"CREATE INDEX ON {tables.SCHEMA}.hnsw_{'a' * 20}_0 USING hnsw (vec vector_l2_ops)")
     assert "free some space" not in str(said.value)

@@ -9,11 +9,13 @@ import time
 
 import psycopg
 import pytest
+from support import pg_benchmark as benchmark
 
-from nightgate import steps
+from nightgate import registry, steps
 from nightgate.artifacts import Cache
+from nightgate.benchmark import Context
 from nightgate.errors import ServiceUnavailable
-from nightgate.pgvector_search import benchmark, preparing, tables
+from nightgate.pgvector_search import tables
 from nightgate.pgvector_search.settings import Settings
 
 pytestmark = pytest.mark.slow
@@ -53,11 +55,11 @@ def test_a_control_that_cannot_be_built_fails_alone(clean, cache, tmp_path, monk
         variants=("ivfflat",), controls=("ivfflat_lists1000", "ivfflat_halfvec"), **SMALL | {"dim": 256}
     )
     prepared = benchmark.prepare(settings, "cpu", cache)
-    assert list(prepared["failed"]) == ["ivfflat_lists1000"]
+    assert list(prepared.failed) == ["ivfflat_lists1000"]
     records = {r.variant: r for r in benchmark.measure(settings, "cpu", prepared, tmp_path / "s.npz")}
     assert [r.status for r in records.values()] == ["measured", "failed", "measured"]
     failed = records["ivfflat_lists1000"]
-    assert "its table could not be prepared" in failed.reason and "maintenance_work_mem" in failed.reason
+    assert "its vectors could not be prepared" in failed.reason and "maintenance_work_mem" in failed.reason
     assert failed.metrics == {} and failed.samples is None and failed.finished_at
     assert records["ivfflat"].gated and records["ivfflat"].metrics["recall_at_5"].n == 100
     assert schema(clean) is None
@@ -84,7 +86,7 @@ def test_too_few_connections_for_the_sweep_keep_what_was_measured(clean, cache, 
     assert [level["clients"] for level in record.detail["clients"]] == [1, 2]
     assert "throughput_qps" in record.metrics
     [(what, why)] = record.detail["not_measured"].items()
-    assert what == "clients" and why.startswith("8 clients at once: ") and "too many connections for role" in why
+    assert what == "the clients" and why.startswith("8 clients at once: ") and "too many connections for role" in why
     assert "Traceback" not in caplog.text + "".join(capfd.readouterr())
     execute(clean, "DROP OWNED BY few", "DROP ROLE few")
 
@@ -131,14 +133,14 @@ def test_an_order_to_end_while_it_loads_leaves_nothing(clean, cache, number, sta
 @pytest.mark.parametrize("keep", [False, True])
 def test_a_failure_after_a_finished_table_leaves_what_is_to_be_kept(clean, cache, monkeypatch, keep):
     settings = Settings(variants=("ivfflat", "ivfflat_halfvec"), keep=keep, **SMALL)
-    real = tables.ensure
+    real = tables.load
 
-    def second_fails(connection, table, base):
+    def second_fails(connection, where, table, base):
         if table.variant == "ivfflat_halfvec":
             raise MemoryError
-        return real(connection, table, base)
+        return real(connection, where, table, base)
 
-    monkeypatch.setattr(tables, "ensure", second_fails)
+    monkeypatch.setattr(tables, "load", second_fails)
     with pytest.raises(MemoryError):
         benchmark.prepare(settings, "cpu", cache)
     assert schema(clean) == (tables.SCHEMA if keep else None)
@@ -164,8 +166,8 @@ def test_a_run_that_ends_between_prepare_and_measure_is_swept_by_its_report(clea
 
 def test_tables_that_cannot_be_removed_are_named(clean, cache, monkeypatch, caplog):
     monkeypatch.setattr(tables, "remove", lambda connection: connection.execute("SELECT nothing"))
-    preparing.tidy(Settings(variants=("ivfflat",), **SMALL))
-    assert f"tables of ours may be left in the schema {tables.SCHEMA}" in caplog.text
+    registry.named("pgvector_search").tidy(Settings(variants=("ivfflat",), **SMALL), Context("cpu", cache))
+    assert "collections of ours may be left on the pgvector server" in caplog.text
 
 
 # many dimensions

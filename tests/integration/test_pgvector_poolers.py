@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import psycopg
 import pytest
+from support import pg_benchmark as benchmark
+from support.pg_benchmark import session
 from support.pgbouncer import pgbouncer
 
 from nightgate.artifacts import Cache
 from nightgate.errors import ServiceUnavailable
-from nightgate.pgvector_search import benchmark, pinning, server, tables
+from nightgate.pgvector_search import pinning, tables
 from nightgate.pgvector_search.settings import Settings
 from nightgate.terminal import doctor
 
@@ -64,7 +66,7 @@ def test_a_pooler_with_other_clients_is_seen_through(pgvector_cluster, clean, tm
         for connection in busy:
             connection.execute("SELECT 1")  # in a transaction that stays open
         monkeypatch.setenv("PGVECTOR_URL", url)
-        with pytest.raises(ServiceUnavailable, match="shares sessions"), server.session("try"):
+        with pytest.raises(ServiceUnavailable, match="shares sessions"), session("try"):
             pass
         for connection in busy:
             connection.close()
@@ -97,7 +99,7 @@ def test_what_another_client_left_in_a_session_is_not_ours(pgvector_cluster, cle
         for connection in others:
             connection.close()
         monkeypatch.setenv("PGVECTOR_URL", url)
-        with server.session("try") as connection:
+        with session("try") as connection:
             assert connection.execute("SELECT 2", prepare=True).fetchone() == (2,)
 
 
@@ -105,7 +107,7 @@ def test_a_pooler_without_a_second_session_is_no_endless_wait(pgvector_cluster, 
     monkeypatch.setattr(pinning, "_PATIENCE", 0.5)
     with pgbouncer(tmp_path / "pool", pgvector_cluster, "session", default_pool_size=1) as url:
         monkeypatch.setenv("PGVECTOR_URL", url)
-        with pytest.raises(ServiceUnavailable, match="serves no second client.*pool_size"), server.session("try"):
+        with pytest.raises(ServiceUnavailable, match="serves no second client.*pool_size"), session("try"):
             pass
 
 

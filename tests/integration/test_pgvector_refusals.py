@@ -10,12 +10,14 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from support import pg_benchmark as benchmark
+from support.pg_benchmark import session
 from support.pgbouncer import pgbouncer
 from support.programs import free_port, program
 
 from nightgate.artifacts import Cache
 from nightgate.errors import InputError, ServiceUnavailable, Unavailable
-from nightgate.pgvector_search import benchmark, connecting, server
+from nightgate.pgvector_search import connecting
 from nightgate.pgvector_search.settings import Settings
 from nightgate.stack.postgres import Cluster
 
@@ -135,7 +137,7 @@ def test_a_certificate_that_is_not_trusted_is_no_skip(tls, tmp_path, monkeypatch
 def test_the_right_certificate_lets_in(tls, monkeypatch):
     where = "localhost:{port}/postgres?sslmode=verify-full&sslrootcert={own}".format(**tls)
     monkeypatch.setenv("PGVECTOR_URL", f"postgresql://postgres@{where}")
-    with server.session("look") as connection:
+    with session("look") as connection:
         assert connection.pgconn.ssl_in_use and connection.execute("SELECT 7").fetchone() == (7,)
 
 
@@ -213,6 +215,6 @@ def test_a_password_that_looks_like_a_parameter_is_not_shown(monkeypatch, url):
 
 def test_the_users_own_patience_and_name_count(pgvector_cluster, monkeypatch):
     monkeypatch.setenv("PGVECTOR_URL", f"{pgvector_cluster.url()}&application_name=mine&connect_timeout=3")
-    with server.session("look") as connection:
+    with session("look") as connection:
         assert connection.info.get_parameters()["connect_timeout"] == "3"
         assert connection.execute("SHOW application_name").fetchone() == ("mine",)

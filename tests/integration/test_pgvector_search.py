@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import os
+import subprocess
 
 import numpy as np
 import psycopg
 import pytest
+from support import pg_benchmark as benchmark
+from support.pg_benchmark import STORE, session, table_of, where
 
 from nightgate.artifacts import Cache
-from nightgate.errors import NotMeasured, Unavailable
-from nightgate.pgvector_search import asking, benchmark, locks, plan, preparing, server, tables
+from nightgate.errors import InputError, NotMeasured, Unavailable
+from nightgate.pgvector_search import locks, plan, tables
 from nightgate.pgvector_search.settings import Settings
+from nightgate.record import Record
+from nightgate.vector_search import asking
+from nightgate.vector_search.evidence import Evidence
+from nightgate.vector_search.store_measuring import _Measuring
 
 SMALL = {"rows": 5000, "dim": 32, "queries": 100, "lists": 20, "passes": 2, "load_seconds": 0.3, "clients": (1, 2)}
 ONE = Settings(variants=("ivfflat",), keep=True, **SMALL | {"load_seconds": 0})
@@ -51,7 +56,7 @@ def test_every_variant_is_measured_through_its_index(embedded, cache, tmp_path):
         samples = dict(kept)
     for record in records:
         lists = 1000 if "1000" in record.variant else 20 if record.variant.startswith("ivf") else None
-        index = f"{record.variant}_{prepared['data']['digest']}_{lists or 0}_vec"
+        index = f"{record.variant}_{prepared.data.digest}_{lists or 0}_vec"
         assert any(f"Index Scan using {index}" in line for line in record.detail["plan"])
         assert any("Buffers: shared hit=" in line for line in record.detail["plan"])
         assert "<=> $1 LIMIT 5" in record.detail["statement"]
@@ -91,18 +96,17 @@ def test_what_was_tuned_is_kept_with_the_table_until_it_is_asked_otherwise(pgvec
     _, [first] = measure(ONE, cache, tmp_path)
     assert first.detail["build"]["reused"] is True, "measure finds what prepare made"
     with monkeypatch.context() as patch:
-        patch.setattr("nightgate.pgvector_search.evidence.version", lambda name: "0")  # read in this process
         asked = []
-        real = benchmark.run_child
+        real = asking.run_child
         patch.setattr(
-            benchmark,
+            asking,
             "run_child",
-            lambda target, request, **rest: asked.append(request) or real(target, request, **rest),
+            lambda function, request, **rest: asked.append(request) or real(function, request, **rest),
         )
         _, [again] = measure(ONE, cache, tmp_path)
         harder = ONE.model_copy(update={"recall_target": 0.97})
         _, [other] = measure(harder, cache, tmp_path)
-    assert [request["setting"] for request in asked] == [first.detail["setting"], None]
+    assert [request.setting for request in asked] == [first.detail["setting"], None]
     assert again.detail["curve"] == first.detail["curve"] and again.detail["tuning_reached_target"]
     assert again.detail["build"]["built_at"] == other.detail["build"]["built_at"]
     assert list(other.detail["setting"].values()) > list(first.detail["setting"].values())
@@ -134,7 +138,7 @@ def test_an_old_pgvector_gates_float32_instead(old_cluster, cache, tmp_path, mon
     _, records = measure(settings, cache, tmp_path)
     found = {record.variant: record for record in records}
     assert found["ivfflat"].status == "measured" and found["ivfflat"].gated
-    assert found["ivfflat"].detail["versions"]["pgvector"].startswith("0.6")
+    assert found["ivfflat"].facts.provenance.versions["pgvector"].startswith("0.6")
     assert found["hnsw"].status == "measured" and not found["hnsw"].gated
     for absent in ("ivfflat_halfvec", "hnsw_halfvec"):
         assert (found[absent].status, found[absent].gated) == ("skipped", False)
@@ -169,9 +173,9 @@ def test_time_limits_of_the_role_do_not_end_a_load(pgvector_cluster, cache, tmp_
 
 def test_a_plan_without_the_index_is_no_measurement(pgvector_url, cache, tmp_path, monkeypatch):
     prepared = benchmark.prepare(ONE, "cpu", cache)
-    table = preparing.table_of(ONE, prepared, "ivfflat")
+    table = table_of(ONE, prepared, "ivfflat")
     with monkeypatch.context() as patch:  # as if somebody had dropped it after it was looked at
-        patch.setattr(tables, "ensure", lambda *rest: {"reused": True, "lists": 20})
+        patch.setattr(tables, "standing", lambda *rest: prepared.built["ivfflat"])
         execute(pgvector_url, f"DROP INDEX {tables.SCHEMA}.{table.index}")
         [record] = benchmark.measure(ONE, "cpu", prepared, tmp_path / "s.npz")
     assert record.status == "failed"
@@ -182,16 +186,16 @@ def test_a_plan_without_the_index_is_no_measurement(pgvector_url, cache, tmp_pat
 
 def test_the_plan_of_the_prepared_statement_itself_is_checked(pgvector_url, cache):
     prepared = benchmark.prepare(ONE, "cpu", cache)
-    table = preparing.table_of(ONE, prepared, "ivfflat")
-    query = asking.parameters(table, np.eye(1, 32, dtype=np.float32))[0]
-    with asking.asker(table) as session:
-        session.use({"probes": 3}, query)
+    table = table_of(ONE, prepared, "ivfflat")
+    query = STORE.encode(table, np.eye(1, 32, dtype=np.float32))[0]
+    with STORE.open(where(), table, 5) as session:
+        session.tune({"probes": 3}, query)
         with pytest.raises(NotMeasured, match="was not prepared"):
             plan.evidence(session.connection, session.prepared, query, table.index)
-        session.ask(query)
+        session.search(query)
         assert "Index Scan" in " ".join(plan.evidence(session.connection, session.prepared, query, table.index))
         execute(pgvector_url, f"DROP INDEX {tables.SCHEMA}.{table.index}")
-        session.ask(query)
+        session.search(query)
         with pytest.raises(NotMeasured, match="does not use the index"):
             plan.evidence(session.connection, session.prepared, query, table.index)
 
@@ -205,7 +209,7 @@ def test_a_planner_that_would_rather_not_use_the_index_is_said(pgvector_url, cac
 
 def test_a_table_that_lost_rows_is_no_measurement(pgvector_url, cache, tmp_path):
     prepared = benchmark.prepare(ONE, "cpu", cache)
-    name = f"{tables.SCHEMA}.{preparing.table_of(ONE, prepared, 'ivfflat').name}"
+    name = f"{tables.SCHEMA}.{table_of(ONE, prepared, 'ivfflat').name}"
     execute(pgvector_url, f"DELETE FROM {name} WHERE id = 7")
     [record] = benchmark.measure(ONE, "cpu", prepared, tmp_path / "s.npz")
     execute(pgvector_url, f"DROP TABLE {name}")
@@ -243,34 +247,78 @@ def test_a_cold_server_is_warmed_before_it_is_tuned(embedded, cache, tmp_path, m
 
 def test_the_cold_start_leaves_the_server_to_another_run(embedded, cache, tmp_path):
     prepared = benchmark.prepare(ONE, "cpu", cache)
-    with server.session("use the tables") as other:
+    one = Evidence(Record(benchmark="pgvector_search", variant="ivfflat", device="cpu", status="measured"), 0.9)
+    measuring = _Measuring(STORE, where(), ONE, prepared)
+    with session("use the tables") as other:
         locks.wait(other, shared=True)
-        one = benchmark.Evidence(benchmark._record(ONE, "cpu", prepared, "ivfflat", tmp_path / "s.npz"))
-        benchmark._cold_start(ONE, prepared, one)
+        measuring.cold_start(one)
         assert other.execute("SELECT 1").fetchone() == (1,)
-    assert one.record.detail["not_measured"] == {"cold_start": "another run uses the server"}
+    assert one.missed == ["the cold start was not measured: another run uses the server"]
 
 
 def test_no_password_gets_into_records_or_process_lists(pgvector_cluster, cache, tmp_path, monkeypatch, caplog):
     caplog.set_level("DEBUG")
     monkeypatch.setenv("PGVECTOR_URL", pgvector_cluster.url().replace("postgres@", "postgres:geheim@", 1))
     seen = []
-    real = benchmark.run_child
+    real = subprocess.Popen
 
-    def spied(*words, **rest):
-        seen.append(json.dumps(words))
-        return real(*words, **rest)
+    class Spied(real):
+        def __init__(self, command, **rest):
+            seen.append(repr([command, rest.get("env")]))
+            super().__init__(command, **rest)
 
-    monkeypatch.setattr(benchmark, "run_child", spied)
-    _, records = measure(ONE, cache, tmp_path)
-    assert records[0].status == "measured" and seen
-    said = "".join([*seen, *(record.model_dump_json() for record in records), caplog.text])
+    monkeypatch.setattr(subprocess, "Popen", Spied)
+    prepared, records = measure(ONE, cache, tmp_path)
+    assert records[0].status == "measured" and any("measure.child" in words for words in seen)
+    said = "".join([*seen, prepared.model_dump_json(), *(record.model_dump_json() for record in records), caplog.text])
     assert "geheim" not in said
-    assert "geheim" in os.environ["PGVECTOR_URL"], (
-        "children get it through the environment, which only the user can read"
-    )
 
 
 def test_a_gpu_is_not_available():
     with pytest.raises(Unavailable, match="CPU"):
         benchmark.prepare(ONE, "gpu", cache=None)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2", "ip"])
+def test_vectors_of_the_users_own_are_measured_by_their_metric(pgvector_url, cache, tmp_path, metric):
+    rng = np.random.default_rng(5)
+    centres = 3 * rng.standard_normal((50, 24))
+    vectors = centres[rng.integers(0, 50, 4000)] + rng.standard_normal((4000, 24))
+    vectors *= rng.uniform(0.5, 2.0, (4000, 1))
+    np.save(tmp_path / "mine.npy", vectors)  # float64, which is rounded on its way
+    settings = Settings(
+        variants=("ivfflat_halfvec",), controls=("hnsw",), dataset=str(tmp_path / "mine.npy"), metric=metric, k=10,
+        lists=20, queries=100, passes=1, load_seconds=0, recall_target=0.8,
+    )  # fmt: skip
+    prepared, records = measure(settings, cache, tmp_path)
+    samples = np.load(tmp_path / "pgvector_search-cpu.npz")
+    rows, operator = prepared.data.rows, {"cosine": "<=>", "l2": "<->", "ip": "<#>"}[metric]
+    assert prepared.data.metric == metric and rows == 4000 - 400
+    for record in records:
+        assert record.status == "measured", record.reason
+        assert f"ORDER BY vec {operator} $1 LIMIT 10" in record.detail["statement"]
+        assert any("Index Scan using" in line for line in record.detail["plan"])
+        assert (record.detail["data"]["file"], record.detail["data"]["metric"]) == ("mine.npy", metric)
+        assert {"recall_at_1", "recall_at_10", "recall_hard"} <= set(record.metrics)
+        # by hand, in float64, from the answers as rows of the file
+        (place, row), ids = samples[f"{record.variant}/query_rows"][0], samples[f"{record.variant}/ids"]
+        assert place == 1 and row in samples[f"{record.variant}/held_out"]
+        searched = np.setdiff1d(np.arange(4000), samples[f"{record.variant}/held_out"])
+        base, queries = vectors[searched], vectors[samples[f"{record.variant}/query_rows"][:, 1]]
+        if metric == "cosine":
+            base, queries = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (base, queries))
+        cost = -(queries @ base.T) if metric != "l2" else ((queries[:, None] - base) ** 2).sum(axis=2)
+        nearest = searched[np.argsort(cost, axis=1)[:, :10]]
+        found = np.mean([np.isin(answer, near).mean() for answer, near in zip(ids, nearest, strict=True)])
+        assert found == pytest.approx(record.metrics["recall_at_10"].value, abs=0.002) and found > 0.75
+
+
+def test_a_file_that_no_index_can_hold_leaves_the_server_alone(pgvector_url, cache, tmp_path):
+    execute(pgvector_url, f"DROP SCHEMA IF EXISTS {tables.SCHEMA} CASCADE")
+    np.save(tmp_path / "long.npy", np.random.default_rng(1).standard_normal((1600, 2001)).astype(np.float32))
+    settings = Settings(variants=("hnsw",), dataset=str(tmp_path / "long.npy"), metric="l2", queries=100)
+    with pytest.raises(
+        InputError, match="up to 2,000 dimensions and dim is 2,001. Next step: use one of ivfflat_halfvec"
+    ):
+        benchmark.prepare(settings, "cpu", cache)
+    assert tables.SCHEMA not in schemas(pgvector_url)

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from nightgate.pgvector_search.tables import Table
+from nightgate.vector_search.store import Address
+
 
 class Connection:
     """Answers each SELECT, SHOW or EXPLAIN with the next of ``answers``, a list of rows or an error to raise."""
@@ -40,3 +43,10 @@ def quoted(monkeypatch):
     """Names and literals are written plainly, without a server to quote them."""
     monkeypatch.setattr("psycopg.sql.Literal.as_bytes", lambda self, context=None: repr(self._obj).encode())
     monkeypatch.setattr("psycopg.sql.Identifier.as_bytes", lambda self, context=None: ".".join(self._obj).encode())
+
+
+WHERE = Address("postgresql://user@host/database")
+
+
+def table(variant, lists=10, digest="a" * 20, *, rows=6, dim=2, metric="cosine"):
+    return Table(variant, digest, rows, dim, metric, lists)

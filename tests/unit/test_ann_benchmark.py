@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from nightgate.benchmark import Context
 from nightgate.errors import ChildError, InputError, NotMeasured, Unavailable
-from nightgate.hybrid_ann import benchmark, strategies, timed
-from nightgate.hybrid_ann.batches import BatchRate
+from nightgate.facts import OpenLoop
+from nightgate.hybrid_ann import preparing, strategies
+from nightgate.hybrid_ann.indexes import BuiltIndex
+from nightgate.hybrid_ann.plugin import BENCHMARK
+from nightgate.hybrid_ann.prepared import HybridPrepared
 from nightgate.hybrid_ann.settings import Settings
 from nightgate.measure import devices
 from nightgate.measure.child import ChildResult
 from nightgate.record import Gpu
+from nightgate.vector_search import asking
+from nightgate.vector_search.batches import BatchRate
+from nightgate.vector_search.session import Proof
+from nightgate.vector_search.stages import Stages
+from nightgate.vector_search.timed import OpenLoopAnswer, Timed
+from nightgate.vector_search.tuning import Tuned, Tuning
 from nightgate.vectors import data, places
+from nightgate.vectors.prepared import DataFacts, PreparedData
 
 QUERIES = 100
-BUILT = {"build_seconds": 2.5, "build_peak_rss_bytes": 300, "bytes": 40, "lists": 16}
+BUILT = BuiltIndex(
+    folder=Path("/indexes/any"),
+    build_seconds=2.5,
+    build_peak_rss_bytes=300,
+    bytes=40,
+    built_at="then",
+    reused=False,
+    facts={"lists": 16},
+)
+FACTS = DataFacts(rows=5, dim=3, digest="d")
 NUMBERS = {
     "hybrid": 1,
     "hnsw": 2,
@@ -35,58 +54,72 @@ def settings(**changed):
     return Settings(**given | changed)
 
 
+def built(name):
+    return BUILT.model_copy(update={"folder": Path(f"/indexes/{name}")})
+
+
+def prepare(asked, device="cpu"):
+    return BENCHMARK.prepare(asked, Context(device, None))
+
+
 @pytest.fixture
 def indexes(monkeypatch):
     """Index name → the error its build ends with; every other is built."""
     broken = {}
 
-    def build_index(name, settings, vectors, threads, cache):
-        if name in broken:
-            raise broken[name]
-        return BUILT | {"folder": f"/indexes/{name}"}
+    def build_index(index, prepared, parameters, cache):
+        assert prepared.data is FACTS and set(parameters) == {"threads", "m", "ef_construction", "rows_per_list"}
+        if index.name in broken:
+            raise broken[index.name]
+        return built(index.name)
 
-    monkeypatch.setattr(benchmark, "build_index", build_index)
-    monkeypatch.setattr(data, "prepare", lambda cache, **_: {"vectors": "/v", "truth": "/t", "data": {"rows": 5}})
+    found = PreparedData(vectors=Path("/v"), truth=Path("/t"), data=FACTS)
+    monkeypatch.setattr(preparing, "build_index", build_index)
+    monkeypatch.setattr(data, "prepare", lambda cache, **_: found)
     return broken
+
+
+@pytest.fixture
+def without(monkeypatch):
+    """Modules that are not installed."""
+    gone = set()
+    monkeypatch.setattr(strategies, "missing", lambda modules: next((m for m in modules if m in gone), None))
+    return gone
 
 
 def test_an_index_that_cannot_be_built_keeps_no_other_from_being_built(indexes):
     indexes["ivfpq"] = ChildError("it was ended by SIGABRT")
-    assert benchmark.prepare(settings(), "cpu", None) == {
-        "vectors": "/v", "truth": "/t", "data": {"rows": 5}, "indexes": {"hnsw": BUILT | {"folder": "/indexes/hnsw"}},
-        "failed": {"ivfpq": "the index ivfpq was not built: it was ended by SIGABRT"}, "missing": {},
-    }  # fmt: skip
+    assert prepare(settings()) == HybridPrepared(
+        vectors=Path("/v"), truth=Path("/t"), data=FACTS, indexes={"hnsw": built("hnsw")},
+        failed={"ivfpq": "the index ivfpq was not built: it was ended by SIGABRT"},
+    )  # fmt: skip
     for error, said in ((InputError("too long for float16", "scale it"), "too long for float16. Next step: scale it"),
                         (OSError(), "OSError"), (RuntimeError("bad"), "bad")):  # fmt: skip
         indexes.clear()
         indexes["hnsw"] = error
-        found = benchmark.prepare(settings(), "cpu", None)
-        assert (set(found["indexes"]), found["failed"]) == (
-            {"ivfpq"},
-            {"hnsw": f"the index hnsw was not built: {said}"},
-        )
+        found = prepare(settings())
+        assert (set(found.indexes), found.failed) == ({"ivfpq"}, {"hnsw": f"the index hnsw was not built: {said}"})
 
 
 def test_a_person_stops_the_building(indexes):
     indexes["hnsw"] = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
-        benchmark.prepare(settings(), "cpu", None)
+        prepare(settings())
 
 
-def test_each_index_is_built_once_and_only_for_what_can_run(indexes, monkeypatch):
-    monkeypatch.setitem(strategies._PACKAGES, "hnsw", "no_such_package")
-    monkeypatch.setitem(strategies._PACKAGES, "hybrid_seeded", "no_such_package")
-    found = benchmark.prepare(settings(controls=("hnsw", "hybrid_seeded", "ivfpq_refine")), "cpu", None)
-    assert (set(found["indexes"]), found["failed"]) == ({"ivfpq"}, {})
-    reason = "needs the package no_such_package. Next step: install it: pip install no_such_package"
-    assert found["missing"] == {name: f"{name} {reason}" for name in ("hnsw", "hybrid_seeded")}
+def test_each_index_is_built_once_and_only_for_what_can_run(indexes, without):
+    without.add("nmslib")
+    found = prepare(settings(controls=("hnsw", "hybrid_seeded", "ivfpq_refine")))
+    assert (set(found.indexes), found.failed) == ({"ivfpq"}, {})
+    reason = "needs the package nmslib. Next step: install it: pip install nmslib"
+    assert found.missing == {name: f"{name} {reason}" for name in ("hnsw", "hybrid_seeded")}
 
 
-def test_nothing_is_prepared_without_a_gated_strategy(indexes, monkeypatch):
-    monkeypatch.setitem(strategies._PACKAGES, "hnsw", "no_such_package")
-    with pytest.raises(NotMeasured, match="hnsw needs the package no_such_package"):
-        benchmark.prepare(settings(variants=("hnsw",), controls=("hybrid",)), "cpu", None)
-    assert set(benchmark.prepare(settings(variants=("hnsw", "hybrid")), "cpu", None)["indexes"]) == {"ivfpq"}
+def test_nothing_is_prepared_without_a_gated_strategy(indexes, without):
+    without.add("nmslib")
+    with pytest.raises(NotMeasured, match="hnsw needs the package nmslib"):
+        prepare(settings(variants=("hnsw",), controls=("hybrid",)))
+    assert set(prepare(settings(variants=("hnsw", "hybrid"))).indexes) == {"ivfpq"}
 
 
 @pytest.fixture
@@ -98,55 +131,52 @@ def gpu(monkeypatch):
         asked.append((target, variants, threads, device))
         return ChildResult({name: error for name, error in missing.items() if name in variants}, 1, 1.0)
 
-    monkeypatch.setattr(benchmark, "run_child", run_child)
+    monkeypatch.setattr(preparing, "run_child", run_child)
     monkeypatch.setattr(devices, "gpu", lambda: Gpu(name="A device", memory_bytes=1, source="nvml"))
     return missing, asked
 
 
 def test_a_child_is_asked_what_runs_on_a_gpu_of_what_may(indexes, gpu):
     with pytest.raises(Unavailable, match="^hnsw does not run on a gpu; usearch does not run on a gpu$"):
-        benchmark.prepare(settings(variants=("hnsw", "usearch"), controls=()), "gpu", None)
+        prepare(settings(variants=("hnsw", "usearch"), controls=()), "gpu")
     assert gpu[1] == []
-    found = benchmark.prepare(settings(controls=("hnsw", "exact")), "gpu", None)
-    assert gpu[1] == [(timed.see_gpu, ["hybrid", "exact"], 1, "gpu")]
-    assert (set(found["indexes"]), found["missing"]) == ({"ivfpq_gpu"}, {"hnsw": "hnsw does not run on a gpu"})
+    found = prepare(settings(controls=("hnsw", "exact")), "gpu")
+    assert gpu[1] == [(preparing.see_gpu, ["hybrid", "exact"], 1, "gpu")]
+    assert (set(found.indexes), found.missing) == ({"ivfpq_gpu"}, {"hnsw": "hnsw does not run on a gpu"})
 
 
 def test_on_a_gpu_a_control_that_runs_is_enough(indexes, gpu):
     gpu[0]["hybrid"] = Unavailable("no faiss", "install it")
-    found = benchmark.prepare(settings(controls=("exact",)), "gpu", None)
-    assert (found["indexes"], found["missing"]) == ({}, {"hybrid": "no faiss. Next step: install it"})
+    found = prepare(settings(controls=("exact",)), "gpu")
+    assert (found.indexes, found.missing) == ({}, {"hybrid": "no faiss. Next step: install it"})
     for controls in ((), ("hnsw",)):
         with pytest.raises(Unavailable, match="^no faiss. Next step: install it$"):
-            benchmark.prepare(settings(controls=controls), "gpu", None)
+            prepare(settings(controls=controls), "gpu")
     gpu[0]["exact"] = Unavailable("no torch")
     with pytest.raises(Unavailable, match="^no faiss. Next step: install it$"):
-        benchmark.prepare(settings(controls=("exact",)), "gpu", None)
+        prepare(settings(controls=("exact",)), "gpu")
 
 
 def test_on_a_cpu_no_control_stands_in_and_every_row_is_never_compared(indexes):
     with pytest.raises(NotMeasured, match="^exact does not run on a cpu$"):
-        benchmark.prepare(settings(variants=("exact",), controls=("hybrid",)), "cpu", None)
-    found = benchmark.prepare(settings(controls=("exact",)), "cpu", None)
-    assert (set(found["indexes"]), found["missing"]) == ({"ivfpq"}, {"exact": "exact does not run on a cpu"})
+        prepare(settings(variants=("exact",), controls=("hybrid",)))
+    found = prepare(settings(controls=("exact",)))
+    assert (set(found.indexes), found.missing) == ({"ivfpq"}, {"exact": "exact does not run on a cpu"})
 
 
 def test_an_index_that_a_gpu_cannot_hold_is_a_reason_to_skip_who_reads_it(indexes, gpu):
     indexes["ivfpq_gpu"] = Unavailable("no codes for 97 dimensions")
-    found = benchmark.prepare(settings(controls=("exact",)), "gpu", None)
-    assert (found["indexes"], found["failed"], found["missing"]) == ({}, {}, {"hybrid": "no codes for 97 dimensions"})
+    found = prepare(settings(controls=("exact",)), "gpu")
+    assert (found.indexes, found.failed, found.missing) == ({}, {}, {"hybrid": "no codes for 97 dimensions"})
     with pytest.raises(Unavailable, match="^no codes for 97 dimensions$"):
-        benchmark.prepare(settings(controls=()), "gpu", None)
+        prepare(settings(controls=()), "gpu")
 
 
 @pytest.fixture
 def prepared(tmp_path):
-    hardness = np.arange(QUERIES)
-    np.save(tmp_path / "queries-hardness.npy", hardness)
-    indexes = {name: BUILT | {"folder": f"/indexes/{name}"} for name in ("ivfpq", "hnsw")}
-    return {
-        "vectors": str(tmp_path), "truth": str(tmp_path), "data": {"rows": 5}, "indexes": indexes, "failed": {}, "missing": {},
-    }  # fmt: skip
+    np.save(tmp_path / "queries-hardness.npy", np.arange(QUERIES))
+    indexes = {name: built(name) for name in ("ivfpq", "hnsw")}
+    return HybridPrepared(vectors=tmp_path, truth=tmp_path, data=FACTS, indexes=indexes)
 
 
 @pytest.fixture
@@ -154,44 +184,39 @@ def children(monkeypatch):
     """Children that answer at once, unless an error is named for (function, strategy, how often it was called)."""
     asked, errors = [], {}
 
-    def run_child(target, request, *, threads, device):
-        function = target.removeprefix("nightgate.hybrid_ann.timed:")
-        strategy = request["strategy"]
-        before = sum(each[:2] == (function, strategy) for each in asked)
-        asked.append((function, strategy, request, threads, device))
-        if error := errors.get((function, strategy, before)) or errors.get((function, strategy, None)):
+    def run_child(function, request, *, threads, device, timeout, keep):
+        assert (timeout, keep) == (None, ())
+        subject, function = request.work.subject, function.__name__
+        variant = subject.strategy.name
+        before = sum(each[:2] == (function, variant) for each in asked)
+        asked.append((function, variant, request, threads, device))
+        if error := errors.get((function, variant, before)) or errors.get((function, variant, None)):
             raise error
-        number, value = NUMBERS[strategy], {}
-        if function == "time_strategy":
-            depths = len(request["depths"])
-            arrays = {
-                "durations": 1_000 * (number + before) + np.arange(request["passes"] * QUERIES).reshape(-1, QUERIES),
-                "recalls": np.arange(depths * QUERIES).reshape(depths, -1) / 1e3 + number / 10,
-                "ids": np.full((QUERIES, request["k"]), number),
+        number = NUMBERS[variant]
+        if function == "time_queries":
+            durations = 1_000 * (number + before) + np.arange(request.passes * QUERIES).reshape(-1, QUERIES)
+            recalls = {
+                k: (place * QUERIES + np.arange(QUERIES)) / 1e3 + number / 10 for place, k in enumerate(request.depths)
             }
-            for name, array in arrays.items():
-                np.save(Path(request["folder"], f"{name}.npy"), array)
-            value = {
-                "setting": {"step": number}, "first_touch_ns": 5, "staged": strategy != "hnsw", "versions": {}, "gpu": None,
-                "reached": True, "shortfall": None, "curve": [],
-            }  # fmt: skip
+            setting, ids = {"step": number}, np.full((QUERIES, request.work.k), number)
+            value = Timed(setting, Tuned(setting, True, []), 5, durations, recalls, ids, Proof({}), {})
         elif function == "time_stages":
-            value = {"route_seconds": float(number)}
+            value = Stages(route_seconds=number, scan_seconds=1, rerank_seconds=1, route_recall=1, scan_recall=1)
         elif function == "open_loop_latency":
-            np.save(Path(request["folder"], "latencies.npy"), np.arange(400) + number)
-            value = {"saturated": False}
-        elif function == "throughput":
-            value = {"per_second": [100.0 * number]}
-        elif function == "batches":
+            loop = OpenLoop(rate=1, seconds=1, utilisation=0.5, saturated=False, lateness_p50_seconds=None)
+            value = OpenLoopAnswer(loop, np.arange(400) + number)
+        elif function == "sweep_batches":
             value = [BatchRate(10, 50.0 * number, 7, (40.0, 60.0), 0.9)]
+        else:
+            value = np.array([100.0 * number])
         return ChildResult(value, peak_rss_bytes=10 * number + before, wall_seconds=1.0)
 
-    monkeypatch.setattr(benchmark, "run_child", run_child)
+    monkeypatch.setattr(asking, "run_child", run_child)
     return asked, errors
 
 
 def measured(prepared, tmp_path, asked=None):
-    records = benchmark.measure(asked or settings(), "cpu", prepared, tmp_path / "s.npz")
+    records = BENCHMARK.measure(asked or settings(), prepared, Context("cpu", None, samples=tmp_path / "s.npz"))
     return {record.variant: record for record in records}
 
 
@@ -205,20 +230,21 @@ def test_every_step_asks_for_what_the_settings_say(children, prepared, tmp_path)
     measured(prepared, tmp_path, asked)
     calls = [(function, strategy, threads, device) for function, strategy, _, threads, device in children[0]]
     assert calls == [
-        ("time_strategy", "hybrid", 1, "cpu"), ("time_strategy", "hybrid", 1, "cpu"), ("time_stages", "hybrid", 1, "cpu"),
-        ("open_loop_latency", "hybrid", 1, "cpu"), ("throughput", "hybrid", 3, "cpu"), ("batches", "hybrid", 3, "cpu"),
+        ("time_queries", "hybrid", 1, "cpu"), ("time_queries", "hybrid", 1, "cpu"), ("time_stages", "hybrid", 1, "cpu"),
+        ("open_loop_latency", "hybrid", 1, "cpu"), ("throughput", "hybrid", 3, "cpu"), ("sweep_batches", "hybrid", 3, "cpu"),
     ]  # fmt: skip
     requests = [request for _, _, request, _, _ in children[0]]
     for request in requests:
-        same = {"k": 30, "vectors": str(tmp_path), "truth": str(tmp_path), "indexes": {"ivfpq": "/indexes/ivfpq"}}
-        assert same.items() <= request.items()
-    assert [request["setting"] for request in requests] == [None, *5 * [{"step": 1}]], "tuned once"
+        work = request.work
+        assert (work.k, work.vectors, work.truth) == (30, tmp_path, tmp_path)
+        assert work.subject.folders == (Path("/indexes/ivfpq"),)
+    assert [request.setting for request in requests] == [None, *5 * [{"step": 1}]], "tuned once"
     for request in requests[:2]:
-        told = {"passes": 4, "depths": (1, 10, 30), "recall_target": 0.8, "recall_margin": 0.02}
-        assert told.items() <= request.items()
-    assert {"rate": 70, "seconds": 1.5}.items() <= requests[3].items()
-    assert {"threads": 3, "batch": 17, "seconds": 1.5}.items() <= requests[4].items()
-    assert {"threads": 3, "seconds": 1.5}.items() <= requests[5].items()
+        assert (request.passes, request.depths) == (4, (1, 10, 30))
+        assert request.tuning == Tuning(0.8, 0.02, queries=500, warmup=50, whole_curve_to=0.995)
+    assert (requests[3].rate, requests[3].seconds) == (70, 1.5)
+    assert (requests[4].threads, requests[4].batch, requests[4].seconds) == (3, 17, 1.5)
+    assert (requests[5].threads, requests[5].seconds) == (3, 1.5)
 
 
 def test_the_records_hold_what_the_children_told(children, prepared, tmp_path):
@@ -239,28 +265,37 @@ def test_the_records_hold_what_the_children_told(children, prepared, tmp_path):
         assert (metrics["build_seconds"].value, metrics["index_bytes"].value) == (2.5, 40)
         assert metrics["build_peak_rss_bytes"].value == 300
         name = "hnsw" if variant == "hnsw" else "ivfpq"
-        assert record.detail["index"] == {name: BUILT}
-        assert (record.detail["data"], record.detail["threads"]) == ({"rows": 5}, 1)
+        assert record.detail["index"] == {name: BUILT.told()} and BUILT.told()["lists"] == 16
+        assert (record.facts.vectors.rows, record.facts.inputs, record.facts.threads) == (5, {"data": "d"}, 1)
         assert record.settings["k"] == 100
         assert samples[f"{variant}/ids"].tolist() == np.full((QUERIES, 100), number).tolist()
         assert samples[f"{variant}/durations_ns"].shape == (6, QUERIES)
         assert samples[f"{variant}/recall"] == pytest.approx(at[2] + (np.arange(QUERIES) - 49.5) / 1e3)
         assert f"{variant}/query_rows" not in samples
-    rate = {"batch": 10, "per_second": 50.0, "passes": 7, "ci95": (40.0, 60.0), "recall": 0.9}
-    assert found["hybrid"].detail["batches"] == {"threads": len(os.sched_getaffinity(0)), "rates": [rate]}
-    assert "batches" not in found["hnsw"].detail, "of a control on the CPU one size is enough"
+        assert record.facts.earlier == {}
+    ten = found["hybrid"].facts.batches[1]
+    assert (ten.size, ten.threads, ten.queries_per_second, ten.recall) == (10, settings().cores, 50.0, 0.9)
+    assert len(found["hnsw"].facts.batches) == 1, "of a control on the CPU one size is enough"
+
+
+def test_figures_of_an_earlier_run_say_of_which_day_they_are(children, prepared, tmp_path):
+    prepared.indexes["hnsw"] = BUILT.model_copy(update={"built_at": "before", "reused": True})
+    found = measured(prepared, tmp_path, settings(controls=("hybrid_seeded",), load_seconds=0))
+    assert found["hybrid"].facts.earlier == {}
+    assert found["hybrid_seeded"].facts.earlier == {"build_seconds": "before", "build_peak_rss_bytes": "before"}
 
 
 def test_the_strategies_take_turns_in_opposite_order(children, prepared, tmp_path):
     measured(prepared, tmp_path, settings(processes=3, load_seconds=0))
-    timed = [strategy for function, strategy, *_ in children[0] if function == "time_strategy"]
+    timed = [strategy for function, strategy, *_ in children[0] if function == "time_queries"]
     there = ["hybrid", "hnsw", "ivfpq_refine"]
     assert timed == [*there, *there[::-1], *there]
-    assert {function for function, *_ in children[0]} == {"time_strategy", "time_stages"}
+    assert {function for function, *_ in children[0]} == {"time_queries", "time_stages"}
 
 
 def test_indexes_of_several_parts_are_added_up(children, prepared, tmp_path):
-    prepared["indexes"]["hnsw"] = BUILT | {"folder": "/h", "build_seconds": 4.0, "build_peak_rss_bytes": 5, "bytes": 2}
+    update = {"build_seconds": 4.0, "build_peak_rss_bytes": 5, "bytes": 2}
+    prepared.indexes["hnsw"] = BUILT.model_copy(update=update)
     record = measured(prepared, tmp_path, settings(controls=("hybrid_seeded",)))["hybrid_seeded"]
     told = [record.metrics[name].value for name in ("build_seconds", "build_peak_rss_bytes", "index_bytes")]
     assert told == [6.5, 300, 42]
@@ -268,8 +303,8 @@ def test_indexes_of_several_parts_are_added_up(children, prepared, tmp_path):
 
 
 def test_a_strategy_without_its_index_failed_and_the_others_are_measured(children, prepared, tmp_path):
-    del prepared["indexes"]["ivfpq"]
-    prepared["failed"] = {"ivfpq": "the index ivfpq was not built: it was ended by SIGABRT"}
+    del prepared.indexes["ivfpq"]
+    prepared.failed["ivfpq"] = "the index ivfpq was not built: it was ended by SIGABRT"
     found = measured(prepared, tmp_path, settings(controls=("hnsw", "hybrid_seeded")))
     assert {variant: record.status for variant, record in found.items()} == {
         "hybrid": "failed", "hnsw": "measured", "hybrid_seeded": "failed",
@@ -279,8 +314,8 @@ def test_a_strategy_without_its_index_failed_and_the_others_are_measured(childre
         assert (found[variant].samples, found[variant].gated) == (None, variant == "hybrid")
     assert found["hnsw"].reason is None and "recall_at_100" in found["hnsw"].metrics
     assert {strategy for _, strategy, *_ in children[0]} == {"hnsw"}
-    prepared["failed"]["hnsw"] = "nor was hnsw"
-    del prepared["indexes"]["hnsw"]
+    prepared.failed["hnsw"] = "nor was hnsw"
+    del prepared.indexes["hnsw"]
     (tmp_path / "s.npz").unlink()
     found = measured(prepared, tmp_path, settings(controls=("hybrid_seeded",)))
     assert found["hybrid_seeded"].reason == "the index ivfpq was not built: it was ended by SIGABRT; nor was hnsw"
@@ -288,18 +323,18 @@ def test_a_strategy_without_its_index_failed_and_the_others_are_measured(childre
 
 
 def test_a_crash_of_one_strategy_leaves_the_others(children, prepared, tmp_path):
-    children[1]["time_strategy", "hybrid", 0] = CRASH
+    children[1]["time_queries", "hybrid", 0] = CRASH
     found = measured(prepared, tmp_path)
     assert [record.status for record in found.values()] == ["failed", "measured", "measured"]
     assert found["hybrid"].reason == "it was ended by SIGSEGV"
-    assert [function for function, strategy, *_ in children[0] if strategy == "hybrid"] == ["time_strategy"]
+    assert [function for function, strategy, *_ in children[0] if strategy == "hybrid"] == ["time_queries"]
     with np.load(tmp_path / "s.npz") as kept:
         assert not any(name.startswith("hybrid/") for name in kept)
 
 
 @pytest.mark.parametrize("function, what, lost", [
     ("time_stages", "the time of each stage", "route_seconds"), ("open_loop_latency", "the open loop", "open_loop_p95"),
-    ("throughput", "the throughput", "throughput_qps"), ("batches", "the batches", None),
+    ("throughput", "the throughput", "throughput_qps"), ("sweep_batches", "the batches", None),
 ])  # fmt: skip
 def test_a_later_step_that_crashes_takes_only_its_own_numbers(children, prepared, tmp_path, function, what, lost):
     children[1][function, "hybrid", None] = CRASH
@@ -307,15 +342,15 @@ def test_a_later_step_that_crashes_takes_only_its_own_numbers(children, prepared
     record = found["hybrid"]
     assert (record.status, record.samples) == ("measured", "s.npz")
     assert record.reason == f"{what} was not measured: it was ended by SIGSEGV"
-    assert record.detail["not_measured"] == {what: "it was ended by SIGSEGV"}
+    assert record.facts.not_measured == {what: "it was ended by SIGSEGV"}
     names = {"route_seconds", "open_loop_p95", "throughput_qps", "recall_at_100", "latency_p95"}
     assert names & set(record.metrics) == names - {lost}
-    assert ("batches" in record.detail) == (function != "batches")
+    assert (len(record.facts.batches) == 2) == (function not in ("sweep_batches", "throughput"))
     assert found["ivfpq_refine"].reason is None and names <= set(found["ivfpq_refine"].metrics)
 
 
 def test_a_later_process_that_crashes_leaves_what_the_others_measured(children, prepared, tmp_path):
-    children[1]["time_strategy", "hybrid", 1] = CRASH
+    children[1]["time_queries", "hybrid", 1] = CRASH
     record = measured(prepared, tmp_path, settings(processes=3))["hybrid"]
     assert record.reason == "process 2 of 3 was not measured: it was ended by SIGSEGV"
     assert record.metrics["latency_p95"].n == 2 * 3 * QUERIES, "of the first and the third"
@@ -323,23 +358,24 @@ def test_a_later_process_that_crashes_leaves_what_the_others_measured(children, 
 
 
 def test_what_is_missing_is_skipped(children, prepared, tmp_path):
-    prepared["missing"] = {"hnsw": "hnsw needs the package no_such_package"}
+    prepared.missing["hnsw"] = "hnsw needs the package nmslib"
     found = measured(prepared, tmp_path)
     assert [record.status for record in found.values()] == ["measured", "skipped", "measured"]
-    assert found["hnsw"].reason == "hnsw needs the package no_such_package"
+    assert found["hnsw"].reason == "hnsw needs the package nmslib"
     assert {strategy for _, strategy, *_ in children[0]} == {"hybrid", "ivfpq_refine"}
 
 
 def test_on_a_gpu_each_row_has_its_batches(children, prepared, tmp_path):
-    prepared["indexes"] = {"ivfpq_gpu": BUILT | {"folder": "/g"}}
-    records = benchmark.measure(settings(controls=("hnsw", "exact")), "gpu", prepared, tmp_path / "s.npz")
-    assert [(record.variant, record.status, "batches" in record.detail) for record in records] == [
-        ("hybrid", "measured", True), ("exact", "measured", True),
+    prepared.indexes["ivfpq_gpu"] = built("ivfpq_gpu")
+    context = Context("gpu", None, samples=tmp_path / "s.npz")
+    records = BENCHMARK.measure(settings(controls=("hnsw", "exact")), prepared, context)
+    assert [(record.variant, record.status, len(record.facts.batches)) for record in records] == [
+        ("hybrid", "measured", 2), ("exact", "measured", 2),
     ]  # fmt: skip
     assert {(strategy, device) for _, strategy, _, _, device in children[0]} == {
-        ("hybrid_gpu", "gpu"),
-        ("exact_gpu", "gpu"),
-    }
+        ("hybrid_gpu", "gpu"), ("exact_gpu", "gpu"),
+    }  # fmt: skip
+    assert "build_seconds" not in records[1].metrics, "it reads no index"
 
 
 def test_the_rows_of_the_users_file_stay_with_the_samples(children, prepared, tmp_path):

@@ -11,11 +11,18 @@ import pytest
 from nightgate import versions
 from nightgate.artifacts import Cache, store
 from nightgate.artifacts import Settings as CacheSettings
-from nightgate.hybrid_ann import benchmark, indexes, strategies
+from nightgate.benchmark import Context
+from nightgate.hybrid_ann import indexes, measuring, strategies
+from nightgate.hybrid_ann.indexes import BuiltIndex
+from nightgate.hybrid_ann.plugin import BENCHMARK
+from nightgate.hybrid_ann.prepared import HybridPrepared
 from nightgate.hybrid_ann.settings import Settings
 from nightgate.measure.child import ChildResult
 from nightgate.publish.cards import cards
 from nightgate.record import Host, Summary
+from nightgate.vectors.prepared import DataFacts, PreparedData
+
+NAMES = {index.name: index for strategy in ("hybrid_seeded",) for index in strategies.on("cpu", strategy).indexes()}
 
 
 @pytest.fixture
@@ -23,9 +30,9 @@ def built(monkeypatch):
     """The steps that were done, in their order; the n-th takes n seconds."""
     done = []
 
-    def run_child(target, request, *, threads):
-        done.append((target.partition(":")[2], request["index"], Path(request["vectors"]).parent.parent.name, threads))
-        Path(request["folder"], "graph").write_text(request["index"])
+    def run_child(function, request, *, threads):
+        done.append((function.__name__, request.index.name, str(request.vectors), threads))
+        (request.folder / "graph").write_text(request.index.name)
         return ChildResult({"lists": 16}, 100 * len(done), float(len(done)))
 
     monkeypatch.setattr(indexes, "run_child", run_child)
@@ -37,12 +44,20 @@ def library(monkeypatch):
     """Change what is installed."""
     there = {"faiss-cpu": "1.15.1", "nmslib": "2.1.2", "numpy": "2.4.6"}
     names = {"faiss": "faiss-cpu", "nmslib": "nmslib", "numpy": "numpy"}
-    monkeypatch.setattr(strategies, "installed", lambda *packages: {names[p]: there[names[p]] for p in packages})
+    monkeypatch.setattr(indexes, "installed", lambda *packages: {names[p]: there[names[p]] for p in packages})
     return there
 
 
-def index(cache, name="ivfpq", vectors="vectors/abc", threads=1, **given):
-    return indexes.build_index(name, Settings(variants=("hybrid",), **given), str(cache.root / vectors), threads, cache)
+def index(cache, name="ivfpq", vectors="abc", threads=1, **given):
+    data = PreparedData(
+        vectors=cache.root / "vectors" / vectors, truth=cache.root, data=DataFacts(rows=5, dim=3, digest=vectors)
+    )
+    asked = Settings(variants=("hybrid",), **given)
+    parameters = {
+        "threads": threads, "m": asked.hnsw_m, "ef_construction": asked.hnsw_ef_construction,
+        "rows_per_list": asked.rows_per_list,
+    }  # fmt: skip
+    return indexes.build_index(NAMES[name], data, parameters, cache)
 
 
 @pytest.fixture
@@ -53,19 +68,19 @@ def cache(tmp_path):
 @pytest.mark.parametrize(("name", "steps"), [("ivfpq", ["train", "build"]), ("hnsw", ["build"])])
 def test_an_upgrade_of_the_library_makes_a_new_index(cache, built, library, name, steps):
     first = index(cache, name)
-    assert index(cache, name)["folder"] == first["folder"] and [one[0] for one in built] == steps
+    assert index(cache, name).folder == first.folder and [one[0] for one in built] == steps
     for package in ("nmslib" if name == "hnsw" else "faiss-cpu", "numpy"):
         built.clear()
         library[package] += ".1"
         upgraded = index(cache, name)
-        assert [one[0] for one in built] == steps and upgraded["folder"] != first["folder"]
+        assert [one[0] for one in built] == steps and upgraded.folder != first.folder
     library["faiss-cpu" if name == "hnsw" else "nmslib"] += ".2"
-    assert index(cache, name)["folder"] == upgraded["folder"], "what did not build it is nothing to it"
+    assert index(cache, name).folder == upgraded.folder, "what did not build it is nothing to it"
 
 
 def test_all_that_shapes_an_index_is_in_its_key_and_no_place(cache, built, library, tmp_path):
     index(cache), index(cache, "hnsw")
-    for changed in ({"vectors": "vectors/abd"}, {"threads": 2}, {"rows_per_list": 20}):
+    for changed in ({"vectors": "abd"}, {"threads": 2}, {"rows_per_list": 20}):
         built.clear()
         index(cache, **changed)
         assert [one[0] for one in built] == ["train", "build"], changed
@@ -76,37 +91,43 @@ def test_all_that_shapes_an_index_is_in_its_key_and_no_place(cache, built, libra
     built.clear()
     shutil.copytree(cache.root, tmp_path / "moved")
     moved = Cache(tmp_path / "moved", CacheSettings())
-    assert index(moved)["reused"] and index(moved, "hnsw")["reused"] and built == []
+    assert index(moved).reused and index(moved, "hnsw").reused and built == []
 
 
 def test_seconds_of_an_earlier_build_come_with_their_date(cache, built, library, monkeypatch):
     seconds = iter(range(10, 60))
     monkeypatch.setattr(store, "utc_now", lambda: f"2026-11-24T02:00:{next(seconds)}.000Z")
     first = index(cache)
-    assert (first["build_seconds"], first["build_peak_rss_bytes"], first["reused"]) == (3.0, 200, False)
-    again = index(cache)
-    assert again == first | {"reused": True}
+    assert (first.build_seconds, first.build_peak_rss_bytes, first.reused) == (3.0, 200, False)
+    assert index(cache) == first.model_copy(update={"reused": True})
     manifest = {artifact.path: artifact.built_at for artifact in cache.entries()}
-    assert first["built_at"] == manifest[Path(first["folder"])]
-    assert first["trained_at"] in manifest.values() and first["trained_at"] < first["built_at"]
-    shutil.rmtree(first["folder"])
+    assert first.built_at == min(manifest.values()) < manifest[first.folder], "the training was first"
+    shutil.rmtree(first.folder)
     half = index(cache)
-    assert (half["build_seconds"], half["reused"]) == (4.0, True), "its training is of the earlier run"
-    assert half["trained_at"] == first["trained_at"] and half["built_at"] > first["built_at"]
+    assert (half.build_seconds, half.reused) == (4.0, True), "its training is of the earlier run"
+    assert half.built_at == first.built_at
 
 
 def test_the_record_and_the_report_say_the_day(tmp_path):
-    def at(day, reused, **more):
-        of_build = {"build_seconds": 3.0, "build_peak_rss_bytes": 5, "bytes": 7, "folder": "/x"}
-        return of_build | {"built_at": f"2026-11-{day}T02:00:00.000Z", "reused": reused} | more
+    def at(day, reused):
+        return BuiltIndex(
+            folder=Path("/x"), bytes=7, build_seconds=3.0, build_peak_rss_bytes=5,
+            built_at=f"2026-11-{day}T02:00:00.000Z", reused=reused,
+        )  # fmt: skip
 
     def record(variant, **built):
-        prepared = {"data": {}, "indexes": built}
-        return benchmark._record(Settings(variants=("hybrid",)), "cpu", prepared, variant, tmp_path / "s.npz")
+        prepared = HybridPrepared(
+            vectors=Path("/v"), truth=Path("/t"), data=DataFacts(rows=5, dim=3, digest="d"), indexes=built
+        )
+        context = Context("cpu", None, samples=tmp_path / "s.npz")
+        one = BENCHMARK.evidence(Settings(variants=("hybrid",)), variant, prepared, context, gated=True)
+        measuring._add_costs(one, strategies.on("cpu", variant), prepared)
+        for spec, value in one.costs.items():
+            one.record.add(spec, value)
+        return one.record
 
-    trained = at(24, True, trained_at="2026-11-20T01:00:00.000Z")
-    old = record("hybrid_seeded", ivfpq=trained, hnsw=at(22, True))
-    assert old.facts.earlier == dict.fromkeys(("build_seconds", "build_peak_rss_bytes"), "2026-11-20T01:00:00.000Z")
+    old = record("hybrid_seeded", ivfpq=at(20, True), hnsw=at(22, True))
+    assert old.facts.earlier == dict.fromkeys(("build_seconds", "build_peak_rss_bytes"), "2026-11-20T02:00:00.000Z")
     new = record("hnsw", hnsw=at(25, False))
     assert new.facts.earlier == {}
     host = Host(fingerprint="abc", cpu="a cpu", cores=2, memory_bytes=2**34)
@@ -122,6 +143,3 @@ def test_the_record_and_the_report_say_the_day(tmp_path):
 
 def test_versions_are_those_of_what_is_installed():
     assert versions.installed("numpy", "nosuch") == {"numpy": version("numpy")}
-    found = strategies.libraries("ivfpq")
-    assert len(found) == 2 and any(name.startswith("faiss") for name in found)
-    assert strategies.libraries("hnsw") == {"nmslib": version("nmslib"), "numpy": version("numpy")}

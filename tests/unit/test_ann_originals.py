@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from nightgate.errors import NotMeasured
-from nightgate.hybrid_ann import timed
+from nightgate.vector_search import stages as staging
+from nightgate.vector_search import timed
+from nightgate.vector_search.in_process import InProcess
+from nightgate.vector_search.stages import StagesRequest, stages_of
+from nightgate.vector_search.strategy import Strategy
+from nightgate.vector_search.timed import QueriesRequest, Work
+from nightgate.vector_search.tuning import Tuning
 from nightgate.vectors import truth
 from nightgate.vectors.dataset import Dataset, describe, open_dataset, original_file
 
@@ -18,9 +24,13 @@ ORIGINALS = {"base": [1.3, 1.1, 1.6, 1.2, 1.5, 1.4], "queries": [1.0], "tuning":
 ANSWERS = {1: [1, 3, 4], 2: [2, 4, 0], 3: [0, 5, 3], 9: [0, 1, 2]}  # true are 1 3 0, 2 4 5 and 0 5 3
 
 
-class Fixed:
+class Fixed(Strategy):
+    name, label, requires = "fixed", "Fixed", ()
     settings = ({"step": 1},)
     list_of = np.array([0, 0, 1, 1, 2, 2])
+
+    def __init__(self, folders, base, metric):
+        assert folders == ()
 
     def tune(self, setting):
         assert setting == {"step": 1}
@@ -39,32 +49,30 @@ class Fixed:
 
 
 @pytest.fixture
-def request_(tmp_path, monkeypatch):
+def work(tmp_path):
     for name, values in COPIES.items():
         np.save(tmp_path / f"{name}.npy", np.array(values, np.float32)[:, None])
     for name, values in ORIGINALS.items():
         np.save(original_file(tmp_path, name), np.array(values)[:, None])
     describe(tmp_path, "l2")
     truth.write(tmp_path, open_dataset(tmp_path), K)
-    monkeypatch.setattr(timed.strategies, "load", lambda *of: Fixed())
-    return {
-        "vectors": str(tmp_path), "truth": str(tmp_path), "folder": str(tmp_path), "strategy": "known", "indexes": {},
-        "k": K, "depths": (1, K), "passes": 1, "setting": None, "recall_target": 0.5, "recall_margin": 0.1,
-    }  # fmt: skip
+    return Work(InProcess(Fixed, ()), tmp_path, tmp_path, K)
 
 
-def test_answers_and_curve_are_counted_by_the_originals(request_, tmp_path):
-    answer = timed.time_strategy(request_)
-    assert np.load(tmp_path / "recalls.npy").tolist() == [[1], [pytest.approx(2 / 3)]]
-    assert [point["recall"] for point in answer["curve"]] == [pytest.approx((2 / 3 + 1) / 2)]
-    assert (answer["reached"], np.load(tmp_path / "ids.npy").tolist()) == (True, [[1, 3, 4]])
+@pytest.mark.parametrize("early", [False, True])
+def test_answers_and_curve_are_counted_by_the_originals(work, early):
+    tuning = Tuning(0.5, 0.1, queries=500, warmup=50, give_up_early=early)
+    answer = timed.time_queries(QueriesRequest(work, None, tuning, passes=1, depths=(1, K)))
+    assert [recall.tolist() for recall in answer.recalls.values()] == [[1], [pytest.approx(2 / 3)]]
+    assert [point.recall for point in answer.tuned.curve] == [pytest.approx((2 / 3 + 1) / 2)]
+    assert (answer.tuned.reached, answer.ids.tolist()) == (True, [[1, 3, 4]])
 
 
-def test_stages_are_counted_by_the_originals(request_):
-    found = timed.time_stages(request_ | {"setting": {"step": 1}})
+def test_stages_are_counted_by_the_originals(work):
+    found = staging.time_stages(StagesRequest(work, {"step": 1}))
     # of 1, 3 and 0 the lists 0 and 2 hold two, and the candidates one
-    assert found["route_recall"] == pytest.approx(2 / 3)
-    assert found["scan_recall"] == pytest.approx(1 / 3)
+    assert found.route_recall == pytest.approx(2 / 3)
+    assert found.scan_recall == pytest.approx(1 / 3)
 
 
 def stages(base, ids, to_scan, candidates, k):
@@ -74,8 +82,8 @@ def stages(base, ids, to_scan, candidates, k):
         list_of=np.arange(len(base)), route=lambda query: (np.array([to_scan]), None),
         scan=lambda query, routed, k: np.array(candidates), rerank=lambda query, found, k: found,
     )  # fmt: skip
-    found = timed._stages(strategy, data, truth.Truth(np.array(ids)), k)
-    return found["route_recall"], found["scan_recall"]
+    found = stages_of(strategy, data, truth.Truth(np.array(ids)), k)
+    return found.route_recall, found.scan_recall
 
 
 def test_more_rows_as_near_as_the_last_are_no_more_than_all():
@@ -101,18 +109,5 @@ def test_the_last_of_the_true_neighbours_counts_and_the_next_one_does_not():
 
 def test_each_stage_is_called_once_for_each_query():
     called = []
-    results, _ = timed._timed_all(lambda *given: called.append(given) or len(called), [(1, 2), (3, 4), (5, 6)])
+    results, _ = staging._timed_all(lambda *given: called.append(given) or len(called), [(1, 2), (3, 4), (5, 6)])
     assert (called, results) == ([(1, 2), (3, 4), (5, 6)], [1, 2, 3])
-
-
-@pytest.mark.parametrize(("margin", "step"), [(0.0, 2), (0.04, 2), (0.06, 3), (0.16, 4)])
-def test_the_margin_that_is_asked_for_is_kept(monkeypatch, margin, step):
-    shares = {1: 0.5, 2: 0.8, 3: 0.9, 4: 1.0}
-    rows = np.arange(10, dtype=np.float32)[:, None]
-    data = Dataset(rows, rows[:0], rows[:1], rows[:0], "l2")
-    strategy = SimpleNamespace(settings=tuple({"step": each} for each in shares), step=None)
-    strategy.tune = lambda setting: setattr(strategy, "step", setting["step"])
-    strategy.search = lambda query, k: np.arange(round(shares[strategy.step] * k))
-    request = {"k": 10, "recall_target": 0.75, "recall_margin": margin}
-    tuned = timed._tune(strategy, data, truth.Truth(np.arange(10)[None]), request)
-    assert (tuned.setting, tuned.reached) == ({"step": step}, True)

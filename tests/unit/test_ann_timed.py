@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
-import faiss
-import h5py
 import numpy as np
 import pytest
 
 from nightgate.errors import NotMeasured, Unavailable
-from nightgate.hybrid_ann import batches, timed
+from nightgate.hybrid_ann import indexes, preparing
 from nightgate.measure import clock
 from nightgate.measure.load import arrivals, closed_loop, open_loop
+from nightgate.vector_search import batches, stages, timed
+from nightgate.vector_search.batches import BatchesRequest, SweepRequest
+from nightgate.vector_search.in_process import InProcess
+from nightgate.vector_search.stages import StagesRequest
+from nightgate.vector_search.strategy import Index, Strategy
+from nightgate.vector_search.timed import OpenLoopRequest, QueriesRequest, Work
+from nightgate.vector_search.tuning import Tuning
 from nightgate.vectors import places, truth
 from nightgate.vectors.dataset import describe, open_dataset
 
@@ -39,14 +47,21 @@ class Clock:
         return self.now
 
 
-class Known:
+TICKING = Clock()
+
+
+class Known(Strategy):
     """At ``step`` it finds the first ``SHARES[step]`` of the true neighbours, in ``step`` ms and a µs more for each
     query that it was asked before; everything it was asked is kept."""
 
+    name, label, requires = "known", "Known", ("h5py",)
     settings = tuple({"step": step} for step in SHARES)
+    opened: ClassVar[list] = []
 
-    def __init__(self, base, metric, ticking):
-        self.base, self.metric, self.ticking = base, metric, ticking
+    def __init__(self, folders, base, metric):
+        assert folders == (Path("/an/index"),)
+        self.opened.append(self)
+        self.base, self.metric, self.ticking = base, metric, TICKING
         self.step, self.asked, self.tuned = None, [], []
         self.list_of = np.arange(len(base)) % 7
 
@@ -87,13 +102,13 @@ class Staged(Known):
         return candidates[candidates >= 0][:3]
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def ticking(monkeypatch):
-    made = Clock()
-    monkeypatch.setattr(clock, "perf_counter_ns", made)
-    monkeypatch.setattr(timed, "closed_loop", partial(closed_loop, clock=made))
-    monkeypatch.setattr(timed, "open_loop", partial(open_loop, clock=made, wait=lambda due: setattr(made, "now", due)))
-    return made
+    TICKING.now = 1_000
+    monkeypatch.setattr(clock, "perf_counter_ns", TICKING)
+    monkeypatch.setattr(batches, "closed_loop", partial(closed_loop, clock=TICKING))
+    waiting = partial(open_loop, clock=TICKING, wait=lambda due: setattr(TICKING, "now", due))
+    monkeypatch.setattr(timed, "open_loop", waiting)
 
 
 @pytest.fixture
@@ -107,23 +122,20 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def run(folder, ticking, monkeypatch):
+def work(folder):
+    def work(kind=Known, k=K):
+        return Work(InProcess(kind, (Path("/an/index"),)), folder, folder, k)
+
+    return work
+
+
+@pytest.fixture
+def run(work):
     """Calls a timed function; returns what it returned and the strategy."""
 
-    def run(function, kind=Known, **changed):
-        opened = []
-
-        def load(name, indexes, base, metric):
-            assert (name, indexes) == ("known", {"an index": Path("/an/index")})
-            opened.append(kind(base, metric, ticking))
-            return opened[0]
-
-        monkeypatch.setattr(timed.strategies, "load", load)
-        request = {
-            "vectors": str(folder), "truth": str(folder), "folder": str(folder), "strategy": "known", "k": K,
-            "indexes": {"an index": "/an/index"}, "setting": None,
-        }  # fmt: skip
-        return function(request | changed), opened[0]
+    def run(function, request, kind=Known, k=K, **asked):
+        answer = function(request(work(kind, k), **asked))
+        return answer, Known.opened.pop()
 
     return run
 
@@ -132,20 +144,17 @@ def asked_for(folder, name, count=None):
     return [row.tobytes() for row in np.load(folder / f"{name}.npy")[:count]]
 
 
-def search(run, **changed):
-    request = {"passes": 3, "depths": (1, 10, K), "recall_target": 0.75, "recall_margin": 0.05}
-    return run(timed.time_strategy, **request | changed)
-
-
-def saved(folder, name):
-    return np.load(folder / f"{name}.npy")
+def search(run, kind=Known, k=K, target=0.75, margin=0.05, **changed):
+    tuning = Tuning(target, margin, queries=500, warmup=50, whole_curve_to=0.995)
+    asked = {"setting": None, "tuning": tuning, "passes": 3, "depths": (1, 10, K)}
+    return run(timed.time_queries, QueriesRequest, kind, k, **asked | changed)
 
 
 def test_the_cheapest_setting_with_its_margin_is_tuned_on_queries_that_are_not_measured(run, folder):
     answer, strategy = search(run)
-    assert (answer["setting"], answer["reached"], answer["shortfall"]) == ({"step": 2}, True, None)
+    assert (answer.setting, answer.tuned.setting, answer.tuned.reached) == ({"step": 2}, {"step": 2}, True)
     # the whole curve up to 0.995, each setting after 50 queries to warm up with
-    assert [(p["setting"]["step"], p["recall"]) for p in answer["curve"]] == [
+    assert [(p.setting["step"], p.recall) for p in answer.tuned.curve] == [
         (step, pytest.approx(SHARES[step])) for step in (1, 2, 3, 4)
     ]
     assert strategy.tuned == [1, 1, 2, 3, 4, 2]
@@ -158,52 +167,52 @@ def test_the_times_are_those_of_each_query_and_of_nothing_else(run, folder):
     answer, _ = search(run)
     before = 1 + 4 * (50 + TUNING) + WARMUP
     calls = before + np.arange(3 * QUERIES)
-    durations = saved(folder, "durations")
+    durations = answer.durations
     assert (durations.dtype, durations.tolist()) == (
         np.int64, (2_000_000 + 1_000 * calls).reshape(3, QUERIES).tolist()
     )  # fmt: skip
-    assert answer["first_touch_ns"] == 1_000_000, "of the first query, at the first setting"
+    assert answer.first_touch_ns == 1_000_000, "of the first query, at the first setting"
     # the tuning queries alone make the curve: its P50 and P95 are the sixth and the last of ten
-    for number, point in enumerate(answer["curve"]):
+    for number, point in enumerate(answer.tuned.curve):
         first = 1 + number * (50 + TUNING) + 50
-        step = point["setting"]["step"]
-        assert point["latency_p50"] == pytest.approx(step * 1e-3 + 1e-6 * (first + 5), rel=1e-12)
-        assert point["latency_p95"] == pytest.approx(step * 1e-3 + 1e-6 * (first + 9), rel=1e-12)
+        step = point.setting["step"]
+        assert point.latency_p50 == pytest.approx(step * 1e-3 + 1e-6 * (first + 5), rel=1e-12)
+        assert point.latency_p95 == pytest.approx(step * 1e-3 + 1e-6 * (first + 9), rel=1e-12)
 
 
 def test_recall_is_told_at_each_depth_of_the_first_answers(run, folder):
-    answer, _ = search(run, recall_target=0.45)
-    assert answer["setting"] == {"step": 1}
-    recalls = saved(folder, "recalls")
-    assert recalls.shape == (3, QUERIES)
+    answer, _ = search(run, target=0.45)
+    assert answer.setting == {"step": 1} and list(answer.recalls) == [1, 10, K]
     # the first half of the answers are the nearest, in order: all ten of ten, and ten of twenty
-    assert [row.tolist() for row in recalls] == [[1.0] * QUERIES, [1.0] * QUERIES, [0.5] * QUERIES]
-    answer, _ = search(run, k=10, depths=(10,), recall_target=0.45)
-    assert saved(folder, "recalls").tolist() == [[0.5] * QUERIES], "five of the ten that were asked for"
-    assert saved(folder, "ids").shape == (QUERIES, 10)
+    assert [recall.tolist() for recall in answer.recalls.values()] == [
+        [1.0] * QUERIES,
+        [1.0] * QUERIES,
+        [0.5] * QUERIES,
+    ]
+    answer, _ = search(run, k=10, depths=(10,), target=0.45)
+    assert answer.recalls[10].tolist() == [0.5] * QUERIES, "five of the ten that were asked for"
+    assert answer.ids.shape == (QUERIES, 10)
 
 
 def test_the_answers_are_kept_as_they_were_given(run, folder):
-    _, strategy = search(run)
+    answer, strategy = search(run)
     strategy.step = 2
     expected = [strategy.answer(query, K).tolist() for query in np.load(folder / "queries.npy")]
-    ids = saved(folder, "ids")
-    assert (ids.dtype, ids.tolist()) == (np.int64, expected)
+    assert (answer.ids.dtype, answer.ids.tolist()) == (np.int64, expected)
 
 
 def test_the_answers_are_numbered_as_in_the_users_file(run, folder):
     rows = np.arange(ROWS) * 3 + 100
     empty = np.empty(0, np.int64)
-    search(run)
-    ours = saved(folder, "ids")
+    ours = search(run)[0].ids
     places.save(folder, places.Places(rows, empty, empty))
-    search(run)
-    assert saved(folder, "ids").tolist() == (ours * 3 + 100).tolist()
-    assert saved(folder, "recalls")[2] == pytest.approx(np.full(QUERIES, 0.8)), "counted by our own numbers"
+    answer, _ = search(run)
+    assert answer.ids.tolist() == (ours * 3 + 100).tolist()
+    assert answer.recalls[K] == pytest.approx(np.full(QUERIES, 0.8)), "counted by our own numbers"
 
 
 def test_answers_that_are_short_or_long_are_cut_to_k():
-    ids = timed._rectangle([np.array([3, 4, 5, 6]), np.array([7]), np.array([], np.int64)], 3)
+    ids = timed.rectangle([np.array([3, 4, 5, 6]), np.array([7]), []], 3)
     assert (ids.dtype, ids.tolist()) == (np.int64, [[3, 4, 5], [7, -1, -1], [-1, -1, -1]])
 
 
@@ -211,30 +220,32 @@ def test_a_setting_that_is_given_is_not_looked_for(run, folder):
     answer, strategy = search(run, setting={"step": 3}, passes=1)
     assert strategy.tuned == [3, 3]
     assert strategy.asked == asked_for(folder, "warmup", 1) + asked_for(folder, "warmup") + asked_for(folder, "queries")
-    assert answer["setting"] == {"step": 3}
-    assert not {"reached", "shortfall", "curve"} & set(answer)
-    assert saved(folder, "recalls")[2] == pytest.approx(np.full(QUERIES, 0.95))
+    assert (answer.setting, answer.tuned) == ({"step": 3}, None)
+    assert answer.recalls[K] == pytest.approx(np.full(QUERIES, 0.95))
+
+
+@pytest.mark.parametrize(("margin", "step"), [(0.0, 2), (0.04, 2), (0.06, 3), (0.21, 4)])
+def test_the_margin_that_is_asked_for_is_kept(run, margin, step):
+    answer, _ = search(run, margin=margin)
+    assert (answer.setting, answer.tuned.reached) == ({"step": step}, True)
 
 
 def test_a_target_out_of_reach_is_said(run):
-    answer, strategy = search(run, recall_target=0.99, recall_margin=0.02)
-    assert (answer["setting"], answer["reached"]) == ({"step": 4}, False)
-    assert answer["shortfall"] == "no setting reaches recall 0.99 with its margin: step 4 comes closest, with 1.000"
+    answer, strategy = search(run, target=0.99, margin=0.02)
+    assert (answer.setting, answer.tuned.reached) == ({"step": 4}, False)
+    assert (
+        answer.tuned.shortfall(0.99)
+        == "no setting reaches recall 0.99 with its margin: step 4 comes closest, with 1.000"
+    )
     assert strategy.tuned == [1, 1, 2, 3, 4, 5, 4], "all were tried, and the cheapest of the best is measured"
 
 
 def test_what_else_is_known_of_a_strategy(run):
     answer, _ = search(run)
-    assert (answer["staged"], answer["gpu"]) == (False, None)
-    assert answer["versions"]["faiss"] == faiss.__version__ and answer["versions"]["numpy"] == np.__version__
-    on_gpu = type("OnGpu", (Staged,), {"gpu": {"name": "A device"}})
-    answer, _ = search(run, kind=on_gpu)
-    assert (answer["staged"], answer["gpu"]) == (True, {"name": "A device"})
-
-
-def test_a_library_that_is_not_installed_has_no_version(monkeypatch):
-    monkeypatch.setattr(timed, "_PEERS", ("no-such-package", "h5py"))
-    assert timed._versions() == {"faiss": faiss.__version__, "numpy": np.__version__, "h5py": h5py.__version__}
+    assert list(answer.proof.versions) == ["h5py"], "what answered, and nothing else that is installed"
+    assert (answer.proof.facts, answer.warmed) == ({}, {})
+    on_gpu = type("OnGpu", (Known,), {"facts": lambda self: {"gpu": {"name": "A device"}}})
+    assert search(run, kind=on_gpu)[0].proof.facts == {"gpu": {"name": "A device"}}
 
 
 def test_without_a_ground_truth_nothing_is_counted(run, folder):
@@ -244,12 +255,12 @@ def test_without_a_ground_truth_nothing_is_counted(run, folder):
 
 
 def test_the_stages_are_timed_alone_and_told_by_what_they_keep(run, folder):
-    answer, strategy = run(timed.time_stages, Staged, setting={"step": 4})
+    answer, strategy = run(stages.time_stages, StagesRequest, Staged, setting={"step": 4})
     assert strategy.tuned == [4]
     assert strategy.asked == asked_for(folder, "warmup"), "warmed up, and not on the measured queries"
-    assert answer["route_seconds"] == pytest.approx(1e-3, rel=1e-12)
-    assert answer["scan_seconds"] == pytest.approx(2e-3, rel=1e-12)
-    assert answer["rerank_seconds"] == pytest.approx(4e-3, rel=1e-12)
+    assert answer.route_seconds == pytest.approx(1e-3, rel=1e-12)
+    assert answer.scan_seconds == pytest.approx(2e-3, rel=1e-12)
+    assert answer.rerank_seconds == pytest.approx(4e-3, rel=1e-12)
     # the true neighbours whose lists are those of the nearest half of them, and the five of these that the scan keeps
     queries, base = np.load(folder / "queries.npy"), strategy.base
     shares = []
@@ -257,10 +268,10 @@ def test_the_stages_are_timed_alone_and_told_by_what_they_keep(run, folder):
         near = np.argsort(((base.astype(np.float64) - query) ** 2).sum(axis=1))[:K] % 7
         shares.append(np.isin(near, near[: K // 2]).mean())
     assert 0.5 < np.mean(shares) < 1
-    assert answer["route_recall"] == pytest.approx(np.mean(shares))
-    assert answer["scan_recall"] == pytest.approx(5 / K)
-    answer, _ = run(timed.time_stages, Staged, setting={"step": 4}, k=10)
-    assert answer["scan_recall"] == pytest.approx(5 / 10), "of the ten that were asked for"
+    assert answer.route_recall == pytest.approx(np.mean(shares))
+    assert answer.scan_recall == pytest.approx(5 / K)
+    answer, _ = run(stages.time_stages, StagesRequest, Staged, 10, setting={"step": 4})
+    assert answer.scan_recall == pytest.approx(5 / 10), "of the ten that were asked for"
 
 
 class Twins(Staged):
@@ -285,9 +296,9 @@ def test_no_stage_keeps_less_than_a_later_one_finds_though_rows_tie(run, folder)
     base[:] = np.tile(base[:10], (40, 1))
     np.save(folder / "base.npy", base)
     truth.write(folder, open_dataset(folder), K)
-    answer, _ = run(timed.time_stages, Twins, setting={"step": 4})
+    answer, _ = run(stages.time_stages, StagesRequest, Twins, setting={"step": 4})
     # of the twenty by their ids only the ten that the truth holds as well would count, of the fifteen by distance all do
-    assert answer["scan_recall"] == answer["route_recall"] == pytest.approx(15 / K)
+    assert answer.scan_recall == answer.route_recall == pytest.approx(15 / K)
 
 
 class Stray(Twins):
@@ -303,39 +314,31 @@ class Stray(Twins):
 
 def test_a_candidate_out_of_no_list_that_was_to_be_scanned_is_no_measurement(run):
     with pytest.raises(NotMeasured, match="query 0 has 1 candidates out of lists that were not to be scanned"):
-        run(timed.time_stages, Stray, setting={"step": 4})
+        run(stages.time_stages, StagesRequest, Stray, setting={"step": 4})
 
 
 def test_the_throughput_counts_every_query_of_whole_passes(run, folder):
-    answer, strategy = run(timed.throughput, setting={"step": 2}, threads=2, batch=5, seconds=0.02)
+    answer, strategy = run(batches.throughput, BatchesRequest, setting={"step": 2}, threads=2, batch=5, seconds=0.02)
     assert strategy.tuned == [2]
     # warmed up once, then batches of 5, 5 and 2 until 20 ms are over; 1 ms per query
     assert strategy.asked == [(WARMUP, K, 2), *2 * [(5, K, 2), (5, K, 2), (2, K, 2)]]
-    assert answer == {"per_second": pytest.approx([1000.0, 1000.0], rel=1e-12)}
+    assert answer == pytest.approx([1000.0, 1000.0], rel=1e-12)
 
 
 def test_the_open_loop_serves_the_measured_queries_after_the_warm_up(run, folder):
-    answer, strategy = run(timed.open_loop_latency, setting={"step": 3}, rate=50, seconds=0.5)
+    answer, strategy = run(timed.open_loop_latency, OpenLoopRequest, setting={"step": 3}, rate=50, seconds=0.5)
     assert strategy.tuned == [3]
     served = strategy.asked[WARMUP:]
     assert strategy.asked[:WARMUP] == asked_for(folder, "warmup")
     assert served == (3 * asked_for(folder, "queries"))[:25]
-    latencies = np.load(folder / "latencies.npy")
+    latencies = answer.latencies
     expected, end = [], 0
     for number, due in enumerate(arrivals(50, 0.5, seed=1).tolist()):
         end = max(due, end) + 3_000_000 + 1_000 * (WARMUP + number)
         expected.append(end - due)
     assert (latencies.dtype, latencies.tolist()) == (np.int64, expected)
-    assert answer["saturated"] is False
-    assert answer["lateness_p50_seconds"] == 0.0
-
-
-@pytest.mark.parametrize("function", [timed.time_strategy, timed.time_stages, timed.open_loop_latency])
-def test_one_query_at_a_time_is_answered_on_one_thread(run, function):
-    faiss.omp_set_num_threads(2)
-    options = {"passes": 1, "depths": (K,), "rate": 50, "seconds": 0.1, "setting": {"step": 1}}
-    run(function, Staged, **options)
-    assert faiss.omp_get_max_threads() == 1
+    assert (answer.facts.saturated, answer.facts.lateness_p50_seconds) == (False, 0.0)
+    assert (answer.facts.rate, answer.facts.seconds) == (50, 0.5)
 
 
 def test_load_asks_for_as_many_neighbours_as_the_run(run, monkeypatch):
@@ -347,9 +350,19 @@ def test_load_asks_for_as_many_neighbours_as_the_run(run, monkeypatch):
         return real(self, query, k)
 
     monkeypatch.setattr(Known, "answer", answer)
-    run(timed.open_loop_latency, setting={"step": 1}, rate=50, seconds=0.1, k=7)
-    run(timed.throughput, setting={"step": 1}, threads=1, batch=5, seconds=0.001, k=7)
+    run(timed.open_loop_latency, OpenLoopRequest, k=7, setting={"step": 1}, rate=50, seconds=0.1)
+    run(batches.throughput, BatchesRequest, k=7, setting={"step": 1}, threads=1, batch=5, seconds=0.001)
     assert seen == {7}
+
+
+def test_what_answers_no_batches_or_has_no_stages_is_not_measured_so(run):
+    class Plain(Known):
+        search_many = None
+
+    with pytest.raises(NotMeasured, match="known answers no batches"):
+        run(batches.throughput, BatchesRequest, Plain, setting={"step": 1}, threads=1, batch=5, seconds=0.001)
+    with pytest.raises(NotMeasured, match="known has no stages"):
+        run(stages.time_stages, StagesRequest, setting={"step": 1})
 
 
 class Builder:
@@ -365,35 +378,34 @@ class Builder:
         return {"m": 4}
 
 
-def test_an_index_is_built_from_the_base_and_what_was_trained(folder, monkeypatch):
+def test_an_index_is_built_from_the_base_and_what_was_trained(folder):
     builder = Builder()
-    monkeypatch.setattr(timed.strategies, "builder", {"an index": builder}.__getitem__)
-    request = {"index": "an index", "vectors": str(folder), "folder": "/here", "parameters": {"threads": 2}}
-    assert timed.train(request) == {"lists": 3}
-    assert timed.build(request | {"trained": None}) == {"m": 4}
-    assert timed.build(request | {"trained": "/there"}) == {"m": 4}
+    index = Index("an index", builder.build, ("h5py",), train=builder.train)
+    request = indexes.BuildRequest(index, folder, Path("/here"), {"threads": 2})
+    assert indexes.train(request) == {"lists": 3}
+    assert indexes.build(request) == {"m": 4}
+    assert indexes.build(replace(request, trained=Path("/there"))) == {"m": 4}
     of = (Path("/here"), (ROWS, DIM), "l2")
     assert builder.calls == [
         ("train", *of, {"threads": 2}), ("build", *of, {"threads": 2}),
         ("build", *of, {"threads": 2, "trained": Path("/there")}),
     ]  # fmt: skip
-    assert request["parameters"] == {"threads": 2}
 
 
 def test_the_gpu_is_looked_for_in_the_child_by_each_that_runs_there(monkeypatch):
-    def see_device(variant):
-        if variant != "exact":
-            raise Unavailable(f"no {variant}", "install it")
-        return {"name": "A device"}
+    class Absent:
+        def see_device(self):
+            raise Unavailable("no hybrid", "install it")
 
-    monkeypatch.setattr(timed.strategies, "see_device", see_device)
-    missing = timed.see_gpu(["hybrid", "exact"])
+    there = {"hybrid": Absent(), "exact": SimpleNamespace(see_device=lambda: {"name": "A device"})}
+    monkeypatch.setattr(preparing.strategies, "on", lambda device, variant: there[variant])
+    missing = preparing.see_gpu(["hybrid", "exact"])
     assert {name: str(error) for name, error in missing.items()} == {"hybrid": "no hybrid. Next step: install it"}
 
 
-def test_every_size_of_batch_is_asked_and_counted(run, folder, monkeypatch):
+def test_every_size_of_batch_is_asked_and_counted(run, monkeypatch):
     monkeypatch.setattr(batches, "BATCHES", (1, 5, 30))
-    answer, strategy = run(timed.batches, setting={"step": 2}, threads=2, seconds=0.02)
+    answer, strategy = run(batches.sweep_batches, SweepRequest, setting={"step": 2}, threads=2, seconds=0.02)
     assert strategy.tuned == [2]
     ones, fives, thirties = 12 * [(1, K, 2)], [(5, K, 2), (5, K, 2), (2, K, 2)], [(30, K, 2)]
     # a pass that warms up, and whole passes until 20 ms are over, at 1 ms for each query
@@ -413,22 +425,10 @@ def test_the_recall_of_a_batch_is_that_of_its_own_answers(run, monkeypatch):
             return [super().search_many(queries[:1], k, threads)[0]] * len(queries)
 
     monkeypatch.setattr(batches, "BATCHES", (1, 4))
-    alone, four = run(timed.batches, Careless, setting={"step": 4}, threads=1, seconds=0.001)[0]
+    alone, four = run(batches.sweep_batches, SweepRequest, Careless, setting={"step": 4}, threads=1, seconds=0.001)[0]
     assert alone.recall == 1.0
     assert 0.25 <= four.recall < 0.5, "three of the twelve are first"
 
 
-def test_the_interval_of_a_rate_is_that_of_the_seconds_turned_round():
-    seconds = np.array([1.0, 1.2, 0.9, 1.1, 1.3, 0.8])
-    value, n, interval = batches.rate(1000 / seconds)
-    half = 2.570582 * seconds.std(ddof=1) / 6**0.5
-    assert (value, n) == (pytest.approx(1000 * 6 / seconds.sum()), 6)
-    assert interval == pytest.approx((1000 / (1.05 + half / 1000 * 1000), 1000 / (1.05 - half)), rel=1e-6)
-
-
 def test_the_sizes_of_batches():
     assert batches.BATCHES == (1, 10, 100, 1000)
-
-
-def test_how_far_the_curve_goes_and_whose_versions_are_told():
-    assert (timed._WHOLE_CURVE_TO, timed._PEERS) == (0.995, ("nmslib", "hnswlib", "usearch"))

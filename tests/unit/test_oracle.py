@@ -7,7 +7,6 @@ no two queries take the same time, and every setting has a recall of its own.
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +14,15 @@ import pytest
 
 from nightgate import steps
 from nightgate.errors import NotMeasured, ObjectiveBreached
-from nightgate.hybrid_ann import benchmark, strategies
+from nightgate.hybrid_ann import preparing
+from nightgate.hybrid_ann.indexes import BuiltIndex
 from nightgate.judge import night
 from nightgate.measure import clock, host
 from nightgate.measure.child import ChildResult
 from nightgate.results import files
 from nightgate.suite import Limit
+from nightgate.vector_search import asking, in_process
+from nightgate.vectors import data
 from nightgate.vectors.dataset import open_dataset
 
 SMALL = {
@@ -56,6 +58,12 @@ class Oracle:
     def tune(self, setting):
         self.effort = setting["effort"]
 
+    def versions(self):
+        return {"oracle": "1"}
+
+    def facts(self):
+        return {}
+
     def search(self, query, k):
         kind, number = self.place[np.asarray(query).tobytes()]
         microseconds = {"warmup": 1_000_000, "tuning": 7000, "queries": 1000 + 10 * (37 * number % 100)}[kind]
@@ -74,17 +82,24 @@ def measured(tmp_path_factory):
         patch.setenv("NIGHTGATE_HOME", str(folder / "home"))
         ticks, prepared = Clock(), {}
 
-        def called(target, request, **_):
-            module, function = target.split(":")
-            return ChildResult(getattr(import_module(module), function)(request), 5_000_000, 1.0)
+        def called(function, request, **_):
+            return ChildResult(function(request), 5_000_000, 1.0)
 
-        def load(name, indexes, base, metric):
-            return Oracle(base, open_dataset(Path(prepared["vectors"])), ticks)
+        def load(subject, data):
+            return Oracle(data.base, open_dataset(Path(prepared["vectors"])), ticks)
 
-        made = {"folder": str(folder), "build_seconds": 1.5, "build_peak_rss_bytes": 3_000_000, "bytes": 4_000_000}
-        patch.setattr(benchmark, "run_child", called)
-        patch.setattr(benchmark, "build_index", lambda *_: dict(made))
-        patch.setattr(strategies, "load", load)
+        made = BuiltIndex(
+            folder=folder,
+            build_seconds=1.5,
+            build_peak_rss_bytes=3_000_000,
+            bytes=4_000_000,
+            built_at="then",
+            reused=False,
+        )
+        patch.setattr(asking, "run_child", called)
+        patch.setattr(data, "run_child", called)
+        patch.setattr(preparing, "build_index", lambda *_: made)
+        patch.setattr(in_process.InProcess, "load", load)
         patch.setattr(clock, "perf_counter_ns", ticks)
         patch.setattr(host, "canary", lambda: {"seconds": 0.01, "spread": 0.0})
 

@@ -15,6 +15,7 @@ from nightgate.hybrid_ann.settings import Settings
 from nightgate.vectors import data, own, truth, usable
 from nightgate.vectors.dataset import WARMUP, open_dataset, query_counts
 from nightgate.vectors.places import BASE_FILE, QUERIES_FILE, open_places
+from nightgate.vectors.prepared import DataFacts, PreparedData
 from nightgate.vectors.source import Own, Synthetic
 
 QUERIES = 60
@@ -317,16 +318,26 @@ def test_both_sources_are_prepared_with_truth_and_hardness(tmp_path):
         (Synthetic(1000, 8, QUERIES, 1), {"rows": 1000, "seed": 1}),
     ):
         found = data.prepare(cache, source=asked, threads=1)
-        assert found["data"] | known == found["data"]
-        assert {"digest", "local_dimension", "relative_contrast"} <= set(found["data"])
-        dataset = open_dataset(found_folder := tmp_path / found["vectors"])
-        exact = truth.open_truth(tmp_path / found["truth"], "queries")
+        told = found.data.model_dump(mode="json")
+        assert told | known == told
+        assert {"digest", "local_dimension", "relative_contrast"} <= set(told)
+        assert PreparedData.model_validate_json(found.model_dump_json()) == found
+        assert PreparedData.model_validate_json(found.model_dump_json()).data.model_dump(mode="json") == told
+        dataset = open_dataset(found.vectors)
+        exact = truth.open_truth(found.truth, "queries")
         again = truth.exact(dataset.base, dataset.queries, data.TRUTH_DEPTH, dataset.metric)
         assert np.array_equal(exact.ids, again.ids)
-        assert len(truth.open_truth(tmp_path / found["truth"], "tuning").ids) == QUERIES
-        hardness = np.load(tmp_path / found["truth"] / "queries-hardness.npy")
+        assert len(truth.open_truth(found.truth, "tuning").ids) == QUERIES
+        hardness = data.open_hardness(found.truth)
         assert (hardness.shape, hardness.dtype) == ((QUERIES,), np.float64)
-        assert data.prepare(cache, source=asked, threads=1)["vectors"] == str(found_folder)
+        assert data.prepare(cache, source=asked, threads=1).vectors == found.vectors
+
+
+def test_what_a_source_does_not_tell_is_not_told_and_what_is_infinite_is(tmp_path):
+    facts = DataFacts(rows=3, dim=2, digest="d", local_dimension=None, relative_contrast={"1": None})
+    told = {"rows": 3, "dim": 2, "digest": "d", "local_dimension": None, "relative_contrast": {"1": None}}
+    assert facts.model_dump(mode="json") == told
+    assert DataFacts.model_validate(told).model_dump(mode="json") == told and facts.metric == "cosine"
 
 
 def test_a_file_is_cached_by_what_is_in_it(tmp_path):
@@ -334,10 +345,10 @@ def test_a_file_is_cached_by_what_is_in_it(tmp_path):
     first = data.prepare(cache, source=source(saved(path, vectors(1000))), threads=1)
     moved = path.rename(tmp_path / "b.npy")
     second = data.prepare(cache, source=source(moved), threads=1)
-    assert (second["vectors"], second["data"]["file"]) == (first["vectors"], "b.npy")
+    assert (second.vectors, second.data.file) == (first.vectors, "b.npy")
     changed = data.prepare(cache, source=source(saved(moved, vectors(1000, seed=3))), threads=1)
-    assert changed["data"]["sha256"] != first["data"]["sha256"]
-    assert changed["vectors"] != first["vectors"]
+    assert changed.data.sha256 != first.data.sha256
+    assert changed.vectors != first.vectors
 
 
 def test_a_bad_row_reaches_the_user_out_of_the_child(tmp_path):
@@ -349,10 +360,7 @@ def test_a_bad_row_reaches_the_user_out_of_the_child(tmp_path):
 
 def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path):
     path = saved(tmp_path / "a.npy", vectors(1000))
-    request = {
-        "kind": "Own", "source": vars(source(path)), "expected": {"file": "a.npy", "sha256": "of before"},
-        "folder": str(tmp_path),
-    }  # fmt: skip
+    request = data.VectorsRequest(source(path), tmp_path, {"file": "a.npy", "sha256": "of before"})
     with pytest.raises(InputError, match="changed while it was read"):
         data.build_vectors(request)
 
@@ -365,12 +373,12 @@ def test_a_file_is_looked_at_before_anything_starts_and_settings_outlive_it(tmp_
     path = tmp_path / "a.npy"
     np.save(path, vectors(3000))
     asked = settings(dataset=str(path), metric="l2")
-    assert asked.needs().disk > 0
+    assert (asked.shape().rows, asked.shape().metric) == (2600, "l2")
     path.unlink()
     # a run is closed with the settings it was started with, also when the file is gone by then
     assert Settings.model_validate(asked.model_dump(mode="json")) == asked
     with pytest.raises(InputError, match="there is no file"):
-        asked.needs()
+        asked.shape()
 
 
 def test_a_path_is_taken_from_this_folder_and_this_home(tmp_path, monkeypatch):

@@ -7,21 +7,22 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from support.scripted_pg import Connection, quoted
+from support.scripted_pg import WHERE, Connection, quoted, table
 
 from nightgate.pgvector_search import indexing, locks, tables
-from nightgate.pgvector_search.tables import Table
+from nightgate.vector_search.store import Built
 
 __all__ = ["quoted"]
 
 DIGEST = "a" * 20
-TABLE = Table("ivfflat", DIGEST, 10)
+TABLE = table("ivfflat")
 BASE = np.arange(12, dtype=np.float32).reshape(6, 2)
-MADE_FOR = {"format": 2, "rows": 6, "dim": 2, "pgvector": "0.8.5", "lists": 10}
+MADE_FOR = {"format": 3, "rows": 6, "dim": 2, "metric": "cosine", "pgvector": "0.8.5", "lists": 10}
+BUILT = Built(load_seconds=2, rows_per_second=3, build_seconds=4, built_at="then")
 
 
 def test_a_table_has_its_lists_and_its_knob():
-    many, graph = Table("ivfflat_halfvec_lists1000", DIGEST, 10), Table("hnsw_halfvec", DIGEST, 10)
+    many, graph = table("ivfflat_halfvec_lists1000"), table("hnsw_halfvec")
     assert (TABLE.lists_of_index, many.lists_of_index, graph.lists_of_index) == (10, 1000, None)
     assert (TABLE.knob_name, graph.knob_name) == ("probes", "ef_search")
     assert (TABLE.name, graph.name) == (f"ivfflat_{DIGEST}_10", f"hnsw_halfvec_{DIGEST}_0")
@@ -33,14 +34,15 @@ def test_a_table_has_its_lists_and_its_knob():
 def test_the_draft_is_unlogged_and_copied_in_the_type_of_its_column(quoted, monkeypatch):
     copied = []
     monkeypatch.setattr(tables, "copy_rows", lambda *what: copied.append(what))
-    connection, table = Connection(), Table("hnsw_halfvec", DIGEST, 10)
-    tables.load(connection, table, BASE)
+    connection, half = Connection(), table("hnsw_halfvec")
+    tables.load(connection, WHERE, half, BASE)
     assert connection.said == [
-        f"CREATE UNLOGGED TABLE nightgate_bench.{table.draft} (id int4 NOT NULL, vec halfvec(2)) "
+        f"CREATE UNLOGGED TABLE nightgate_bench.{half.draft} (id int4 NOT NULL, vec halfvec(2)) "
         "WITH (autovacuum_enabled = false)"
     ]
-    [(target, base, column, name)] = copied
-    assert (target._obj, base is BASE, column, name) == ((tables.SCHEMA, table.draft), True, "halfvec", "hnsw_halfvec")
+    [(where, target, base, column, name)] = copied
+    assert (where, target._obj, base is BASE) == (WHERE, (tables.SCHEMA, half.draft), True)
+    assert (column, name) == ("halfvec", "hnsw_halfvec")
 
 
 def test_a_table_is_named_and_described_at_the_very_end(quoted):
@@ -53,12 +55,19 @@ def test_a_table_is_named_and_described_at_the_very_end(quoted):
             yield
             inside.extend(self.said[before:])
 
-    connection = Transaction()
-    tables._finish(connection, TABLE, {"rows": 6})
+    connection = Transaction([("0.8.5",)], [(4096,)], [(8192,)])
+    built = tables.finish(connection, TABLE, BUILT)
+    told = json.loads(built.model_dump_json(exclude={"reused"}))
+    assert told == MADE_FOR | {
+        "load_seconds": 2, "rows_per_second": 3, "build_seconds": 4, "built_at": "then", "index_bytes": 4096,
+        "table_bytes": 8192, "tuning": None,
+    }  # fmt: skip
     rename = f"ALTER TABLE nightgate_bench.{TABLE.draft} RENAME TO {TABLE.name}"
-    comment = f"COMMENT ON TABLE nightgate_bench.{TABLE.name} IS '{json.dumps({'rows': 6})}'"
+    *_, analyze, renamed, comment, checkpoint = connection.said
     assert inside == [rename, comment]
-    assert connection.said == [f"ANALYZE nightgate_bench.{TABLE.draft}", rename, comment, "CHECKPOINT"]
+    assert (analyze, renamed, checkpoint) == (f"ANALYZE nightgate_bench.{TABLE.draft}", rename, "CHECKPOINT")
+    head = f"COMMENT ON TABLE nightgate_bench.{TABLE.name} IS '"
+    assert comment.startswith(head) and json.loads(comment.removeprefix(head)[:-1]) == told
 
 
 def test_a_checkpoint_that_is_refused_is_no_failure(quoted, caplog):
@@ -75,7 +84,7 @@ def test_a_checkpoint_that_is_refused_is_no_failure(quoted, caplog):
             yield
 
     caplog.set_level("INFO")
-    tables._finish(Managed(), TABLE, {})
+    tables.finish(Managed([("0.8.5",)], [(4096,)], [(8192,)]), TABLE, BUILT)
     assert "no checkpoint after the load" in caplog.text
 
 
@@ -83,7 +92,7 @@ def test_a_checkpoint_that_is_refused_is_no_failure(quoted, caplog):
 
 
 def facts(**other):
-    return json.dumps(MADE_FOR | {"built_at": "then"} | other)
+    return json.dumps(BUILT.model_dump(mode="json", exclude={"reused"}) | MADE_FOR | other)
 
 
 def cleared(monkeypatch, found, schema=True):
@@ -103,7 +112,8 @@ def cleared(monkeypatch, found, schema=True):
         (f"ivfflat_{DIGEST}_10", facts(), False, False),
         (f"ivfflat_{DIGEST}_10", facts(rows=7), True, False),
         (f"ivfflat_{DIGEST}_10", facts(dim=3), True, False),
-        (f"ivfflat_{DIGEST}_10", facts(format=1), True, False),
+        (f"ivfflat_{DIGEST}_10", facts(format=2), True, False),
+        (f"ivfflat_{DIGEST}_10", facts(metric="l2"), True, False),
         (f"ivfflat_{DIGEST}_10", facts(pgvector="0.8.4"), True, False),
         (f"ivfflat_{DIGEST}_10", None, True, False),
         (f"ivfflat_{DIGEST}_10", "no JSON", True, False),
@@ -120,13 +130,19 @@ def cleared(monkeypatch, found, schema=True):
 def test_what_is_of_other_contents_or_incomplete_goes(monkeypatch, name, comment, indexed, stays):
     kept, dropped, _ = cleared(monkeypatch, [(name, comment, indexed)])
     assert dropped == ([] if stays else [name])
-    assert kept == (json.loads(comment) if stays and name == TABLE.name else None)
+    assert (kept is not None) == (stays and name == TABLE.name)
+    assert kept is None or kept == Built.model_validate_json(comment)
+
+
+def test_a_comment_that_says_too_little_is_no_table(monkeypatch):
+    kept, dropped, _ = cleared(monkeypatch, [(TABLE.name, json.dumps(MADE_FOR), True)])
+    assert (kept, dropped) == (None, [])
 
 
 def test_the_kept_one_is_found_among_others(quoted, monkeypatch):
     other = (f"hnsw_{DIGEST}_0", facts(lists=None), True)
-    kept, dropped, said = cleared(monkeypatch, [other, (TABLE.name, facts(tuning=1), True), other])
-    assert kept["tuning"] == 1 and dropped == []
+    kept, dropped, said = cleared(monkeypatch, [other, (TABLE.name, facts(index_bytes=7), True), other])
+    assert kept.index_bytes == 7 and dropped == []
     assert said == [("SELECT to_regnamespace(%s)", [tables.SCHEMA])]
 
 
@@ -145,8 +161,8 @@ def building(quoted, monkeypatch):
     monkeypatch.setattr(indexing.server, "backend", lambda connection: 4711)
 
     @contextmanager
-    def watched(pid, name):
-        assert (pid, name) == (4711, "ivfflat")
+    def watched(where, pid, name):
+        assert (where, pid, name) == (WHERE, 4711, "ivfflat")
         yield
 
     monkeypatch.setattr(indexing, "_watched", watched)
@@ -157,15 +173,15 @@ def building(quoted, monkeypatch):
 
     monkeypatch.setattr(indexing.time, "perf_counter", clock)
 
-    def run(connection, method="ivfflat", column="halfvec", lists=10):
+    def run(connection, method="ivfflat", operators="halfvec_cosine_ops", lists=10):
         return indexing.build_index(
-            connection, TABLE.identifier(), "our_vec", method, column, lists, "ivfflat"
+            connection, WHERE, TABLE.identifier(), "our_vec", method, operators, lists, "ivfflat"
         ), changed
 
     return run
 
 
-def test_an_index_is_made_for_the_cosine(building):
+def test_an_index_is_made_for_its_metric(building):
     connection = Connection()
     seconds, changed = building(connection)
     name = f"nightgate_bench.{TABLE.name}"
@@ -174,8 +190,8 @@ def test_an_index_is_made_for_the_cosine(building):
         f"CREATE INDEX our_vec ON {name} USING ivfflat (vec halfvec_cosine_ops) WITH (lists = 10)"
     ]
     connection = Connection()
-    building(connection, "hnsw", "vector", None)
-    assert connection.said == [f"CREATE INDEX our_vec ON {name} USING hnsw (vec vector_cosine_ops)"]
+    building(connection, "hnsw", "vector_l2_ops", None)
+    assert connection.said == [f"CREATE INDEX our_vec ON {name} USING hnsw (vec vector_l2_ops)"]
 
 
 def test_without_shared_memory_it_is_built_without_workers(building):

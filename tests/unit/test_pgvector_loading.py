@@ -7,10 +7,10 @@ import struct
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from support.scripted_pg import table
 
 from nightgate.pgvector_search.copying import encode_rows
 from nightgate.pgvector_search.settings import Settings
-from nightgate.pgvector_search.tables import Table
 from nightgate.pgvector_search.variants import MOST_DIMENSIONS, SINCE, VARIANTS, Variant, over_float32, too_long
 
 
@@ -45,7 +45,7 @@ def test_blocks_are_the_rows_one_after_another():
 
 def test_a_table_is_named_by_its_contents():
     names = {
-        Table(variant, digest, lists).name
+        table(variant, lists, digest).name
         for variant in Settings.known_variants for digest in ("aa", "bb") for lists in (10, 100)
     }  # fmt: skip
     own = [variant for variant, kind in VARIANTS.items() if kind.lists or kind.method == "hnsw"]
@@ -53,9 +53,9 @@ def test_a_table_is_named_by_its_contents():
 
 
 def test_names_fit_postgresql_and_are_quoted():
-    tables = [Table(variant, "f" * 20, 32_768) for variant in VARIANTS]
-    assert max(len(name) for table in tables for name in (table.index, table.draft)) <= 63
-    hostile = Table("ivfflat", 'x"; DROP TABLE y; --', 1)
+    tables = [table(variant, 32_768, "f" * 20) for variant in VARIANTS]
+    assert max(len(name) for each in tables for name in (each.index, each.draft)) <= 63
+    hostile = table("ivfflat", 1, 'x"; DROP TABLE y; --')
     assert hostile.identifier().as_string(None) == '"nightgate_bench"."ivfflat_x""; DROP TABLE y; --_1"'
 
 

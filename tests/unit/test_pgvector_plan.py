@@ -6,11 +6,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from support.scripted_pg import Connection, quoted
+from support.scripted_pg import Connection, quoted, table
 
 from nightgate.errors import NotMeasured
 from nightgate.pgvector_search import plan, warming
-from nightgate.pgvector_search.tables import Table
 
 __all__ = ["quoted"]
 
@@ -85,9 +84,7 @@ def test_a_statement_that_was_not_prepared_or_not_planned_so_is_no_measurement(q
 # warming
 
 
-class Asker:
-    def __init__(self):
-        self.connection, self.statement, self.table = Connection(), "SELECT", Table("ivfflat", "a" * 20, 7)
+TABLE = table("ivfflat", 7)
 
 
 @pytest.fixture
@@ -95,30 +92,30 @@ def warmed(quoted, monkeypatch):
     """Warm over ``rows`` rows when the n-th hundred queries read reads[n] blocks in all and hit 1000 more in each."""
 
     def run(reads, rows=2000, *, hits=1000, extension=False, seconds=0.0):
-        asker, now, asked = Asker(), [0.0], []
+        server, now, asked = Connection(), [0.0], []
         if extension:
-            asker.connection.answers = [[("tools",)], [(1,)]]
+            server.answers = [[("tools",)], [(1,)]]
 
         def blocks(connection, statement, vector):
-            assert (connection, statement) == (asker.connection, "SELECT")
+            assert (connection, statement) == (server, "SELECT")
             asked.append(vector)
             now[0] += seconds / 100
             hundred, place = divmod(len(asked) - 1, 100)
             extra = reads[min(hundred, len(reads) - 1)] if place == 99 else 0
             return hits, extra
 
-        def parameters(table, vectors):
-            assert table is asker.table
+        def encoded(column, vectors):
+            assert column == "vector"
             return [int(v[0]) for v in vectors]
 
         monkeypatch.setattr(warming.plan, "blocks", blocks)
-        monkeypatch.setattr(warming, "parameters", parameters)
+        monkeypatch.setattr(warming, "encoded", encoded)
         monkeypatch.setattr(warming.time, "monotonic", lambda: now[0])
         changed = []
         monkeypatch.setattr(warming.server, "change", lambda *what: changed.append(what))
-        found = warming.warm(asker, np.arange(rows)[:, None])
-        assert changed == [(asker.connection, {"effective_io_concurrency": "1000"})]
-        assert asker.connection.said[-1] == "RESET effective_io_concurrency", "or it would hold while timing"
+        found = warming.warm(server, "SELECT", TABLE, np.arange(rows)[:, None])
+        assert changed == [(server, {"effective_io_concurrency": "1000"})]
+        assert server.said[-1] == "RESET effective_io_concurrency", "or it would hold while timing"
         return found, asked
 
     return run
@@ -197,22 +194,19 @@ def test_an_extension_that_is_there_reads_the_index_first(warmed):
 
 
 def test_prewarm_reads_the_index_wherever_the_extension_is(quoted):
-    asker = Asker()
-    asker.connection = Connection([("tools",)], [(1,)])
-    assert warming._prewarm(asker) == "pg_prewarm"
-    where, reading = asker.connection.said
+    server = Connection([("tools",)], [(1,)])
+    assert warming._prewarm(server, TABLE) == "pg_prewarm"
+    where, reading = server.said
     assert "extname = 'pg_prewarm'" in where
     assert reading == ("SELECT tools.pg_prewarm(to_regclass(%s))", [f"nightgate_bench.ivfflat_{'a' * 20}_7_vec"])
 
 
 def test_without_the_extension_it_is_left_to_the_queries():
-    asker = Asker()
-    assert warming._prewarm(asker) == "queries" and len(asker.connection.said) == 1
+    server = Connection()
+    assert warming._prewarm(server, TABLE) == "queries" and len(server.said) == 1
 
 
 def test_prewarm_that_is_refused_leaves_it_to_the_queries(quoted):
     from psycopg.errors import InsufficientPrivilege
 
-    asker = Asker()
-    asker.connection = Connection([("tools",)], InsufficientPrivilege("no"))
-    assert warming._prewarm(asker) == "queries"
+    assert warming._prewarm(Connection([("tools",)], InsufficientPrivilege("no")), TABLE) == "queries"

@@ -13,7 +13,8 @@ from psycopg import OperationalError, errors
 from support.scripted_pg import Connection
 
 from nightgate.errors import NotMeasured, ServiceUnavailable, Unavailable
-from nightgate.pgvector_search import connecting, ending, faults, pinning, server
+from nightgate.measure import ending
+from nightgate.pgvector_search import connecting, faults, pinning, server
 
 TCP = 'connection failed: connection to server at "10.0.0.1", port 5432 failed: '
 SOCKET = 'connection is bad: connection to server on socket "/run/.s.PGSQL.5432" failed: '

@@ -8,21 +8,29 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from support.scripted_pg import Connection, quoted
+from support.scripted_pg import WHERE, Connection, quoted, table
 
 from nightgate.errors import NotMeasured
 from nightgate.pgvector_search import tables
-from nightgate.pgvector_search.tables import Table
+from nightgate.pgvector_search.store import Pgvector
+from nightgate.vector_search import store
+from nightgate.vector_search.store import Built
 
 __all__ = ["quoted"]
 
 DIGEST = "a" * 20
-TABLE = Table("ivfflat_halfvec", DIGEST, 10)
+TABLE = table("ivfflat_halfvec")
 HERE, DRAFT = f"nightgate_bench.{TABLE.name}", f"nightgate_bench.{TABLE.draft}"
 # 0.1 is another number in half precision
 BASE = np.array([[0.1, 1], [2, 3], [4, 5], [6, 7], [8, 9], [10, 11]], dtype=np.float32)
-MADE_FOR = {"format": 2, "rows": 6, "dim": 2, "pgvector": "0.8.5", "lists": 10}
-KEPT = MADE_FOR | {"built_at": "then", "tuning": {"probes": 3}}
+MADE_FOR = {"format": 3, "rows": 6, "dim": 2, "metric": "cosine", "pgvector": "0.8.5", "lists": 10}
+TUNING = {
+    "asked": {"recall_target": 0.9, "recall_margin": 0.02, "host": "h", "k": 5}, "setting": {"probes": 3}, "reached": True,
+    "curve": [],
+}  # fmt: skip
+KEPT = Built.model_validate(MADE_FOR | {
+    "load_seconds": 1, "rows_per_second": 6, "build_seconds": 2, "built_at": "then", "tuning": TUNING,
+})  # fmt: skip
 
 VERSION, SCHEMA_THERE = [("0.8.5",)], [("nightgate_bench",)]
 SAMPLE = ("SELECT coalesce(pg_relation_size(to_regclass(%s)), 0)", [HERE])
@@ -48,12 +56,14 @@ def made(quoted, monkeypatch):
     """What was done beside SQL; the copy takes 2 s and the index 5."""
     made, now = [], [100.0]
 
-    def copy_rows(target, base, column, name):
+    def copy_rows(where, target, base, column, name):
+        assert where is WHERE
         made.append(("copy", ".".join(target._obj), base is BASE, column, name))
         now[0] += 2.0
 
-    def build_index(connection, target, index, method, column, lists, name):
-        made.append(("index", ".".join(target._obj), index, method, column, lists, name))
+    def build_index(connection, where, target, index, method, operators, lists, name):
+        assert where is WHERE
+        made.append(("index", ".".join(target._obj), index, method, operators, lists, name))
         connection.said.append("CREATE INDEX")
         now[0] += 5.0
         connection.handlers[0](SimpleNamespace(severity="NOTICE", message_primary="little data"))
@@ -61,8 +71,8 @@ def made(quoted, monkeypatch):
 
     monkeypatch.setattr(tables, "copy_rows", copy_rows)
     monkeypatch.setattr(tables, "build_index", build_index)
-    monkeypatch.setattr(tables, "utc_now", lambda: "now")
-    monkeypatch.setattr(tables.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(store, "utc_now", lambda: "now")
+    monkeypatch.setattr(store.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr("pgvector.psycopg.register_vector", lambda connection: made.append(("register", connection)))
     return made
 
@@ -78,54 +88,66 @@ def found(*names, comment=None, indexed=True):
 CREATE = f"CREATE UNLOGGED TABLE {DRAFT} (id int4 NOT NULL, vec halfvec(2)) WITH (autovacuum_enabled = false)"
 
 
-def built(facts):
-    comment = f"COMMENT ON TABLE {HERE} IS '{json.dumps(facts)}'"
+def ensure(server):
+    return Pgvector().ensure(server, WHERE, TABLE, BASE, None)
+
+
+def built(said):
+    """Checks what was said to build the table; the comment is `FACTS`."""
+    comment = next(each for each in said if str(each).startswith("COMMENT"))
+    head = f"COMMENT ON TABLE {HERE} IS '"
+    assert json.loads(comment.removeprefix(head)[:-1]) == json.loads(FACTS.model_dump_json(exclude={"reused"}))
     return [
-        f"DROP TABLE IF EXISTS {HERE}", CREATE, "CREATE INDEX",
+        f"DROP TABLE IF EXISTS {HERE}", CREATE, "CREATE INDEX", "SELECT max(extversion) FROM pg_extension WHERE extname = 'vector'",
         ("SELECT coalesce(pg_relation_size(to_regclass(%s)), 0)", [f"{HERE}_vec"]),
         ("SELECT coalesce(pg_table_size(to_regclass(%s)), 0)", [DRAFT]),
         f"ANALYZE {DRAFT}", "BEGIN", f"ALTER TABLE {DRAFT} RENAME TO {TABLE.name}", comment, "COMMIT", "CHECKPOINT",
     ]  # fmt: skip
 
 
-FACTS = MADE_FOR | {
+FACTS = Built.model_validate(MADE_FOR | {
     "load_seconds": 2.0, "rows_per_second": 3.0, "build_seconds": 4.5, "index_bytes": 4096, "table_bytes": 8192,
     "notices": ["NOTICE: little data"], "built_at": "now",
-}  # fmt: skip
+})  # fmt: skip
+SIZES = VERSION, [(4096,)], [(8192,)]
 WORK = [
     ("copy", DRAFT, True, "halfvec", "ivfflat_halfvec"),
-    ("index", DRAFT, f"{TABLE.name}_vec", "ivfflat", "halfvec", 10, "ivfflat_halfvec"),
+    ("index", DRAFT, f"{TABLE.name}_vec", "ivfflat", "halfvec_cosine_ops", 10, "ivfflat_halfvec"),
 ]
 
 
+def as_told(facts):
+    return facts.model_dump(mode="json")
+
+
 def test_a_table_is_loaded_indexed_and_only_then_named(made):
-    server = Server(VERSION, SCHEMA_THERE, [], [], [(4096,)], [(8192,)])
-    assert tables.ensure(server, TABLE, BASE) == FACTS | {"reused": False}
-    assert server.about_contents() == built(FACTS)
+    server = Server(VERSION, SCHEMA_THERE, [], [], *SIZES)
+    assert as_told(ensure(server)) == as_told(FACTS)
+    assert server.about_contents() == built(server.said)
     assert made == WORK
 
 
 def test_a_table_that_stands_is_reused_with_all_that_was_remembered(made):
-    stands = found(TABLE.name, comment=json.dumps(KEPT))
+    stands = found(TABLE.name, comment=KEPT.model_dump_json())
     server = Server(VERSION, SCHEMA_THERE, stands, [(16_384,)], [(0, half(0)), (5, half(5))])
-    assert tables.ensure(server, TABLE, BASE) == KEPT | {"reused": True}
+    assert ensure(server) == KEPT.model_copy(update={"reused": True})
     rows = (f"SELECT id, vec FROM {HERE} WHERE ctid = ANY(%s::tid[])", [["(0,1)", "(1,1)"]])
     assert server.about_contents() == [SAMPLE, rows]
     assert made == [("register", server)] and server.options == {"binary": True}
 
 
 def test_a_table_of_other_rows_is_built_anew(made):
-    stands = found(TABLE.name, comment=json.dumps(KEPT))
-    server = Server(VERSION, SCHEMA_THERE, stands, [(16_384,)], [(0, half(0)), (5, half(4))], [], [(4096,)], [(8192,)])
-    assert tables.ensure(server, TABLE, BASE) == FACTS | {"reused": False}
-    assert server.about_contents()[2:] == built(FACTS)
+    stands = found(TABLE.name, comment=KEPT.model_dump_json())
+    server = Server(VERSION, SCHEMA_THERE, stands, [(16_384,)], [(0, half(0)), (5, half(4))], [], *SIZES)
+    assert as_told(ensure(server)) == as_told(FACTS)
+    assert server.about_contents()[2:] == built(server.said)
     assert made[1:] == WORK
 
 
 def test_what_is_incomplete_goes_before_the_load(made):
-    server = Server(VERSION, SCHEMA_THERE, found(TABLE.draft, indexed=False), [], [(4096,)], [(8192,)])
-    tables.ensure(server, TABLE, BASE)
-    assert server.about_contents() == [f"DROP TABLE IF EXISTS {DRAFT}", *built(FACTS)]
+    server = Server(VERSION, SCHEMA_THERE, found(TABLE.draft, indexed=False), [], *SIZES)
+    ensure(server)
+    assert server.about_contents() == [f"DROP TABLE IF EXISTS {DRAFT}", *built(server.said)]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), NotMeasured("x")])
@@ -142,11 +164,12 @@ def test_a_build_that_ends_early_drops_its_draft_if_the_server_is_still_there(ma
         raise error
 
     monkeypatch.setattr(tables, "build_index", fails)
-    server = Dying(VERSION, SCHEMA_THERE, [])
+    server = Dying(VERSION, SCHEMA_THERE, [], [], found(TABLE.draft))
     with pytest.raises(type(error)) as raised:
-        tables.ensure(server, TABLE, BASE)
+        ensure(server)
     assert raised.value is error
-    assert server.about_contents() == [f"DROP TABLE IF EXISTS {HERE}", CREATE, f"DROP TABLE IF EXISTS {DRAFT}"]
+    drop, create, _, again = server.about_contents()
+    assert (drop, create, again) == (f"DROP TABLE IF EXISTS {HERE}", CREATE, f"DROP TABLE IF EXISTS {DRAFT}")
 
 
 # which are ours
@@ -190,24 +213,26 @@ def test_all_of_ours_goes_and_the_schema_if_nothing_else_is_in_it(quoted, caplog
 # what they hold
 
 
-@pytest.mark.parametrize(("rows", "said"), [([(5,)], "5"), ([(7,)], "7"), ([], "None")])
-def test_every_row_must_be_there(quoted, rows, said):
-    connection = Connection([(6,)])
+@pytest.mark.parametrize(
+    ("answers", "said"), [([[(True,)], [(5,)]], "5"), ([[(True,)], [(7,)]], "7"), ([[(False,)]], "None")]
+)
+def test_every_row_must_be_there(quoted, answers, said):
+    connection = Connection([(True,)], [(6,)])
     tables.require_rows(connection, TABLE, 6)
-    assert connection.said == [f"SELECT count(*) FROM {HERE}"]
+    assert connection.said == [("SELECT to_regclass(%s) IS NOT NULL", [HERE]), f"SELECT count(*) FROM {HERE}"]
     with pytest.raises(NotMeasured) as refused:
-        tables.require_rows(Connection(rows), TABLE, 6)
+        tables.require_rows(Connection(*answers), TABLE, 6)
     assert refused.value.what == f"the table {TABLE.name} holds {said} rows, not 6"
     assert refused.value.next_step == "prepare the benchmark again"
 
 
-def holds(rows, table=TABLE, size=8192 * 3):
+def holds(rows, of=TABLE, size=8192 * 3):
     connection = Connection([(size,)], rows)
-    return tables.holds(connection, table, BASE), connection.said[-1][1][0]
+    return tables.holds(connection, of, BASE), connection.said[-1][1][0]
 
 
 def test_rows_from_all_over_the_table_are_compared_bit_for_bit(made):
-    whole = Table("ivfflat", DIGEST, 10)
+    whole = table("ivfflat")
     good = [(0, BASE[0]), (5, BASE[5])]
     assert holds(good, whole) == (True, ["(0,1)", "(1,1)", "(2,1)"])
     places = holds(good, whole, size=8192 * 1000)[1]
@@ -221,4 +246,4 @@ def test_rows_from_all_over_the_table_are_compared_bit_for_bit(made):
 def test_half_precision_rows_are_compared_as_they_are_held(made):
     assert holds([(0, half(0)), (3, half(3))])[0] is True
     assert holds([(3, half(3)), (0, SimpleNamespace(to_numpy=lambda: BASE[0]))])[0] is False, "0.1 in single precision"
-    assert holds([(0, half(0))], Table("ivfflat", DIGEST, 10))[0] is False
+    assert holds([(0, half(0))], table("ivfflat"))[0] is False

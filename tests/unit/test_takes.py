@@ -18,11 +18,15 @@ def test_a_benchmark_that_says_nothing_takes_a_minute():
     assert (takes.prepare, takes.measure, takes.lower) == (60, 60, "scale")
 
 
+def takes_of(settings):
+    return settings.takes_for(settings.shape())
+
+
 def hybrid(**more):
     given = {
         "variants": ["hybrid"], "rows": 1_000_000, "dim": 100, "queries": 1000, "passes": 3, "processes": 2, "load_seconds": 5, "threads": 2,
     }  # fmt: skip
-    return HybridAnn.model_validate(given | more).takes()
+    return takes_of(HybridAnn.model_validate(given | more))
 
 
 def test_the_hybrid():
@@ -67,12 +71,12 @@ def test_pgvector(variant, built):
         "load_seconds": 3,
         "clients": [1, 4],
     }
-    takes = PgvectorSearch.model_validate(given).takes()
+    takes = takes_of(PgvectorSearch.model_validate(given))
     assert takes.prepare == pytest.approx(60 + 20 + 1700 * 0.02 + 4 + built)
     query = 2e-3 + 0.015
     assert takes.measure == pytest.approx(20 + 20 + (3000 + 10 * 500) * query + 3 * 3)
     assert takes.lower == "rows, passes or controls"
-    both = PgvectorSearch.model_validate(given | {"controls": ["hnsw_halfvec"], "control_passes": 2}).takes()
+    both = takes_of(PgvectorSearch.model_validate(given | {"controls": ["hnsw_halfvec"], "control_passes": 2}))
     assert both.prepare == pytest.approx(takes.prepare + 4 + 100)
     assert both.measure == pytest.approx(takes.measure + 20 + (2000 + 10 * 500) * query + 3 * 3)
 

@@ -2,60 +2,111 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nightgate.artifacts import Cache
-from nightgate.hybrid_ann import strategies
-from nightgate.hybrid_ann.settings import Settings
+from pydantic import BaseModel, ConfigDict
+
+from nightgate import paths
+from nightgate.artifacts import Artifact, Cache
+from nightgate.measure import host
 from nightgate.measure.child import run_child
+from nightgate.vector_search.session import Facts
+from nightgate.vector_search.strategy import Index
+from nightgate.vectors.dataset import open_dataset
+from nightgate.vectors.prepared import PreparedData
+from nightgate.versions import installed
 
-FORMAT = 4  # part of the cache key of every index
+FORMAT = 5  # part of the cache key of every index
 
 
-def build_index(name: str, settings: Settings, vectors: str, threads: int, cache: Cache) -> dict[str, Any]:
-    """The index ``name`` of the data set in the folder ``vectors``, from the cache or built.
+class BuiltIndex(BaseModel):
+    """An index in the cache: ``bytes`` on disk, what its build took when it was made, with the host to itself, and what its
+    builder tells of it. ``built_at`` says when that was, ISO 8601, and ``reused`` whether before this run."""
 
-    An index whose builder has a ``train`` is built in two steps and each is kept, so that a build that was killed in
-    the second resumes there.
+    model_config = ConfigDict(frozen=True)
 
-    Returns:
-        ``folder``; ``bytes`` on disk; ``build_seconds`` and ``build_peak_rss_bytes`` of both steps; ``built_at`` (and
-        ``trained_at``), when they were measured, and ``reused``, whether before this call or on another host; what the
-        builder tells of it.
+    folder: Path
+    bytes: int
+    build_seconds: float
+    build_peak_rss_bytes: int
+    built_at: str
+    reused: bool
+    facts: Facts = {}
+
+    def told(self) -> Facts:
+        """As it stands in a record."""
+        return {**self.model_dump(mode="json", exclude={"folder", "facts"}), **self.facts}
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """Make ``index`` of the data set in ``vectors``, into ``folder``; from what was ``trained``, if it is in two steps."""
+
+    index: Index
+    vectors: Path
+    folder: Path
+    parameters: Mapping[str, int]
+    trained: Path | None = None
+
+
+def build_index(index: Index, prepared: PreparedData, parameters: Mapping[str, int], cache: Cache) -> BuiltIndex:
+    """``index`` of a data set, from the cache or built.
+
+    An index with a ``train`` is built in two steps and each is kept, so that a build that was killed in the second
+    resumes there; seconds and memory are those of both.
+
+    Args:
+        parameters: ``threads`` and whatever of `strategy.PARAMETERS` there is; the index takes its own.
     """
-    request: dict[str, Any] = {"index": name, "vectors": vectors, "trained": None, "parameters": {"threads": threads}}
-    if not hasattr(strategies.builder(name), "train"):
-        request["parameters"] |= {"m": settings.hnsw_m, "ef_construction": settings.hnsw_ef_construction}
-        return _made(cache, "build", name, request)
-    lists = request["parameters"] | {"rows_per_list": settings.rows_per_list}
-    trained = _made(cache, "train", f"{name}-trained", request | {"parameters": lists})
-    made = _made(cache, "build", name, request | {"trained": trained["folder"]})
-    return {
-        **trained, **made,
-        "build_seconds": trained["build_seconds"] + made["build_seconds"],
-        "build_peak_rss_bytes": max(trained["build_peak_rss_bytes"], made["build_peak_rss_bytes"]),
-        "trained_at": trained["built_at"], "reused": trained["reused"] or made["reused"],
+    threads = parameters["threads"]
+    own = {name: parameters[name] for name in index.parameters}
+    key = {
+        "index": index.name, "vectors": prepared.data.digest, "threads": threads, "parameters": own,
+        "versions": installed(*index.requires, "numpy"), "format": FORMAT,
     }  # fmt: skip
+    request = BuildRequest(index, prepared.vectors, Path(), own | {"threads": threads})
+    if index.train is None:
+        return _made(cache, index.name, key, request)[1]
+    trained, first = _made(cache, f"{index.name}-trained", key, request, training=True)
+    request = BuildRequest(index, prepared.vectors, Path(), {"threads": threads}, trained.path)
+    _, made = _made(cache, index.name, key | {"trained": trained.digest}, request)
+    return made.model_copy(update={
+        "facts": first.facts | made.facts,
+        "build_seconds": first.build_seconds + made.build_seconds,
+        "build_peak_rss_bytes": max(first.build_peak_rss_bytes, made.build_peak_rss_bytes),
+        "built_at": min(first.built_at, made.built_at), "reused": first.reused or made.reused,
+    })  # fmt: skip
 
 
-def _made(cache: Cache, function: str, kind: str, request: dict[str, Any]) -> dict[str, Any]:
-    reused = True
-
-    def build(folder: Path) -> dict[str, Any]:
-        nonlocal reused
-        reused = False
-        child = run_child(
-            f"nightgate.hybrid_ann.timed:{function}", request | {"folder": str(folder)},
-            threads=request["parameters"]["threads"],
-        )  # fmt: skip
-        return child.value | {"build_seconds": child.wall_seconds, "build_peak_rss_bytes": child.peak_rss_bytes}
-
-    made = cache.get(kind, _key(request), build)
-    return {"folder": str(made.path), "bytes": made.size, **made.facts, "built_at": made.built_at, "reused": reused}
+def train(request: BuildRequest) -> Facts:
+    """The child's side of the first step."""
+    data = open_dataset(request.vectors)
+    assert request.index.train
+    return request.index.train(request.folder, data.base, data.metric, **request.parameters)
 
 
-def _key(request: dict[str, Any]) -> dict[str, Any]:
-    """What shapes the bytes. Folders of the cache bear the digest of what is in them, wherever the cache lies."""
-    digests = {name: path and Path(path).name for name in ("vectors", "trained") for path in (request[name],)}
-    return request | digests | {"versions": strategies.libraries(request["index"]), "format": FORMAT}
+def build(request: BuildRequest) -> Facts:
+    """The child's side of the second step, or the only one."""
+    data = open_dataset(request.vectors)
+    trained = {"trained": request.trained} if request.trained else {}
+    return request.index.build(request.folder, data.base, data.metric, **request.parameters, **trained)
+
+
+def _made(
+    cache: Cache, kind: str, key: dict[str, Any], request: BuildRequest, *, training: bool = False
+) -> tuple[Artifact, BuiltIndex]:
+    def make(folder: Path) -> dict[str, Any]:
+        wanted = BuildRequest(request.index, request.vectors, folder, request.parameters, request.trained)
+        with host.alone(paths.home()):  # or its seconds would be those of a host that did something else besides
+            child = run_child(train if training else build, wanted, threads=request.parameters["threads"])
+        return {
+            "facts": child.value, "build_seconds": child.wall_seconds, "build_peak_rss_bytes": child.peak_rss_bytes,
+        }  # fmt: skip
+
+    made = cache.get(kind, key, make)
+    return made, BuiltIndex(
+        folder=made.path, bytes=made.size, built_at=made.built_at, reused=made.hit, **made.facts
+    )  # fmt: skip

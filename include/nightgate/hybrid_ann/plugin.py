@@ -2,57 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from pydantic import Field
-
-from nightgate.benchmark import Benchmark, Context, Prepared
-from nightgate.hybrid_ann.metrics import HEADLINES, METRICS
+from nightgate.benchmark import Context
+from nightgate.hybrid_ann import measuring, preparing
+from nightgate.hybrid_ann.prepared import HybridPrepared
 from nightgate.hybrid_ann.settings import Settings
 from nightgate.metrics import MetricSpec
 from nightgate.record import Record
-from nightgate.vectors.metrics import DEEPEST, RECALL
+from nightgate.vector_search.benchmark import VectorBenchmark
+from nightgate.vector_search.metrics import HEADLINES, IN_PROCESS
 
 
-class HybridPrepared(Prepared):
-    """See `benchmark.prepare`."""
-
-    vectors: str
-    truth: str
-    data: dict[str, Any]
-    indexes: dict[str, Any]
-    failed: dict[str, str] = Field(default_factory=dict)
-    missing: dict[str, str] = Field(default_factory=dict)
-
-
-class HybridAnn(Benchmark[Settings, HybridPrepared]):
+class HybridAnn(VectorBenchmark[Settings, HybridPrepared]):
     name = "hybrid_ann"
     title = "Hybrid ANN"
     settings = Settings
     prepared = HybridPrepared
-    metrics: ClassVar[tuple[MetricSpec, ...]] = METRICS
-    headlines = HEADLINES
-
-    def measures(self, settings: Settings) -> tuple[str, ...]:
-        recalls = {spec.name for spec in RECALL.values()} - {RECALL[k].name for k in settings.recall_depths}
-        return tuple(name for name in super().measures(settings) if name not in recalls)
-
-    def headline(self, records: Sequence[Record]) -> tuple[str, ...]:
-        """Recall at the depth that was asked for."""
-        depths = dict.fromkeys(record.settings.get("k") or DEEPEST for record in records)
-        names = (*(RECALL[k].name for k in depths), *HEADLINES[1:])
-        return tuple(name for name in names if any(name in record.metrics for record in records))
+    metrics: ClassVar[tuple[MetricSpec, ...]] = IN_PROCESS
+    headlines = ("recall_at_100", *HEADLINES)
 
     def prepare(self, settings: Settings, context: Context) -> HybridPrepared:
-        from nightgate.hybrid_ann.benchmark import prepare
+        """Build what is missing: vectors, exact neighbours, and the indexes that the variants read, each by itself.
 
-        return HybridPrepared.model_validate(prepare(settings, context.device, context.cache))
+        Raises:
+            Unavailable: on ``gpu``, when there is none, or nothing that was asked for runs there.
+            NotMeasured: no gated strategy is installed. DriverError: the GPU's driver does not work.
+            InputError: the user's data set cannot be used.
+        """
+        return preparing.prepare(settings, context)
 
     def measure(self, settings: Settings, prepared: HybridPrepared, context: Context) -> list[Record]:
-        from nightgate.hybrid_ann.benchmark import measure
+        """One record per variant that is made for the device. One that fails is recorded as failed, and the next is
+        measured. Failed is only one whose queries could not be timed at all: what else is missing is said in its record.
 
-        return measure(settings, context.device, prepared.model_dump(), context.samples)
+        The strategies take turns, in the opposite order in every other process, so that a host that slows down meanwhile
+        does not favour one of them.
+        """
+        return measuring.measure(self, settings, prepared, context)
 
 
 BENCHMARK = HybridAnn()

@@ -10,6 +10,7 @@ import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import TypedDict
@@ -21,6 +22,7 @@ from nightgate.record import Host
 log = logging.getLogger(__name__)
 
 _CANARY_ROUNDS = 20
+_alone: ContextVar[bool] = ContextVar("alone", default=False)
 
 
 class Noise(TypedDict, total=False):
@@ -85,10 +87,27 @@ def canary() -> dict[str, float]:
 
 @contextmanager
 def quiet(lock_folder: Path) -> Iterator[Noise]:
-    """Hold the host for one measurement: whoever else measures here waits. Yields the noise readings; those after it come at its end.
+    """Hold the host for one measurement: whoever else measures here waits. Yields the noise readings; those after it come
+    at its end."""
+    with alone(lock_folder):
+        noise: Noise = {"canary_before": canary(), "load_before": os.getloadavg()[0]}
+        try:
+            yield noise
+        finally:
+            noise["canary_after"] = canary()
+            noise["load_after"] = os.getloadavg()[0]
 
-    The pools keep timed tasks apart inside Airflow; this lock also covers a measurement started from a terminal.
+
+@contextmanager
+def alone(lock_folder: Path) -> Iterator[None]:
+    """Hold the host while something is timed, such as a build: whoever else times something here waits.
+
+    The pools keep timed tasks apart inside Airflow; this lock also covers what is started from a terminal. Whoever holds
+    it already, in this thread, goes on. Take it before any lock of a server: others hold it while they wait for those.
     """
+    if _alone.get():
+        yield
+        return
     lock_folder.mkdir(parents=True, exist_ok=True)
     with open(lock_folder / "measure.lock", "w") as lock:
         try:
@@ -96,12 +115,11 @@ def quiet(lock_folder: Path) -> Iterator[Noise]:
         except BlockingIOError:
             log.info("another measurement runs on this host; waiting for it to end")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        noise: Noise = {"canary_before": canary(), "load_before": os.getloadavg()[0]}
+        token = _alone.set(True)
         try:
-            yield noise
+            yield
         finally:
-            noise["canary_after"] = canary()
-            noise["load_after"] = os.getloadavg()[0]
+            _alone.reset(token)
 
 
 def _cpu_model() -> str:

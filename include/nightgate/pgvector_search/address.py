@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 from urllib.parse import parse_qsl
 
 from nightgate.errors import InputError, closest
-from nightgate.paths import EMBEDDED_PGVECTOR
 
 URL_VARIABLE = "PGVECTOR_URL"
 
@@ -28,18 +26,8 @@ _OTHERS_NAMES = {  # what other drivers call it → what to do here
 }
 _NOWHERE = "/nonexistent/nightgate"  # a socket that libpq looks for only when it likes every other option
 
-VARIABLES = ("PG*", EMBEDDED_PGVECTOR)
-"""Of the environment, what a connection depends on."""
-
-
-def url() -> str:
-    """The user's server (``PGVECTOR_URL``), else the embedded one of the stack that runs, else an empty text."""
-    return os.environ.get(URL_VARIABLE, "").strip() or os.environ.get(EMBEDDED_PGVECTOR, "").strip()
-
-
-def embedded() -> bool:
-    """Whether the server is the embedded one, which is ours to restart and to keep tables on."""
-    return bool(url()) and not os.environ.get(URL_VARIABLE, "").strip()
+VARIABLES = ("PG[!V]*",)
+"""Of the environment, what libpq reads (PGPASSFILE, PGSSLROOTCERT); the address itself is handed on."""
 
 
 def name(url: str) -> str:

@@ -12,6 +12,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 from nightgate.errors import NightgateError, ServiceUnavailable, Unavailable
 from nightgate.pgvector_search import address
 from nightgate.pgvector_search.faults import reason
+from nightgate.vector_search.store import Address
 
 if TYPE_CHECKING:
     from psycopg import Connection, Error
@@ -48,7 +49,7 @@ _STEPS = (  # what a refusal says → what to do; the first that is found counts
 )  # fmt: skip
 
 
-def connect(url: str, name: str, *, required: bool) -> Connection[Any]:
+def connect(where: Address, name: str, *, required: bool) -> Connection[Any]:
     """An autocommit connection. The embedded server comes back by itself when it ended, so for that one is waited.
 
     Raises:
@@ -58,7 +59,7 @@ def connect(url: str, name: str, *, required: bool) -> Connection[Any]:
     import psycopg
     from psycopg.conninfo import conninfo_to_dict
 
-    ours = address.embedded()
+    ours, url = where.ours, where.url
     given = conninfo_to_dict(url)
     defaults = {"application_name": "nightgate", **_PATIENCE}
     more = {key: value for key, value in defaults.items() if key not in given} | {"client_encoding": "UTF8"}

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING
 
 from nightgate.pgvector_search import server
+from nightgate.vector_search.store import Address
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +34,7 @@ def element(column: str) -> str:
     return _ELEMENTS[column]
 
 
-def copy_rows(target: Identifier, base: np.ndarray, column: str, name: str) -> None:
+def copy_rows(where: Address, target: Identifier, base: np.ndarray, column: str, name: str) -> None:
     """Copy ``base`` (rows, dim), float32, with its row numbers as ids into ``target`` (id int4, vec ``column``).
 
     Each stream has a session and a transaction of its own; when one fails, the others are ended, and what any has
@@ -50,7 +51,7 @@ def copy_rows(target: Identifier, base: np.ndarray, column: str, name: str) -> N
     work = _Work(name, len(base))
     with ThreadPoolExecutor(streams) as pool:
         parts = [
-            pool.submit(_stream, statement, base, range(edges[n], edges[n + 1], _BLOCK), edges[n + 1], element(column), work)
+            pool.submit(_stream, where, statement, base, range(edges[n], edges[n + 1], _BLOCK), edges[n + 1], element(column), work)
             for n in range(streams)
         ]  # fmt: skip
         try:
@@ -61,8 +62,14 @@ def copy_rows(target: Identifier, base: np.ndarray, column: str, name: str) -> N
             raise
 
 
-def _stream(statement: Composed, base: np.ndarray, starts: range, end: int, element: str, work: _Work) -> None:
-    with server.session("load the table") as connection, connection.cursor() as cursor, cursor.copy(statement) as copy:
+def _stream(
+    where: Address, statement: Composed, base: np.ndarray, starts: range, end: int, element: str, work: _Work
+) -> None:
+    with (
+        server.session(where, "load the table") as connection,
+        connection.cursor() as cursor,
+        cursor.copy(statement) as copy,
+    ):
         copy.write(_HEADER)
         for start in starts:
             if work.over.is_set():

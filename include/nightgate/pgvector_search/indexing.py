@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nightgate.errors import NightgateError
 from nightgate.pgvector_search import faults, server
+from nightgate.vector_search.store import Address
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -24,16 +25,24 @@ _PROGRESS = "SELECT phase, tuples_done, tuples_total FROM pg_stat_progress_creat
 
 
 def build_index(
-    connection: Connection[Any], target: Identifier, index: str, method: str, column: str, lists: int | None, name: str
+    connection: Connection[Any],
+    where: Address,
+    target: Identifier,
+    index: str,
+    method: str,
+    operators: str,
+    lists: int | None,
+    name: str,
 ) -> float:
-    """Create ``index`` over ``target``.vec for the cosine; returns the seconds it took.
+    """Create ``index`` over ``target``.vec; returns the seconds it took.
 
     Where the server has no shared memory for parallel workers (a container's /dev/shm often holds 64 MB), it is built
     without them. The server looks now and then whether we are still there, so that it ends a build for nobody.
 
     Args:
+        where: the server of ``connection``, which is asked how far it is.
         method: an access method of pgvector; ``lists`` is None for hnsw, which is built by its own defaults.
-        column: the type of the column, which decides the operator class.
+        operators: the operator class, which decides by what it compares.
         name: what the log calls it.
     """
     from psycopg.errors import DiskFull
@@ -41,12 +50,12 @@ def build_index(
 
     options: Composable = SQL(" WITH (lists = {})").format(Literal(lists)) if lists else SQL("")
     statement = SQL("CREATE INDEX {} ON {} USING {} (vec {})").format(
-        Identifier(index), target, Identifier(method), Identifier(f"{column}_cosine_ops")
+        Identifier(index), target, Identifier(method), Identifier(operators)
     )
     log.info("%s: building the index", name)
     server.change(connection, {"client_connection_check_interval": _STILL_THERE})
     start = time.perf_counter()
-    with _watched(server.backend(connection), name):
+    with _watched(where, server.backend(connection), name):
         try:
             connection.execute(statement + options)
         except DiskFull as error:
@@ -62,10 +71,10 @@ def build_index(
 
 
 @contextmanager
-def _watched(pid: int, name: str) -> Iterator[None]:
+def _watched(where: Address, pid: int, name: str) -> Iterator[None]:
     """Log the phase and the share of the tuples that the backend ``pid`` has done, every few seconds."""
     over = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(pid, name, over), daemon=True)
+    watcher = threading.Thread(target=_watch, args=(where, pid, name, over), daemon=True)
     watcher.start()
     try:
         yield
@@ -74,12 +83,12 @@ def _watched(pid: int, name: str) -> Iterator[None]:
         watcher.join()
 
 
-def _watch(pid: int, name: str, over: threading.Event) -> None:
+def _watch(where: Address, pid: int, name: str, over: threading.Event) -> None:
     phase_began, last_phase = time.monotonic(), ""
     if over.wait(_LOG_EVERY):  # a short build needs no second connection
         return
     try:
-        with server.session("tell how far the index is") as connection:
+        with server.session(where, "tell how far the index is") as connection:
             while not over.is_set():
                 row = connection.execute(_PROGRESS, [pid]).fetchone()
                 phase, done, total = row or ("", 0, 0)

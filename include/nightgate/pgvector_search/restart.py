@@ -11,6 +11,7 @@ from tenacity import RetryError, Retrying, retry_if_exception_type, retry_if_res
 
 from nightgate.errors import NightgateError, ServiceUnavailable
 from nightgate.pgvector_search import server
+from nightgate.vector_search.store import Address
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -19,10 +20,10 @@ _PATIENCE = 60.0
 _STARTED = "SELECT pg_postmaster_start_time()::text"
 
 
-def restart(connection: Connection[Any]) -> None:
+def restart(connection: Connection[Any], where: Address) -> None:
     """Stop the server of ``connection`` in an orderly way and wait until it answers again; the session is over then.
 
-    For the embedded server only (`address.embedded`): it runs on this host, as this user or one below it.
+    For the embedded server only (`Address.ours`): it runs on this host, as this user or one below it.
 
     Raises:
         ServiceUnavailable: it did not come back in time.
@@ -33,7 +34,7 @@ def restart(connection: Connection[Any]) -> None:
     os.kill(pid, signal.SIGINT)  # its fast shutdown
 
     def started() -> Any:
-        with server.session("start again") as fresh:  # it may be about to go down
+        with server.session(where, "start again") as fresh:  # it may be about to go down
             return fresh.execute(_STARTED).fetchone()
 
     again = retry_if_exception_type(NightgateError) | retry_if_result(lambda found: found == before)

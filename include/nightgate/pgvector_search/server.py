@@ -8,9 +8,11 @@ from contextlib import closing, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from nightgate.errors import ServiceUnavailable, Unavailable
+from nightgate.errors import ServiceUnavailable
 from nightgate.pgvector_search import address, connecting, faults, pinning
 from nightgate.pgvector_search.variants import SINCE, Variant
+from nightgate.vector_search.session import Facts
+from nightgate.vector_search.store import Address
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -29,8 +31,8 @@ _MAY_HOLD_SECRETS = r"conninfo|command|passphrase|password"
 
 
 @contextmanager
-def session(doing: str, *, required: bool = True) -> Iterator[Connection[Any]]:
-    """An autocommit connection to the server (`address.url`); what PostgreSQL reports inside becomes one of our errors.
+def session(where: Address, doing: str, *, required: bool = True) -> Iterator[Connection[Any]]:
+    """An autocommit connection to the server; what PostgreSQL reports inside becomes one of our errors.
 
     What a role or database may bring along is pinned (`pinning`), and pgvector's names can be used wherever it is
     installed. The embedded server is waited for, since its stack brings it back when it ended. A statement that still
@@ -41,21 +43,15 @@ def session(doing: str, *, required: bool = True) -> Iterator[Connection[Any]]:
         required: raise ServiceUnavailable, not Unavailable, when there is no server to begin with.
 
     Raises:
-        Unavailable: no server is named, or nobody is there. InputError: it is no connection string.
+        Unavailable: nobody is there. InputError: the address is no connection string.
         ServiceUnavailable: the server refuses, went away later, takes no writes, lacks room or memory, or keeps no
             session for us (a pooler).
         NotMeasured: it refused a statement.
     """
     import psycopg
 
-    url = address.url()
-    if not url:
-        absent = ServiceUnavailable if required else Unavailable
-        raise absent(
-            f"{address.URL_VARIABLE} is not set", f"set {address.URL_VARIABLE} to a PostgreSQL server with pgvector"
-        )
-    name = address.name(url)
-    connect = partial(connecting.connect, url, name)
+    name = address.name(where.url)
+    connect = partial(connecting.connect, where, name)
     with closing(connect(required=required)) as connection:
         pooled = False
         try:
@@ -140,9 +136,16 @@ def lacks(connection: Connection[Any], variant: Variant) -> str | None:
     return f"pgvector {extension_version(connection)} has no {missing}{since}"
 
 
-def facts(connection: Connection[Any]) -> dict[str, Any]:
-    """``versions`` of server and extension, ``settings`` that decide speed, and ``differences``: what else
-    may decide it and is not at its default there. All as they hold in this session."""
+def versions(connection: Connection[Any]) -> dict[str, str]:
+    """Of the server and, where it is created in this database, of the extension."""
+    found = {"postgresql": str(_value(connection, "SHOW server_version"))}
+    extension = extension_version(connection)
+    return found | ({"pgvector": extension} if extension else {})
+
+
+def facts(connection: Connection[Any]) -> Facts:
+    """``settings`` that decide speed, and ``differences``: what else may decide it and is not at its default there. All as
+    they hold in this session."""
     from psycopg.rows import tuple_row
 
     def pairs(query: str, *values: Any) -> dict[str, str]:
@@ -150,10 +153,6 @@ def facts(connection: Connection[Any]) -> dict[str, Any]:
 
     shown = "SELECT name, current_setting(name) FROM pg_settings WHERE"
     return {
-        "versions": {
-            "postgresql": _value(connection, "SHOW server_version"),
-            "pgvector": extension_version(connection),
-        },
         "settings": pairs(f"{shown} name = ANY(%s) ORDER BY name", list(_SETTINGS)),
         "differences": pairs(
             f"{shown} source NOT IN ('default', 'override', 'client') AND category ~ %s AND name <> ALL(%s) "

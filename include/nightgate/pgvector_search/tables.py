@@ -11,10 +11,10 @@ from __future__ import annotations
 import json
 import logging
 import re
-import time
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from nightgate.errors import NotMeasured
 from nightgate.pgvector_search import faults
@@ -22,7 +22,8 @@ from nightgate.pgvector_search.copying import copy_rows, element
 from nightgate.pgvector_search.indexing import build_index
 from nightgate.pgvector_search.server import collect_notices, extension_version
 from nightgate.pgvector_search.variants import VARIANTS, Variant
-from nightgate.record import utc_now
+from nightgate.vector_search.session import Facts
+from nightgate.vector_search.store import Address, Built, Collection
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SCHEMA = faults.SCHEMA
-FORMAT = 2  # raise it when the same name would stand for another table
+FORMAT = 3  # raise it when the same name would stand for another table
 
 _DRAFT = "_loading"
 _OURS = re.compile(r"(ivfflat|hnsw)[a-z0-9_]*_[0-9a-f]{20}_\d+(_loading)?")  # also those of versions to come or gone
@@ -40,11 +41,9 @@ _SAMPLE = 100
 
 
 @dataclass(frozen=True)
-class Table:
-    """The table of one variant over one data set (``digest``, hexadecimal); ``lists`` where the variant names none."""
+class Table(Collection):
+    """The table of one variant over one data set; ``lists`` where the variant names none."""
 
-    variant: str
-    digest: str
     lists: int
 
     @property
@@ -80,52 +79,20 @@ class Table:
         return _identifier(self.index)
 
 
-def ensure(connection: Connection[Any], table: Table, base: np.ndarray) -> dict[str, Any]:
-    """Load and index ``base`` (rows, dim), float32, as ``table``, unless it is there already and holds just that.
+def standing(connection: Connection[Any], table: Table, base: np.ndarray) -> Built | None:
+    """How ``table`` was built, if it is there already and holds just ``base`` (rows, dim), float32. The way for it is clear
+    otherwise.
 
     The caller holds the exclusive lock (`locks`). Tables of other data sets or numbers of lists are dropped.
-
-    Returns:
-        the facts of the build: ``load_seconds`` (COPY and its commits), ``rows_per_second``, ``build_seconds`` (the
-        index), ``index_bytes``, ``table_bytes``, ``lists``, ``notices``, ``built_at``, ``pgvector``, ``reused``; and
-        what `remember` added.
     """
-    made_for = {
-        "format": FORMAT, "rows": len(base), "dim": base.shape[1], "pgvector": extension_version(connection),
-        "lists": table.lists_of_index,
-    }  # fmt: skip
-    kept = _clear(connection, table, made_for)
+    kept = _clear(connection, table, _made_for(connection, table))
     if kept and holds(connection, table, base):
-        log.info("%s: its table of %s stands", table.variant, kept["built_at"])
-        return kept | {"reused": True}
+        return kept
     _drop(connection, table.name)
-    notices = collect_notices(connection)
-    draft, kind = _identifier(table.draft), table.kind
-    try:
-        start = time.perf_counter()
-        load(connection, table, base)
-        load_seconds = time.perf_counter() - start
-        build_seconds = build_index(
-            connection, draft, table.index, kind.method, kind.column, table.lists_of_index, table.variant
-        )
-    except BaseException:
-        with suppress(Exception):  # the server may be gone; whatever is left then, the next load drops
-            _drop(connection, table.draft)
-        raise
-    facts = made_for | {
-        "load_seconds": load_seconds,
-        "rows_per_second": len(base) / load_seconds,
-        "build_seconds": build_seconds,
-        "index_bytes": _size(connection, "pg_relation_size", table.index),
-        "table_bytes": _size(connection, "pg_table_size", table.draft),
-        "notices": list(notices),
-        "built_at": utc_now(),
-    }
-    _finish(connection, table, facts)
-    return facts | {"reused": False}
+    return None
 
 
-def load(connection: Connection[Any], table: Table, base: np.ndarray) -> None:
+def load(connection: Connection[Any], where: Address, table: Table, base: np.ndarray) -> None:
     """Make the draft of ``table`` and copy ``base`` into it.
 
     Autovacuum stays away from a table that never changes, so that it cannot disturb a measurement.
@@ -135,14 +102,44 @@ def load(connection: Connection[Any], table: Table, base: np.ndarray) -> None:
     create = SQL("CREATE UNLOGGED TABLE {} (id int4 NOT NULL, vec {}({})) WITH (autovacuum_enabled = false)")
     draft = _identifier(table.draft)
     connection.execute(create.format(draft, SQL(table.kind.column), Literal(base.shape[1])))
-    copy_rows(draft, base, table.kind.column, table.variant)
+    copy_rows(where, draft, base, table.kind.column, table.variant)
 
 
-def remember(connection: Connection[Any], table: Table, facts: dict[str, Any]) -> None:
-    """Keep ``facts`` with the table, for whoever uses it next."""
+def index(connection: Connection[Any], where: Address, table: Table) -> Facts:
+    """Build the index of the draft of ``table``; the seconds it took, and what the server remarked."""
+    notices, kind, lists = collect_notices(connection), table.kind, table.lists_of_index
+    target, operators = _identifier(table.draft), kind.operators(table.metric)
+    seconds = build_index(connection, where, target, table.index, kind.method, operators, lists, table.variant)
+    return {"notices": list(notices), "build_seconds": seconds}
+
+
+def finish(connection: Connection[Any], table: Table, built: Built) -> Built:
+    """Give the draft of ``table`` its name, and with it ``built``, what it was made for and its sizes."""
+    from psycopg import Error
+    from psycopg.sql import SQL, Identifier
+
+    draft = _identifier(table.draft)
+    built = built.model_copy(update=_made_for(connection, table) | {
+        "index_bytes": _size(connection, "pg_relation_size", table.index),
+        "table_bytes": _size(connection, "pg_table_size", table.draft),
+    })  # fmt: skip
+    connection.execute(SQL("ANALYZE {}").format(draft))
+    with connection.transaction():
+        connection.execute(SQL("ALTER TABLE {} RENAME TO {}").format(draft, Identifier(table.name)))
+        remember(connection, table, built)
+    try:
+        connection.execute("CHECKPOINT")  # now, so that none falls into the measurement
+    except Error as error:  # managed servers allow it to administrators only
+        log.info("no checkpoint after the load (%s)", error.diag.message_primary)
+    return built
+
+
+def remember(connection: Connection[Any], table: Table, built: Built) -> None:
+    """Keep ``built`` with the table, for whoever uses it next."""
     from psycopg.sql import SQL, Literal
 
-    connection.execute(SQL("COMMENT ON TABLE {} IS {}").format(table.identifier(), Literal(json.dumps(facts))))
+    facts = built.model_dump_json(exclude={"reused"})
+    connection.execute(SQL("COMMENT ON TABLE {} IS {}").format(table.identifier(), Literal(facts)))
 
 
 def holds(connection: Connection[Any], table: Table, base: np.ndarray) -> bool:
@@ -163,17 +160,25 @@ def holds(connection: Connection[Any], table: Table, base: np.ndarray) -> bool:
     )
 
 
+def count(connection: Connection[Any], table: Table) -> int | None:
+    """How many rows it holds, by reading all of it; None when it is not there."""
+    from psycopg.sql import SQL
+
+    if not _exists(connection, table):
+        return None
+    row = connection.execute(SQL("SELECT count(*) FROM {}").format(table.identifier())).fetchone()
+    return int(row[0]) if row else None
+
+
 def require_rows(connection: Connection[Any], table: Table, rows: int) -> None:
     """Read the whole table once: it is in memory then, and known to hold every row.
 
     Raises:
         NotMeasured: it does not hold ``rows`` rows.
     """
-    from psycopg.sql import SQL
-
-    row = connection.execute(SQL("SELECT count(*) FROM {}").format(table.identifier())).fetchone()
-    if row is None or row[0] != rows:
-        what = f"the table {table.name} holds {row and row[0]} rows, not {rows}"
+    found = count(connection, table)
+    if found != rows:
+        what = f"the table {table.name} holds {found} rows, not {rows}"
         raise NotMeasured(what, "prepare the benchmark again")
 
 
@@ -197,7 +202,7 @@ def remove(connection: Connection[Any]) -> None:
         log.info("the schema %s stays (%s)", SCHEMA, error.diag.message_primary)
 
 
-def _clear(connection: Connection[Any], wanted: Table, made_for: dict[str, Any]) -> dict[str, Any] | None:
+def _clear(connection: Connection[Any], wanted: Table, made_for: Facts) -> Built | None:
     """Drop what is incomplete or of other contents. Returns the facts of ``wanted`` if it stands, index and all."""
     from psycopg.sql import SQL, Identifier
 
@@ -213,7 +218,7 @@ def _clear(connection: Connection[Any], wanted: Table, made_for: dict[str, Any])
             log.info("dropping %s.%s: it is of another run or incomplete", SCHEMA, name)
             _drop(connection, name)
         elif name == wanted.name:
-            kept = facts
+            kept = _read(facts)
     return kept
 
 
@@ -239,19 +244,18 @@ def _read_facts(comment: str | None) -> dict[str, Any]:
     return facts if isinstance(facts, dict) else {}
 
 
-def _finish(connection: Connection[Any], table: Table, facts: dict[str, Any]) -> None:
-    from psycopg import Error
-    from psycopg.sql import SQL, Identifier
-
-    draft = _identifier(table.draft)
-    connection.execute(SQL("ANALYZE {}").format(draft))
-    with connection.transaction():
-        connection.execute(SQL("ALTER TABLE {} RENAME TO {}").format(draft, Identifier(table.name)))
-        remember(connection, table, facts)
+def _read(facts: dict[str, Any]) -> Built | None:
     try:
-        connection.execute("CHECKPOINT")  # now, so that none falls into the measurement
-    except Error as error:  # managed servers allow it to administrators only
-        log.info("no checkpoint after the load (%s)", error.diag.message_primary)
+        return Built.model_validate(facts)
+    except ValidationError:
+        return None
+
+
+def _made_for(connection: Connection[Any], table: Table) -> Facts:
+    return {
+        "format": FORMAT, "rows": table.rows, "dim": table.dim, "metric": table.metric,
+        "pgvector": extension_version(connection), "lists": table.lists_of_index,
+    }  # fmt: skip
 
 
 def _drop(connection: Connection[Any], name: str) -> None:
@@ -264,6 +268,11 @@ def _identifier(name: str) -> Identifier:
     from psycopg.sql import Identifier
 
     return Identifier(SCHEMA, name)
+
+
+def _exists(connection: Connection[Any], table: Table) -> bool:
+    name = table.identifier().as_string(connection)
+    return bool(connection.execute("SELECT to_regclass(%s) IS NOT NULL", [name]).fetchone()[0])  # type: ignore[index]
 
 
 def _size(connection: Connection[Any], function: str, name: str) -> int:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SINCE = {"hnsw": "0.5", "halfvec": "0.7"}
 """The pgvector that brought an access method or a type."""
@@ -30,6 +34,10 @@ class Variant:
     steps: tuple[int, ...]
     lists: int | None = None
 
+    def operators(self, metric: str) -> str:
+        """The operator class of an index that compares by ``metric``."""
+        return f"{self.column}_{metric}_ops"
+
     def fits(self, lists: int | None) -> tuple[int, ...]:
         """The steps that mean something for an index of so many lists."""
         return tuple(sorted({min(step, lists) for step in self.steps})) if lists else self.steps
@@ -48,6 +56,18 @@ VARIANTS = {
     "hnsw": Variant("hnsw", "vector", "hnsw.ef_search", _EF_SEARCH),
     "hnsw_halfvec": Variant("hnsw", "halfvec", "hnsw.ef_search", _EF_SEARCH),
 }
+
+
+OPERATORS = {"cosine": "<=>", "l2": "<->", "ip": "<#>"}
+"""By which a query is ordered, for each metric; the inner product is the negative one."""
+
+
+def encoded(column: str, vectors: np.ndarray) -> list[Any]:
+    """Vectors (n, dim) as psycopg sends them to a column of type ``column``."""
+    from pgvector import HalfVector, Vector
+
+    wrap = HalfVector if column == "halfvec" else Vector
+    return [wrap(vector) for vector in vectors]
 
 
 def over_float32(name: str) -> str:

@@ -16,7 +16,7 @@ from nightgate.errors import ArtifactError, InputError, NotMeasured
 from nightgate.measure import samples
 from nightgate.record import Record, Summary
 from nightgate.results.answered import Answered, own, synthetic
-from nightgate.vectors.metrics import RECALL
+from nightgate.vector_search.metrics import RECALL
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,11 +1,11 @@
-"""The cached data set and its ground truth: one call for both vector benchmarks."""
+"""The cached data set and its ground truth: one call for every vector benchmark."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nightgate.artifacts import Cache
 from nightgate.errors import InputError, Unavailable
@@ -16,28 +16,49 @@ from nightgate.record import Device
 from nightgate.vectors import arrays, hardness, own, synthetic, truth
 from nightgate.vectors.arrays import Arrays
 from nightgate.vectors.dataset import open_dataset
+from nightgate.vectors.prepared import DataFacts, PreparedData
 from nightgate.vectors.source import Own, Source, Synthetic
 from nightgate.versions import installed
+
+if TYPE_CHECKING:
+    import numpy as np
 
 log = logging.getLogger(__name__)
 
 TRUTH_DEPTH = 100
-"""Neighbours kept per query: enough for recall@100 and recall@5 from one pass over the data."""
+"""Neighbours kept per query: enough for recall at every depth up to it from one pass over the data."""
 
 
-def prepare(cache: Cache, *, source: Source, threads: int) -> dict[str, Any]:
-    """The folders ``vectors`` and ``truth``, built when missing, and ``data``: what is known of the vectors.
+@dataclass(frozen=True)
+class VectorsRequest:
+    """Make or copy the vectors of ``source`` into ``folder``; ``names``: what the files were when they were looked at."""
 
-    ``data`` holds what `synthetic.write` or `own.write` return, ``digest``, and what `hardness.measure` finds; of a
-    file of the user's also its name and the SHA-256 of its content, by which it is cached. Beside the truth stands
-    ``queries-hardness.npy``, float64 (queries,), see `hardness.per_query`.
+    source: Source
+    folder: Path
+    names: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TruthRequest:
+    """Find the exact neighbours of the data set in ``vectors`` on ``device``, into ``folder``."""
+
+    vectors: Path
+    folder: Path
+    device: Device
+
+
+def prepare(cache: Cache, *, source: Source, threads: int) -> PreparedData:
+    """The data set and its exact neighbours, built when missing. A file of the user's is cached by its content.
+
+    Beside the truth stands what `open_hardness` reads.
 
     Raises:
         InputError: a file of the user's cannot be used.
     """
+    names: dict[str, str] = {}
     if isinstance(source, Synthetic):
-        rows, dim, names = source.rows, source.dim, {}
-        key = asdict(source) | {"format": synthetic.FORMAT}
+        rows, dim = source.rows, source.dim
+        key: dict[str, Any] = asdict(source) | {"format": synthetic.FORMAT}
     else:
         plan, names = own.inspect(source), _names(source)
         rows, dim, source = plan.rows, plan.dim, replace(source, metric=plan.metric)
@@ -48,44 +69,50 @@ def prepare(cache: Cache, *, source: Source, threads: int) -> dict[str, Any]:
             "skip_zero": source.skip_zero,
             "format": own.FORMAT,
         }  # fmt: skip
+
     # no versions of libraries: it is data, and the same is measured before and after an upgrade of what reads it
-    request = {"kind": type(source).__name__, "source": asdict(source), "expected": names}
-    vectors = cache.get(
-        "vectors", key, lambda folder: run_child(
-            "nightgate.vectors.data:build_vectors", request | {"folder": str(folder)}, threads=threads).value,
-        needs=rows * dim * 4 * (1 if isinstance(source, Synthetic) else 2) + 2**20,  # a file's may be kept twice
-    )  # fmt: skip
-    proven = {"vectors": vectors.digest, "k": TRUTH_DEPTH, "format": truth.FORMAT, "versions": installed("numpy")}
-    # whichever is measured: the truth is the same, and sooner there
-    device: Device = "gpu" if host.describe().gpu else "cpu"
-    found = cache.get(
-        "truth", proven, lambda folder: run_child(
-            "nightgate.vectors.data:build_truth",
-            {"vectors": str(vectors.path), "folder": str(folder), "device": device}, threads=threads, device=device).value,
-    )  # fmt: skip
-    facts = {**names, **vectors.facts, **found.facts, "digest": vectors.digest}
-    return {"vectors": str(vectors.path), "truth": str(found.path), "data": facts}
+    def make_vectors(folder: Path) -> dict[str, Any]:
+        return run_child(build_vectors, VectorsRequest(source, folder, names), threads=threads).value
+
+    copies = 1 if isinstance(source, Synthetic) else 2  # a file's vectors may be kept twice
+    vectors = cache.get("vectors", key, make_vectors, needs=rows * dim * 4 * copies + 2**20)
+
+    def make_truth(folder: Path) -> dict[str, Any]:
+        # whichever is measured: the truth is the same, and sooner there
+        request = TruthRequest(vectors.path, folder, "gpu" if host.describe().gpu else "cpu")
+        return run_child(build_truth, request, threads=threads, device=request.device).value
+
+    key = {"vectors": vectors.digest, "k": TRUTH_DEPTH, "format": truth.FORMAT, "versions": installed("numpy")}
+    found = cache.get("truth", key, make_truth)
+    facts = DataFacts(**{**names, **vectors.facts, **found.facts, "digest": vectors.digest})
+    return PreparedData(vectors=vectors.path, truth=found.path, data=facts)
 
 
-def build_vectors(request: dict[str, Any]) -> dict[str, Any]:
-    """The child's side: make or copy the vectors into ``request["folder"]``."""
-    folder = Path(request["folder"])
-    if request["kind"] == "Synthetic":
-        return synthetic.write(folder, **request["source"])
-    source = Own(**request["source"])
-    facts = own.write(folder, source)
-    if _names(source) != request["expected"]:
+def open_hardness(folder: Path) -> np.ndarray:
+    """How hard each measured query is (`hardness.per_query`), float64 (queries,); ``folder`` holds the truth."""
+    import numpy as np
+
+    return np.load(folder / "queries-hardness.npy")
+
+
+def build_vectors(request: VectorsRequest) -> dict[str, Any]:
+    """The child's side of `prepare`."""
+    source = request.source
+    if isinstance(source, Synthetic):
+        return synthetic.write(request.folder, **asdict(source))
+    facts = own.write(request.folder, source)
+    if _names(source) != request.names:
         raise InputError(f"{source.path} changed while it was read", "start again when it is written")
     return facts
 
 
-def build_truth(request: dict[str, Any]) -> dict[str, Any]:
+def build_truth(request: TruthRequest) -> dict[str, Any]:
     """The child's side: search exactly, and measure how hard the data and each query are."""
     import numpy as np
 
-    folder, dataset = Path(request["folder"]), open_dataset(Path(request["vectors"]))
-    exact = truth.write(folder, dataset, TRUTH_DEPTH, _arrays(request["device"]))["queries"]
-    np.save(folder / "queries-hardness.npy", hardness.per_query(dataset, exact))
+    dataset = open_dataset(request.vectors)
+    exact = truth.write(request.folder, dataset, TRUTH_DEPTH, _arrays(request.device))["queries"]
+    np.save(request.folder / "queries-hardness.npy", hardness.per_query(dataset, exact))
     return {"k": TRUTH_DEPTH, **hardness.measure(dataset, exact)}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, get_args
 
 Metric = Literal["cosine", "l2", "ip"]
-METRICS: tuple[str, ...] = get_args(Metric)
+METRICS: tuple[Metric, ...] = get_args(Metric)
 
 _RESOLUTION = 2.0**-40
 _UNIT_ERROR = 2.0**-50  # of a vector that was brought to unit length in float64, with room

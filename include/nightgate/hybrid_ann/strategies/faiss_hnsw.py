@@ -2,41 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from nightgate.vector_search.session import Facts, Setting
+from nightgate.vector_search.strategy import Strategy
 
 if TYPE_CHECKING:
     import numpy as np
 
-PACKAGE = None  # faiss is there in any case
-
 _FILE = "graph.faiss"
 
 
-def build(folder: Path, base: np.ndarray, metric: str, *, m: int, ef_construction: int, threads: int) -> dict[str, Any]:
-    """Build the graph of ``base`` (rows, dim) float32 into ``folder``; returns the parameters it was built with."""
-    import faiss
-
-    faiss.omp_set_num_threads(threads)
-    kind = faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_INNER_PRODUCT
-    graph = faiss.IndexHNSWFlat(base.shape[1], m, kind)
-    graph.hnsw.efConstruction = ef_construction
-    graph.add(base)
-    faiss.write_index(graph, str(folder / _FILE))
-    return {"m": m, "ef_construction": ef_construction}
-
-
-class Strategy:
+class FaissHnsw(Strategy):
     """The setting is ``efSearch``. Vectors under "cosine" are stored unit-length, so their inner product is compared."""
 
+    name, label = "faiss_hnsw", "HNSW, faiss"
+    requires = ("faiss",)
+    parameters = ("m", "ef_construction")
+    build_seconds_per_number = 1.5e-6
     settings = tuple({"efSearch": ef} for ef in (100, 150, 200, 300, 400, 600, 800))
 
-    def __init__(self, folder: Path, base: np.ndarray, metric: str) -> None:
+    @classmethod
+    def build(cls, folder: Path, base: np.ndarray, metric: str, *, threads: int, m: int, ef_construction: int) -> Facts:
+        """Build the graph of ``base`` (rows, dim) float32 into ``folder``; returns the parameters it was built with."""
         import faiss
 
-        self._graph = faiss.read_index(str(folder / _FILE))
+        faiss.omp_set_num_threads(threads)
+        kind = faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_INNER_PRODUCT
+        graph = faiss.IndexHNSWFlat(base.shape[1], m, kind)
+        graph.hnsw.efConstruction = ef_construction
+        graph.add(base)
+        faiss.write_index(graph, str(folder / _FILE))
+        return {"m": m, "ef_construction": ef_construction}
 
-    def tune(self, setting: dict[str, int]) -> None:
+    def __init__(self, folders: Sequence[Path], base: np.ndarray, metric: str) -> None:
+        import faiss
+
+        faiss.omp_set_num_threads(1)  # for whoever asks one by one
+        self._graph = faiss.read_index(str(folders[0] / _FILE))
+
+    def tune(self, setting: Setting) -> None:
         self._graph.hnsw.efSearch = setting["efSearch"]
 
     def search(self, query: np.ndarray, k: int) -> np.ndarray:

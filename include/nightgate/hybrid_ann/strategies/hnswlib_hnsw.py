@@ -5,43 +5,49 @@ The graph keeps its own copy of the vectors in float32.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from nightgate.vector_search.session import Facts, Setting
+from nightgate.vector_search.strategy import Strategy
 
 if TYPE_CHECKING:
     import numpy as np
 
-PACKAGE = "hnswlib"
-
 _FILE = "graph.hnswlib"
 
 
-def build(folder: Path, base: np.ndarray, metric: str, *, m: int, ef_construction: int, threads: int) -> dict[str, Any]:
-    """Build the graph of ``base`` (rows, dim) float32 into ``folder``; returns the parameters it was built with."""
-    import hnswlib
-
-    rows, dim = base.shape
-    graph = hnswlib.Index(space=metric, dim=dim)  # its spaces bear the names of our metrics
-    graph.init_index(max_elements=rows, M=m, ef_construction=ef_construction, random_seed=1)
-    graph.add_items(base, num_threads=threads)
-    graph.save_index(str(folder / _FILE))
-    return {"m": m, "ef_construction": ef_construction}
-
-
-class Strategy:
+class Hnswlib(Strategy):
     """The setting is ``ef``, the length of the list of candidates; the library raises it to k where it is lower."""
 
+    name, label = "hnswlib", "HNSW, hnswlib"
+    requires = ("hnswlib",)
+    parameters = ("m", "ef_construction")
+    build_seconds_per_number = 1e-6
     settings = tuple({"ef": ef} for ef in (100, 150, 200, 300, 400, 600, 800))
 
-    def __init__(self, folder: Path, base: np.ndarray, metric: str) -> None:
+    @classmethod
+    def build(cls, folder: Path, base: np.ndarray, metric: str, *, threads: int, m: int, ef_construction: int) -> Facts:
+        """Build the graph of ``base`` (rows, dim) float32 into ``folder``; returns the parameters it was built with."""
+        import hnswlib
+
+        rows, dim = base.shape
+        graph = hnswlib.Index(space=metric, dim=dim)  # its spaces bear the names of our metrics
+        graph.init_index(max_elements=rows, M=m, ef_construction=ef_construction, random_seed=1)
+        graph.add_items(base, num_threads=threads)
+        graph.save_index(str(folder / _FILE))
+        return {"m": m, "ef_construction": ef_construction}
+
+    def __init__(self, folders: Sequence[Path], base: np.ndarray, metric: str) -> None:
         import hnswlib
 
         self._graph = hnswlib.Index(space=metric, dim=base.shape[1])
-        self._graph.load_index(str(folder / _FILE))
+        self._graph.load_index(str(folders[0] / _FILE))
         self._graph.set_num_threads(1)
         self._rows = self._graph.get_current_count()
 
-    def tune(self, setting: dict[str, int]) -> None:
+    def tune(self, setting: Setting) -> None:
         self._graph.set_ef(setting["ef"])
 
     def search(self, query: np.ndarray, k: int) -> np.ndarray:

@@ -8,13 +8,18 @@ to be walked for one of the queries.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nightgate.errors import Unavailable
 from nightgate.hybrid_ann.rerank import rerank_many, rerank_pq
-from nightgate.hybrid_ann.strategies import hybrid, ivfpq_index
+from nightgate.hybrid_ann.strategies import ivfpq_index
+from nightgate.hybrid_ann.strategies.hybrid import LEAST, Hybrid
+from nightgate.vector_search.session import Facts
+from nightgate.vector_search.strategy import Index
 from nightgate.vectors import arrays
+from nightgate.versions import installed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,18 +64,18 @@ def fits_half(base: np.ndarray) -> bool:
     return _HALF[0] <= usual <= _HALF[1]
 
 
-def train(folder: Path, base: np.ndarray, metric: str, *, threads: int, rows_per_list: int) -> dict[str, Any]:
+def train(folder: Path, base: np.ndarray, metric: str, *, threads: int, rows_per_list: int) -> Facts:
     """As `ivfpq_index.train`, with 8-bit codes."""
     codes = codes_for(base.shape[1], _CODES[-1] if fits_half(base) else _MOST_IN_FLOAT32)
     return ivfpq_index.train(folder, base, metric, threads=threads, rows_per_list=rows_per_list, codes=codes, bits=8)
 
 
-def build(folder: Path, base: np.ndarray, metric: str, *, trained: Path, threads: int) -> dict[str, Any]:
+def build(folder: Path, base: np.ndarray, metric: str, *, trained: Path, threads: int) -> Facts:
     """As `ivfpq_index.build`, in the layout that faiss copies to a GPU."""
     return ivfpq_index.build(folder, base, metric, trained=trained, threads=threads, fast_scan=False)
 
 
-def see_device() -> dict[str, Any]:
+def see_device() -> Facts:
     """``name`` of the device, ``faiss_gpus``, how many faiss sees, and ``arrays``, the library that reranks there.
 
     Raises:
@@ -85,14 +90,28 @@ def see_device() -> dict[str, Any]:
     return {"faiss_gpus": faiss.get_num_gpus(), **arrays.on("gpu").facts()}
 
 
-class Strategy(hybrid.Strategy):
+IVFPQ_GPU = Index("ivfpq_gpu", build, ("faiss",), ("rows_per_list",), train)
+
+
+class HybridOnGpu(Hybrid):
     """A setting is the same as the hybrid's. ``gpu`` tells which device the index and the vectors are on."""
 
-    def __init__(self, folder: Path, base: np.ndarray, metric: str) -> None:
+    name, variant, label = "hybrid_gpu", "hybrid", "HNSW routes, IVFPQ scans on the GPU"
+    devices = ("gpu",)
+
+    @classmethod
+    def indexes(cls) -> tuple[Index, ...]:
+        return (IVFPQ_GPU,)
+
+    @classmethod
+    def see_device(cls) -> Facts:
+        return see_device()
+
+    def __init__(self, folders: Sequence[Path], base: np.ndarray, metric: str) -> None:
         import faiss
         from faiss.contrib.ivf_tools import replace_ivf_quantizer
 
-        super().__init__(folder, base, metric)
+        super().__init__(folders, base, metric)
         self._arrays = arrays.on("gpu")
         self._in_tensors = self._arrays.name == "torch"
         if self._in_tensors:
@@ -116,5 +135,11 @@ class Strategy(hybrid.Strategy):
     def search_many(self, queries: np.ndarray, k: int, threads: int) -> list[np.ndarray]:
         """As of every strategy, with -1 where a query has too few answers."""
         asked = self._arrays.put(queries) if self._in_tensors else queries
-        _, candidates = self._index.search(asked, max(k, hybrid.LEAST) * self._refine)
+        _, candidates = self._index.search(asked, max(k, LEAST) * self._refine)
         return list(rerank_many(asked, candidates, self._base, k, self._metric, arrays=self._arrays))
+
+    def versions(self) -> dict[str, str]:
+        return super().versions() | installed(self._arrays.name)
+
+    def facts(self) -> Facts:
+        return {"gpu": self.gpu}

@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nightgate.hybrid_ann.rerank import rerank_pq
-from nightgate.hybrid_ann.strategies import nmslib_hnsw
 from nightgate.hybrid_ann.strategies.hybrid import LEAST
-from nightgate.hybrid_ann.strategies.interface import Setting
-from nightgate.hybrid_ann.strategies.ivfpq_index import open_index, open_list_of
+from nightgate.hybrid_ann.strategies.ivfpq_index import IVFPQ, open_index, open_list_of
+from nightgate.hybrid_ann.strategies.nmslib_hnsw import Nmslib
+from nightgate.vector_search.session import Setting
+from nightgate.vector_search.strategy import Index, Strategy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,15 +21,23 @@ if TYPE_CHECKING:
 _REFINE = 4
 
 
-class Strategy:
+class HybridSeeded(Strategy):
     """The setting is ``seeds``, how many vectors the graph is asked for."""
 
+    name, label = "hybrid_seeded", "HNSW seeds, IVFPQ scans"
+    requires = ("nmslib", "faiss", "numpy")
     settings = tuple({"seeds": seeds} for seeds in (10, 20, 40, 70, 100, 150, 200, 300, 400))
 
-    def __init__(self, folder: Path, graph_folder: Path, base: np.ndarray, metric: str) -> None:
+    @classmethod
+    def indexes(cls) -> tuple[Index, ...]:
+        return (IVFPQ, *Nmslib.indexes())
+
+    def __init__(self, folders: Sequence[Path], base: np.ndarray, metric: str) -> None:
         import faiss
 
-        self._graph = nmslib_hnsw.Strategy(graph_folder, base, metric)
+        faiss.omp_set_num_threads(1)  # for whoever asks one by one
+        folder, graph_folder = folders
+        self._graph = Nmslib([graph_folder], base, metric)
         self._index, router = open_index(folder)
         self._centroids = faiss.downcast_index(router.storage).reconstruct_n(0, self._index.nlist)
         self._base, self._metric = base, metric

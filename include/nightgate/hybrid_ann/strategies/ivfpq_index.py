@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightgate.hybrid_ann.strategies.centroids import assigner, two_level
+from nightgate.vector_search.session import Facts
+from nightgate.vector_search.strategy import Index
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +40,7 @@ def train(
     rows_per_list: int,
     codes: int | None = None,
     bits: int = 4,
-) -> dict[str, Any]:
+) -> Facts:
     """Find the centroids, the graph over them and the codebooks from a sample of ``base`` (rows, dim) float32.
 
     A vector is put into ``codes`` codes of ``bits`` bits; when None, of two dimensions each.
@@ -67,7 +69,7 @@ def train(
     index.train(base[np.sort(order[:_SAMPLE_FOR_CODES])])
     faiss.write_index(index, str(folder / _TRAINED))
     faiss.write_index(assigner(centroids, metric), str(folder / _ASSIGNER))
-    said = {"lists": len(centroids), "pq": f"PQ{codes}x{bits}" + "fs" * (bits == 4)}
+    said: Facts = {"lists": len(centroids), "pq": f"PQ{codes}x{bits}" + "fs" * (bits == 4)}
     return said if half else said | {"centroids_stored_as": "float32, since half precision cannot tell them apart"}
 
 
@@ -88,9 +90,7 @@ def half_precision_suffices(vectors: np.ndarray) -> bool:
     return bool(np.mean(moved <= 1e-4 * np.maximum(apart.min(axis=1), 0)) > 0.99)
 
 
-def build(
-    folder: Path, base: np.ndarray, metric: str, *, trained: Path, threads: int, fast_scan: bool = True
-) -> dict[str, Any]:
+def build(folder: Path, base: np.ndarray, metric: str, *, trained: Path, threads: int, fast_scan: bool = True) -> Facts:
     """Add every vector of ``base`` to what `train` left in ``trained``; ``fast_scan`` asks for codes of 4 bits."""
     import faiss
     import numpy as np
@@ -124,3 +124,7 @@ def open_list_of(folder: Path) -> np.ndarray:
     import numpy as np
 
     return np.load(folder / _LIST_OF, mmap_mode="r")
+
+
+IVFPQ = Index("ivfpq", build, ("faiss",), ("rows_per_list",), train)
+"""What `hybrid` and its like read."""

@@ -3,23 +3,26 @@ nearest lists are scanned."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nightgate.hybrid_ann.strategies import hybrid
-from nightgate.hybrid_ann.strategies.interface import Setting
+from nightgate.hybrid_ann.strategies.hybrid import Hybrid
+from nightgate.vector_search.session import Setting
 
 if TYPE_CHECKING:
     import numpy as np
 
 
-class Strategy(hybrid.Strategy):
+class IvfpqRefine(Hybrid):
     """A setting is the same as the hybrid's."""
 
-    def __init__(self, folder: Path, base: np.ndarray, metric: str) -> None:
+    name, label = "ivfpq_refine", "IVFPQ with refinement, faiss"
+
+    def __init__(self, folders: Sequence[Path], base: np.ndarray, metric: str) -> None:
         import faiss
 
-        super().__init__(folder, base, metric)
+        super().__init__(folders, base, metric)
         self._graph = self._router  # owns the centroids
         self._router = faiss.downcast_index(self._graph.storage)
 

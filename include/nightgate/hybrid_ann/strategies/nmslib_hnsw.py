@@ -7,8 +7,12 @@ that orders as cosine does, and for the inner product every vector gets one more
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from nightgate.vector_search.session import Facts, Setting
+from nightgate.vector_search.strategy import Strategy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,25 +20,29 @@ if TYPE_CHECKING:
 _FILE = "hnsw.nmslib"
 
 
-def build(folder: Path, base: np.ndarray, metric: str, *, m: int, ef_construction: int, threads: int) -> dict[str, Any]:
-    """Build the graph of ``base`` (rows, dim) float32 into ``folder``."""
-    graph = _new_graph()
-    graph.addDataPointBatch(_equally_long(base) if metric == "ip" else base)
-    graph.createIndex({"M": m, "efConstruction": ef_construction, "indexThreadQty": threads, "post": 0})
-    graph.saveIndex(str(folder / _FILE), save_data=False)  # its copy of the vectors is in the graph already
-    return {"m": m, "ef_construction": ef_construction}
-
-
-class Strategy:
+class Nmslib(Strategy):
     """The setting is ``efSearch``."""
 
+    name, label = "hnsw", "HNSW, nmslib"
+    requires = ("nmslib",)
+    parameters = ("m", "ef_construction")
+    build_seconds_per_number = 1.5e-6
     settings = tuple({"efSearch": ef} for ef in (100, 150, 200, 300, 400, 600, 800))
 
-    def __init__(self, folder: Path, base: np.ndarray, metric: str) -> None:
-        self._graph, self._lift = _new_graph(), metric == "ip"
-        self._graph.loadIndex(str(folder / _FILE), load_data=False)
+    @classmethod
+    def build(cls, folder: Path, base: np.ndarray, metric: str, *, threads: int, m: int, ef_construction: int) -> Facts:
+        """Build the graph of ``base`` (rows, dim) float32 into ``folder``."""
+        graph = _new_graph()
+        graph.addDataPointBatch(_equally_long(base) if metric == "ip" else base)
+        graph.createIndex({"M": m, "efConstruction": ef_construction, "indexThreadQty": threads, "post": 0})
+        graph.saveIndex(str(folder / _FILE), save_data=False)  # its copy of the vectors is in the graph already
+        return {"m": m, "ef_construction": ef_construction}
 
-    def tune(self, setting: dict[str, int]) -> None:
+    def __init__(self, folders: Sequence[Path], base: np.ndarray, metric: str) -> None:
+        self._graph, self._lift = _new_graph(), metric == "ip"
+        self._graph.loadIndex(str(folders[0] / _FILE), load_data=False)
+
+    def tune(self, setting: Setting) -> None:
         self._graph.setQueryTimeParams({"efSearch": setting["efSearch"]})
 
     def search(self, query: np.ndarray, k: int) -> np.ndarray:

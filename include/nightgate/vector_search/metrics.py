@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from nightgate.metrics import BATCHES, ONE_BY_ONE, OPEN_LOOP, MetricSpec, Quantile
+from nightgate.vectors.data import TRUTH_DEPTH
 
 _RECALL = "Recall"
-DEEPEST = 100
-"""The largest k at which recall can be measured: the exact neighbours are kept to this depth."""
 
 RECALL = {
     k: MetricSpec(
         f"recall_at_{k}", "ratio", f"Recall@{k}", "higher", section=_RECALL, share=True, gauge="nightgate_recall_ratio",
         labels=(("at", str(k)),), help="Mean share of the true nearest neighbours found.",
     )
-    for k in range(1, DEEPEST + 1)
+    for k in range(1, TRUTH_DEPTH + 1)
 }  # fmt: skip
 """Recall by its depth k."""
 RECALL_WORST = MetricSpec(
@@ -46,7 +45,35 @@ OPEN_LOOP_LATENCY = {
     for percentile in (50, 95, 99)
 }
 """The time from a query's scheduled moment to its answer, by percentile."""
+FIRST_TOUCH = MetricSpec("first_touch", "seconds", "First touch")
 THROUGHPUT = MetricSpec("throughput_qps", "per_second", "Throughput", "higher", section=BATCHES)
+
+_STAGE = "Stage by stage: mean time · share of the true neighbours still there"
+_COLD = "Cold, after a restart of the server"
+
+ROUTE_RECALL = MetricSpec("route_recall", "ratio", "Recall after routing", "higher", section="", share=True)
+SCAN_RECALL = MetricSpec("scan_recall", "ratio", "Recall after the scan", "higher", section="", share=True)
+ROUTE_SECONDS = MetricSpec("route_seconds", "seconds", "Routing", section=_STAGE, beside="route_recall")
+SCAN_SECONDS = MetricSpec("scan_seconds", "seconds", "Scan", section=_STAGE, beside="scan_recall")
+RERANK_SECONDS = MetricSpec("rerank_seconds", "seconds", "Rerank", section=_STAGE, beside="recall_at_100")
+STAGES = (ROUTE_SECONDS, SCAN_SECONDS, RERANK_SECONDS, ROUTE_RECALL, SCAN_RECALL)
+COLD_START_FIRST = MetricSpec("cold_start_first", "seconds", "First query", section=_COLD)
+COLD_START_P50 = MetricSpec("cold_start_p50", "seconds", "P50 of the first queries", section=_COLD)
+
 BUILD_SECONDS = MetricSpec("build_seconds", "seconds", "Build")
+BUILD_PEAK_RSS = MetricSpec("build_peak_rss_bytes", "bytes", "Peak memory of the build")
+LOAD_SECONDS = MetricSpec("load_seconds", "seconds", "Load")
+ROWS_PER_SECOND = MetricSpec("rows_per_second", "per_second", "Rows loaded", "higher")
 INDEX_BYTES = MetricSpec("index_bytes", "bytes", "Index size", short="Index")
 PEAK_RSS = MetricSpec("peak_rss_bytes", "bytes", "Peak memory")
+
+_QUERIES = (*RECALL.values(), *RECALL_BY_HARDNESS.values(), RECALL_WORST, *LATENCY.values(), QPS)
+_LOAD = (*OPEN_LOOP_LATENCY.values(), THROUGHPUT)
+IN_PROCESS = (*_QUERIES, *STAGES, *_LOAD, BUILD_SECONDS, BUILD_PEAK_RSS, INDEX_BYTES, PEAK_RSS, FIRST_TOUCH)
+"""Of an index in this process, in the order in which they are read."""
+OF_A_STORE = (
+    *_QUERIES, *_LOAD, COLD_START_FIRST, COLD_START_P50, BUILD_SECONDS, LOAD_SECONDS, ROWS_PER_SECOND, INDEX_BYTES, FIRST_TOUCH,
+)  # fmt: skip
+"""Of a server."""
+HEADLINES = ("latency_p50", "latency_p95", "throughput_qps", "build_seconds", "index_bytes")
+"""What one wants to know first, after recall at k."""

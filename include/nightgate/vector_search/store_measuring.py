@@ -1,0 +1,202 @@
+"""Each variant of a store timed alone; the gated ones under load and cold as well."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from nightgate.benchmark import Context
+from nightgate.errors import NotMeasured
+from nightgate.measure import host
+from nightgate.measure.child import run_child
+from nightgate.measure.clock import time_calls
+from nightgate.record import Record
+from nightgate.vector_search.asking import Asking
+from nightgate.vector_search.benchmark import VectorBenchmark, finish
+from nightgate.vector_search.evidence import Evidence
+from nightgate.vector_search.metrics import BUILD_SECONDS, INDEX_BYTES, LOAD_SECONDS, ROWS_PER_SECOND
+from nightgate.vector_search.session import Setting
+from nightgate.vector_search.store import Address, Built, Collection, KeptTuning, StoreSession, TunedFor, VectorStore
+from nightgate.vector_search.store_preparing import StorePrepared
+from nightgate.vector_search.store_settings import StoreSettings
+from nightgate.vector_search.timed import Work
+from nightgate.vector_search.tuning import Tuned, Tuning
+from nightgate.vectors.dataset import MOST_TUNING, Dataset, open_dataset
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
+
+    import numpy as np
+
+log = logging.getLogger(__name__)
+
+_SLOWEST_QUERY = 0.5  # seconds; a child slower than this on average is given up
+_TUNING_OF_CONTROLS = 200
+_TUNING_WARMUP = 20
+_TRIES = 5_000  # queries that tuning and warming ask at most
+_COLD = 20
+
+Store = VectorStore[Any, Any]
+Benchmark = VectorBenchmark[StoreSettings, StorePrepared]
+
+
+@dataclass(frozen=True)
+class OnServer:
+    """A collection of a store as a subject."""
+
+    store: Store
+    address: Address
+    collection: Collection
+
+    def encode(self, queries: np.ndarray) -> Sequence[Any]:
+        return self.store.encode(self.collection, queries)
+
+    def open(self, data: Dataset, k: int) -> AbstractContextManager[StoreSession]:
+        return self.store.open(self.address, self.collection, k)
+
+
+@dataclass(frozen=True)
+class ColdRequest:
+    work: Work
+    setting: Setting
+
+
+def measure(
+    benchmark: Benchmark,
+    store: Store,
+    address: Address,
+    settings: StoreSettings,
+    prepared: StorePrepared,
+    context: Context,
+) -> list[Record]:
+    """See `StoreBenchmark.measure`."""
+    evidence = partial(benchmark.evidence, settings, prepared=prepared, context=context)
+    measuring = _Measuring(store, address, settings, prepared)
+    found = [evidence(variant, gated=variant in prepared.gated) for variant in prepared.measured(settings)]
+    for one in found:
+        one.record.instead_of = prepared.instead_of.get(one.variant)
+    for one in found:
+        one.attempt(measuring.one)
+    for one in found:
+        if one.gated and address.ours and store.restarts:
+            one.beside("the cold start", measuring.cold_start)
+    finish(found, prepared, context.samples)
+    records = [one.record for one in found]
+    for one in found:
+        if one.record.status == "measured" and (better := store.explain(one.record, records)):
+            one.record.reason = "; ".join([better, *one.missed])
+    lacking = {variant: evidence(variant, gated=variant in prepared.gated) for variant in prepared.absent}
+    return [*records, *(_absent(one, prepared.absent[variant]) for variant, one in lacking.items())]
+
+
+def cold_start(request: ColdRequest) -> np.ndarray:
+    """In a child: the first queries of the first session on a server that has just started, int64 ns, (queries,)."""
+    work = request.work
+    data = open_dataset(work.vectors)
+    queries = work.subject.encode(data.queries[:_COLD])
+    with work.subject.open(data, work.k) as session:
+        session.tune(request.setting, None)
+        durations, _ = time_calls(session.search, queries, passes=1)
+        session.prove(queries[0])
+    asked: np.ndarray = durations[0]
+    return asked
+
+
+class _Measuring:
+    """The steps of one measurement of a store."""
+
+    def __init__(self, store: Store, address: Address, settings: StoreSettings, prepared: StorePrepared) -> None:
+        self.store, self.address, self.settings, self.prepared = store, address, settings, prepared
+        self.base = open_dataset(prepared.vectors).base
+
+    def one(self, one: Evidence) -> None:
+        """Everything about one variant but the cold start, while nobody else can load. Once it is timed, nothing that
+        follows can fail it."""
+        store, variant = self.store, one.variant
+        if reason := self.prepared.failed.get(variant):
+            raise NotMeasured(f"its vectors could not be prepared: {reason}")
+        collection = store.collection(variant, self.prepared.data, self.settings)
+        with store.connect(self.address, "hold what was loaded") as connection:
+            store.lock(connection)
+            built = store.ensure(connection, self.address, collection, self.base, self.prepared.built.get(variant))
+            store.share(connection)
+            _add_costs(one, built, self.prepared.built.get(variant))
+            asking = self._asking(collection)
+            asked = self._tuned_for()
+            known = built.tuning if built.tuning and built.tuning.asked == asked else None
+            self._queries(one, asking, known)
+            if found := self._kept(one, asked):
+                keep = partial(store.remember, connection, collection, built.model_copy(update={"tuning": found}))
+                one.beside("keeping what was tuned", lambda _: keep())
+            elif known:
+                one.known = Tuned(known.setting, known.reached, known.curve)
+            if one.gated and self.settings.load_seconds:
+                timeout = 120 + 10 * self.settings.load_seconds * (1 + len(self.settings.clients))
+                one.beside("the open loop", partial(asking.open_loop, timeout=timeout))
+                one.beside("the throughput", partial(asking.clients, clients=self.settings.clients, timeout=timeout))
+
+    def cold_start(self, one: Evidence) -> None:
+        """The first queries after a restart: the server's own memory is empty, the files are still in the system's."""
+        with self.store.connect(self.address, "be restarted") as connection:
+            if not self.store.try_lock(connection):
+                one.miss("the cold start", "another run uses the server")
+                return
+            log.info("%s: restarting the server for a cold start", one.variant)
+            self.store.restart(connection, self.address)
+        work = self._asking(self.store.collection(one.variant, self.prepared.data, self.settings)).work
+        request = ColdRequest(work, one.timed.setting)
+        child = run_child(cold_start, request, threads=1, timeout=300, keep=self.store.keep_variables)
+        one.add_cold_start(child.value)
+
+    def _asking(self, collection: Collection) -> Asking:
+        subject = OnServer(self.store, self.address, collection)
+        work = Work(subject, self.prepared.vectors, self.prepared.truth, self.settings.k)
+        return Asking(work, self.settings, keep=self.store.keep_variables, remote=True)
+
+    def _queries(self, one: Evidence, asking: Asking, known: KeptTuning | None) -> None:
+        settings = self.settings
+        passes = settings.passes if one.gated else settings.control_passes
+        tuning = Tuning(
+            settings.recall_target, settings.recall_margin, MOST_TUNING if one.gated else _TUNING_OF_CONTROLS,
+            _TUNING_WARMUP, give_up_early=True,
+        )  # fmt: skip
+        timeout = 600 + _SLOWEST_QUERY * (settings.queries * passes + _TRIES)
+        asking.queries(one, tuning, passes, known.setting if known else None, timeout)
+
+    def _tuned_for(self) -> TunedFor:
+        settings = self.settings
+        return TunedFor(
+            recall_target=settings.recall_target, recall_margin=settings.recall_margin, k=settings.k,
+            host=host.describe().fingerprint,
+        )  # fmt: skip
+
+    def _kept(self, one: Evidence, asked: TunedFor) -> KeptTuning | None:
+        """What was found now, to be kept with the collection."""
+        tuned = one.timed.tuned
+        if tuned is None:
+            return None
+        return KeptTuning(asked=asked, setting=tuned.setting, reached=tuned.reached, curve=tuned.curve)
+
+
+def _add_costs(one: Evidence, built: Built, made: Built | None) -> None:
+    """Args: made: how this run found or made it when it prepared."""
+    one.costs = {
+        LOAD_SECONDS: built.load_seconds, ROWS_PER_SECOND: built.rows_per_second, BUILD_SECONDS: built.build_seconds,
+    }  # fmt: skip
+    if built.index_bytes is not None:
+        one.costs[INDEX_BYTES] = built.index_bytes
+    this_run = made and not made.reused and made.built_at == built.built_at
+    if built.reused and not this_run:
+        one.record.facts.earlier = {spec.name: built.built_at for spec in one.costs}
+    one.tell({"build": built.model_dump(mode="json", exclude={"tuning"})})
+
+
+def _absent(one: Evidence, reason: str) -> Record:
+    """A record for what the server lacks; what an objective gates must not go missing quietly."""
+    record = one.record
+    record.status, record.reason = "failed" if one.gated else "skipped", reason
+    record.samples, record.finished_at = None, record.started_at
+    return record

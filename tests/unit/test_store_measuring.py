@@ -1,0 +1,251 @@
+"""Measuring a store: which step asks what of which, and what a failure takes with it; without a server."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from support.scripted_store import BUILT, OURS, POINT, URL, World
+
+from nightgate.errors import ChildError, ServiceUnavailable
+from nightgate.vector_search.store import Address, KeptTuning, TunedFor
+from nightgate.vector_search.timed import ClientsAnswer
+from nightgate.vector_search.tuning import Tuning
+
+
+@pytest.fixture
+def world(monkeypatch, tmp_path):
+    return World(monkeypatch, tmp_path)
+
+
+def tuned_for(world, **other):
+    asked = {"recall_target": 0.9, "recall_margin": world.settings().recall_margin, "host": "this host", "k": 5}
+    return TunedFor(**asked | other)
+
+
+def test_a_gated_variant_is_held_timed_and_put_under_load(world):
+    found = world.measure()
+    done = world.store.done
+    assert done[: done.index("hold what was loaded", 1)] == [
+        "hold what was loaded", "lock", "ensure half", "share", "time_queries half", "remember half",
+        "open_loop_latency half", "many_clients half",
+    ]  # fmt: skip
+    assert done[-3:] == ["remove what was loaded", "try lock", "remove"]
+    kept = world.store.remembered[0]
+    assert kept.tuning == KeptTuning(asked=tuned_for(world), setting={"probes": 9}, reached=True, curve=[POINT])
+    assert kept.model_copy(update={"tuning": None}) == BUILT
+    record = found["half"]
+    assert record.status == "measured" and record.gated
+    assert record.metrics["recall_at_5"].value == pytest.approx(0.8)
+    assert [record.metrics[name].value for name in ("load_seconds", "rows_per_second", "build_seconds", "index_bytes")] == [
+        1, 2, 3, 4,
+    ]  # fmt: skip
+    assert record.metrics["throughput_qps"].value == 8 and "open_loop_p50" in record.metrics
+    assert "peak_rss_bytes" not in record.metrics, "the memory of a client is not that of the server"
+    assert record.detail["build"]["lists"] == 10 and "tuning" not in record.detail["build"]
+    assert record.facts.provenance.versions == {"server": "1"}
+    assert record.facts.not_measured == {} and record.finished_at and record.reason is None
+
+
+def test_a_control_is_timed_and_no_more(world):
+    record = world.measure()["graph"]
+    assert [done for done in world.store.done if done.endswith(" graph")] == [
+        "ensure graph", "time_queries graph", "remember graph",
+    ]  # fmt: skip
+    assert "open_loop_p50" not in record.metrics and record.status == "measured" and not record.gated
+
+
+def test_each_child_is_asked_for_what_the_settings_say(world, tmp_path):
+    world.measure()
+    margin = world.settings().recall_margin
+    for variant, passes, queries in (("half", 7, 500), ("graph", 2, 200)):
+        request, timeout = world.requests[variant, "time_queries"]
+        work = request.work
+        assert (work.k, work.vectors, work.truth) == (5, tmp_path, tmp_path)
+        assert work.subject.address == Address(URL) and work.subject.collection.variant == variant
+        assert (request.setting, request.passes, request.depths) == (None, passes, (1, 5))
+        assert request.tuning == Tuning(0.9, margin, queries, warmup=20, give_up_early=True)
+        assert timeout == 600 + 0.5 * (100 * passes + 5000)
+    loop, loop_timeout = world.requests["half", "open_loop_latency"]
+    crowd, crowd_timeout = world.requests["half", "many_clients"]
+    assert (loop.rate, loop.seconds, loop.setting, loop_timeout) == (20, 0.5, {"probes": 9}, 120 + 10 * 0.5 * 3)
+    assert (crowd.clients, crowd.seconds, crowd.setting, crowd_timeout) == ((1, 3), 0.5, {"probes": 9}, 135)
+
+
+def test_an_address_shows_itself_to_nobody(world):
+    world.measure()
+    request, _ = world.requests["half", "time_queries"]
+    assert request.work.subject.address.url == URL and "user@host" not in repr(request)
+
+
+@pytest.mark.parametrize(
+    ("made", "standing", "earlier"),
+    [({}, {"reused": True}, False), ({"reused": True}, {"reused": True}, True), (None, {"reused": True}, True),
+     ({}, {}, False), ({"built_at": "before"}, {"reused": True}, True)],
+)  # fmt: skip
+def test_figures_of_an_earlier_run_say_of_which_day_they_are(world, monkeypatch, made, standing, earlier):
+    monkeypatch.setattr(world.store, "ensure", lambda *_: BUILT.model_copy(update=standing))
+    built = {} if made is None else {"half": BUILT.model_copy(update=made)}
+    facts = world.measure(world.prepared(built=built), controls=())["half"].facts
+    days = {"load_seconds": "then", "rows_per_second": "then", "build_seconds": "then", "index_bytes": "then"}
+    assert facts.earlier == (days if earlier else {})
+
+
+def test_what_stands_in_says_for_which(world):
+    found = world.measure(world.prepared(gated=("single",), instead_of={"single": "half"}, absent={"half": "too old"}))
+    assert {name: (r.status, r.gated, r.instead_of) for name, r in found.items()} == {
+        "single": ("measured", True, "half"), "graph": ("measured", False, None), "half": ("skipped", False, None),
+    }  # fmt: skip
+
+
+def test_how_a_collection_was_made_is_known_when_it_is_measured(world):
+    world.measure(world.prepared(built={"graph": BUILT}))
+    assert world.store.known == BUILT
+
+
+def test_a_setting_that_was_tuned_for_the_same_is_used_again(world):
+    kept = POINT.model_copy(update={"setting": {"probes": 6}})
+    world.store.tuning = KeptTuning(asked=tuned_for(world), setting={"probes": 6}, reached=True, curve=[kept])
+    record = world.measure()["graph"]
+    assert world.requests["graph", "time_queries"][0].setting == {"probes": 6}
+    assert world.store.remembered == []
+    assert record.facts.tuning.curve == [kept] and record.facts.tuning.reached
+
+
+@pytest.mark.parametrize("other", [{"recall_target": 0.91}, {"recall_margin": 0.5}, {"host": "another"}, {"k": 10}])
+def test_a_setting_that_was_tuned_for_something_else_is_looked_for_anew(world, other):
+    asked = tuned_for(world, **other)
+    world.store.tuning = KeptTuning(asked=asked, setting={"probes": 6}, reached=True, curve=[POINT])
+    world.measure()
+    assert world.requests["graph", "time_queries"][0].setting is None
+
+
+def test_without_seconds_under_load_there_is_no_load(world):
+    world.measure(load_seconds=0)
+    assert {name for _, name in world.requests} == {"time_queries"}
+
+
+@pytest.mark.parametrize(
+    ("step", "what", "lost", "kept"),
+    [
+        ("open_loop_latency half", "the open loop", "open_loop_p50", "throughput_qps"),
+        ("many_clients half", "the throughput", "throughput_qps", "open_loop_p50"),
+    ],
+)
+def test_a_step_under_load_that_fails_takes_nothing_with_it(world, tmp_path, step, what, lost, kept):
+    world.store.broken[step] = ChildError("it crashed")
+    record = world.measure()["half"]
+    assert record.status == "measured" and record.facts.not_measured == {what: "it crashed"}
+    assert record.reason == f"{what} was not measured: it crashed"
+    assert lost not in record.metrics and {kept, "recall_at_5", "latency_p95"} <= set(record.metrics)
+    assert set(np.load(tmp_path / "s.npz")) >= {"half/durations_ns", "half/ids", "graph/recall"}
+
+
+def test_a_sweep_that_ends_early_keeps_what_it_has(world, monkeypatch):
+    monkeypatch.setattr(World, "many_clients", lambda self, request: ClientsAnswer([], "1 clients at once: none"))
+    record = world.measure()["half"]
+    assert record.facts.not_measured == {"the clients": "1 clients at once: none"}
+    assert "throughput_qps" not in record.metrics and record.status == "measured"
+
+
+def test_a_tuning_that_cannot_be_kept_is_no_failure(world):
+    world.store.broken["remember half"] = OSError("no comment")
+    record = world.measure()["half"]
+    assert record.facts.not_measured == {"keeping what was tuned": "OSError: no comment"}
+    assert "open_loop_p50" in record.metrics
+
+
+@pytest.mark.parametrize("step", ["hold what was loaded", "ensure half", "time_queries half"])
+def test_without_what_is_judged_a_variant_has_failed_and_the_next_is_measured(world, tmp_path, step):
+    error = ServiceUnavailable("it went")
+    world.store.broken[step] = error
+    if step == "hold what was loaded":
+        check = world.store.check
+
+        def once(name):
+            try:
+                check(name)
+            finally:
+                world.store.broken.pop(name, None)
+
+        world.store.check = once
+    found = world.measure()
+    failed = found["half"]
+    assert (failed.status, failed.reason, failed.metrics, failed.samples) == ("failed", "it went", {}, None)
+    assert failed.finished_at and found["graph"].status == "measured"
+    assert list(np.load(tmp_path / "s.npz")) == ["graph/durations_ns", "graph/recall", "graph/ids"]
+    assert "remove" in world.store.done
+
+
+def test_what_could_not_be_prepared_is_not_tried_again(world):
+    found = world.measure(world.prepared(failed={"graph": "no memory"}))
+    assert found["graph"].reason == "its vectors could not be prepared: no memory"
+    assert "ensure graph" not in world.store.done and found["half"].status == "measured"
+
+
+def test_nothing_measured_leaves_no_samples(world, tmp_path):
+    for variant in ("half", "graph"):
+        world.store.broken[f"time_queries {variant}"] = ChildError("it crashed")
+    world.measure()
+    assert not (tmp_path / "s.npz").exists()
+
+
+def test_an_interrupted_measurement_removes_what_was_loaded(world):
+    world.store.broken["time_queries half"] = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        world.measure()
+    assert world.store.done[-1] == "remove"
+    world.store.done.clear()
+    with pytest.raises(KeyboardInterrupt):
+        world.measure(keep=True)
+    assert "remove" not in world.store.done
+
+
+def test_what_is_not_there_has_a_record_too(world):
+    found = world.measure(world.prepared(absent={"half": "no halfvec", "graph": "no hnsw"}))
+    assert [(r.status, r.reason, r.samples) for r in found.values()] == [
+        ("failed", "no halfvec", None), ("skipped", "no hnsw", None),
+    ]  # fmt: skip
+    assert all(record.finished_at == record.started_at for record in found.values())
+
+
+def test_what_a_store_can_say_better_is_said(world):
+    world.store.explained = "both do not hold together; another index holds both"
+    world.store.broken["open_loop_latency half"] = ChildError("it crashed")
+    found = world.measure()
+    assert found["graph"].reason == world.store.explained
+    assert found["half"].reason == f"{world.store.explained}; the open loop was not measured: it crashed"
+
+
+# the cold start
+
+
+def test_the_cold_start_comes_after_everything_and_of_the_gated_only(world):
+    world.ours()
+    found = world.measure()
+    assert world.store.done[-4:] == ["be restarted", "try lock", "restart", "cold_start half"], "and all is kept"
+    request, timeout = world.requests["half", "cold_start"]
+    assert (request.setting, timeout, request.work.subject.address) == ({"probes": 9}, 300, Address(OURS, ours=True))
+    assert found["half"].metrics["cold_start_first"].value == 4
+    assert "cold_start_first" not in found["graph"].metrics
+
+
+def test_a_server_of_the_users_is_not_restarted(world):
+    world.measure(keep=True)
+    assert "restart" not in world.store.done
+
+
+@pytest.mark.parametrize("step", ["restart", "cold_start half", "be restarted"])
+def test_a_cold_start_that_fails_takes_nothing_with_it(world, step):
+    world.ours()
+    world.store.broken[step] = ServiceUnavailable("it did not come back")
+    record = world.measure()["half"]
+    assert record.status == "measured" and record.metrics["recall_at_5"].n == 3
+    assert record.facts.not_measured == {"the cold start": "it did not come back"}
+
+
+def test_a_server_that_another_run_uses_is_not_restarted(world):
+    world.ours()
+    world.store.free = False
+    record = world.measure()["half"]
+    assert record.facts.not_measured == {"the cold start": "another run uses the server"}
+    assert "restart" not in world.store.done
