@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,12 +16,26 @@ if TYPE_CHECKING:
 
     from nightgate.vectors.dataset import Dataset
 
-__all__ = ["Facts", "Ids", "Proof", "Session", "Setting", "Subject"]
+__all__ = ["Encoded", "Facts", "Ids", "Proof", "Session", "Setting", "Subject"]
 
 Facts = dict[str, JsonValue]
 """What is told of a thing in a record's detail, by name."""
 
-Ids = Sequence[int]
+
+class Series(Protocol):
+    """A list, or an array."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+    def __getitem__(self, key: Any, /) -> Any: ...
+
+
+Encoded = Series
+"""Queries as they are asked, in their order."""
+
+Ids = Series
 """The rows of the base that answer a query, best first, at most k; a list or an int64 array."""
 
 
@@ -60,7 +74,7 @@ class Session(Protocol):
 class Subject(Protocol):
     """What is measured; picklable, for it is opened in a process of its own."""
 
-    def encode(self, queries: np.ndarray) -> Sequence[Any]:
+    def encode(self, queries: np.ndarray) -> Encoded:
         """``queries`` (n, dim) float32, each as the timed call takes it: converting is not part of a query's time."""
         ...
 

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from nightgate.benchmark import Service
 from nightgate.facts import Point
 from nightgate.record import Record, utc_now
-from nightgate.vector_search.session import Facts, Ids, Proof, Setting
+from nightgate.vector_search.session import Encoded, Facts, Ids, Proof, Setting
 from nightgate.vector_search.settings import Shape
 from nightgate.vector_search.store_settings import StoreSettings
 from nightgate.vectors.metric import METRICS, Metric
@@ -272,7 +272,7 @@ class VectorStore(ABC, Generic[Connection, Asked]):
 
     # searching
 
-    def encode(self, collection: Collection, queries: np.ndarray) -> Sequence[Any]:
+    def encode(self, collection: Collection, queries: np.ndarray) -> Encoded:
         """``queries`` (n, dim) float32, each as `StoreSession.search` takes it."""
         return [query.tolist() for query in queries]
 

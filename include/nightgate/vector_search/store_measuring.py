@@ -17,7 +17,7 @@ from nightgate.vector_search.asking import Asking
 from nightgate.vector_search.benchmark import VectorBenchmark, finish
 from nightgate.vector_search.evidence import Evidence
 from nightgate.vector_search.metrics import BUILD_SECONDS, INDEX_BYTES, LOAD_SECONDS, ROWS_PER_SECOND
-from nightgate.vector_search.session import Setting
+from nightgate.vector_search.session import Encoded, Setting
 from nightgate.vector_search.store import Address, Built, Collection, KeptTuning, StoreSession, TunedFor, VectorStore
 from nightgate.vector_search.store_preparing import StorePrepared
 from nightgate.vector_search.store_settings import StoreSettings
@@ -26,7 +26,6 @@ from nightgate.vector_search.tuning import Tuned, Tuning
 from nightgate.vectors.dataset import MOST_TUNING, Dataset, open_dataset
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
     import numpy as np
@@ -51,7 +50,7 @@ class OnServer:
     address: Address
     collection: Collection
 
-    def encode(self, queries: np.ndarray) -> Sequence[Any]:
+    def encode(self, queries: np.ndarray) -> Encoded:
         return self.store.encode(self.collection, queries)
 
     def open(self, data: Dataset, k: int) -> AbstractContextManager[StoreSession]:

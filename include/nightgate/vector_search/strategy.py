@@ -80,7 +80,7 @@ class Strategy(ABC):
         return {}
 
     @classmethod
-    def build(cls, folder: Path, base: np.ndarray, metric: str, *, threads: int, **parameters: int) -> Facts:
+    def build(cls, folder: Path, base: np.ndarray, metric: str, *args: Any, **parameters: Any) -> Facts:
         """Write the index of ``base`` (rows, dim) float32 into ``folder``; see `Index`."""
         raise NotImplementedError(f"{cls.__qualname__} builds no index of its own")
 

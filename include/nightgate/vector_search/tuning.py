@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nightgate.facts import Point
 from nightgate.measure.clock import time_calls
-from nightgate.vector_search.session import Session, Setting
+from nightgate.vector_search.session import Encoded, Session, Setting
 from nightgate.vectors import recall
 from nightgate.vectors.truth import Truth
 
@@ -80,7 +80,7 @@ def cheapest(
 
 
 def tune(
-    session: Session, queries: Sequence[Any], warmup: Sequence[Any], data: Dataset, truth: Truth, k: int, asked: Tuning
+    session: Session, queries: Encoded, warmup: Encoded, data: Dataset, truth: Truth, k: int, asked: Tuning
 ) -> Tuned:
     """The cheapest setting of ``session``, and the recall-latency curve up to it or beyond.
 
@@ -101,7 +101,7 @@ def tune(
 
 
 def point_of(
-    setting: Setting, search: Any, queries: Sequence[Any], data: Dataset, truth: Truth, k: int, wanted: float | None
+    setting: Setting, search: Any, queries: Encoded, data: Dataset, truth: Truth, k: int, wanted: float | None
 ) -> Point:
     """Recall and latency of one setting: on all ``queries``, or on fewer when these show that it falls short of ``wanted``."""
     import numpy as np
