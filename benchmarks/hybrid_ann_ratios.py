@@ -14,9 +14,9 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter_ns
-from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -24,15 +24,21 @@ from rich.table import Table
 
 from nightgate import paths
 from nightgate.artifacts import Cache
-from nightgate.hybrid_ann import benchmark, strategies
+from nightgate.benchmark import Context
+from nightgate.hybrid_ann import strategies
 from nightgate.hybrid_ann.indexes import build_index
-from nightgate.hybrid_ann.settings import K, Settings
+from nightgate.hybrid_ann.plugin import BENCHMARK
+from nightgate.hybrid_ann.settings import Settings
+from nightgate.hybrid_ann.strategies.ivfpq_index import IVFPQ
 from nightgate.measure import estimates, host
 from nightgate.measure.child import run_child
 from nightgate.measure.clock import time_calls
 from nightgate.record import Record
+from nightgate.vector_search.session import Setting
 from nightgate.vectors import truth
+from nightgate.vectors.data import TRUTH_DEPTH as K
 from nightgate.vectors.dataset import open_dataset
+from nightgate.vectors.prepared import PreparedData
 
 GATED, BASELINE = "hybrid", "hnsw"
 OTHERS = ("hybrid_seeded", "ivfpq_refine", "hnswlib", "usearch")
@@ -51,30 +57,30 @@ def main() -> None:
     folder = paths.home() / "ratios"
     console = Console(width=140)
     with host.quiet(paths.home()):
-        prepared = benchmark.prepare(settings, "cpu", cache)
+        prepared = BENCHMARK.prepare(settings, Context("cpu", cache))
         folder.mkdir(parents=True, exist_ok=True)
-        records = {r.variant: r for r in benchmark.measure(settings, "cpu", prepared, folder / "samples.npz")}
+        measured = BENCHMARK.measure(settings, prepared, Context("cpu", cache, samples=folder / "samples.npz"))
+        records = {record.variant: record for record in measured}
         console.print(strategies_table(records))
         table = Table("what", "measured", "wanted", title=f"{host.describe().cpu}, {host.describe().cores} cores")
         add_ratios(table, records)
-        request = {name: prepared[name] for name in ("vectors", "truth")}
         threads = os.cpu_count() or 1
-        exact = run_child("hybrid_ann_ratios:ground_truth", request, threads=threads).value
+        exact = run_child(ground_truth, prepared.vectors, threads=threads).value
         table.add_row(
             "exact ground truth of 1,000 queries / numpy's sgemm",
             f"{exact['truth'] / exact['sgemm']:.2f} ({exact['truth'] / 1e9:.0f} of {exact['sgemm'] / 1e9:.0f} GFLOP/s)",
             "≥ 0.60",
         )
-        child = run_child(
-            "hybrid_ann_ratios:overhead",
-            request | {"index": prepared["indexes"]["ivfpq"]["folder"], "setting": records[GATED].detail["setting"]},
-            threads=1,
-        )
-        low, high = child.value["ci95"]
+        tuned = records[GATED].facts.tuning
+        assert tuned
+        child = run_child(overhead, Asked(prepared.vectors, prepared.indexes["ivfpq"].folder, tuned.setting), threads=1)
+        low, high = child.value.ci95
         table.add_row(
-            "timed loop / bare loop around the hybrid", f"{child.value['ratio']:.4f} ({low:.4f}–{high:.4f})", "≤ 1.02"
+            "timed loop / bare loop around the hybrid", f"{child.value.ratio:.4f} ({low:.4f}–{high:.4f})", "≤ 1.02"
         )
-        whole, resumed = killed_and_resumed(settings, prepared, folder / "resumed")
+        whole, resumed = killed_and_resumed(
+            PreparedData(vectors=prepared.vectors, truth=prepared.truth, data=prepared.data), folder / "resumed"
+        )
         table.add_row("build killed while adding vectors, then resumed / whole", f"{resumed / whole:.2f} "
                       f"({resumed:.1f} of {whole:.1f} s)", "")  # fmt: skip
     console.print(table)
@@ -91,7 +97,7 @@ def strategies_table(records: dict[str, Record]) -> Table:
         m = record.metrics
         low, high = m["latency_p95"].ci95 or (float("nan"),) * 2
         table.add_row(
-            record.variant, " ".join(f"{k}={v}" for k, v in record.detail["setting"].items()),
+            record.variant, " ".join(f"{k}={v}" for k, v in record.facts.tuning.setting.items()),
             f"{m['recall_at_100'].value:.3f}", f"{m['latency_p50'].value * 1e3:.2f}",
             f"{m['latency_p95'].value * 1e3:.2f} ({low * 1e3:.2f}–{high * 1e3:.2f})",
             f"{m['build_seconds'].value:.0f}", f"{m['index_bytes'].value / 1e6:.0f}",
@@ -113,15 +119,30 @@ def add_ratios(table: Table, records: dict[str, Record]) -> None:
     of_links = f"{ours.metrics['index_bytes'].value / links:.2f}"
     table.add_row(f"the same, without the copy of the vectors that {BASELINE} holds", of_links, "")
     table.add_row(f"P95 at recall ≥ {RECALL}, {GATED} / {BASELINE}", f"{ratio('latency_p95'):.2f}", "≤ 1.25")
-    good = [p["latency_p95"] for p in ours.detail["curve"] if p["recall"] >= 0.92]
+    good = [point.latency_p95 for point in ours.facts.tuning.curve if point.recall >= 0.92]
     table.add_row(f"P95 of the {GATED}'s cheapest setting with recall ≥ 0.92", f"{good[0] * 1e3:.2f} ms", "≤ 2 ms")
     peak = max(ours.metrics[name].value for name in ("peak_rss_bytes", "build_peak_rss_bytes"))
     table.add_row(f"peak memory of the {GATED}, building and answering", f"{peak / 2**30:.1f} GiB", "≤ 6 GiB")
 
 
-def ground_truth(request: dict[str, Any]) -> dict[str, float]:
+@dataclass(frozen=True)
+class Asked:
+    """The gated strategy over the data set in ``vectors``, on its ``index``, at ``setting``."""
+
+    vectors: Path
+    index: Path
+    setting: Setting
+
+
+@dataclass(frozen=True)
+class Ratio:
+    ratio: float
+    ci95: tuple[float, float]
+
+
+def ground_truth(vectors: Path) -> dict[str, float]:
     """In a child: floating-point operations per second of the exact search, and of the bare product in numpy."""
-    dataset = open_dataset(Path(request["vectors"]))
+    dataset = open_dataset(vectors)
     queries, base = np.array(dataset.queries), dataset.base
     float(base[:, 0].sum())
     room = np.empty(
@@ -141,18 +162,15 @@ def ground_truth(request: dict[str, Any]) -> dict[str, float]:
     return {name: 2.0 * len(queries) * base.size / seconds for name, seconds in spent.items()}
 
 
-def overhead(request: dict[str, Any]) -> dict[str, Any]:
+def overhead(asked: Asked) -> Ratio:
     """In a child: `time_calls` over a loop without a clock in it, on a few queries at a time, in turns ABBA.
 
     Returns the mean of the pairs' ratios; the pairs are short, so that a host that changes its speed changes both.
     """
-    import faiss
-
-    faiss.omp_set_num_threads(1)
-    dataset = open_dataset(Path(request["vectors"]))
+    dataset = open_dataset(asked.vectors)
     float(dataset.base[:, 0].sum())
-    strategy = strategies.load(GATED, {"ivfpq": Path(request["index"])}, dataset.base, dataset.metric)
-    strategy.tune(request["setting"])
+    strategy = strategies.on("cpu", GATED).open([asked.index], dataset.base, dataset.metric)
+    strategy.tune(asked.setting)
     queries = np.array(dataset.queries)
 
     def ask(query: np.ndarray) -> np.ndarray:
@@ -173,34 +191,35 @@ def overhead(request: dict[str, Any]) -> dict[str, Any]:
                 spent[which] += perf_counter_ns() - began
             ratios.append(spent[0] / spent[1])
     value, _, bounds = estimates.mean(np.array(ratios))
-    return {"ratio": value, "ci95": bounds}
+    assert bounds
+    return Ratio(value, bounds)
 
 
-def killed_and_resumed(settings: Settings, prepared: dict[str, Any], folder: Path) -> tuple[float, float]:
+def killed_and_resumed(data: PreparedData, folder: Path) -> tuple[float, float]:
     """Seconds of a whole build, and of one that goes on where a killed one was: its training was done."""
     spent = []
     for kill in (False, True):
         shutil.rmtree(folder, ignore_errors=True)
         if kill:
-            builder = subprocess.Popen([sys.executable, __file__, "build", prepared["vectors"], str(folder)])
+            builder = subprocess.Popen([sys.executable, __file__, "build", data.model_dump_json(), str(folder)])
             while not list(folder.glob("ivfpq/*.building")) and builder.poll() is None:
                 time.sleep(0.05)
             time.sleep(2)  # some of the vectors are in by now
             builder.send_signal(signal.SIGKILL)
             builder.wait()
         start = perf_counter_ns()
-        build(prepared["vectors"], folder)
+        build(data, folder)
         spent.append((perf_counter_ns() - start) / 1e9)
     shutil.rmtree(folder, ignore_errors=True)
     return spent[0], spent[1]
 
 
-def build(vectors: str, folder: Path) -> None:
-    build_index("ivfpq", Settings(variants=(GATED,)), vectors, os.cpu_count() or 1, Cache(folder))
+def build(data: PreparedData, folder: Path) -> None:
+    build_index(IVFPQ, data, Settings(variants=(GATED,)).parameters, Cache(folder))
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["build"]:
-        build(sys.argv[2], Path(sys.argv[3]))
+        build(PreparedData.model_validate_json(sys.argv[2]), Path(sys.argv[3]))
     else:
         main()

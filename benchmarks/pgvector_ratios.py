@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
@@ -23,20 +24,24 @@ from rich.table import Table as Screen
 
 from nightgate import paths
 from nightgate.artifacts import Cache
+from nightgate.benchmark import Context
 from nightgate.measure import estimates, host
 from nightgate.measure.child import run_child
 from nightgate.measure.clock import time_calls
-from nightgate.pgvector_search import address, benchmark, locks, server, tables
-from nightgate.pgvector_search.asking import asker, parameters
+from nightgate.pgvector_search import address, locks, server, tables
+from nightgate.pgvector_search.asking import asker
 from nightgate.pgvector_search.settings import Settings
-from nightgate.pgvector_search.warming import warm
+from nightgate.pgvector_search.store import Pgvector
 from nightgate.stack.postgres import programs
 from nightgate.stack.stack import Stack
+from nightgate.vector_search.store import Address
+from nightgate.vector_search.store_benchmark import StoreBenchmark
 from nightgate.vectors.dataset import open_dataset
 
 VARIANT = "ivfflat_halfvec"
 SETTINGS = Settings(variants=(VARIANT,), rows=1_000_000, queries=1000)
-DRAFT = tables.Table("ivfflat", "0" * 20, 100)
+STORE = Pgvector()
+DRAFT = tables.Table("ivfflat", "0" * 20, SETTINGS.rows, SETTINGS.dim, "cosine", 100)
 VECTORS, CALLS, SKIPPED = 25, 30, 5  # queries compared with pgbench, calls of each, of them not counted
 
 
@@ -58,13 +63,14 @@ def main() -> None:
             console.print(said(records))
         add_parts(screen, records)
         with Stack(home, "measure"):
-            prepared = benchmark.prepare(SETTINGS, "cpu", Cache(paths.cache_dir()))
-            request = {name: prepared[name] for name in ("vectors", "data")}
-            ratio, low, high = run_child("pgvector_ratios:client", request, threads=1).value["ratio"]
+            where = STORE.address(os.environ[STORE.service.embedded])
+            prepared = StoreBenchmark(STORE).prepare(SETTINGS, Context("cpu", Cache(paths.cache_dir())))
+            asked = Asked(where, prepared.vectors, STORE.collection(VARIANT, prepared.data, SETTINGS))
+            ratio, low, high = run_child(client, asked, threads=1).value
             screen.add_row(
                 "our client / pgbench, the same prepared statement", f"{ratio:.3f} ({low:.3f}–{high:.3f})", "≤ 1.10"
             )
-            rates = loads(Path(prepared["vectors"]))
+            rates = loads(where, prepared.vectors)
         for name, what, wanted in (
             ("example", "rows/s loaded, ours / pgvector-python's loading example", "≥ 2"),
             ("same table", "the same, where the example's loop fills a table like ours", ""),
@@ -102,29 +108,29 @@ def add_parts(screen: Screen, records: list[dict[str, Any]]) -> None:
     screen.add_row("of the reused benchmark, the 3,000 timed queries alone", f"{3000 * mean:.0f} s", "")
 
 
-def loads(vectors: Path) -> dict[str, float]:
+def loads(where: Address, vectors: Path) -> dict[str, float]:
     """Rows per second of each way to load, in turns there and back, the commit included."""
     base = np.array(open_dataset(vectors).base)
     ways = {"ours": _ours, "example": _example, "same table": _row_by_row}
     spent = dict.fromkeys(ways, 0.0)
-    with server.session("load") as connection:
+    with server.session(where, "load") as connection:
         from pgvector.psycopg import register_vector
 
         register_vector(connection)
         locks.wait(connection, shared=False)
         for name in (*ways, *reversed(ways)):
             start = perf_counter_ns()
-            ways[name](connection, base)
+            ways[name](connection, where, base)
             spent[name] += (perf_counter_ns() - start) / 1e9
             tables.drop_drafts(connection)
     return {name: 2 * len(base) / seconds for name, seconds in spent.items()}
 
 
-def _ours(connection: Any, base: np.ndarray) -> None:
-    tables.load(connection, DRAFT, base)
+def _ours(connection: Any, where: Address, base: np.ndarray) -> None:
+    tables.load(connection, where, DRAFT, base)
 
 
-def _example(connection: Any, base: np.ndarray) -> None:
+def _example(connection: Any, where: Address, base: np.ndarray) -> None:
     """The steps of pgvector-python's loading example: a plain table with a bigserial id, row by row."""
     from pgvector import Vector
 
@@ -136,7 +142,7 @@ def _example(connection: Any, base: np.ndarray) -> None:
             copy.write_row([Vector(vector)])
 
 
-def _row_by_row(connection: Any, base: np.ndarray) -> None:
+def _row_by_row(connection: Any, where: Address, base: np.ndarray) -> None:
     """The example's loop into a table like ours: what the table itself makes of the difference."""
     from pgvector import Vector
 
@@ -148,33 +154,41 @@ def _row_by_row(connection: Any, base: np.ndarray) -> None:
             copy.write_row([number, Vector(vector)])
 
 
-def client(request: dict[str, Any]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Asked:
+    """``table`` on the server at ``where``, which holds the data set in ``vectors``."""
+
+    where: Address
+    vectors: Path
+    table: tables.Table
+
+
+def client(asked: Asked) -> tuple[float, float, float]:
     """In a child: the mean of one call through our client over that through pgbench, for several queries, in turns ABBA."""
-    data = open_dataset(Path(request["vectors"]))
-    table = tables.Table(VARIANT, request["data"]["digest"], SETTINGS.lists)
+    data, url = open_dataset(asked.vectors), asked.where.url
     ratios = []
-    with asker(table) as session:
-        queries = parameters(table, data.queries[:VECTORS])
-        tables.require_rows(session.connection, table, len(data.base))
-        session.use({"probes": 4}, queries[0])
-        warm(session, data.base)
+    with asker(asked.where, asked.table, SETTINGS.k) as session:
+        queries = STORE.encode(asked.table, data.queries[:VECTORS])
+        session.check()
+        session.tune({"probes": 4}, queries[0])
+        session.warm(data.base)
         for query in queries:
             spent = [0.0, 0.0]
             for which in (0, 1, 1, 0):
                 if which:
-                    spent[1] += _pgbench(session.prepared.replace("$1", ":v"), query.to_text(), session.changed)
+                    spent[1] += _pgbench(session.prepared.replace("$1", ":v"), query.to_text(), session.changed, url)
                 else:
                     durations, _ = time_calls(
-                        session.ask, [query] * (CALLS - SKIPPED), passes=1, warmup=[query] * SKIPPED
+                        session.search, [query] * (CALLS - SKIPPED), passes=1, warmup=[query] * SKIPPED
                     )
                     spent[0] += durations.mean() / 1e9
             ratios.append(spent[0] / spent[1])
     value, _, bounds = estimates.mean(np.array(ratios))
     assert bounds
-    return {"ratio": (value, *bounds)}
+    return value, *bounds
 
 
-def _pgbench(statement: str, vector: str, session: dict[str, str]) -> float:
+def _pgbench(statement: str, vector: str, session: dict[str, str], url: str) -> float:
     """Mean seconds of a transaction, by pgbench's own log."""
     settings = {**session, "ivfflat.probes": "4"}
     options = " ".join(f"-c {name}={value}" for name, value in settings.items())
@@ -182,7 +196,7 @@ def _pgbench(statement: str, vector: str, session: dict[str, str]) -> float:
         script, log = Path(folder, "query.sql"), Path(folder, "log")
         script.write_text(statement + "\n")
         command = [programs() / "pgbench", "-n", "-M", "prepared", "-t", CALLS, "-f", script, "-D", f"v={vector}",
-                   "-l", f"--log-prefix={log}", address.url()]  # fmt: skip
+                   "-l", f"--log-prefix={log}", url]  # fmt: skip
         subprocess.run([str(word) for word in command], env=os.environ | {"PGOPTIONS": options}, check=True,
                        stdout=subprocess.DEVNULL)  # fmt: skip
         (file,) = Path(folder).glob("log.*")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from nightgate.vector_search.strategy import Index
+
 _ROWS_PER_LIST = 128
 _MARGIN = 0.005  # above the recall, on the queries to tune on, so that the measured ones reach it
 _VARIANT = "hybrid"
@@ -40,37 +42,38 @@ def measure(asked: Asked, earlier: Earlier) -> Answered:
     import faiss
     import numpy as np
 
+    from nightgate.facts import Point
     from nightgate.hybrid_ann import strategies
-    from nightgate.hybrid_ann.strategies import hybrid
-    from nightgate.vectors import recall, tuning
+    from nightgate.hybrid_ann.strategies.hybrid import Hybrid
+    from nightgate.vector_search import tuning
+    from nightgate.vectors import recall
     from nightgate.vectors.dataset import open_dataset
     from nightgate.vectors.truth import open_truth
 
     faiss.omp_set_num_threads(asked.threads)
-    name = strategies.on(asked.device, _VARIANT)
-    if asked.device == "gpu":
-        _must_see_a_device()
+    kind = strategies.on(asked.device, _VARIANT)
+    kind.see_device()
     data = open_dataset(vectors.folder(asked))
     base, truth = np.array(data.base), earlier[neighbours.NAME].truth
     start = time.perf_counter()
-    indexes = {index: _built(index, asked, base, data.metric) for index in strategies.READS[name]}
+    folders = [_built(index, asked, base, data.metric) for index in kind.indexes()]
     build_seconds = time.perf_counter() - start
-    strategy = strategies.load(name, indexes, base, data.metric)
+    strategy: Any = kind.open(folders, base, data.metric)
 
     def found(strategy: Any, queries: np.ndarray, of: str) -> Any:
         answers = strategy.search_many(queries, K, asked.threads)
         return recall.per_query(answers, open_truth(truth, of), base, queries, K, data.metric)
 
-    def tried(setting: dict[str, int]) -> dict[str, Any]:
+    def tried(setting: dict[str, int]) -> Point:
         strategy.tune(setting)
-        return {"recall": float(found(strategy, np.array(data.tuning), "tuning").mean())}
+        return Point(setting=setting, recall=float(found(strategy, np.array(data.tuning), "tuning").mean()))
 
-    tuned = tuning.cheapest(strategy.settings, tried, RECALL, _MARGIN)
+    tuned = tuning.cheapest(strategy.settings, tried, RECALL + _MARGIN)
     strategy.tune(tuned.setting)
     queries = np.array(data.queries)
     reached, same_index = found(strategy, queries, "queries"), None
     if asked.device == "gpu":
-        twin = hybrid.Strategy(*indexes.values(), base, data.metric)
+        twin = Hybrid(folders, base, data.metric)
         twin.tune(tuned.setting)
         same_index = found(twin, queries, "queries")
     timed = speeds.measure(lambda some: strategy.search_many(some, K, asked.threads), queries, asked.sizes.load_seconds)
@@ -78,22 +81,14 @@ def measure(asked: Asked, earlier: Earlier) -> Answered:
     return Answered(tuned.setting, reached, same_index, build_seconds, timed, str(where))
 
 
-def _must_see_a_device() -> None:
-    from nightgate.hybrid_ann.strategies.hybrid_gpu import see_device
-
-    see_device()
-
-
-def _built(index: str, asked: Asked, base: np.ndarray, metric: str) -> Path:
+def _built(index: Index, asked: Asked, base: np.ndarray, metric: str) -> Path:
     """The folder of the index, trained and built with all threads."""
-    from nightgate.hybrid_ann import strategies
-
-    builder = strategies.builder(index)
-    trained, folder = (asked.folder / f"{index}-{step}" for step in ("trained", "built"))
+    trained, folder = (asked.folder / f"{index.name}-{step}" for step in ("trained", "built"))
     for made in (trained, folder):
         made.mkdir(exist_ok=True)
-    builder.train(trained, base, metric, threads=asked.threads, rows_per_list=_ROWS_PER_LIST)
-    builder.build(folder, base, metric, trained=trained, threads=asked.threads)
+    assert index.train
+    index.train(trained, base, metric, threads=asked.threads, rows_per_list=_ROWS_PER_LIST)
+    index.build(folder, base, metric, trained=trained, threads=asked.threads)
     return folder
 
 

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-import nightgate
+from nightgate.hybrid_ann.strategies.faiss_hnsw import FaissHnsw
+from nightgate.hybrid_ann.strategies.hnswlib_hnsw import Hnswlib
+from nightgate.hybrid_ann.strategies.usearch_hnsw import Usearch
 
-FOLDER = Path(nightgate.__file__).parent / "hybrid_ann" / "strategies"
-PEERS = ("hnswlib_hnsw", "usearch_hnsw", "faiss_hnsw")
 METRICS = ("cosine", "l2", "ip")
 K = 10
 
 
-def load(name: str):
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if module.PACKAGE:
-        pytest.importorskip(module.PACKAGE)
-    return module
-
-
-@pytest.fixture(scope="module", params=PEERS)
+@pytest.fixture(scope="module", params=[Hnswlib, Usearch, FaissHnsw], ids=lambda kind: kind.name)
 def peer(request):
-    return load(request.param)
+    pytest.importorskip(request.param.requires[0])
+    return request.param
 
 
 @pytest.fixture(scope="module", params=METRICS)
@@ -62,7 +52,7 @@ def recall(found: list[np.ndarray], truth: np.ndarray) -> float:
 @pytest.fixture(scope="module")
 def built(peer, metric, tmp_path_factory):
     """An index over a memory-mapped base, as the benchmark has it."""
-    folder = tmp_path_factory.mktemp(f"{peer.__name__}-{metric}")
+    folder = tmp_path_factory.mktemp(f"{peer.name}-{metric}")
     base, queries = vectors(metric)
     np.save(folder / "base.npy", base)
     base = np.load(folder / "base.npy", mmap_mode="r")
@@ -75,7 +65,7 @@ def built(peer, metric, tmp_path_factory):
 @pytest.fixture
 def strategy(peer, metric, built):
     folder, base, _ = built
-    opened = peer.Strategy(folder, base, metric)
+    opened = peer.open([folder], base, metric)
     opened.tune(opened.settings[0])
     return opened
 
@@ -110,7 +100,7 @@ def test_a_batch_is_answered_like_its_queries(strategy, built, threads, queries_
 
 def test_an_index_moved_elsewhere_answers_the_same(peer, strategy, built, metric, tmp_path):
     folder, base, queries = built
-    moved = peer.Strategy(shutil.copytree(folder, tmp_path / "moved"), base, metric)
+    moved = peer.open([shutil.copytree(folder, tmp_path / "moved")], base, metric)
     moved.tune(moved.settings[0])
     for query in queries:
         assert moved.search(query, K).tolist() == strategy.search(query, K).tolist()
@@ -122,7 +112,7 @@ def test_one_thread_builds_the_same_index_twice(peer, tmp_path):
     for folder in (tmp_path / "first", tmp_path / "second"):
         folder.mkdir()
         peer.build(folder, base, "l2", m=4, ef_construction=20, threads=1)
-        strategy = peer.Strategy(folder, base, "l2")
+        strategy = peer.open([folder], base, "l2")
         strategy.tune(strategy.settings[0])
         answers.append([strategy.search(query, 100).tolist() for query in queries])
     assert answers[0] == answers[1]
@@ -131,7 +121,7 @@ def test_one_thread_builds_the_same_index_twice(peer, tmp_path):
 def test_a_dearer_setting_finds_more(peer, tmp_path):
     base, queries = vectors("l2")
     peer.build(tmp_path, base, "l2", m=4, ef_construction=20, threads=2)
-    strategy = peer.Strategy(tmp_path, base, "l2")
+    strategy = peer.open([tmp_path], base, "l2")
     truth = exact(base, queries, "l2", 100)
     found = []
     for setting in (strategy.settings[0], strategy.settings[-1]):
@@ -143,7 +133,7 @@ def test_a_dearer_setting_finds_more(peer, tmp_path):
 def test_fewer_vectors_than_neighbours_give_what_there_is(peer, metric, tmp_path):
     base, queries = vectors(metric, rows=6)
     peer.build(tmp_path, base, metric, m=16, ef_construction=100, threads=1)
-    strategy = peer.Strategy(tmp_path, base, metric)
+    strategy = peer.open([tmp_path], base, metric)
     strategy.tune(strategy.settings[0])
     for ids in (strategy.search(queries[0], K), *strategy.search_many(queries[:20], K, 2)):
         assert sorted(ids.tolist()) == list(range(6))
@@ -155,7 +145,7 @@ def test_what_cannot_be_reached_is_missing_not_repeated_nor_invented(peer, tmp_p
     base = np.repeat(rng.standard_normal((5, 32)).astype(np.float32), 1000, axis=0)
     queries = rng.standard_normal((100, 32)).astype(np.float32)
     peer.build(tmp_path, base, "ip", m=16, ef_construction=100, threads=1)
-    strategy = peer.Strategy(tmp_path, base, "ip")
+    strategy = peer.open([tmp_path], base, "ip")
     strategy.tune(strategy.settings[0])
     found = [strategy.search(query, 100) for query in queries]
     for ids in found:
@@ -163,16 +153,16 @@ def test_what_cannot_be_reached_is_missing_not_repeated_nor_invented(peer, tmp_p
     many = strategy.search_many(queries, 100, 2)
     assert [ids.tolist() for ids in many] == [ids.tolist() for ids in found]
     short = sum(len(ids) < 100 for ids in found)
-    assert short or peer.__name__ == "usearch_hnsw", "this test needs a torn graph"
+    assert short or peer.name == "usearch", "this test needs a torn graph"
 
 
 def test_the_library_is_given_the_threads(peer, tmp_path, monkeypatch):
     base, queries = vectors("l2", rows=200)
-    given = spy(peer.__name__, monkeypatch)
+    given = spy(peer.name, monkeypatch)
     for threads in (1, 2):
         given.clear()
         peer.build(tmp_path, base, "l2", m=8, ef_construction=20, threads=threads)
-        strategy = peer.Strategy(tmp_path, base, "l2")
+        strategy = peer.open([tmp_path], base, "l2")
         strategy.search_many(queries, K, threads + 1)
         assert given == [threads, threads + 1]
 
@@ -188,7 +178,7 @@ def spy(peer: str, monkeypatch) -> list[int]:
 
         for name in ("add", "search"):
             monkeypatch.setattr(faiss.IndexHNSWFlat, name, noting(getattr(faiss.IndexHNSWFlat, name)))
-    elif peer == "usearch_hnsw":
+    elif peer == "usearch":
         from usearch.index import Index
 
         def noting(call):

@@ -11,19 +11,25 @@ from types import SimpleNamespace
 import faiss
 import numpy as np
 import pytest
+from support import ann as benchmark
+from support.ann import opened
 from support.extras import needs_torch
 
 from nightgate.artifacts import Cache
 from nightgate.errors import NotMeasured, Unavailable
-from nightgate.hybrid_ann import benchmark, timed
+from nightgate.hybrid_ann import preparing
 from nightgate.hybrid_ann.rerank import rerank_pq
-from nightgate.hybrid_ann.settings import K, Settings
-from nightgate.hybrid_ann.strategies import exact_gpu, hybrid, hybrid_gpu
+from nightgate.hybrid_ann.settings import Settings
+from nightgate.hybrid_ann.strategies import hybrid, hybrid_gpu
+from nightgate.hybrid_ann.strategies.exact_gpu import ExactOnGpu
+from nightgate.hybrid_ann.strategies.hybrid_gpu import HybridOnGpu
 from nightgate.measure import devices
 from nightgate.measure.child import ChildResult
 from nightgate.record import Gpu
+from nightgate.vector_search import asking
 from nightgate.vectors import arrays, truth
 from nightgate.vectors.arrays import Arrays, Torch
+from nightgate.vectors.data import TRUTH_DEPTH as K
 from nightgate.vectors.exact import ExactSearch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,18 +95,18 @@ def stand_ins(request, monkeypatch):
     monkeypatch.setattr(devices, "gpu", lambda: Gpu(name="Stand-in", memory_bytes=1, source="nvml"))
     asked = []
 
-    def in_this_process(target, request, *, threads, device="cpu"):
-        function = target.__name__ if callable(target) else target.partition(":")[2]
-        asked.append((function, device))
-        return ChildResult(getattr(timed, function)(request), peak_rss_bytes=1, wall_seconds=1.0)
+    def in_this_process(function, request, *, device="cpu", **_):
+        asked.append((function.__name__, device))
+        return ChildResult(function(request), peak_rss_bytes=1, wall_seconds=1.0)
 
-    monkeypatch.setattr(benchmark, "run_child", in_this_process)
+    for room in (preparing, asking):
+        monkeypatch.setattr(room, "run_child", in_this_process)
     return asked
 
 
 def test_hybrid_and_exact_are_measured_in_children_that_see_the_device(stand_ins, tmp_path):
     prepared = benchmark.prepare(SETTINGS, "gpu", Cache(tmp_path / "cache"))
-    assert set(prepared["indexes"]) == {"ivfpq_gpu"}
+    assert set(prepared.indexes) == {"ivfpq_gpu"}
     asked = SETTINGS.model_copy(update={"processes": 1})
     found, exact = benchmark.measure(asked, "gpu", prepared, tmp_path / "s.npz")
     assert (found.variant, found.device, found.status, found.reason) == ("hybrid", "gpu", "measured", None)
@@ -116,15 +122,15 @@ def test_hybrid_and_exact_are_measured_in_children_that_see_the_device(stand_ins
     assert (exact.variant, exact.device, exact.status, exact.reason) == ("exact", "gpu", "measured", None)
     assert not exact.gated
     assert [exact.metrics[f"recall_at_{k}"].value for k in (1, 10, 100)] == [1.0] * 3
-    assert exact.detail["setting"] == {"rows": 4000}
+    assert exact.facts.tuning.setting == {"rows": 4000}
     for record in (found, exact):
-        rates = record.detail["batches"]["rates"]
-        assert [each["batch"] for each in rates] == [1, 10, 100, 1000]
-        assert all(each["per_second"] > 0 for each in rates)
+        rates = record.facts.batches[1:]  # after the throughput
+        assert [each.size for each in rates] == [1, 10, 100, 1000]
+        assert all(each.queries_per_second > 0 for each in rates)
         # the batches are routed by all centroids, so they find as much and more
-        assert all(each["recall"] >= record.metrics["recall_at_100"].value - 0.002 for each in rates)
-    timed_ = ["time_strategy"] * 2
-    beside = ["open_loop_latency", "throughput", "batches"]
+        assert all(each.recall >= record.metrics["recall_at_100"].value - 0.002 for each in rates)
+    timed_ = ["time_queries"] * 2
+    beside = ["open_loop_latency", "throughput", "sweep_batches"]
     assert stand_ins == [
         (function, "gpu") for function in ("see_gpu", *timed_, "time_stages", *beside, *beside)
     ]  # fmt: skip
@@ -153,11 +159,7 @@ def built(metric, folder, dim=24, scale=1):
     base = (scale * rng.standard_normal((3000, dim))).astype(np.float32)
     if metric == "cosine":
         base /= np.linalg.norm(base, axis=1, keepdims=True)
-    for name in ("trained", "index"):
-        (folder / name).mkdir()
-    hybrid_gpu.train(folder / "trained", base, metric, threads=1, rows_per_list=128)
-    hybrid_gpu.build(folder / "index", base, metric, trained=folder / "trained", threads=1)
-    strategy = hybrid_gpu.Strategy(folder / "index", base, metric)
+    strategy = opened(HybridOnGpu, base, metric, folder, rows_per_list=128)
     strategy.tune({"lists": 24, "refine": 16})
     return strategy, base, base[:20] + 0.01 * scale * rng.standard_normal((20, dim)).astype(np.float32)
 
@@ -196,7 +198,7 @@ def test_dimensions_without_codes_are_unavailable_and_named(stand_ins, tmp_path)
     with pytest.raises(Unavailable, match="97 dimensions.*Next step: measure this data set on the cpu"):
         benchmark.prepare(odd, "gpu", Cache(tmp_path))
     prepared = benchmark.prepare(odd.model_copy(update={"controls": ("exact",)}), "gpu", Cache(tmp_path))
-    assert list(prepared["missing"]) == ["hybrid"]
+    assert list(prepared.missing) == ["hybrid"]
 
 
 def test_no_step_asks_for_more_than_a_gpu_selects():
@@ -227,7 +229,7 @@ def test_without_faiss_the_hybrid_is_skipped_and_every_row_is_compared(stand_ins
         SETTINGS.model_copy(update={"processes": 1}),
     )
     prepared = benchmark.prepare(asked, "gpu", Cache(tmp_path / "cache"))
-    assert prepared["indexes"] == {}
+    assert prepared.indexes == {}
     found, exact = benchmark.measure(asked, "gpu", prepared, tmp_path / "s.npz")
     assert (found.variant, found.status, found.gated) == ("hybrid", "skipped", True)
     assert re.match(reason, found.reason)
@@ -247,10 +249,10 @@ def test_a_base_that_the_device_has_no_room_for_is_said(stand_ins, monkeypatch):
     device = arrays.on("gpu")
     monkeypatch.setattr(type(device), "free_bytes", lambda self: 5 * 2**30)
     base = np.zeros((2000, 8), np.float32)
-    assert exact_gpu.Strategy(base, "ip").settings == ({"rows": 2000},)
+    assert ExactOnGpu((), base, "ip").settings == ({"rows": 2000},)
     monkeypatch.setattr(type(device), "free_bytes", lambda self: 3 * 2**30)
     with pytest.raises(NotMeasured, match="the base of 0.0 GiB does not fit into the 3.0 GiB .*: measure fewer rows"):
-        exact_gpu.Strategy(base, "ip")
+        ExactOnGpu((), base, "ip")
 
 
 @pytest.mark.parametrize("metric", ["cosine", "l2", "ip"])
@@ -259,7 +261,7 @@ def test_every_row_compared_finds_what_is_nearest(stand_ins, metric):
     base, asked = rng.standard_normal((3000, 24)).astype(np.float32), rng.standard_normal((9, 24)).astype(np.float32)
     if metric == "cosine":
         base, asked = (array / np.linalg.norm(array, axis=1, keepdims=True) for array in (base, asked))
-    strategy = exact_gpu.Strategy(base, metric)
+    strategy = ExactOnGpu((), base, metric)
     strategy.tune(strategy.settings[0])
     expected = truth.exact(base, asked, 12, metric).ids.tolist()
     assert [strategy.search(query, 12).tolist() for query in asked] == expected

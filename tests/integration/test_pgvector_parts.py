@@ -83,9 +83,9 @@ def test_too_few_connections_for_the_sweep_keep_what_was_measured(clean, cache, 
     assert (
         record.metrics["recall_at_5"].n == 100 and "latency_p95" in record.metrics and "open_loop_p50" in record.metrics
     )
-    assert [level["clients"] for level in record.detail["clients"]] == [1, 2]
+    assert [crowd.clients for crowd in record.facts.crowds] == [1, 2]
     assert "throughput_qps" in record.metrics
-    [(what, why)] = record.detail["not_measured"].items()
+    [(what, why)] = record.facts.not_measured.items()
     assert what == "the clients" and why.startswith("8 clients at once: ") and "too many connections for role" in why
     assert "Traceback" not in caplog.text + "".join(capfd.readouterr())
     execute(clean, "DROP OWNED BY few", "DROP ROLE few")

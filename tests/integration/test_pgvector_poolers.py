@@ -8,11 +8,11 @@ from support import pg_benchmark as benchmark
 from support.pg_benchmark import session
 from support.pgbouncer import pgbouncer
 
+from nightgate import registry
 from nightgate.artifacts import Cache
 from nightgate.errors import ServiceUnavailable
 from nightgate.pgvector_search import pinning, tables
 from nightgate.pgvector_search.settings import Settings
-from nightgate.terminal import doctor
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +53,7 @@ def test_a_pooler_that_shares_sessions_is_refused_and_left_as_it_was(
             benchmark.prepare(ONE, "cpu", Cache(tmp_path / "cache"))
         assert "pool_mode=session" in str(refused.value) and "the server itself" in str(refused.value)
         assert not (tmp_path / "cache").exists() or not list((tmp_path / "cache").rglob("*.npy")), "before any work"
-        fine, said = doctor._database()
+        fine, said = next(registry.named("pgvector_search").findings({}))
         assert not fine and "pooler" in said
         assert foreign(clean) == (0, None)
         for _ in range(5):
@@ -76,11 +76,11 @@ def test_a_pooler_that_gives_each_client_a_session_is_worked_through(pgvector_cl
     with pgbouncer(tmp_path / "pool", pgvector_cluster, "session", server_reset_query="") as url:
         before = ask(url, "SELECT current_setting('search_path'), current_setting('lock_timeout')")
         monkeypatch.setenv("PGVECTOR_URL", url)
-        assert doctor._database()[0]
+        assert next(registry.named("pgvector_search").findings({}))[0]
         prepared = benchmark.prepare(ONE, "cpu", Cache(tmp_path / "cache"))
         [record] = benchmark.measure(ONE, "cpu", prepared, tmp_path / "s.npz")
         assert record.status == "measured", record.reason
-        assert "not_measured" not in record.detail
+        assert record.facts.not_measured == {}
         assert foreign(clean) == (0, None)
         # this pooler resets nothing, so what is seen now is what we left
         clients = [psycopg.connect(url, autocommit=True) for _ in range(4)]

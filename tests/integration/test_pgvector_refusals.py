@@ -15,6 +15,7 @@ from support.pg_benchmark import session
 from support.pgbouncer import pgbouncer
 from support.programs import free_port, program
 
+from nightgate import registry
 from nightgate.artifacts import Cache
 from nightgate.errors import InputError, ServiceUnavailable, Unavailable
 from nightgate.pgvector_search import connecting
@@ -197,7 +198,7 @@ def test_two_hosts_are_absent_only_together(tmp_path, monkeypatch):
 def test_a_parameter_that_libpq_does_not_take_is_named_before_anything_starts(monkeypatch, query, named, step):
     monkeypatch.setenv("PGVECTOR_URL", f"postgresql://u:geheim@127.0.0.1:1/db?{query}")
     with pytest.raises(InputError) as error:
-        ONE.needs()
+        registry.named("pgvector_search").look(ONE, {})
     said = str(error.value)
     assert named in said and step in said and "geheim" not in said
 
@@ -209,7 +210,7 @@ def test_a_parameter_that_libpq_does_not_take_is_named_before_anything_starts(mo
 def test_a_password_that_looks_like_a_parameter_is_not_shown(monkeypatch, url):
     monkeypatch.setenv("PGVECTOR_URL", url)
     with pytest.raises(InputError, match="is not a PostgreSQL connection string") as error:
-        ONE.needs()
+        registry.named("pgvector_search").look(ONE, {})
     assert "eim" not in str(error.value) and "ge" not in str(error.value).partition("Next")[0].replace("nightgate", "")
 
 

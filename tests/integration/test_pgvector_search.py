@@ -67,16 +67,16 @@ def test_every_variant_is_measured_through_its_index(embedded, cache, tmp_path):
         assert 0 < p50 <= p95 <= p99
         for name in ("build_seconds", "load_seconds", "rows_per_second", "index_bytes", "qps"):
             assert record.metrics[name].value > 0
-        assert record.detail["versions"]["pgvector"] and record.detail["settings"]["shared_buffers"]
+        assert record.facts.provenance.versions["pgvector"] and record.detail["settings"]["shared_buffers"]
         assert record.detail["differences"]["track_io_timing"] == "on"
         knob = "hnsw.ef_search" if record.variant.startswith("hnsw") else "ivfflat.probes"
-        assert list(record.detail["setting"].values()) == [int(record.detail["settings"][knob])]
+        assert list(record.facts.tuning.setting.values()) == [int(record.detail["settings"][knob])]
         assert record.detail["warmed"]["blocks_read"] <= 0.001 * record.detail["warmed"]["blocks_hit"]
-        curve = record.detail["curve"]
-        assert curve[-1]["setting"] == record.detail["setting"], (
+        curve = record.facts.tuning.curve
+        assert curve[-1].setting == record.facts.tuning.setting, (
             "the cheapest that reaches the target is the last tried"
         )
-        assert curve[-1]["recall"] >= settings.recall_target + settings.recall_margin
+        assert curve[-1].recall >= settings.recall_target + settings.recall_margin
         passes = 2 if record.gated else 1
         assert samples[f"{record.variant}/durations_ns"].shape == (passes, 100)
         assert samples[f"{record.variant}/ids"].shape == (100, 5)
@@ -84,9 +84,9 @@ def test_every_variant_is_measured_through_its_index(embedded, cache, tmp_path):
 
     gated, single = records[0], records[1]
     assert gated.metrics["index_bytes"].value < 0.8 * single.metrics["index_bytes"].value
-    assert [level["clients"] for level in gated.detail["clients"]] == [1, 2]
-    assert gated.metrics["throughput_qps"].value == max(c["queries_per_second"] for c in gated.detail["clients"])
-    assert gated.detail["open_loop"]["rate"] == 20 and "open_loop_p50" in gated.metrics
+    assert [crowd.clients for crowd in gated.facts.crowds] == [1, 2]
+    assert gated.metrics["throughput_qps"].value == max(crowd.queries_per_second for crowd in gated.facts.crowds)
+    assert gated.facts.open_loop.rate == 20 and "open_loop_p50" in gated.metrics
     assert gated.metrics["cold_start_p50"].value > 0 and gated.metrics["cold_start_first"].value > 0
     assert "throughput_qps" not in single.metrics and "cold_start_p50" not in single.metrics, "controls stand beside"
     assert tables.SCHEMA in schemas(embedded.url()), "the embedded server keeps its tables"
@@ -106,10 +106,10 @@ def test_what_was_tuned_is_kept_with_the_table_until_it_is_asked_otherwise(pgvec
         _, [again] = measure(ONE, cache, tmp_path)
         harder = ONE.model_copy(update={"recall_target": 0.97})
         _, [other] = measure(harder, cache, tmp_path)
-    assert [request.setting for request in asked] == [first.detail["setting"], None]
-    assert again.detail["curve"] == first.detail["curve"] and again.detail["tuning_reached_target"]
+    assert [request.setting for request in asked] == [first.facts.tuning.setting, None]
+    assert again.facts.tuning.curve == first.facts.tuning.curve and again.facts.tuning.reached
     assert again.detail["build"]["built_at"] == other.detail["build"]["built_at"]
-    assert list(other.detail["setting"].values()) > list(first.detail["setting"].values())
+    assert list(other.facts.tuning.setting.values()) > list(first.facts.tuning.setting.values())
 
 
 def test_a_server_of_the_users_is_left_as_it_was(pgvector_url, cache, tmp_path):
@@ -240,7 +240,9 @@ def test_a_cold_server_is_warmed_before_it_is_tuned(embedded, cache, tmp_path, m
     prepared, [first] = measure(settings, cache, tmp_path)
     again = settings.model_copy(update={"recall_target": 0.8})  # so that the kept setting does not serve
     [record] = benchmark.measure(again, "cpu", prepared, tmp_path / "s.npz")
-    assert record.detail["curve"] != first.detail["curve"], "it was tuned anew, after the restart of the cold start"
+    assert record.facts.tuning.curve != first.facts.tuning.curve, (
+        "it was tuned anew, after the restart of the cold start"
+    )
     assert first.detail["warmed_for_tuning"]["queries"] == 100, "a fresh index lies in memory"
     assert record.detail["warmed_for_tuning"]["queries"] > 100
 
@@ -298,7 +300,7 @@ def test_vectors_of_the_users_own_are_measured_by_their_metric(pgvector_url, cac
         assert record.status == "measured", record.reason
         assert f"ORDER BY vec {operator} $1 LIMIT 10" in record.detail["statement"]
         assert any("Index Scan using" in line for line in record.detail["plan"])
-        assert (record.detail["data"]["file"], record.detail["data"]["metric"]) == ("mine.npy", metric)
+        assert (record.facts.vectors.file, record.facts.vectors.metric) == ("mine.npy", metric)
         assert {"recall_at_1", "recall_at_10", "recall_hard"} <= set(record.metrics)
         # by hand, in float64, from the answers as rows of the file
         (place, row), ids = samples[f"{record.variant}/query_rows"][0], samples[f"{record.variant}/ids"]

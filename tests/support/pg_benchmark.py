@@ -23,7 +23,7 @@ def prepare(settings, device, cache):
 
 
 def measure(settings, device, prepared, samples):
-    return registry.named("pgvector_search").measure(settings, prepared, Context(device, None, samples))
+    return registry.named("pgvector_search").measure(settings, prepared, Context(device, None, samples=samples))
 
 
 def session(doing):

@@ -10,6 +10,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from support.ann import opened
 
 from nightgate.hybrid_ann import strategies
 from nightgate.vectors import own, recall, truth
@@ -151,17 +152,8 @@ def recall_of(case: Case, metric: str, strategy: str, folder: Path) -> tuple[flo
 
 
 def search(data: Dataset, strategy: str, folder: Path) -> list[np.ndarray]:
-    indexes = {}
-    for name in strategies.READS[strategy]:
-        indexes[name] = folder / name
-        indexes[name].mkdir()
-        builder, trained = strategies.builder(name), {}
-        if hasattr(builder, "train"):
-            builder.train(indexes[name], data.base, data.metric, threads=1, rows_per_list=64)
-            trained["trained"] = indexes[name]
-        parameters = trained or {"m": 12, "ef_construction": 60}
-        builder.build(indexes[name], data.base, data.metric, threads=1, **parameters)
-    found = strategies.load(strategy, indexes, data.base, data.metric)
+    kind = strategies.on("cpu", strategy)
+    found = opened(kind, data.base, data.metric, folder, m=12, ef_construction=60, rows_per_list=64)
     found.tune(found.settings[len(found.settings) // 2])
     return [found.search(query, K) for query in np.array(data.queries)]
 
