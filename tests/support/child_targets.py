@@ -55,6 +55,10 @@ def hang(_):
     time.sleep(60)
 
 
+def rest(_):
+    time.sleep(0.5)
+
+
 def interrupted(_):
     os.kill(os.getpid(), signal.SIGINT)
 

@@ -119,13 +119,14 @@ def save(path: Path, array: np.ndarray) -> Path:
     return path
 
 
-def check_all(request: dict[str, Any]) -> dict[str, Any]:
-    """Every case of a metric and a strategy, one after the other: what is wrong with each, empty when nothing is."""
-    wrong, recalls = [], []
-    for case in cases(request["metric"], request["strategy"]):
-        folder = Path(request["folder"], str(case.seed))
+def check_all(request: tuple[str, str, Path]) -> dict[str, Any]:
+    """Every case of a metric and a strategy, in a folder, one after the other: what is wrong with each, empty when nothing
+    is."""
+    (metric, strategy, inside), wrong, recalls = request, [], []
+    for case in cases(metric, strategy):
+        folder = inside / str(case.seed)
         folder.mkdir()
-        reported, counted = recall_of(case, request["metric"], request["strategy"], folder)
+        reported, counted = recall_of(case, metric, strategy, folder)
         recalls.append(counted)
         if abs(reported - counted) > 0.002:
             wrong.append(f"recall {reported:.4f} is reported, {counted:.4f} is true: {case.describe()}")

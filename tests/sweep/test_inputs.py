@@ -18,7 +18,6 @@ def test_reported_recall_is_true(tmp_path, monkeypatch, metric, strategy):
     monkeypatch.setenv(
         "PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     )
-    request = {"metric": metric, "strategy": strategy, "folder": str(tmp_path)}
-    found = run_child("sweep.cases:check_all", request, threads=1, timeout=300).value
+    found = run_child(cases.check_all, (metric, strategy, tmp_path), threads=1, timeout=300).value
     assert found["wrong"] == []
     assert len(found["recalls"]) == cases.CASES

@@ -34,7 +34,12 @@ def main(monkeypatch, tmp_path):
     def run(function, request=None, parent=None):
         asked.clear()
         (tmp_path / "in").write_bytes(pickle.dumps((function, request)))
-        child._main(child._name(function), str(tmp_path / "in"), str(tmp_path / "out"), str(parent or os.getppid()))
+        child._main(
+            f"{function.__module__}:{function.__qualname__}",
+            str(tmp_path / "in"),
+            str(tmp_path / "out"),
+            str(parent or os.getppid()),
+        )
         assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"], "the answer appears whole"
         return pickle.loads((tmp_path / "out").read_bytes())
 

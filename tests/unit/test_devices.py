@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from support import fake_nvml
+from support import child_targets, fake_nvml
 
 from nightgate.errors import DriverError, NotMeasured, Unavailable
 from nightgate.measure import device_memory, device_sources, devices, nvml
@@ -29,7 +29,8 @@ def bare(tmp_path, monkeypatch):
     forget()
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    paths = [str(tmp_path), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
     monkeypatch.setattr(devices, "_TRACES", ())
     monkeypatch.setattr(devices, "find_spec", lambda name: (tmp_path / f"{name}.py").exists())
     yield tmp_path
@@ -307,12 +308,9 @@ def test_a_driver_that_cannot_be_read_takes_nothing_from_the_measurement(here, t
 
 
 def test_a_child_on_the_gpu_is_watched_and_one_on_the_cpu_is_not(here, bare):
-    (bare / "targets_on_devices.py").write_text(
-        "import time\n\ndef rest(request):\n    time.sleep(0.5)\n    return {}\n"
-    )
     here(H100 | {"used": [1_000, 1_000, 5_000, 2_000]})
-    assert run_child("targets_on_devices:rest", {}, threads=1).device_memory is None
-    found = run_child("targets_on_devices:rest", {}, threads=1, device="gpu")
+    assert run_child(child_targets.rest, None, threads=1).device_memory is None
+    found = run_child(child_targets.rest, None, threads=1, device="gpu")
     assert found.device_memory == DeviceMemory(4_000, "device")
 
 

@@ -47,7 +47,8 @@ def rerank_pq(
 
     if arrays is not None:
         ids = rerank_many(query[None], candidates[None], vectors, k, metric, arrays=arrays)[0]
-        return ids[ids >= 0]
+        answer: np.ndarray = ids[ids >= 0]
+        return answer
     _check(query.shape, vectors.shape, k)
     ids = _distinct(candidates)
     if len(ids) and ids[-1] >= len(vectors):

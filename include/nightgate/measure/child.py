@@ -90,7 +90,7 @@ def _left(timeout: float | None) -> float:
 
 
 def run_child(
-    function: Callable[[Request], Answer] | str,
+    function: Callable[[Request], Answer],
     request: Request,
     *,
     threads: int,
@@ -111,7 +111,7 @@ def run_child(
         ChildError: the child crashed, was killed, ran out of time or failed in an unforeseen way.
         NightgateError: the one the function raised.
     """
-    target = _name(function)
+    target = f"{function.__module__}:{function.__qualname__}"
     timeout = _left(timeout)
     if timeout <= 0:
         raise ChildError(f"{target} was not started: the time-out of its step is over", _SLOWER)
@@ -149,12 +149,6 @@ def _ended(process: subprocess.Popen[str], target: str, timeout: float) -> int:
         if process.poll() is None:
             process.kill()
             process.wait()
-
-
-def _name(function: Callable[..., Any] | str) -> str:
-    if isinstance(function, str):
-        return function
-    return f"{function.__module__}:{function.__qualname__}"
 
 
 def _environment(given: Mapping[str, str], threads: int, device: str, keep: Sequence[str]) -> dict[str, str]:
@@ -212,9 +206,6 @@ def _answered(target: str, inbox: Path) -> bytes:
     """The pickled `_Reply`."""
     try:
         function, request = pickle.loads(inbox.read_bytes())
-        if isinstance(function, str):
-            module, _, name = function.partition(":")
-            function = getattr(importlib.import_module(module), name)
         return pickle.dumps(_Reply(function(request), _peak_rss()))
     except NightgateError as error:
         failed: NightgateError = error

@@ -75,7 +75,7 @@ class Asker(StoreSession):
     def prove(self, query: Any) -> Proof:
         """The plan of the prepared statement itself, and what decides its speed."""
         proof = plan.evidence(self.connection, self.prepared, query, self.table.index)
-        facts = {
+        facts: Facts = {
             "statement": self.prepared, "plan": list(proof), "planner_chose_index": self.planner_chose_index,
             "session": dict(self.changed), "notices": list(self.notices), **server.facts(self.connection),
         }  # fmt: skip

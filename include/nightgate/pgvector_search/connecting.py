@@ -61,8 +61,10 @@ def connect(where: Address, name: str, *, required: bool) -> Connection[Any]:
 
     ours, url = where.ours, where.url
     given = conninfo_to_dict(url)
-    defaults = {"application_name": "nightgate", **_PATIENCE}
-    more = {key: value for key, value in defaults.items() if key not in given} | {"client_encoding": "UTF8"}
+    defaults: dict[str, Any] = {"application_name": "nightgate", **_PATIENCE}
+    more: dict[str, Any] = {key: value for key, value in defaults.items() if key not in given} | {
+        "client_encoding": "UTF8"
+    }
     answered: list[bool] = []
 
     def once() -> Connection[Any]:
@@ -111,11 +113,11 @@ def _tracking(answered: list[bool]) -> type[Connection[Any]]:
     from psycopg import Connection, OperationalError, errors, pq
     from psycopg.waiting import Wait
 
-    class Tracked(Connection):  # type: ignore[type-arg]
+    class Tracked(Connection[Any]):
         @classmethod
         def _connect_gen(cls, conninfo: str = "") -> Any:
             pgconn = pq.PGconn.connect_start(conninfo.encode())
-            step = pq.PollingStatus.WRITING
+            step: int = pq.PollingStatus.WRITING
             while step != pq.PollingStatus.OK:
                 if pgconn.status != pq.ConnStatus.BAD:
                     step = pgconn.connect_poll()

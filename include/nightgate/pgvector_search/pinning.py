@@ -110,7 +110,8 @@ def reset(connection: Connection[Any]) -> None:
 
 
 def _backend(connection: Connection[Any]) -> int:
-    return connection.execute("SELECT pg_backend_pid()").fetchone()[0]  # type: ignore[index]
+    answer: int = connection.execute("SELECT pg_backend_pid()").fetchone()[0]  # type: ignore[index]
+    return answer
 
 
 def _shared() -> ServiceUnavailable:

@@ -53,8 +53,8 @@ def evidence(connection: Connection[Any], statement: str, vector: Any, index: st
     names = connection.execute("SELECT name FROM pg_prepared_statements WHERE statement = %s", [statement]).fetchall()
     if not names:
         raise NotMeasured("the timed statement was not prepared", "connect to the server itself, not through a pooler")
-    explain = SQL("EXPLAIN (ANALYZE, BUFFERS, TIMING OFF) EXECUTE {}({})")
-    explain = explain.format(Identifier(names[0][0]), Literal(vector.to_text()))
+    query = SQL("EXPLAIN (ANALYZE, BUFFERS, TIMING OFF) EXECUTE {}({})")
+    explain = query.format(Identifier(names[0][0]), Literal(vector.to_text()))
     plan = _lines(connection.execute(explain))
     _check(plan, index)
     return plan

@@ -8,6 +8,8 @@ from contextlib import closing, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from pydantic import JsonValue
+
 from nightgate.errors import ServiceUnavailable
 from nightgate.pgvector_search import address, connecting, faults, pinning
 from nightgate.pgvector_search.variants import SINCE, Variant
@@ -148,7 +150,7 @@ def facts(connection: Connection[Any]) -> Facts:
     they hold in this session."""
     from psycopg.rows import tuple_row
 
-    def pairs(query: str, *values: Any) -> dict[str, str]:
+    def pairs(query: str, *values: Any) -> dict[str, JsonValue]:
         return dict(connection.cursor(row_factory=tuple_row).execute(query, values).fetchall())
 
     shown = "SELECT name, current_setting(name) FROM pg_settings WHERE"
@@ -163,7 +165,8 @@ def facts(connection: Connection[Any]) -> Facts:
 
 def backend(connection: Connection[Any]) -> int:
     """The server's process that serves ``connection``; what libpq was told may be a pooler's invention."""
-    return _value(connection, "SELECT pg_backend_pid()")
+    answer: int = _value(connection, "SELECT pg_backend_pid()")
+    return answer
 
 
 def collect_notices(connection: Connection[Any]) -> list[str]:
@@ -174,7 +177,8 @@ def collect_notices(connection: Connection[Any]) -> list[str]:
 
 
 def extension_version(connection: Connection[Any]) -> str | None:
-    return _value(connection, "SELECT max(extversion) FROM pg_extension WHERE extname = 'vector'")
+    answer: str | None = _value(connection, "SELECT max(extversion) FROM pg_extension WHERE extname = 'vector'")
+    return answer
 
 
 def _require_writes(connection: Connection[Any]) -> None:

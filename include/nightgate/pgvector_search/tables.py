@@ -279,9 +279,11 @@ def _size(connection: Connection[Any], function: str, name: str) -> int:
     from psycopg.sql import SQL
 
     query = SQL("SELECT coalesce({}(to_regclass(%s)), 0)").format(SQL(function))
-    return connection.execute(query, [_identifier(name).as_string(connection)]).fetchone()[0]  # type: ignore[index]
+    answer: int = connection.execute(query, [_identifier(name).as_string(connection)]).fetchone()[0]  # type: ignore[index]
+    return answer
 
 
 def _numbers(vector: Any) -> np.ndarray:
     """The elements of what pgvector-python makes of a column: an array of vector, a HalfVector of halfvec."""
-    return vector.to_numpy() if hasattr(vector, "to_numpy") else vector
+    answer: np.ndarray = vector.to_numpy() if hasattr(vector, "to_numpy") else vector
+    return answer

@@ -43,7 +43,7 @@ class Copy:
         import numpy as np
 
         def room(dtype: Any, *file: Path) -> np.ndarray:
-            return np.lib.format.open_memmap(*file, "w+", dtype, shape) if file else np.empty(shape, dtype)
+            return np.lib.format.open_memmap(str(file[0]), "w+", dtype, shape) if file else np.empty(shape, dtype)
 
         dtype = np.result_type(*(part.rows.dtype for part in parts))
         self._frame = frame
@@ -69,6 +69,7 @@ class Copy:
             np.save(original_file(folder, name), self.original[rows])
 
     def flush(self) -> None:
-        for array in (self.ready, self.original):
+        mapped: tuple[Any, ...] = (self.ready, self.original)
+        for array in mapped:
             if array is not None:
                 array.flush()

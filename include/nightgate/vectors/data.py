@@ -92,7 +92,8 @@ def open_hardness(folder: Path) -> np.ndarray:
     """How hard each measured query is (`hardness.per_query`), float64 (queries,); ``folder`` holds the truth."""
     import numpy as np
 
-    return np.load(folder / "queries-hardness.npy")
+    answer: np.ndarray = np.load(folder / "queries-hardness.npy")
+    return answer
 
 
 def build_vectors(request: VectorsRequest) -> dict[str, Any]:

@@ -58,7 +58,8 @@ def open_dataset(folder: Path) -> Dataset:
     import numpy as np
 
     def mapped(file: Path) -> np.ndarray:
-        return np.load(file, mmap_mode="r")
+        answer: np.ndarray = np.load(file, mmap_mode="r")
+        return answer
 
     metric = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["metric"]
     kept = {name: mapped(file) for name in _EXACT if (file := original_file(folder, name)).exists()}

@@ -44,7 +44,8 @@ class Frame:
             return vectors.astype(np.float32)
         moved = vectors.astype(np.float64)
         if self.unit:
-            return unit(moved).astype(np.float32)
+            answer: np.ndarray = unit(moved).astype(np.float32)
+            return answer
         return np.ldexp(moved if self.centre is None else moved - self.centre, self.exponent).astype(np.float32)
 
     def exact(self, dtype: np.dtype) -> bool:

@@ -69,7 +69,8 @@ def local_dimension(near: np.ndarray) -> np.ndarray:
     counted = inner > 0
     ratio = np.divide(outer, inner, out=np.ones_like(inner), where=counted)
     with np.errstate(divide="ignore"):
-        return np.maximum(counted.sum(axis=1), 1) / np.log(ratio).sum(axis=1)
+        answer: np.ndarray = np.maximum(counted.sum(axis=1), 1) / np.log(ratio).sum(axis=1)
+        return answer
 
 
 def measure(dataset: Dataset, truth: Truth) -> dict[str, Any]:
@@ -98,7 +99,8 @@ def per_query(dataset: Dataset, truth: Truth) -> np.ndarray:
     import numpy as np
 
     found = distances(dataset, truth)
-    return np.divide(found.near[:, -1], found.mean, out=np.zeros_like(found.mean), where=found.mean > 0)
+    answer: np.ndarray = np.divide(found.near[:, -1], found.mean, out=np.zeros_like(found.mean), where=found.mean > 0)
+    return answer
 
 
 def buckets(hardness: np.ndarray) -> np.ndarray:

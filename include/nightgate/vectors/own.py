@@ -178,7 +178,8 @@ def _repeated(queries: np.ndarray, base: np.ndarray) -> int:
 
     def key(vectors: np.ndarray) -> np.ndarray:
         bits = (vectors + np.float32(0)).view(np.uint32)  # -0.0 becomes 0.0
-        return np.einsum("ij,j->i", bits, weights, dtype=np.uint64, casting="unsafe")
+        answer: np.ndarray = np.einsum("ij,j->i", bits, weights, dtype=np.uint64, casting="unsafe")
+        return answer
 
     keys, found = key(queries), np.zeros(len(queries), bool)
     length = block_length(base.shape[1])

@@ -6,6 +6,7 @@ Each module here holds one `Strategy` and, where it has an index of its own, how
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 from nightgate import plugins
 from nightgate.errors import Unavailable
@@ -17,8 +18,9 @@ from nightgate.vector_search.strategy import Strategy, missing
 def known() -> dict[str, dict[Device, type[Strategy]]]:
     """Variant → device → the strategy that is measured for it there."""
     found: dict[str, dict[Device, type[Strategy]]] = {}
-    for value in plugins.load(plugins.STRATEGIES, Strategy).values():
-        strategy = value if isinstance(value, type) else type(value)
+    strategies: dict[str, Any] = plugins.load(plugins.STRATEGIES, Strategy)
+    for value in strategies.values():
+        strategy: type[Strategy] = value if isinstance(value, type) else type(value)
         for device in strategy.devices:
             found.setdefault(strategy.variant or strategy.name, {}).setdefault(device, strategy)
     return found

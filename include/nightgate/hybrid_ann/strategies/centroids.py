@@ -63,7 +63,8 @@ def _apportion(sizes: np.ndarray, seats: int) -> np.ndarray:
     shares = np.maximum(np.floor(exact), sizes > 0).astype(np.int64)
     left = max(0, seats - int(shares.sum()))
     shares[np.argsort(shares - exact, kind="stable")[:left]] += 1
-    return shares
+    answer: np.ndarray = shares
+    return answer
 
 
 def _kmeans(vectors: np.ndarray, count: int, metric: str) -> Any:
@@ -82,7 +83,8 @@ def _kmeans(vectors: np.ndarray, count: int, metric: str) -> Any:
 
 
 def _vectors(flat: Any) -> np.ndarray:
-    return flat.reconstruct_n(0, flat.ntotal)
+    answer: np.ndarray = flat.reconstruct_n(0, flat.ntotal)
+    return answer
 
 
 def _flat(dim: int, metric: str) -> Any:

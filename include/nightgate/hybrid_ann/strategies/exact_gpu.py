@@ -56,7 +56,8 @@ class ExactOnGpu(Strategy):
         """All rows are compared in any case."""
 
     def search(self, query: np.ndarray, k: int) -> np.ndarray:
-        return self._search.nearest(query[None], k).ids[0]
+        answer: np.ndarray = self._search.nearest(query[None], k).ids[0]
+        return answer
 
     def search_many(self, queries: np.ndarray, k: int, threads: int) -> list[np.ndarray]:
         return list(self._search.nearest(queries, k).ids)

@@ -65,7 +65,8 @@ class Hybrid(Strategy):
         return lists, distance
 
     def scan(self, query: np.ndarray, routed: tuple[np.ndarray, np.ndarray], k: int) -> np.ndarray:
-        return self._index.search_preassigned(query[None], max(k, LEAST) * self._refine, *routed)[1][0]
+        answer: np.ndarray = self._index.search_preassigned(query[None], max(k, LEAST) * self._refine, *routed)[1][0]
+        return answer
 
     def rerank(self, query: np.ndarray, candidates: np.ndarray, k: int) -> np.ndarray:
         return rerank_pq(query, candidates, self._base, k, self._metric)

@@ -61,7 +61,8 @@ def fits_half(base: np.ndarray) -> bool:
 
     sample = np.asarray(base[:: max(1, len(base) // _SAMPLE)], np.float64)
     usual = float((sample**2).mean()) * base.shape[1] / codes_for(base.shape[1])
-    return _HALF[0] <= usual <= _HALF[1]
+    answer: bool = _HALF[0] <= usual <= _HALF[1]
+    return answer
 
 
 def train(folder: Path, base: np.ndarray, metric: str, *, threads: int, rows_per_list: int) -> Facts:

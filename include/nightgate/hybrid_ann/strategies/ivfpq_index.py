@@ -28,7 +28,8 @@ _INDEX, _TRAINED, _ASSIGNER, _LIST_OF = "ivfpq.faiss", "trained.faiss", "assigne
 
 def lists_for(rows: int, rows_per_list: int) -> int:
     """The power of two nearest to ``rows / rows_per_list``, from 16 to 65,536."""
-    return min(_MOST_LISTS, max(16, 2 ** round(math.log2(rows / rows_per_list))))
+    answer: int = min(_MOST_LISTS, max(16, 2 ** round(math.log2(rows / rows_per_list))))
+    return answer
 
 
 def train(
@@ -123,7 +124,8 @@ def open_list_of(folder: Path) -> np.ndarray:
     """The list that each vector is in: int32, (rows,)."""
     import numpy as np
 
-    return np.load(folder / _LIST_OF, mmap_mode="r")
+    answer: np.ndarray = np.load(folder / _LIST_OF, mmap_mode="r")
+    return answer
 
 
 IVFPQ = Index("ivfpq", build, ("faiss",), ("rows_per_list",), train)

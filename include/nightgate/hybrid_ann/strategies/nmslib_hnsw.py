@@ -46,7 +46,8 @@ class Nmslib(Strategy):
         self._graph.setQueryTimeParams({"efSearch": setting["efSearch"]})
 
     def search(self, query: np.ndarray, k: int) -> np.ndarray:
-        return self._graph.knnQuery(self._lifted(query), k=k)[0].astype("int64")
+        answer: np.ndarray = self._graph.knnQuery(self._lifted(query), k=k)[0].astype("int64")
+        return answer
 
     def search_many(self, queries: np.ndarray, k: int, threads: int) -> list[np.ndarray]:
         answers = self._graph.knnQueryBatch(self._lifted(queries), k=k, num_threads=threads)

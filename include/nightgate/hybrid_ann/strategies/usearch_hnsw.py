@@ -64,7 +64,8 @@ class Usearch(Strategy):
         """Ids (at most k,) int64, best first, of one query (dim,) on one thread."""
         import numpy as np
 
-        return self._graph.search(query, k, threads=1).keys.astype(np.int64)
+        answer: np.ndarray = self._graph.search(query, k, threads=1).keys.astype(np.int64)
+        return answer
 
     def search_many(self, queries: np.ndarray, k: int, threads: int) -> list[np.ndarray]:
         """The ids of each query of (n, dim), on ``threads`` threads."""
