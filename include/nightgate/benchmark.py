@@ -15,11 +15,12 @@ from typing import ClassVar, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from nightgate.artifacts import Cache
+from nightgate.errors import InputError, choices, nearest
 from nightgate.measure import host
-from nightgate.metrics import STAGES, MetricSpec
+from nightgate.metrics import NAME, STAGES, MetricSpec
 from nightgate.objectives import Limit
 from nightgate.record import Device, Record, utc_now
-from nightgate.suite import BenchmarkSettings, Needs, Takes
+from nightgate.suite import DEVICES, BenchmarkSettings, Needs, Takes
 
 
 class Prepared(BaseModel):
@@ -115,6 +116,14 @@ class Benchmark(ABC, Generic[Settings, Made]):
     def measure(self, settings: Settings, prepared: Made, context: Context) -> list[Record]:
         """One record per variant, while this process has the host to itself."""
 
+    def new_record(self, settings: Settings, variant: str, context: Context) -> Record:
+        """The record of a ``variant`` that is about to be measured: without numbers so far."""
+        return Record(
+            benchmark=self.name, variant=variant, device=context.device, status="measured", gated=variant in settings.variants,
+            settings=settings.model_dump(mode="json"), samples=context.samples.name, host=host.describe(),
+            started_at=utc_now(),
+        )  # fmt: skip
+
     def tidy(self, settings: Settings, context: Context) -> None:
         """Remove what a run that ended between `prepare` and `measure` left outside the cache."""
 
@@ -172,3 +181,33 @@ class Benchmark(ABC, Generic[Settings, Made]):
     @property
     def all_metrics(self) -> tuple[MetricSpec, ...]:
         return (*self.metrics, *STAGES)
+
+    def check_declaration(self) -> None:
+        """Look through what is declared, once, when it is loaded.
+
+        Raises:
+            InputError: something is missing or contradicts the rest.
+        """
+        wanted: dict[str, type] = {"settings": BenchmarkSettings, "prepared": Prepared, "looked": Looked}
+        for attribute, base in wanted.items():
+            found = getattr(self, attribute, None)
+            if not (isinstance(found, type) and issubclass(found, base)):
+                raise InputError(f"{attribute} is {found!r} and no model", f"name a subclass of {base.__name__}")
+        for attribute in ("name", "title"):
+            if not isinstance(getattr(self, attribute, None), str):
+                raise InputError(f"it has no {attribute}", f"give it a {attribute}")
+        if not NAME.fullmatch(self.name):
+            raise InputError(f"{self.name!r} is no name", "write lower case, digits and underscores")
+        if not self.settings.known_variants:
+            raise InputError(f"{self.settings.__name__}.known_variants names nothing", "name what can be measured")
+        if not self.devices or not set(self.devices) <= set(DEVICES):
+            raise InputError(f"devices is {self.devices!r}", choices(DEVICES))
+        names = [spec.name for spec in self.all_metrics]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise InputError(
+                f"the metric {min(twice)} is declared twice", "declare it once; the stages are everybody's"
+            )
+        if unknown := [name for name in self.headlines if name not in names]:
+            raise InputError(
+                f"the headline {unknown[0]!r} is no metric of it{nearest(unknown[0], names)}", choices(names)
+            )

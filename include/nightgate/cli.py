@@ -1,4 +1,4 @@
-"""The command `nightgate`: run, up, down, measure, results, dashboards, cache, doctor."""
+"""The command `nightgate`: run, up, down, measure, results, dashboards, cache, plugins, doctor."""
 
 from __future__ import annotations
 
@@ -186,9 +186,7 @@ def results_compare(
     """Two runs, or two variants of one, side by side: which differences are real, and how large they are."""
     names = _names(variants)
     if variants and len(names) != 2:
-        raise InputError(
-            f"--variants {variants!r} does not name two", "write for example --variants pywhispercpp,faster-whisper"
-        )
+        raise InputError(f"--variants {variants!r} does not name two", "write both with a comma between them: A,B")
     if not after and (not names or names[0] == names[1]):
         raise InputError("one run is compared with nothing", "give a second run, or --variants A,B")
     first = files.read_summary(run_)
@@ -285,6 +283,20 @@ def cache_verify() -> None:
             f"damaged: {', '.join(map(str, bad))}", "nothing: whoever needs them next builds them again"
         )
     out.print(f"every artefact is whole ({len(cache.entries())})")
+
+
+@app.command()
+def plugins(json: Json = False) -> None:
+    """What is installed to measure, to measure with and to search, from which package, and what cannot be used."""
+    from nightgate.terminal import plugins as installed
+
+    found = installed.found()
+    if json:
+        print(installed.as_json(found))
+    else:
+        out.print(installed.table(found))
+        for line in installed.faults(found):
+            out.print(line, style="red", highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -45,47 +45,53 @@ class NightgateError(Exception):
 
 
 class InputError(NightgateError):
+    """Refused before anything started."""
+
     exit_code = EXIT_INPUT
 
 
 class BusyError(InputError):
-    pass
+    """Another run holds this NIGHTGATE_HOME."""
 
 
 class ObjectiveBreached(NightgateError):
+    """It was measured, and an objective does not hold."""
+
     exit_code = EXIT_BREACH
 
 
 class Unavailable(NightgateError):
-    pass
+    """This host cannot measure it, which skips it with the reason."""
 
 
 class NotMeasured(NightgateError):
+    """There is no number to judge."""
+
     exit_code = EXIT_NOT_MEASURED
 
 
 class ArtifactError(NotMeasured):
-    pass
+    """A prepared file is missing, torn or foreign."""
 
 
 class CacheFull(ArtifactError):
-    pass
+    """The byte limit of the cache is reached, and all of it is in use."""
 
 
 class ChildError(NotMeasured):
-    pass
+    """The timed process crashed or ran out of time."""
 
 
 class DriverError(NotMeasured):
-    pass
+    """There is a GPU, and its driver does not work."""
 
 
 class ServiceUnavailable(NotMeasured):
-    pass
+    """A database or another server did not answer."""
 
 
 class StackError(NotMeasured):
-    pass
+    """The embedded stack did not start."""
 
 
 def closest(word: str, valid: Iterable[str], cutoff: float = 0.5) -> str | None:

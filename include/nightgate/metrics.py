@@ -21,7 +21,8 @@ OPEN_LOOP = "Open loop"
 BATCHES = "Batches"
 COST = "Cost"
 
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+"""Of a metric or a benchmark, in records, suites and gauges."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,9 @@ class MetricSpec:
     samples: Repeats | Quantile | ErrorRate | None = None
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise InputError(f"{self.name!r} is no name for a metric", "write lower case, digits and underscores")
+        for name in (self.name, self.gauge or self.name):
+            if not NAME.fullmatch(name):
+                raise InputError(f"{name!r} is no name for a metric", "write lower case, digits and underscores")
         if self.share and self.unit != "ratio":
             raise InputError(
                 f"the metric {self.name} is a share and has the unit {self.unit}", "give it the unit ratio"
@@ -139,6 +141,7 @@ def gauge_name(name: str, unit: str) -> str:
 
 def unknown(name: str, unit: str) -> MetricSpec:
     """What can be said of a metric of a record whose benchmark is not here any more, or no longer measures it."""
-    higher = unit == "per_second" or "recall" in name or name.endswith("rtfx")
     known: dict[str, Unit] = {"seconds": "seconds", "bytes": "bytes", "per_second": "per_second", "ratio": "ratio"}
-    return MetricSpec(name, known.get(unit, "count"), name.replace("_", " "), "higher" if higher else "lower")
+    return MetricSpec(
+        name, known.get(unit, "count"), name.replace("_", " "), "higher" if unit == "per_second" else "lower"
+    )

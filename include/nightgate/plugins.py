@@ -1,18 +1,19 @@
 """What other packages bring along, found by entry points: benchmarks, speech engines, vector indexes, vector stores.
 
-An entry point names one object of its group's type. A package that cannot be imported, or brings something else, is
-named with its reason and stands in nobody's way. Whatever is declared must be light: a DAG that is parsed loads it.
+An entry point names one object of its group's type, or a class of it. A package that cannot be imported, brings
+something else, or contradicts itself, is named with its reason and stands in nobody's way. Whatever is declared must be
+light: a DAG that is parsed loads it.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from dataclasses import dataclass, replace
+from importlib.metadata import EntryPoint, entry_points
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from nightgate.errors import InputError
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,17 @@ STRATEGIES = "nightgate.strategies"
 VECTOR_STORES = "nightgate.vector_stores"
 GROUPS = (BENCHMARKS, ENGINES, STRATEGIES, VECTOR_STORES)
 
+_OBJECTS = (BENCHMARKS, VECTOR_STORES)  # of the other groups every user makes an object of its own
+
 Kind = TypeVar("Kind")
+
+
+@runtime_checkable
+class Declared(Protocol):
+    """What can be looked through once it is loaded, before anybody uses it."""
+
+    def check_declaration(self) -> None:
+        """InputError: it contradicts itself."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +51,12 @@ class Plugin:
     error: str | None = None
 
 
+_LISTED: dict[tuple[str, type[Any]], tuple[Plugin, ...]] = {}
+
+
 def load(group: str, kind: type[Kind]) -> dict[str, Kind]:
-    """Name → object, of every entry point of ``group`` that names a ``kind`` (an instance, or a class of it)."""
-    return {name: plugin.value for name, plugin in _usable(group, kind) if plugin.error is None}
+    """Name → object, of every entry point of ``group`` that names a ``kind`` (an object of it, or a class of it)."""
+    return {plugin.name: plugin.value for plugin in listed(group, kind) if plugin.error is None}
 
 
 def classes(group: str, kind: type[Kind]) -> dict[str, type[Kind]]:
@@ -50,30 +64,24 @@ def classes(group: str, kind: type[Kind]) -> dict[str, type[Kind]]:
     return {name: one if isinstance(one, type) else type(one) for name, one in load(group, kind).items()}
 
 
-def listed(kinds: dict[str, type[Any]]) -> Iterator[Plugin]:
-    """Every entry point of the groups in ``kinds`` (group → the type its objects must have), the broken ones among them."""
-    for group, kind in kinds.items():
-        for _, plugin in _usable(group, kind):
-            yield plugin
+def listed(group: str, kind: type[Any]) -> tuple[Plugin, ...]:
+    """As `load`, every entry point of ``group``, in the order of their names, the broken ones among them."""
+    if (group, kind) not in _LISTED:  # each is loaded, and named if it is broken, once
+        _LISTED[group, kind] = _listed(group, kind)
+    return _LISTED[group, kind]
 
 
-def _usable(group: str, kind: type[Any]) -> list[tuple[str, Plugin]]:
-    found: dict[str, Plugin] = {}
-    for point in _points(group):
+def _listed(group: str, kind: type[Any]) -> tuple[Plugin, ...]:
+    found: list[Plugin] = []
+    usable: dict[str, Plugin] = {}
+    for point in dict.fromkeys(entry_points(group=group)):
         plugin = _loaded(point, kind)
-        if point.name in found and found[point.name].target != plugin.target:
-            other = found[point.name]
-            log.warning("%s of %s is left out: %s has one of this name", point.name, plugin.package, other.package)
-            continue
+        if plugin.error is None and (first := usable.setdefault(plugin.name, plugin)) is not plugin:
+            plugin = replace(plugin, value=None, error=f"{first.package} has one of this name")
         if plugin.error:
-            log.warning("the plug-in %s of %s is left out: %s", point.name, plugin.package, plugin.error)
-        found[point.name] = plugin
-    return list(found.items())
-
-
-@cache
-def _points(group: str) -> EntryPoints:
-    return entry_points(group=group)
+            log.warning("%s %s of %s is left out: %s", group, plugin.name, plugin.package, plugin.error)
+        found.append(plugin)
+    return tuple(sorted(found, key=lambda plugin: plugin.name))
 
 
 def _loaded(point: EntryPoint, kind: type[Any]) -> Plugin:
@@ -81,12 +89,27 @@ def _loaded(point: EntryPoint, kind: type[Any]) -> Plugin:
     start = perf_counter()
     value, error = None, None
     try:
-        value = point.load()
-    except Exception as failed:  # whatever another's package does, it is not ours to fail for it
+        value = _object(point, kind)
+    except InputError as failed:
+        error = str(failed)
+    except (Exception, SystemExit) as failed:  # whatever another's package does, it is not ours to fail for it
         error = f"{type(failed).__name__}: {failed}"
-    else:
-        if not (isinstance(value, kind) or (isinstance(value, type) and issubclass(value, kind))):
-            value, error = None, f"{point.value} is a {type(value).__name__} and no {kind.__name__}"
-        elif (own := getattr(value, "name", point.name)) != point.name:
-            value, error = None, f"{point.value} is called {own!r} and its entry point {point.name!r}"
     return Plugin(point.group, point.name, point.value, package, version, perf_counter() - start, value, error)
+
+
+def _object(point: EntryPoint, kind: type[Any]) -> Any:
+    """What ``point`` names; of a class, where its group has objects, the one object.
+
+    Raises:
+        InputError: it is something else, is called otherwise, or contradicts itself.
+    """
+    value = point.load()
+    if not (isinstance(value, kind) or (isinstance(value, type) and issubclass(value, kind))):
+        raise InputError(f"{point.value} is a {type(value).__name__} and no {kind.__name__}")
+    if isinstance(value, type) and point.group in _OBJECTS:
+        value = value()
+    if isinstance(value, Declared) and not isinstance(value, type):
+        value.check_declaration()
+    if (own := getattr(value, "name", point.name)) != point.name:
+        raise InputError(f"{point.value} is called {own!r} and its entry point {point.name!r}")
+    return value

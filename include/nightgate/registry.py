@@ -62,7 +62,9 @@ def defaults(name: str) -> dict[str, Any]:
     """The default of every setting of a benchmark that has one; empty for a benchmark that is not here any more."""
     known = installed().get(name)
     fields = known.settings.model_fields if known else {}
-    return {key: field.default for key, field in fields.items() if not field.is_required()}
+    return {
+        key: field.get_default(call_default_factory=True) for key, field in fields.items() if not field.is_required()
+    }
 
 
 @cache

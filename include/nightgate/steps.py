@@ -87,11 +87,14 @@ def measure(plan: Plan, benchmark: str, device: Device, prepared: dict[str, Any]
             start = time.monotonic()
             records = known.measure(settings, made, plan.context(benchmark, device, cache, samples))
             seconds = time.monotonic() - start
+            _require_whole(records, plan, benchmark, device)
     except Exception as error:
         _leave(plan, benchmark, device, "failed", f"measure failed: {error}")
         raise
     for record in records:
         record.suite = plan.suite
+        record.host, record.finished_at = record.host or host.describe(), record.finished_at or utc_now()
+        record.samples = record.samples if samples.exists() else None
         record.facts.noise = Noise.model_validate(noise)
         record.facts.provenance = provenance.describe(record.facts.provenance.versions)
         if record.status == "measured":
@@ -168,6 +171,16 @@ def report(plan: Plan, store_url: str | None) -> Summary:
         store.save_summary(summary)
     files.write_report(plan.run_id, render_report(summary, paths.run_dir(plan.run_id)))
     return summary
+
+
+def _require_whole(records: list[Record], plan: Plan, benchmark: str, device: Device) -> None:
+    """NotMeasured: a benchmark returned records of something else, or forgot one that objectives gate."""
+    for record in records:
+        if (record.benchmark, record.device) != (benchmark, device):
+            raise NotMeasured(f"{benchmark} on {device} returned a record of {record.benchmark} on {record.device}")
+    there = {name for record in records for name in (record.variant, record.instead_of)}
+    if missing := [variant for variant in plan.settings_of(benchmark).variants if variant not in there]:
+        raise NotMeasured(f"{benchmark} on {device} returned no record of {', '.join(missing)}")
 
 
 def _save(store: Store, plan: Plan, records: list[Record]) -> None:

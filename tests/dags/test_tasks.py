@@ -98,7 +98,7 @@ def test_an_untouched_form_overrides_nothing(monkeypatch, call, calls, conf):
             {"scale": "smoke", "benchmark": ["transcription"]},
             r"'benchmark', which means nothing; did you mean 'benchmarks'",
         ),
-        ({"rows": 5000}, r"'rows', which means nothing.*a path of the suite such as hybrid_ann.rows"),
+        ({"rows": 5000}, r"'rows', which means nothing.*a path of the suite such as hybrid_ann\.controls"),
         ({"": 1}, "has the key ''"),
     ],
 )

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support import package
 from support.disks import small_disk
 from support.redis_server import RedisServer
 
@@ -25,6 +26,12 @@ def home(tmp_path_factory):
         patch.setenv("HOME", str(folder))
         patch.delenv("XDG_CACHE_HOME", raising=False)
         yield folder
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory):
+    """Nightgate's own."""
+    return package.build(package.ROOT, package.SOURCES, tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="session")

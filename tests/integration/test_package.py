@@ -3,26 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 import zipfile
-from pathlib import Path
 
 import pytest
+from support.package import ROOT, Project
 
-ROOT = Path(__file__).resolve().parents[2]
-SOURCES = (
-    "include/nightgate",
-    "include/suites",
-    "include/pools.json",
-    "dags",
-    "dashboards",
-    "pyproject.toml",
-    "README.md",
-    "LICENSE",
-)
 SUITE = """
 schema_version: 1
 name: own
@@ -46,56 +31,14 @@ print("RESULT", json.dumps({"errors": bag.import_errors, "dags": sorted(bag.dags
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """Built from a copy, which the build may litter."""
-    source = tmp_path_factory.mktemp("source")
-    for name in SOURCES:
-        (source / name).parent.mkdir(parents=True, exist_ok=True)
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(ROOT / name, source / name)
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
-        "--wheel-dir",
-        str(folder),
-        str(source),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    (made,) = folder.glob("*.whl")
-    return made
-
-
-@pytest.fixture(scope="module")
 def project(wheel, tmp_path_factory):
-    """Another project's folder: the wheel is installed beside it, with the packages of this environment."""
-    folder = tmp_path_factory.mktemp("project")
-    with zipfile.ZipFile(wheel) as archive:  # as pip lays down a wheel without scripts or headers
-        archive.extractall(folder / "site")
-    (folder / "dags").mkdir()
-    (folder / "dags" / "own.py").write_text(DAG)
+    made = Project(tmp_path_factory.mktemp("project"))
+    made.install(wheel)
+    (made.folder / "dags").mkdir()
+    (made.folder / "dags" / "own.py").write_text(DAG)
     for place in ("own.yaml", "dags/own.yaml"):
-        (folder / place).write_text(SUITE)
-    return folder
-
-
-def command(project, *words, timeout=600):
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("NIGHTGATE_", "AIRFLOW"))}
-    env = kept | {
-        "PYTHONPATH": str(project / "site"), "NIGHTGATE_HOME": str(project / "home"), "AIRFLOW_HOME": str(project / "airflow"),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-    }  # fmt: skip
-    return subprocess.run(
-        [sys.executable, *words], cwd=project, env=env, capture_output=True, text=True, timeout=timeout, check=False
-    )
+        (made.folder / place).write_text(SUITE)
+    return made
 
 
 def test_the_wheel_holds_what_is_needed_and_nothing_else(wheel):
@@ -114,36 +57,40 @@ def test_the_wheel_holds_what_is_needed_and_nothing_else(wheel):
 
 
 def test_the_dag_of_three_lines_parses(project):
-    done = command(project, "-c", PARSE, str(project / "dags"))
+    done = project.python("-c", PARSE, str(project.folder / "dags"))
     assert "RESULT " in done.stdout, done.stderr
     found = json.loads(done.stdout.split("RESULT ", 1)[1])
-    assert found == {"errors": {}, "dags": ["own_benchmarks"], "from": str(project / "site/nightgate/__init__.py")}
+    assert found == {
+        "errors": {},
+        "dags": ["own_benchmarks"],
+        "from": str(project.folder / "site/nightgate/__init__.py"),
+    }
 
 
 def test_its_files_are_found(project):
-    done = command(project, "-m", "nightgate.cli", "dashboards", "check")
+    done = project.nightgate("dashboards", "check")
     assert (done.returncode, done.stdout.splitlines()[0]) == (0, "every dashboard is valid"), done.stderr
 
 
 @pytest.mark.slow
 def test_a_run_and_its_results(project):
     """Through Airflow's scheduler, from a folder that is no checkout; all it writes is in NIGHTGATE_HOME."""
-    before = {path.name for path in project.iterdir()}
-    done = command(project, "-m", "nightgate.cli", "run", "--suite", "own.yaml", "--json")
+    before = {path.name for path in project.folder.iterdir()}
+    done = project.nightgate("run", "--suite", "own.yaml", "--json")
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert (summary["suite"], summary["dag_id"], summary["overrides"]) == ("own", "nightly_benchmarks", {})
     assert {(r["benchmark"], r["suite"]) for r in summary["results"]} == {("hybrid_ann", "own")}
-    folder = project / "home" / "runs" / summary["run_id"]
+    folder = project.home / "runs" / summary["run_id"]
     assert {path.name for path in folder.iterdir()} >= {"summary.json", "report.html", "hybrid_ann-cpu.json"}
-    assert {path.name for path in project.iterdir()} - before == {"home"}
-    listed = command(project, "-m", "nightgate.cli", "results", "list")
+    assert {path.name for path in project.folder.iterdir()} - before == {"home"}
+    listed = project.nightgate("results", "list")
     assert summary["run_id"] in listed.stdout and " own " in listed.stdout
 
 
 @pytest.mark.slow
 def test_a_measurement_without_airflow(project):
-    done = command(project, "-m", "nightgate.cli", "measure", "hybrid_ann", "--suite", "own.yaml", "--json")
+    done = project.nightgate("measure", "hybrid_ann", "--suite", "own.yaml", "--json")
     assert done.returncode == 0, done.stderr
     (record,) = json.loads(done.stdout)
     assert (record["suite"], record["settings"]["rows"]) == ("own", 3000)

@@ -50,7 +50,7 @@ class Street:
         self.calls = []
         self.fake = SimpleNamespace(
             prepare=lambda *_: {"ready": True},
-            measure=lambda *_: [measured()],
+            measure=lambda settings, device, *_: [measured(device=device)],
         )
         self.fake.tidy = lambda name, settings: self.calls.append(("tidy", name, settings))
         stand_in(monkeypatch, self.fake)

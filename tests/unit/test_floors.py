@@ -18,7 +18,7 @@ FLOORS = [
     {"vector_search"},
     {"registry"},
     {"transcription", "hybrid_ann", "pgvector_search", "judge", "results", "stack"},
-    {"publish"},
+    {"publish", "api"},
     {"planning", "uploading", "web"},
     {"steps"},
     {"orchestration", "terminal"},

@@ -182,7 +182,7 @@ def test_all_rows_that_cannot_be_compared_are_counted_and_the_first_of_each_kind
         own.write(tmp_path, source(saved(tmp_path / "a.npy", array), metric="cosine"))
     assert str(caught.value) == (
         f"row 2 of {path} (the first is 0) is zero, which has no direction and so no cosine; 5 such rows in all: 2, 400, "
-        "401, 402, 999. Next step: mend or remove such rows, or leave them out (--set hybrid_ann.skip_zero_rows=true)"
+        "401, 402, 999. Next step: mend or remove such rows, or leave them out with skip_zero_rows=true"
     )
     with pytest.raises(InputError, match=r"compared by l2, which needs none. Next step: leave skip_zero_rows out"):
         own.inspect(source(path, metric="l2", skip_zero=True))

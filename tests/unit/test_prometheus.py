@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -291,3 +292,31 @@ def test_without_results_there_is_still_a_page():
 def test_two_pages_share_nothing():
     render(Snapshot(measured=[("n", engine("a", 0.1))]))
     assert not any(line.startswith("whisper_xrt") for line in lines(Snapshot()))
+
+
+def test_a_gauge_of_two_meanings_hides_no_other(monkeypatch, caplog):
+    """A package may give a name that another has given, with labels of its own."""
+    real = registry.spec_of
+
+    def spec_of(record, metric):
+        found = real(record, metric)
+        return replace(found, gauge="nightgate_build_info") if metric == "wer" else found
+
+    monkeypatch.setattr(registry, "spec_of", spec_of)
+    record = engine("a", 0.12)
+    add(record, "wer", 0.05, 100)
+    add(record, "load_seconds", 0.5)
+    page = lines(Snapshot(measured=[("night-1", record)]))
+    assert f'nightgate_build_info{{version="{__version__}"}} 1.0' in page
+    assert any(line.startswith("nightgate_load_seconds{") and line.endswith(" 0.5") for line in page)
+    assert not any(line.endswith(" 0.05") for line in page)
+    assert "no gauge nightgate_build_info with the labels suite, benchmark, variant, device" in caplog.text
+
+
+def test_a_benchmark_whose_gauges_fail_hides_no_other(monkeypatch, caplog):
+    def gauges(records):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(registry.installed()["hybrid_ann"], "gauges", gauges)
+    assert 'whisper_xrt{device="cpu",suite="nightly"} 0.12' in lines(Snapshot(measured=[("n", engine("a", 0.12))]))
+    assert "no gauges of hybrid_ann" in caplog.text

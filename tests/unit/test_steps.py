@@ -248,7 +248,7 @@ def test_a_gate_does_not_let_an_undecided_objective_pass(plan, benchmark):
 
 
 def test_a_gate_without_anything_to_judge_does_not_pass(plan, benchmark):
-    benchmark.measure = lambda *_: [measured("hnsw")]
+    benchmark.measure = lambda *_: [measured("hybrid", gated=False)]
     with pytest.raises(NotMeasured, match="^hybrid_ann on cpu was not measured$"):
         walk(plan)
 
@@ -513,7 +513,7 @@ def test_every_step_can_be_walked_again(plan, benchmark):
     again = steps.report(plan, None)
 
     def kept(summary):  # all but what times itself
-        own = {"detail": True, "metrics": {"prepare_seconds", "measure_seconds"}}
+        own = {"detail": True, "finished_at": True, "metrics": {"prepare_seconds", "measure_seconds"}}
         return [r.model_dump(exclude=own) for r in summary.results]
 
     assert kept(again) == kept(first)

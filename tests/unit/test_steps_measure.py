@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 
 import pytest
-from support.street import BOTH, HOST, Street, measured, plan
+from support.street import BOTH, CONTROLS, HOST, Street, measured, plan
 
 from nightgate import paths, steps
 from nightgate.artifacts import Cache
@@ -200,3 +200,36 @@ def test_a_gpu_that_measures_none_of_the_gated_variants_is_no_failure_and_its_co
     assert tried(measured(**skipped | {"status": "failed"}), control) is NotMeasured
     assert tried(measured(**skipped, **gated), measured("faiss_hnsw", device="gpu", **gated)) is NotMeasured
     assert tried(measured(**skipped | {"device": "cpu"}), device="cpu") is NotMeasured
+
+
+def test_what_a_benchmark_leaves_open_is_filled_in(street):
+    street.fake.measure = lambda *_: [measured(host=None, samples="hybrid_ann-cpu.npz", finished_at=None)]
+    steps.measure(plan(), "hybrid_ann", "cpu", {"ready": True, "prepare_seconds": 1.0})
+    (record,) = files.read_records("a-run")
+    assert record.host == HOST
+    assert record.finished_at and record.finished_at.endswith("Z")
+    assert record.samples is None, "it named a file that it did not write"
+
+
+@pytest.mark.parametrize(
+    ("records", "said"),
+    [
+        ([measured(device="gpu")], "hybrid_ann on cpu returned a record of hybrid_ann on gpu"),
+        ([measured(benchmark="other")], "hybrid_ann on cpu returned a record of other on cpu"),
+        ([measured("hnsw")], "hybrid_ann on cpu returned no record of hybrid"),
+        ([], "hybrid_ann on cpu returned no record of hybrid"),
+    ],
+)
+def test_records_of_something_else_and_forgotten_ones_are_no_measurement(street, records, said):
+    street.fake.measure = lambda *_: records
+    with pytest.raises(NotMeasured, match=f"^{said}$"):
+        steps.measure(plan(), "hybrid_ann", "cpu", {"ready": True, "prepare_seconds": 1.0})
+    assert {(r.variant, r.status) for r in files.read_records("a-run")} == {
+        (name, "failed") for name in ("hybrid", *CONTROLS)
+    }
+
+
+def test_a_record_in_the_place_of_a_gated_variant_will_do(street):
+    street.fake.measure = lambda *_: [measured("hnsw", instead_of="hybrid")]
+    steps.measure(plan(), "hybrid_ann", "cpu", {"ready": True, "prepare_seconds": 1.0})
+    assert [r.variant for r in files.read_records("a-run")] == ["hnsw"]

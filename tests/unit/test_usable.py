@@ -119,7 +119,7 @@ def test_zero_rows_under_cosine_may_be_left_out_says_the_refusal():
         look(given, FILE, 9, "cosine", skip_zero=False)
     assert str(caught.value) == (
         f"row 3 of {FILE} (the first is 0) is zero, which has no direction and so no cosine; 2 such rows in all: 3, 8. "
-        f"{MEND}, or leave them out (--set hybrid_ann.skip_zero_rows=true)"
+        f"{MEND}, or leave them out with skip_zero_rows=true"
     )
 
 

@@ -5,6 +5,7 @@ An interval of ``None`` means: too few samples to state one. The judge never pas
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def quantile(samples: np.ndarray, q: float, *, independent: int | None = None) -
     return value, size, (float(low), float(high))
 
 
-def mean(samples: np.ndarray) -> Estimate:
+def mean(samples: np.ndarray | Sequence[float]) -> Estimate:
     """The mean of independent samples with Student's t interval (bounded samples such as per-query recall)."""
     import numpy as np
     from scipy.stats import t

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def trigger_params(suite: Path | None = None) -> dict[str, Param]:
         **{key: param for name in names for key, param in (_variants(name, suites) | _setting_params(name, suites)).items()},
         "set": Param(
             {}, type="object", title="Other values", section=_OTHER,
-            description='Any value of the suite by its path, for example {"hybrid_ann.controls": ["hnsw"]}.',
+            description=f"Any value of the suite by its path, for example {json.dumps(_example())}.",
         ),
     }  # fmt: skip
 
@@ -57,7 +58,7 @@ def check_conf(conf: dict[str, Any]) -> None:
         if key not in _KEYS and "." not in key:
             raise InputError(
                 f"the conf of this run has the key {key!r}, which means nothing{nearest(key, _KEYS)}",
-                f"use {', '.join(_KEYS)}, or a path of the suite such as hybrid_ann.rows",
+                f"use {', '.join(_KEYS)}, or a path of the suite such as {next(iter(_example()))}",
             )
 
 
@@ -76,6 +77,12 @@ def overrides(params: dict[str, Any], suite: Path | None = None) -> dict[str, An
             raise InputError(f'{path} is {changed[path]!r} in the form and {value!r} in "set"', "keep one of them")
         changed[path] = value
     return changed
+
+
+def _example() -> dict[str, list[str]]:
+    """A path of the suite and a value for it, of a benchmark that is installed."""
+    name, known = next(iter(registry.installed().items()))
+    return {f"{name}.controls": [known.settings.known_variants[-1]]}
 
 
 def _choice(default: list[str], valid: list[str], title: str, description: str, section: str) -> Param:
@@ -114,7 +121,7 @@ def _setting_params(name: str, suites: dict[str, Suite]) -> dict[str, Param]:
             type=["null", kind],
             title=facts["title"],
             section=name,
-            description=" ".join(filter(None, (facts["description"], _range(bounds), _says(values)))),
+            description=" ".join(filter(None, (facts.get("description"), _range(bounds), _says(values)))),
             **bounds,
             **_options(kinds[kind].get("enum")),
         )
@@ -124,13 +131,13 @@ def _setting_params(name: str, suites: dict[str, Suite]) -> dict[str, Param]:
 def _variants(name: str, suites: dict[str, Suite]) -> dict[str, Param]:
     """A field for each choice of variants; an empty one is the suite's."""
     model = registry.named(name).settings
-    valid = list(model.known_variants)
+    valid, fields = list(model.known_variants), model.model_fields
     return {
         f"{name}.{key}": Param(
             None, type=["null", "array"], items={"type": "string", "enum": valid}, examples=valid, uniqueItems=True,
-            minItems=least, title=model.model_fields[key].title, section=name,
-            description=f"{model.model_fields[key].description} "
-            f"{_says({scale: getattr(suite.settings[name], key) for scale, suite in suites.items()})}",
+            minItems=least, title=fields[key].title or key, section=name,
+            description=f"{fields[key].description or ''} "
+            f"{_says({scale: getattr(suite.settings[name], key) for scale, suite in suites.items()})}".strip(),
         )
         for key, least in (("variants", 1), ("gpu_variants", 0), ("controls", 0)) if key in model.model_fields
     }  # fmt: skip

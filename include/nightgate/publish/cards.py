@@ -197,9 +197,9 @@ def _drawn(spec: MetricSpec, kept: Quantile | Repeats, records: list[Record], fo
         chart = charts.repeats(lines, limit, spec.unit, f"{spec.title} of every repeat")
         return Markup(chart), f"Each dot is the {spec.title} of one repeat, the bar their mean."
     sizes = {line.values.size for line in lines}
-    counts = f"{lines[0].values.size:,} queries each" if len(sizes) == 1 else ""
-    counts = counts or " · ".join(f"{line.name} {line.values.size:,} queries" for line in lines)
-    note = f"Each point of a curve is the time within which that share of the queries was answered. {counts}."
+    counts = f"{lines[0].values.size:,} calls each" if len(sizes) == 1 else ""
+    counts = counts or " · ".join(f"{line.name} {line.values.size:,} calls" for line in lines)
+    note = f"Each point of a curve is the time within which that share of the calls returned. {counts}."
     return Markup(charts.quantiles(lines, limit)), note
 
 

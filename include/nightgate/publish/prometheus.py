@@ -6,6 +6,7 @@ a series that is gone is not shown again. Names follow https://prometheus.io/doc
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 SERIES = ("suite", "benchmark", "variant", "device")
 _VERDICTS = get_args(Verdict)
+
+log = logging.getLogger(__name__)
 
 _POOL_STATES = ("open", "running", "queued", "scheduled", "deferred")
 
@@ -51,7 +54,13 @@ def over_records(records: Sequence[Record]) -> Iterator[Gauge]:
     """The gauges that benchmarks have over several records of one run of each suite, see `Benchmark.gauges`."""
     for suite in dict.fromkeys(record.suite for record in records):
         for name, known in registry.installed().items():
-            for gauge in known.gauges([one for one in records if (one.suite, one.benchmark) == (suite, name)]):
+            own = [one for one in records if (one.suite, one.benchmark) == (suite, name)]
+            try:
+                found = list(known.gauges(own))
+            except Exception:  # of one benchmark, which hides no other
+                log.exception("no gauges of %s", name)
+                continue
+            for gauge in found:
                 yield replace(gauge, labels={"suite": suite} | dict(gauge.labels))
 
 
@@ -106,11 +115,14 @@ class _Page:
     def put(self, name: str, text: str, labels: Mapping[str, str], value: float) -> None:
         from prometheus_client import Gauge
 
-        if name not in self._gauges:
-            # no `unit=`: the client would append it to the name
-            self._gauges[name] = Gauge(name, text, tuple(labels), registry=self.registry)
-        gauge = self._gauges[name]
-        (gauge.labels(**labels) if labels else gauge).set(value)
+        try:
+            if name not in self._gauges:
+                # no `unit=`: the client would append it to the name
+                self._gauges[name] = Gauge(name, text, tuple(labels), registry=self.registry)
+            gauge = self._gauges[name]
+            (gauge.labels(**labels) if labels else gauge).set(value)
+        except ValueError as error:  # a name that is none, or other labels than under this name before: hides no other
+            log.warning("no gauge %s with the labels %s: %s", name, ", ".join(labels), error)
 
 
 def _put_run(page: _Page, last: Run) -> None:

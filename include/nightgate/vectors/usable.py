@@ -79,7 +79,7 @@ def look(rows: Rows, path: Path, wanted: int, metric: str, *, skip_zero: bool) -
     if bad:
         step_to_take = "mend or remove such rows"
         if list(bad) == [_ZERO]:
-            step_to_take += ", or leave them out (--set hybrid_ann.skip_zero_rows=true)"
+            step_to_take += ", or leave them out with skip_zero_rows=true"
         raise InputError("; ".join(_said(path, reason, found) for reason, found in bad.items()), step_to_take)
     return Usable(stop, np.array(left_out, np.int64), lowest, highest, np.concatenate(samples))
 
