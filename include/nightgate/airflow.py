@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import dag
+from airflow.sdk import CronTriggerTimetable, dag
 
 from nightgate import registry
 from nightgate.errors import InputError
@@ -49,7 +49,7 @@ def nightly(*, dag_id: str, suite: str | os.PathLike[str] | None = None, schedul
         dag_id: of the new DAG. Airflow looks only into files that hold the words "airflow" and "dag".
         suite: the absolute path of a suite file, on every host that runs its tasks. Without one it is the shipped suite,
             or the one that ``NIGHTGATE_SUITE`` names when a task runs.
-        schedule: as Airflow takes it; None for a DAG that is only triggered.
+        schedule: a cron expression in UTC, or what else Airflow takes; None for a DAG that is only triggered.
 
     Raises:
         InputError: the suite cannot be read, or is wrong; Airflow shows it as the import error of the file.
@@ -63,7 +63,7 @@ def nightly(*, dag_id: str, suite: str | os.PathLike[str] | None = None, schedul
 
     @dag(
         dag_id=dag_id,
-        schedule=schedule,
+        schedule=_from_now_on(schedule) if isinstance(schedule, str) else schedule,
         catchup=False,
         max_active_runs=1,
         is_paused_upon_creation=False,
@@ -80,6 +80,14 @@ def nightly(*, dag_id: str, suite: str | os.PathLike[str] | None = None, schedul
         _street(str(file) if file else None)
 
     return walked()
+
+
+def _from_now_on(schedule: str) -> ScheduleArg:
+    """Airflow begins with a missed night where a tenth of the time between two has not passed yet: a first start by day
+    shall not measure for hours."""
+    if schedule in ("@once", "@continuous"):
+        return schedule
+    return CronTriggerTimetable(schedule, timezone="UTC", run_immediately=timedelta())
 
 
 def _street(suite: str | None) -> None:

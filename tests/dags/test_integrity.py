@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pendulum
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,6 +104,20 @@ def test_the_schedule(nightly):
     assert nightly.max_active_runs == 1
     assert nightly.is_paused_upon_creation is False
     assert nightly.start_date is None, "a start date would fire the latest missed night when the DAG is first seen"
+
+
+@pytest.mark.parametrize(("hour", "minute"), [(2, 8), (13, 0)])
+def test_a_dag_that_is_first_seen_waits_for_its_next_night(nightly, monkeypatch, hour, minute):
+    """Airflow itself would begin with the last one for a tenth of the time between two, which is until 04:24."""
+    from airflow.serialization.serialized_objects import DagSerialization
+    from airflow.timetables import trigger
+    from airflow.timetables.base import TimeRestriction
+
+    kept = DagSerialization.from_dict(DagSerialization.to_dict(nightly))
+    monkeypatch.setattr(trigger, "utcnow", lambda: pendulum.datetime(2026, 11, 27, hour, minute))
+    nothing = TimeRestriction(earliest=None, latest=None, catchup=False)
+    first = kept.timetable.next_dagrun_info_v2(last_dagrun_info=None, restriction=nothing)
+    assert first.run_after == pendulum.datetime(2026, 11, 28, 2)
 
 
 @pytest.mark.parametrize("benchmark", ["transcription", "hybrid_ann", "pgvector_search"])

@@ -34,7 +34,7 @@ def folder(tmp_path):
 def test_two_nightlies_live_beside_each_other(folder):
     bag = DagBag(str(folder))
     assert bag.import_errors == {}
-    assert {name: (dag.schedule, Path(dag.fileloc).name) for name, dag in bag.dags.items()} == {
+    assert {name: (dag.timetable.expression, Path(dag.fileloc).name) for name, dag in bag.dags.items()} == {
         "nightly_benchmarks": ("0 2 * * *", "nightly_benchmarks.py"), "own_benchmarks": ("30 3 * * 1", "own.py"),
     }  # fmt: skip
     own, shipped = bag.dags["own_benchmarks"], bag.dags["nightly_benchmarks"]
