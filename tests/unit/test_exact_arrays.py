@@ -249,21 +249,20 @@ def test_the_truth_of_a_data_set_is_found_on_the_gpu_or_else_on_the_cpu(device, 
     for name, array in {"base": base, "queries": asked[:20], "tuning": asked[20:], "warmup": asked[:1]}.items():
         np.save(tmp_path / f"{name}.npy", array)
     describe(tmp_path, "ip")
-    request = {"vectors": str(tmp_path), "folder": str(tmp_path)}
     used = []
     real = truth.write
     monkeypatch.setattr(truth, "write", lambda *given: used.append(given[-1]) or real(*given))
     monkeypatch.setattr(arrays, "on", {"gpu": device, "cpu": Arrays()}.get)
-    assert data.build_truth(request | {"device": "gpu"})["k"] == 100
+    assert data.build_truth(data.TruthRequest(tmp_path, tmp_path, "gpu"))["k"] == 100
     on_device = np.load(tmp_path / "queries-ids.npy").tolist()
-    data.build_truth(request | {"device": "cpu"})
+    data.build_truth(data.TruthRequest(tmp_path, tmp_path, "cpu"))
     assert np.load(tmp_path / "queries-ids.npy").tolist() == on_device
 
     def missing(_):
         raise Unavailable("torch is not installed")
 
     monkeypatch.setattr(arrays, "on", missing)
-    data.build_truth(request | {"device": "gpu"})
+    data.build_truth(data.TruthRequest(tmp_path, tmp_path, "gpu"))
     assert np.load(tmp_path / "queries-ids.npy").tolist() == on_device
     assert used[0] is device and [type(each) for each in used[1:]] == [Arrays, Arrays]
     warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]

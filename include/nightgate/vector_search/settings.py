@@ -23,11 +23,11 @@ _DEPTHS = (1, 10)  # at which recall is told of every answer that is as long, be
 
 
 class Shape(Looked):
-    """``rows`` × ``dim`` float32 vectors that are compared by ``metric``."""
+    """``rows`` × ``dim`` float32 vectors that are compared by ``metric``; none where nobody has looked."""
 
-    rows: int
-    dim: int
-    metric: Metric
+    rows: int = 0
+    dim: int = 0
+    metric: Metric = "cosine"
 
     @property
     def numbers(self) -> int:
