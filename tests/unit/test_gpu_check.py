@@ -295,7 +295,7 @@ def test_an_engine_must_hear_on_the_device_what_it_hears_on_the_cpu(errors, verd
 
 
 def test_clips_are_taken_until_their_seconds_are_reached():
-    clips = [{"seconds": seconds} for seconds in (4.0, 3.0, 5.0)]
+    clips = [SimpleNamespace(seconds=seconds) for seconds in (4.0, 3.0, 5.0)]
     assert [speech._first(clips, seconds) for seconds in (1, 4, 4.5, 7, 99)] == [1, 1, 2, 2, 3]
 
 
