@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 
+import faiss
 import numpy as np
 import pytest
 from support import ann as benchmark
@@ -112,6 +113,14 @@ def test_single_queries_and_batches_give_the_same_answers(settings, prepared):
         together = strategy.search_many(queries, K, 2)
         for query, answer in zip(queries, together, strict=True):
             assert np.array_equal(strategy.search(query, K), answer)
+
+
+@pytest.mark.parametrize("variant", ["hybrid", "ivfpq_refine", "hybrid_seeded"])
+def test_faiss_has_one_thread_for_queries_one_by_one(prepared, variant):
+    data, kind = open_dataset(prepared.vectors), strategies.on("cpu", variant)
+    faiss.omp_set_num_threads(3)
+    kind.open([prepared.indexes[index.name].folder for index in kind.indexes()], data.base, data.metric)
+    assert faiss.omp_get_max_threads() == 1
 
 
 @pytest.mark.parametrize("metric", ["cosine", "l2", "ip"])

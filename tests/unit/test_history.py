@@ -7,7 +7,7 @@ from pydantic import Field
 from support.specs import add
 from support.stand_in import stand_in
 
-from nightgate import paths, steps
+from nightgate import paths, registry, steps
 from nightgate.errors import InputError
 from nightgate.measure import durations
 from nightgate.measure.durations import Steps
@@ -128,7 +128,8 @@ def plan_of(dag_id="nightly_benchmarks", only="hybrid_ann", **overrides):
 def test_the_plan_holds_the_estimate_and_the_time_outs(caplog):
     caplog.set_level("INFO")
     plan = plan_of(**{"hybrid_ann.threads": 2})
-    takes = plan.settings_of("hybrid_ann").takes()
+    known, settings = registry.named("hybrid_ann"), plan.settings_of("hybrid_ann")
+    takes = known.takes(settings, known.look(settings, {}))
     assert plan.estimate_seconds == {"hybrid_ann": {"cpu": Steps(takes.prepare, takes.measure)}}
     assert plan.timeout_seconds == {"hybrid_ann": {"cpu": Steps(3600.0, 3600.0)}}
     assert "hybrid_ann on cpu: about 69 s to prepare, 75 s to measure, by the settings" in caplog.text

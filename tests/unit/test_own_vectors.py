@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 
 import h5py
@@ -321,6 +322,7 @@ def test_both_sources_are_prepared_with_truth_and_hardness(tmp_path):
         told = found.data.model_dump(mode="json")
         assert told | known == told
         assert {"digest", "local_dimension", "relative_contrast"} <= set(told)
+        assert re.fullmatch(r"every pair scored by numpy \S+ on cpu, and proven", told["exact_neighbours"])
         assert PreparedData.model_validate_json(found.model_dump_json()) == found
         assert PreparedData.model_validate_json(found.model_dump_json()).data.model_dump(mode="json") == told
         dataset = open_dataset(found.vectors)

@@ -111,10 +111,12 @@ def build_truth(request: TruthRequest) -> dict[str, Any]:
     """The child's side: search exactly, and measure how hard the data and each query are."""
     import numpy as np
 
-    dataset = open_dataset(request.vectors)
-    exact = truth.write(request.folder, dataset, TRUTH_DEPTH, _arrays(request.device))["queries"]
+    dataset, computing = open_dataset(request.vectors), _arrays(request.device)
+    exact = truth.write(request.folder, dataset, TRUTH_DEPTH, computing)["queries"]
     np.save(request.folder / "queries-hardness.npy", hardness.per_query(dataset, exact))
-    return {"k": TRUTH_DEPTH, **hardness.measure(dataset, exact)}
+    where = computing.facts()
+    found_by = f"every pair scored by {where['arrays']} on {where['name']}, and proven"
+    return {"k": TRUTH_DEPTH, "exact_neighbours": found_by, **hardness.measure(dataset, exact)}
 
 
 def _arrays(device: Device) -> Arrays:

@@ -12,7 +12,8 @@ from nightgate.vectors.metric import Metric
 
 class DataFacts(BaseModel):
     """What `synthetic.write` or `own.write` told of the vectors, ``digest``, and how hard they are (`hardness.measure`); of
-    a file of the user's also its name and the SHA-256 of its content. What does not belong to the source is not set."""
+    a file of the user's also its name and the SHA-256 of its content. ``exact_neighbours``: how these were found. What does
+    not belong to the source is not set."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -34,6 +35,7 @@ class DataFacts(BaseModel):
     scaled_by_two_to_the: int | None = None
     shifted_by_length: float | None = None
     k: int | None = None
+    exact_neighbours: str | None = None
     local_dimension: float | None = None
     relative_contrast: dict[str, float | None] | None = None
 
