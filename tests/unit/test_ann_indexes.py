@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 from importlib.metadata import version
 from pathlib import Path
@@ -92,6 +93,26 @@ def test_all_that_shapes_an_index_is_in_its_key_and_no_place(cache, built, libra
     shutil.copytree(cache.root, tmp_path / "moved")
     moved = Cache(tmp_path / "moved", CacheSettings())
     assert index(moved).reused and index(moved, "hnsw").reused and built == []
+
+
+def test_each_step_has_the_host_to_itself(cache, library, tmp_path, monkeypatch):
+    monkeypatch.setenv("NIGHTGATE_HOME", str(tmp_path))
+    free = []
+
+    def run_child(_, request, *, threads):
+        (request.folder / "graph").touch()
+        with open(tmp_path / "measure.lock") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                free.append(False)
+            else:
+                free.append(True)
+        return ChildResult({}, 1, 1.0)
+
+    monkeypatch.setattr(indexes, "run_child", run_child)
+    index(cache)
+    assert free == [False, False], "its seconds would be those of a host that did something else besides"
 
 
 def test_seconds_of_an_earlier_build_come_with_their_date(cache, built, library, monkeypatch):
