@@ -16,8 +16,17 @@ from nightgate.benchmark import Benchmark
 from nightgate.plugins import Plugin
 from nightgate.publish.figures import human
 from nightgate.transcription.engines.interface import Engine
+from nightgate.vector_search.store import VectorStore
+from nightgate.vector_search.strategy import Strategy
 
-KINDS: Mapping[str, type[Any]] = MappingProxyType({plugins.BENCHMARKS: Benchmark, plugins.ENGINES: Engine})
+KINDS: Mapping[str, type[Any]] = MappingProxyType(
+    {
+        plugins.BENCHMARKS: Benchmark,
+        plugins.ENGINES: Engine,
+        plugins.STRATEGIES: Strategy,
+        plugins.VECTOR_STORES: VectorStore,
+    }
+)
 """Group of entry points → the type of what they name."""
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from nightgate.benchmark import Service
+from nightgate.errors import InputError
 from nightgate.facts import Point
 from nightgate.record import Record, utc_now
 from nightgate.vector_search.session import Encoded, Facts, Ids, Proof, Setting
@@ -149,6 +150,25 @@ class VectorStore(ABC, Generic[Connection, Asked]):
     settings: type[Asked]
     keep_variables: ClassVar[tuple[str, ...]] = ()
     restarts: ClassVar[bool] = False
+
+    def check_declaration(self) -> None:
+        """Look through what is declared, once, when it is loaded.
+
+        Raises:
+            InputError: something is missing or contradicts the rest.
+        """
+        wanted = {"name": str, "title": str, "service": Service, "settings": type, "variants": tuple}
+        for attribute, kind in wanted.items():
+            if not isinstance(getattr(self, attribute, None), kind):
+                raise InputError(f"it has no {attribute}", f"give it a {attribute}")
+        if not issubclass(self.settings, StoreSettings):
+            raise InputError(f"settings is {self.settings!r}", "name a subclass of StoreSettings")
+        if not self.variants or set(self.variants) != set(self.settings.known_variants):
+            raise InputError(
+                f"variants is {self.variants!r}, and {self.settings.__name__}.known_variants is "
+                f"{self.settings.known_variants!r}",
+                "name the same indexes in both",
+            )
 
     # what it can hold, asked before a row is loaded
 
