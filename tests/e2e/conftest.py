@@ -48,7 +48,7 @@ class Home:
             suite["scales"]["smoke"][benchmark][key] = yaml.safe_load(str(value))
         suite["objectives"]["hybrid_ann"] |= limits
         file = self.path / "suite.yaml"
-        file.write_text(yaml.safe_dump(suite))
+        file.write_text(yaml.safe_dump(suite, sort_keys=False))
         self.env["NIGHTGATE_SUITE"] = str(file)
 
     def command(self, *words: str) -> list[str]:
