@@ -148,6 +148,12 @@ def test_the_page_on_plug_ins_shows_every_group():
     assert len(quoted) >= 4
 
 
+@each_page
+def test_what_a_page_calls_public_is(page):
+    named = re.findall(r"\bapi\.(\w+)", page.read_text())
+    assert [name for name in named if name not in api.__all__ and name != "py"] == []
+
+
 def test_all_that_is_public_says_what_it_is():
     assert len(api.__all__) == len(set(api.__all__))
     silent = []
