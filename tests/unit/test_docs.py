@@ -114,6 +114,17 @@ def test_every_nightgate_command_and_option_exists(page):
         assert unknown == [], f"nightgate {' '.join(words)}"
 
 
+def leaves(command, words=()):
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from leaves(inner, (*words, name)) if hasattr(inner, "commands") else [(*words, name)]
+
+
+def test_every_nightgate_command_is_described():
+    text = (ROOT / "docs/suite.md").read_text()
+    described = {tuple(words) for words in commands(text, "nightgate")}
+    assert [command for command in leaves(typer.main.get_command(cli.app)) if command not in described] == []
+
+
 @each_page
 def test_every_path_after_set_is_of_a_suite(page):
     for path in re.findall(r"--set \"?([a-z_]+(?:\.\w+)+)=", page.read_text()):
