@@ -7,6 +7,7 @@ import json
 import lzma
 import random
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ from pydantic import Field
 
 from nightgate import api
 
-COMPRESS = {"zlib": zlib.compress, "bz2": bz2.compress, "lzma": lzma.compress}
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {"zlib": zlib.compress, "bz2": bz2.compress, "lzma": lzma.compress}
 TIME = api.MetricSpec("compress_p95", "seconds", "P95 of one document", samples=api.Quantile("durations_ns", 0.95))
 SIZE = api.MetricSpec("size_ratio", "ratio", "Compressed over original size")
 

@@ -10,7 +10,7 @@ import pytest
 from pydantic import Field
 from typer.testing import CliRunner
 
-from nightgate import cli, plugins, registry
+from nightgate import api, cli, plugins, registry
 from nightgate.artifacts import Cache
 from nightgate.benchmark import Benchmark, Context, Prepared
 from nightgate.measure import host
@@ -202,3 +202,61 @@ def test_what_contradicts_itself_is_refused(monkeypatch, attribute, value, said)
 def test_a_metric_with_a_name_that_is_none_is_refused(given):
     with pytest.raises(cli.InputError, match="is no name for a metric"):
         MetricSpec(**{"name": "speed", "unit": "seconds", "title": "Speed"} | given)
+
+
+class Asked(api.StoreSettings):
+    known_variants: ClassVar[tuple[str, ...]] = ("flat",)
+
+
+class Store(api.VectorStore):
+    name, title, settings, variants = "declared", "Declared", Asked, ("flat",)
+    service = api.Service("declared", "DECLARED_URL", "declared_default")
+
+    def connect(self, address, doing, *, required=True): ...
+
+    def rows(self, connection, collection): ...
+
+    def load(self, connection, address, collection, base): ...
+
+    def index(self, connection, address, collection): ...
+
+    def remove(self, connection): ...
+
+    def open(self, address, collection, k): ...
+
+
+def test_a_store_that_is_declared_well_passes():
+    Store().check_declaration()
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "said"),
+    [
+        ("title", None, "it has no title. Next step: give it a title"),
+        ("service", "DECLARED_URL", "it has no service"),
+        ("settings", None, "it has no settings"),
+        ("settings", Settings, "settings is .*Settings.*name a subclass of StoreSettings"),
+        ("variants", (), r"variants is \(\), and Asked.known_variants is \('flat',\)"),
+        ("variants", ("graph",), r"variants is \('graph',\), and Asked.known_variants is \('flat',\)"),
+    ],
+)
+def test_a_store_that_contradicts_itself_is_refused(monkeypatch, attribute, value, said):
+    monkeypatch.setattr(Store, attribute, value)
+    with pytest.raises(api.InputError, match=said):
+        Store().check_declaration()
+
+
+def test_a_store_without_an_index_is_refused(monkeypatch):
+    monkeypatch.setattr(Store, "variants", ())
+    monkeypatch.setattr(Asked, "known_variants", ())
+    with pytest.raises(api.InputError, match=r"variants is \(\)"):
+        Store().check_declaration()
+
+
+def test_a_broken_store_takes_no_benchmark_with_it(install):
+    before = set(registry.installed())
+    source = "from nightgate import api\nclass S(api.VectorStore): name = 'good'\n"
+    install("a-store", "1", {"good": ("other:S", source)}, group=plugins.VECTOR_STORES)
+    assert set(registry.installed()) == before
+    (row,) = [row for row in json.loads(nightgate("plugins", "--json")) if row["name"] == "good"]
+    assert "Can't instantiate abstract class S" in row["error"]
