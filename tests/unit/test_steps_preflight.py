@@ -9,6 +9,7 @@ from support.street import HOST, Street
 
 from nightgate import paths, planning, registry, steps
 from nightgate.artifacts import Cache
+from nightgate.benchmark import Looked
 from nightgate.errors import InputError
 from nightgate.measure import durations, host
 from nightgate.measure.durations import Estimate, Steps
@@ -166,3 +167,12 @@ def test_memory_is_needed_by_the_largest_alone(needs):
     needs["memory"] -= 1
     with pytest.raises(InputError, match="^pgvector_search needs 5.0 GiB"):
         preflight(only=["pgvector_search"])
+
+
+def test_what_should_be_known_before_the_run_is_logged_and_travels_with_the_plan(monkeypatch, caplog):
+    looked = Looked(warnings=("a control will be skipped",))
+    monkeypatch.setattr(type(registry.installed()["hybrid_ann"]), "look", lambda self, settings, services: looked)
+    plan = preflight(only=["hybrid_ann", "pgvector_search"])
+    warned = [line.message for line in caplog.records if line.levelname == "WARNING" and "skipped" in line.message]
+    assert warned == ["hybrid_ann: a control will be skipped"]
+    assert plan.looked["hybrid_ann"] == {"warnings": ["a control will be skipped"]}
