@@ -80,7 +80,7 @@ def test_it_is_measured_and_its_versions_are_told(installed):
     assert (moody["status"], moody["gated"]) == ("skipped", False)
     assert moody["reason"] == "moody failed when it was asked what it can do (KeyError: 'of my own')"
     for broken, reason in (("torn", "AttributeError"), ("stone", "pathlib:Path is a type and no Engine")):
-        assert f"the plug-in {broken} of nightgate-parrot is left out: {reason}" in done.stderr
+        assert f"{broken} of nightgate-parrot is left out: {reason}" in done.stderr
 
 
 def test_a_typo_is_answered_with_its_name(installed):

@@ -69,13 +69,13 @@ def test_a_step_beside_the_others_takes_nothing_with_it(attempts, error, said):
         raise error
 
     add(attempts.record, "recall_at_100", 0.93)
-    attempts.attempt_beside("batch", bad)
-    attempts.attempt_beside("more", lambda of: add(of.record, "latency_p95", 0.2))
+    attempts.beside("batch", bad)
+    attempts.beside("more", lambda of: add(of.record, "latency_p95", 0.2))
     assert (attempts.record.status, attempts.record.reason) == ("measured", None)
     assert attempts.record.facts.not_measured == {"batch": said}
     assert attempts.record.metrics.keys() == {"recall_at_100", "latency_p95"}
     attempts.fail("broken")
-    attempts.attempt_beside("another", lambda of: pytest.fail("tried"))
+    attempts.beside("another", lambda of: pytest.fail("tried"))
     assert attempts.record.facts.not_measured == {"batch": said}
 
 

@@ -9,7 +9,6 @@ from support.street import HOST, Street
 
 from nightgate import paths, planning, registry, steps
 from nightgate.artifacts import Cache
-from nightgate.benchmark import Looked
 from nightgate.errors import InputError
 from nightgate.measure import durations, host
 from nightgate.measure.durations import Estimate, Steps
@@ -170,9 +169,15 @@ def test_memory_is_needed_by_the_largest_alone(needs):
 
 
 def test_what_should_be_known_before_the_run_is_logged_and_travels_with_the_plan(monkeypatch, caplog):
-    looked = Looked(warnings=("a control will be skipped",))
-    monkeypatch.setattr(type(registry.installed()["hybrid_ann"]), "look", lambda self, settings, services: looked)
-    plan = preflight(only=["hybrid_ann", "pgvector_search"])
+    kind = type(registry.installed()["hybrid_ann"])
+    real = kind.look
+
+    def look(self, settings, services):
+        return real(self, settings, services).model_copy(update={"warnings": ("a control will be skipped",)})
+
+    monkeypatch.setattr(kind, "look", look)
+    plan = preflight(only=["hybrid_ann", "transcription"])
     warned = [line.message for line in caplog.records if line.levelname == "WARNING" and "skipped" in line.message]
     assert warned == ["hybrid_ann: a control will be skipped"]
-    assert plan.looked["hybrid_ann"] == {"warnings": ["a control will be skipped"]}
+    assert plan.looked["hybrid_ann"]["warnings"] == ["a control will be skipped"]
+    assert plan.looked["transcription"]["warnings"] == []
