@@ -137,11 +137,11 @@ class Benchmark(ABC, Generic[Settings, Made]):
 
     def needs(self, settings: Settings, looked: Looked) -> Needs:
         """Disk and memory of a cold run, from above."""
-        return settings.needs()
+        return Needs(disk=2**29, memory=2**30)
 
     def takes(self, settings: Settings, looked: Looked) -> Takes:
         """Seconds of a cold run, coarsely and from above; the history of the host corrects it."""
-        return settings.takes()
+        return Takes(prepare=60, measure=60, lower="scale")
 
     def begun(self, settings: Settings, variant: str, device: Device) -> Record:
         """The record of a measurement that begins now, without numbers so far."""

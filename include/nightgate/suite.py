@@ -86,14 +86,6 @@ class BenchmarkSettings(BaseModel):
         """The values that leave ``variant`` alone, gated on every device."""
         return {"variants": [variant], "controls": []}
 
-    def needs(self) -> Needs:
-        """What a cold run of this benchmark takes at these settings; preflight compares it with the host."""
-        return Needs(disk=2**29, memory=2**30)
-
-    def takes(self) -> Takes:
-        """How long a cold run of this benchmark takes at these settings; the history of the host corrects it."""
-        return Takes(prepare=60, measure=60, lower="scale")
-
     @field_validator("*", mode="before")
     @classmethod
     def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:

@@ -48,7 +48,7 @@ def test_a_breach():
         (["hybrid_ann", "--device", "tpu"], "no device 'tpu'"),
         (["transcription", "--set", "transcription.model=/no/such.bin"], "nor an existing ggml file"),
         (["transcription", "--set", "transcription.model=bas.en"], "did you mean 'base.en'"),
-        (["transcription", "--set", "transcription.clips=/no/such"], "--set transcription.clips: there is no folder"),
+        (["transcription", "--set", "transcription.clips=/no/such"], "transcription.clips: there is no folder"),
         (["hybrid_ann", "--rows", "3"], "No such option"),
     ],
 )

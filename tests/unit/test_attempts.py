@@ -8,7 +8,7 @@ import pytest
 from support.specs import add
 
 from nightgate.errors import ChildError, Unavailable
-from nightgate.measure.attempts import Attempts
+from nightgate.measure.attempts import Attempts, turns
 from nightgate.record import Record
 
 
@@ -58,3 +58,28 @@ def test_a_record_that_was_skipped_is_left_as_it_is(attempts):
     attempts.record.status = "measured"
     attempts.attempt(lambda of: (_ for _ in ()).throw(Unavailable("gone")))
     assert attempts.record.reason == "gone"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(ChildError("it crashed", "look"), "it crashed. Next step: look"), (KeyError("x"), "KeyError: 'x'")],
+)
+def test_a_step_beside_the_others_takes_nothing_with_it(attempts, error, said):
+    def bad(of):
+        raise error
+
+    add(attempts.record, "recall_at_100", 0.93)
+    attempts.beside("batch", bad)
+    attempts.beside("more", lambda of: add(of.record, "latency_p95", 0.2))
+    assert (attempts.record.status, attempts.record.reason) == ("measured", None)
+    assert attempts.record.facts.not_measured == {"batch": said}
+    assert attempts.record.metrics.keys() == {"recall_at_100", "latency_p95"}
+    attempts.fail("broken")
+    attempts.beside("another", lambda of: pytest.fail("tried"))
+    assert attempts.record.facts.not_measured == {"batch": said}
+
+
+def test_whose_turn_it_is():
+    assert list(turns("abc", 3)) == [
+        (0, "a"), (0, "b"), (0, "c"), (1, "c"), (1, "b"), (1, "a"), (2, "a"), (2, "b"), (2, "c"),
+    ]  # fmt: skip

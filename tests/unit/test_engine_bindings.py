@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -326,6 +327,18 @@ def test_faster_whisper_decodes_as_it_is_asked(peer):
             "initial_prompt": "Frau Öz", "vad_filter": True, "condition_on_previous_text": False,
         }
     ]  # fmt: skip
+
+
+def test_the_versions_are_those_of_all_that_computes(peer, old):
+    for vad, names in (
+        (False, {"faster-whisper", "ctranslate2"}),
+        (True, {"faster-whisper", "ctranslate2", "onnxruntime"}),
+    ):
+        found = engines.load(engines.named("faster-whisper"), MODEL, 3, "cpu", Decoding(vad=vad)).versions()
+        assert found == {name: version(name) for name in names}
+    assert engines.load(engines.named("whisper-cpp-python"), MODEL, 1, "cpu").versions() == {
+        "whisper-cpp-python": "0.2.0"
+    }
 
 
 def test_faster_whisper_marks_its_first_segment(peer):

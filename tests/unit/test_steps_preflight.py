@@ -86,11 +86,13 @@ def test_estimates_and_time_outs_are_of_their_own_step_and_device(monkeypatch, c
     by_hand = preflight(dag_id=steps.BY_HAND)
     assert by_hand.timeout_seconds["hybrid_ann"]["gpu"] == Steps(27_003, 15_000)
     assert by_hand.timeout_seconds["pgvector_search"]["cpu"] == Steps(3600, 27_000), "nothing ends what is run by hand"
-    ((settings, takes, work, fingerprint, _), _) = asked
+    ((settings, takes, work, fingerprint, rate), _) = asked
     assert (work, fingerprint) == (plan.work, "here")
     assert settings == {name: plan.settings_of(name) for name in registry.installed()}
     looked = {name: known.looked.model_validate(plan.looked[name]) for name, known in registry.installed().items()}
     assert takes == {name: registry.named(name).takes(settings[name], found) for name, found in looked.items()}
+    assert takes == {name: rate(name, plan.settings_of(name)) for name in registry.installed()}
+    assert len({(each.prepare, each.measure) for each in takes.values()}) == 3
     assert "hybrid_ann on cpu: about 33 min to prepare, 50 min to measure, by earlier runs" in caplog.messages
     assert "hybrid_ann on gpu: about 2.5 h to prepare, 83 min to measure, by the settings" in caplog.messages
 
@@ -164,3 +166,18 @@ def test_memory_is_needed_by_the_largest_alone(needs):
     needs["memory"] -= 1
     with pytest.raises(InputError, match="^pgvector_search needs 5.0 GiB"):
         preflight(only=["pgvector_search"])
+
+
+def test_what_should_be_known_before_the_run_is_logged_and_travels_with_the_plan(monkeypatch, caplog):
+    kind = type(registry.installed()["hybrid_ann"])
+    real = kind.look
+
+    def look(self, settings, services):
+        return real(self, settings, services).model_copy(update={"warnings": ("a control will be skipped",)})
+
+    monkeypatch.setattr(kind, "look", look)
+    plan = preflight(only=["hybrid_ann", "transcription"])
+    warned = [line.message for line in caplog.records if line.levelname == "WARNING" and "skipped" in line.message]
+    assert warned == ["hybrid_ann: a control will be skipped"]
+    assert plan.looked["hybrid_ann"]["warnings"] == ["a control will be skipped"]
+    assert plan.looked["transcription"]["warnings"] == []

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from nightgate.benchmark import Benchmark
 from nightgate.hybrid_ann.settings import Settings as HybridAnn
 from nightgate.pgvector_search.settings import Settings as PgvectorSearch
-from nightgate.suite import BenchmarkSettings
 from nightgate.transcription.clips.manifest import Entry
 from nightgate.transcription.models.look import Kind
 from nightgate.transcription.models.published import MODELS
@@ -14,7 +14,8 @@ from nightgate.transcription.settings import Settings as Transcription
 
 
 def test_a_benchmark_that_says_nothing_takes_a_minute():
-    takes = BenchmarkSettings.takes(None)
+    takes, needs = Benchmark.takes(BENCHMARK, None, None), Benchmark.needs(BENCHMARK, None, None)
+    assert (needs.disk, needs.memory) == (2**29, 2**30)
     assert (takes.prepare, takes.measure, takes.lower) == (60, 60, "scale")
 
 

@@ -96,7 +96,9 @@ def test_the_set_repeats_when_more_is_asked_than_there_is(spoken):
     assert clips[len(CLIPS)] == clips[0].model_copy(update={"id": f"{CLIPS[0].id}-2"})
     assert len(list(folder.glob("*.npy"))) == len(CLIPS)
     assert facts.seconds == pytest.approx(sum(clip.seconds for clip in clips))
-    assert sum(facts.conditions.values()) == facts.count
+    made_of = [CLIPS[place % len(CLIPS)] for place in range(len(clips))]
+    noisy, silence = sum(one.snr_db is not None for one in made_of), sum(one.silence_seconds > 0 for one in made_of)
+    assert facts.conditions == {"clean": facts.count - noisy - silence, "noisy": noisy, "silence": silence}
 
 
 def test_silence_stands_where_it_is_written(spoken):

@@ -317,7 +317,7 @@ def test_batches_that_fail_take_nothing_with_them(samples, error):
         raise error
 
     one = evidence()
-    one.attempt_beside("batch", fails)
+    one.beside("batch", fails)
     one.finish(samples)
     assert one.record.status == "measured"
     assert one.record.facts.not_measured == {"batch": error.what}
@@ -327,7 +327,7 @@ def test_batches_that_fail_take_nothing_with_them(samples, error):
 
 def test_batches_that_hear_nothing_are_not_measured(samples):
     one = evidence()
-    one.attempt_beside("batch", partial(Evidence.add_batches, child=batch_child(["", "..."]), size=2, places=[0, 1]))
+    one.beside("batch", partial(Evidence.add_batches, child=batch_child(["", "..."]), size=2, places=[0, 1]))
     one.finish(samples)
     assert one.record.facts.not_measured == {"batch": "fake heard nothing in any of 2 clips in batches"}
     assert "batch" not in one.record.detail
@@ -338,7 +338,7 @@ def test_no_batch_is_tried_with_an_engine_that_failed():
     one = evidence()
     one.fail("broken")
     tried = []
-    one.attempt_beside("batch", tried.append)
+    one.beside("batch", tried.append)
     assert tried == []
     assert (one.record.status, one.record.reason) == ("failed", "broken")
 

@@ -16,7 +16,7 @@ from nightgate.errors import ChildError, InputError, NotMeasured, Unavailable
 from nightgate.judge import judge
 from nightgate.measure import devices
 from nightgate.measure.child import ChildResult
-from nightgate.record import Gpu
+from nightgate.record import STORED, Gpu, Record
 from nightgate.suite import Limit
 from nightgate.transcription import engines, measuring, preparing
 from nightgate.transcription.clips.folder import ClipFacts, SavedClip, save_set
@@ -123,6 +123,37 @@ def test_the_figures_follow_from_what_was_measured(prepared, tmp_path, child):
     assert value["batch_rtfx"] == pytest.approx(8)
     assert first.detail["batch"]["speedup_over_one_by_one"] == pytest.approx(4 / 2.5)
     assert first.detail["batch_size_cpu"] == 2
+
+
+def test_a_record_says_what_it_was_measured_with(prepared, tmp_path, child):
+    child({OLD: GOOD, NEW: GOOD})
+    gated, control = measure(BOTH, prepared, tmp_path / "s.npz")
+    assert (gated.gated, control.gated) == (True, False)
+    assert gated.facts.inputs == {"clips": prepared.clips.facts.sha256, "model": "0"}
+    assert gated.facts.threads == 2
+    assert gated.facts.provenance.versions == {"a-library": "1"}
+    batch = gated.detail.pop("batch")
+    assert batch.keys() == {
+        "size", "clips", "audio_seconds", "contexts", "threads", "at_once", "calibration", "speedup_over_one_by_one", "wer",
+        "peak_rss_bytes",
+    }  # fmt: skip
+    assert gated.detail == {
+        "model": {"name": "m", "source": "file", "bytes": 1, "sha256": "0"},
+        "clips": {
+            "count": 5, "repeated": 0, "seconds": 50.0, "shortest_seconds": 10.0, "longest_seconds": 10.0,
+            "sha256": prepared.clips.facts.sha256, "ids": [f"clip-{number}" for number in range(1, 6)],
+        },
+        "audio_seconds": 50.0,
+        "batch_size_cpu": 2,
+        "decoding": {
+            "strategy": "greedy", "beam_size": 1, "best_of": 1, "temperature": 0.0, "temperature_inc": 0.0,
+            "language": "en", "initial_prompt": None, "no_context": True, "vad": False,
+        },
+        "scoring": {"normaliser": "Whisper's English normaliser", "judged_by": "wer"},
+        "ran_on": "cpu",
+    }  # fmt: skip
+    read = Record.model_validate_json(gated.model_dump_json(), context=STORED)
+    assert read == gated, "nothing in it is moved when it is read"
 
 
 def test_the_repeats_are_split_between_two_processes_and_the_engines_take_turns(prepared, tmp_path, child):

@@ -297,6 +297,8 @@ def test_what_is_gated_on_a_gpu_only():
 def test_what_is_gated_on_a_gpu_only_and_cannot_read_the_model_is_warned_of(model):
     (warning,) = looked(model=model(n_vocab=51_864, ftype=2009), gpu_variants=("openai-whisper", NEW)).warnings
     assert "weights of ggml-mine.bin are quantised; so it will be skipped on a GPU" in warning
+    both = looked(model=model(n_vocab=51_864, ftype=2009), variants=(NEW, OLD), gpu_variants=("openai-whisper", OLD))
+    assert [each.split()[0] for each in both.warnings] == [OLD, "openai-whisper"], "each once"
 
 
 def test_what_cannot_detect_voices_is_no_reason_to_refuse_the_cpu():

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
 from functools import partial
 
 from nightgate.benchmark import Context
 from nightgate.hybrid_ann import strategies
 from nightgate.hybrid_ann.prepared import HybridPrepared
 from nightgate.hybrid_ann.settings import Settings
+from nightgate.measure.attempts import turns
 from nightgate.record import Record
 from nightgate.vector_search.asking import Asking
 from nightgate.vector_search.benchmark import VectorBenchmark, finish
@@ -52,7 +52,7 @@ def measure(
     tuning = Tuning(
         settings.recall_target, settings.recall_margin, MOST_TUNING, _TUNING_WARMUP, whole_curve_to=_WHOLE_CURVE_TO
     )  # fmt: skip
-    for process, one in _turns(ready, settings.processes):
+    for process, one in turns(ready, settings.processes):
         log.info("%s: process %d of %d", one.variant, process + 1, settings.processes)
         step = partial(asking[one.variant].queries, tuning=tuning, passes=settings.passes)
         if process == 0:
@@ -90,9 +90,3 @@ def _add_costs(one: Evidence, strategy: type[Strategy], prepared: HybridPrepared
     if days := [index.built_at for index in built.values() if index.reused]:
         one.record.facts.earlier = dict.fromkeys((BUILD_SECONDS.name, BUILD_PEAK_RSS.name), min(days))
     one.tell({"index": {name: index.told() for name, index in built.items()}})
-
-
-def _turns(found: Sequence[Evidence], processes: int) -> Iterator[tuple[int, Evidence]]:
-    for process in range(processes):
-        for one in found if process % 2 == 0 else reversed(found):
-            yield process, one

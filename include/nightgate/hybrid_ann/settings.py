@@ -8,6 +8,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from nightgate.hybrid_ann import strategies
+from nightgate.measure import host
 from nightgate.suite import Needs, Takes
 from nightgate.vector_search.batches import BATCHES
 from nightgate.vector_search.settings import MAKE_SECONDS, Shape, VectorSettings
@@ -60,7 +61,7 @@ class Settings(VectorSettings):
     @property
     def cores(self) -> int:
         """Threads to build with, and for the throughput."""
-        return self.threads or len(os.sched_getaffinity(0))
+        return self.threads or host.usable_cores()
 
     @property
     def parameters(self) -> dict[str, int]:

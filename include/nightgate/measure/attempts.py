@@ -37,7 +37,7 @@ class Attempts:
             log.exception("%s failed", self.variant)
             self.fail(f"{type(error).__name__}: {error}")
 
-    def attempt_beside(self, what: str, step: Callable[[Self], None]) -> None:
+    def beside(self, what: str, step: Callable[[Self], None]) -> None:
         """Make a step that no number measured before hangs on: when it fails, the record says that ``what`` was not
         measured, and why, and keeps all else."""
         if self.record.status != "measured":
@@ -46,9 +46,10 @@ class Attempts:
             step(self)
         except NightgateError as error:
             self.miss(what, str(error))
-        except Exception as error:
-            log.exception("%s: %s failed", self.variant, what)
-            self.miss(what, f"{type(error).__name__}: {error}")
+        except Exception as error:  # whatever it is, it must not take the other numbers with it
+            log.debug("%s", what, exc_info=True)
+            reason = " ".join(str(error).split())
+            self.miss(what, f"{type(error).__name__}: {reason}" if reason else type(error).__name__)
 
     def fail(self, reason: str) -> None:
         log.error("%s: %s", self.variant, reason)
@@ -56,7 +57,7 @@ class Attempts:
 
     def miss(self, what: str, reason: str) -> None:
         """Say that ``what`` was not measured."""
-        log.error("%s: %s was not measured: %s", self.variant, what, reason)
+        log.warning("%s: %s was not measured: %s", self.variant, what, reason)
         self.record.facts.not_measured[what] = reason
 
 

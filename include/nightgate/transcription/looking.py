@@ -44,7 +44,7 @@ def look(settings: Settings) -> TranscriptionLooked:
         vad.must_be_one(Path(settings.vad_model))
     if settings.clips is None:
         return TranscriptionLooked(model=kind, warnings=warnings, judged_by=judged_by(settings.language, ()))
-    entries = read_manifest(Path(settings.clips), settings.exclude)
+    entries = _entries(Path(settings.clips), settings.exclude)
     _must_be_in_the_language(settings.language, entries)
     return TranscriptionLooked(
         model=kind,
@@ -107,6 +107,13 @@ def _must_be_readable(settings: Settings, kind: Kind) -> tuple[str, ...]:
         *(f"{reason}; so it will be skipped, and its objectives cannot hold" for reason in reasons),
         *(f"{reason}; so it will be skipped on a GPU, and its objectives there cannot hold" for reason in on_a_gpu),
     )
+
+
+def _entries(source: Path, exclude: Sequence[str]) -> list[Entry]:
+    try:
+        return read_manifest(source, exclude)
+    except InputError as error:
+        raise InputError(f"transcription.clips: {error.what}", error.next_step) from error
 
 
 def _must_be_in_the_language(language: str, entries: Sequence[Entry]) -> None:

@@ -61,7 +61,7 @@ def measure(
         repeats = settings.repeats // _PROCESSES + (process < settings.repeats % _PROCESSES)
         one.attempt(partial(run.one_by_one, repeats=repeats))
     for one in found:
-        one.attempt_beside("batch", run.in_batches)
+        one.beside("batch", run.in_batches)
     raw: dict[str, npt.NDArray[np.generic]] = {}
     for one in found:
         raw |= one.finish(context.samples)

@@ -10,13 +10,24 @@ XRT = MetricSpec(
     "xrt", "ratio", "xRT", section=_SPEECH, help="Processing time per audio time.", samples=Repeats("xrt_repeats")
 )
 WER = MetricSpec(
-    "wer", "ratio", "Word error rate", short="WER", section=_SPEECH, may_be_zero=True, help="Word error rate.",
+    "wer",
+    "ratio",
+    "Word error rate",
+    short="WER",
+    section=_SPEECH,
+    may_be_zero=True,
+    help="Word error rate.",
     samples=ErrorRate("wer_errors", "wer_words", "clips"),
-)  # fmt: skip
+)
 CER = MetricSpec(
-    "cer", "ratio", "Character error rate", short="CER", section=_SPEECH, may_be_zero=True,
+    "cer",
+    "ratio",
+    "Character error rate",
+    short="CER",
+    section=_SPEECH,
+    may_be_zero=True,
     samples=ErrorRate("cer_errors", "cer_characters", "clips"),
-)  # fmt: skip
+)
 XRT_P95 = MetricSpec("xrt_p95", "ratio", "P95 xRT", section=_SPEECH)
 RTFX = MetricSpec("rtfx", "ratio", "RTFx", "higher", section=_SPEECH, samples=Repeats("xrt_repeats", inverted=True))
 BATCH_XRT = MetricSpec("batch_xrt", "ratio", "Batch xRT", section=_SPEECH, samples=Repeats("batch_xrt_repeats"))

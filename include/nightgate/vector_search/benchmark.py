@@ -9,9 +9,8 @@ from typing import Generic, TypeVar
 
 from nightgate.benchmark import Benchmark, Context, Looked, Made
 from nightgate.facts import Facts, Vectors
-from nightgate.measure import host
 from nightgate.measure.samples import save
-from nightgate.record import Record, utc_now
+from nightgate.record import Record
 from nightgate.suite import Needs, Takes
 from nightgate.vector_search.evidence import Evidence
 from nightgate.vector_search.metrics import HEADLINES, RECALL
@@ -60,11 +59,8 @@ class VectorBenchmark(Benchmark[Asked, Made], ABC, Generic[Asked, Made]):
         """What is to be gathered of ``variant``: a record without numbers so far."""
         known = prepared.data
         facts = Facts(inputs={"data": known.digest}, vectors=Vectors.model_validate(known.model_dump()), threads=1)
-        record = Record(
-            benchmark=self.name, variant=variant, device=context.device, status="measured", gated=gated,
-            samples=context.samples.name, host=host.describe(), settings=settings.model_dump(mode="json"), facts=facts,
-            started_at=utc_now(),
-        )  # fmt: skip
+        record = self.begun(settings, variant, context.device)
+        record.gated, record.samples, record.facts = gated, context.samples.name, facts
         return Evidence(record, settings.recall_target)
 
 

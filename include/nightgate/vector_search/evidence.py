@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import pairwise
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from nightgate.errors import NightgateError
 from nightgate.facts import Batch, Provenance, Tuning
 from nightgate.measure import estimates
 from nightgate.measure.attempts import Attempts
@@ -38,8 +36,6 @@ if TYPE_CHECKING:
     from nightgate.vector_search.timed import Level, OpenLoopAnswer, Timed
     from nightgate.vector_search.tuning import Tuned
     from nightgate.vectors.places import Places
-
-log = logging.getLogger(__name__)
 
 _STAGES = {"scan_recall": "the candidates", "route_recall": "the lists to scan"}
 _SAME_RECALL = 0.002  # the stages are asked once more, and on a GPU sums may come out otherwise
@@ -81,24 +77,8 @@ class Evidence(Attempts):
         assert self._timed, "the queries come first"
         return self._timed
 
-    def beside(self, what: str, step: Callable[[Self], None]) -> None:
-        """Make a step that no number measured before hangs on: when it fails, the record says that ``what`` is missing and
-        why."""
-        if self.record.status != "measured":
-            return
-        try:
-            step(self)
-        except NightgateError as error:
-            self.miss(what, str(error))
-        except Exception as error:  # whatever it is, it must not take the other numbers with it
-            log.debug("%s", what, exc_info=True)
-            said = " ".join(str(error).split())
-            self.miss(what, f"{type(error).__name__}: {said}" if said else type(error).__name__)
-
     def miss(self, what: str, reason: str) -> None:
-        """Say that ``what`` was not measured."""
-        log.warning("%s: %s was not measured: %s", self.variant, what, reason)
-        self.record.facts.not_measured[what] = reason
+        super().miss(what, reason)
         self.missed.append(f"{what} was not measured: {reason}")
 
     def add_timed(

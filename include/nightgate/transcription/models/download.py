@@ -70,9 +70,12 @@ def fetch(url: str, sha1: str, target: Path, *, part: Path, tries: int = 4, paus
         )
 
     again = Retrying(
-        retry=retry_if_exception_type(_Interrupted), stop=lambda _: in_a_row >= tries,
-        wait=lambda _: pause * 2 ** (in_a_row - 1), before_sleep=say, reraise=True,
-    )  # fmt: skip
+        retry=retry_if_exception_type(_Interrupted),
+        stop=lambda _: in_a_row >= tries,
+        wait=lambda _: pause * 2 ** (in_a_row - 1),
+        before_sleep=say,
+        reraise=True,
+    )
     try:
         again(once)
     except _Interrupted as error:
