@@ -109,9 +109,9 @@ def test_dashboards_and_breach_reach_grafana(breach, grafana):
 def test_the_gauge_reaches_statsd(breach, statsd):
     seen = []
     with suppress(TimeoutError):
-        while not any(packet.startswith(b"whisper_xrt,suite=suite,device=cpu:") for packet in seen):
+        while not any(packet.startswith(b"whisper_xrt,device=cpu:") for packet in seen):
             seen += statsd.recv(65536).splitlines()
-    assert [packet for packet in seen if packet.startswith(b"whisper_xrt,suite=suite,device=cpu:")], seen
+    assert [packet for packet in seen if packet.startswith(b"whisper_xrt,device=cpu:")], seen
 
 
 def test_metrics_are_served_by_the_api_server(breach, stack):
@@ -119,7 +119,7 @@ def test_metrics_are_served_by_the_api_server(breach, stack):
     assert page.status_code == 200
     (line,) = [line for line in page.text.splitlines() if line.startswith("whisper_xrt{")]
     name, value = line.split()
-    assert name == 'whisper_xrt{device="cpu",suite="suite"}'
+    assert name == 'whisper_xrt{device="cpu"}'
     xrt = [
         r["metrics"]["xrt"]["value"] for r in breach[1]["results"] if r["benchmark"] == "transcription" and r["metrics"]
     ]
@@ -182,7 +182,7 @@ def test_every_panel_of_the_dashboards_gets_data_from_a_real_prometheus(breach, 
 
 
 def test_the_rules_hold_in_a_real_prometheus(breach, prometheus):
-    assert query(prometheus, "suite_device:whisper_xrt:max26h")
+    assert query(prometheus, "device:whisper_xrt:max26h")
     firing = {
         one["metric"]["alertname"] for one in query(prometheus, 'last_over_time(ALERTS{alertstate="firing"}[1h])')
     }

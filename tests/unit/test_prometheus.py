@@ -28,21 +28,21 @@ def lines(snapshot):
 
 def test_whisper_xrt_is_exactly_so():
     page = lines(Snapshot(measured=[("night-1", engine("a", 0.12)), ("night-1", engine("b", 0.25, device="gpu"))]))
-    assert 'whisper_xrt{device="cpu",suite="nightly"} 0.12' in page
-    assert 'whisper_xrt{device="gpu",suite="nightly"} 0.25' in page
+    assert 'whisper_xrt{device="cpu"} 0.12' in page
+    assert 'whisper_xrt{device="gpu"} 0.25' in page
 
 
 def test_whisper_xrt_is_the_slowest_gated_engine():
     measured = [("night-1", engine("a", 0.12)), ("night-1", engine("b", 0.25)), ("night-1", engine("control", 0.9))]
-    assert 'whisper_xrt{device="cpu",suite="nightly"} 0.25' in lines(Snapshot(measured=measured))
+    assert 'whisper_xrt{device="cpu"} 0.25' in lines(Snapshot(measured=measured))
 
 
 def test_whisper_xrt_takes_the_newest_run_only():
     old = engine("b", 0.9, at="2026-11-21T02:00:00.000Z")
     page = lines(Snapshot(measured=[("night-1", old), ("night-2", engine("a", 0.12))]))
-    assert 'whisper_xrt{device="cpu",suite="nightly"} 0.12' in page
+    assert 'whisper_xrt{device="cpu"} 0.12' in page
     turned = lines(Snapshot(measured=[("night-2", engine("a", 0.12)), ("night-1", old)]))
-    assert 'whisper_xrt{device="cpu",suite="nightly"} 0.12' in turned, "in whatever order they come"
+    assert 'whisper_xrt{device="cpu"} 0.12' in turned, "in whatever order they come"
     assert any(line.startswith("nightgate_xrt_ratio{") and line.endswith(" 0.9") for line in page)
 
 
@@ -51,8 +51,8 @@ def test_whisper_xrt_of_one_device_stays_when_the_other_has_a_newer_run():
     cpu = engine("a", 0.12, at="2026-11-22T02:00:00.000Z")
     for measured in ([("night-1", gpu), ("night-2", cpu)], [("night-2", cpu), ("night-1", gpu)]):
         page = lines(Snapshot(measured=measured))
-        assert 'whisper_xrt{device="cpu",suite="nightly"} 0.12' in page
-        assert 'whisper_xrt{device="gpu",suite="nightly"} 0.9' in page
+        assert 'whisper_xrt{device="cpu"} 0.12' in page
+        assert 'whisper_xrt{device="gpu"} 0.9' in page
 
 
 def test_whisper_xrt_is_of_all_engines_of_the_newest_run_and_of_transcription_only():
@@ -61,7 +61,7 @@ def test_whisper_xrt_is_of_all_engines_of_the_newest_run_and_of_transcription_on
     old = engine("c", 0.7, gated=("c",), at="2026-11-21T02:00:00.000Z")
     page = lines(Snapshot(measured=[("night-9", old), ("night-2", early), ("night-2", late), ("night-3", other)]))
     assert [line for line in page if line.startswith("whisper_xrt")] == [
-        'whisper_xrt{device="cpu",suite="nightly"} 0.25'
+        'whisper_xrt{device="cpu"} 0.25'
     ]
 
 
@@ -70,10 +70,10 @@ def test_whisper_xrt_knows_the_newest_run_where_times_are_missing_or_the_same():
     undated, dated = ("night-3", engine("a", 0.5, at=None)), ("night-1", engine("a", 0.12))
     same = ("night-2", engine("a", 0.25))
     for measured in ([undated, dated], [dated, undated]):
-        assert 'whisper_xrt{device="cpu",suite="nightly"} 0.12' in lines(Snapshot(measured=measured))
+        assert 'whisper_xrt{device="cpu"} 0.12' in lines(Snapshot(measured=measured))
     for measured in ([undated, same, dated], [dated, same, undated]):
-        assert 'whisper_xrt{device="cpu",suite="nightly"} 0.25' in lines(Snapshot(measured=measured))
-    assert 'whisper_xrt{device="cpu",suite="nightly"} 0.5' in lines(Snapshot(measured=[undated]))
+        assert 'whisper_xrt{device="cpu"} 0.25' in lines(Snapshot(measured=measured))
+    assert 'whisper_xrt{device="cpu"} 0.5' in lines(Snapshot(measured=[undated]))
 
 
 def test_the_page_names_its_version_and_explains_its_gauges():
@@ -261,7 +261,6 @@ def test_completion_and_success_are_told_apart():
 
 
 def test_every_suite_has_gauges_of_its_own():
-    """Also those over several records, each of the newest run of its suite."""
     own = engine("a", 0.9, at="2026-11-25T02:00:00.000Z").model_copy(update={"suite": "own"})
     runs = [
         Run("night-1", "d", "full", "pass", "2026-11-22T02:00:00Z", "2026-11-22T02:01:40Z"),
@@ -274,9 +273,7 @@ def test_every_suite_has_gauges_of_its_own():
             succeeded_at={"nightly": "2026-11-22T02:01:40Z"},
         )
     )
-    assert [line for line in page if line.startswith("whisper_xrt")] == [
-        'whisper_xrt{device="cpu",suite="nightly"} 0.12', 'whisper_xrt{device="cpu",suite="own"} 0.9',
-    ]  # fmt: skip
+    assert [line for line in page if line.startswith("whisper_xrt")] == ['whisper_xrt{device="cpu"} 0.9'], "of any suite"
     assert 'nightgate_xrt_ratio{benchmark="transcription",device="cpu",suite="own",variant="a"} 0.9' in page
     assert 'nightgate_run_duration_seconds{suite="nightly"} 100.0' in page
     assert 'nightgate_run_duration_seconds{suite="own"} 10.0' in page
@@ -318,5 +315,5 @@ def test_a_benchmark_whose_gauges_fail_hides_no_other(monkeypatch, caplog):
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(registry.installed()["hybrid_ann"], "gauges", gauges)
-    assert 'whisper_xrt{device="cpu",suite="nightly"} 0.12' in lines(Snapshot(measured=[("n", engine("a", 0.12))]))
+    assert 'whisper_xrt{device="cpu"} 0.12' in lines(Snapshot(measured=[("n", engine("a", 0.12))]))
     assert "no gauges of hybrid_ann" in caplog.text

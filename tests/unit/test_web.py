@@ -108,7 +108,7 @@ def test_metrics_come_from_the_store(monkeypatch):
     add(record, "xrt", 0.12, 5)
     monkeypatch.setattr(FakeStore, "answers", ([], Snapshot(measured=[("n", record)])))
     answer = client().get("/metrics")
-    assert 'whisper_xrt{device="cpu",suite="nightly"} 0.12\n' in answer.text
+    assert 'whisper_xrt{device="cpu"} 0.12\n' in answer.text
     assert answer.headers["content-type"].startswith("text/plain; version=")
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
 from nightgate import __version__, registry
@@ -51,17 +50,12 @@ def bounds(record: Record) -> Iterator[Gauge]:
 
 
 def over_records(records: Sequence[Record]) -> Iterator[Gauge]:
-    """The gauges that benchmarks have over several records of one run of each suite, see `Benchmark.gauges`."""
-    for suite in dict.fromkeys(record.suite for record in records):
-        for name, known in registry.installed().items():
-            own = [one for one in records if (one.suite, one.benchmark) == (suite, name)]
-            try:
-                found = list(known.gauges(own))
-            except Exception:  # of one benchmark, which hides no other
-                log.exception("no gauges of %s", name)
-                continue
-            for gauge in found:
-                yield replace(gauge, labels={"suite": suite} | dict(gauge.labels))
+    """The gauges that benchmarks have over several records of the newest runs, see `Benchmark.gauges`."""
+    for name, known in registry.installed().items():
+        try:
+            yield from list(known.gauges([record for record in records if record.benchmark == name]))
+        except Exception:  # of one benchmark, which hides no other
+            log.exception("no gauges of %s", name)
 
 
 def render(
