@@ -60,9 +60,7 @@ def test_whisper_xrt_is_of_all_engines_of_the_newest_run_and_of_transcription_on
     other = engine("a", 0.9, at="2026-11-23T02:00:00.000Z").model_copy(update={"benchmark": "hybrid_ann"})
     old = engine("c", 0.7, gated=("c",), at="2026-11-21T02:00:00.000Z")
     page = lines(Snapshot(measured=[("night-9", old), ("night-2", early), ("night-2", late), ("night-3", other)]))
-    assert [line for line in page if line.startswith("whisper_xrt")] == [
-        'whisper_xrt{device="cpu"} 0.25'
-    ]
+    assert [line for line in page if line.startswith("whisper_xrt")] == ['whisper_xrt{device="cpu"} 0.25']
 
 
 def test_whisper_xrt_knows_the_newest_run_where_times_are_missing_or_the_same():
@@ -273,7 +271,9 @@ def test_every_suite_has_gauges_of_its_own():
             succeeded_at={"nightly": "2026-11-22T02:01:40Z"},
         )
     )
-    assert [line for line in page if line.startswith("whisper_xrt")] == ['whisper_xrt{device="cpu"} 0.9'], "of any suite"
+    assert [line for line in page if line.startswith("whisper_xrt")] == ['whisper_xrt{device="cpu"} 0.9'], (
+        "of any suite"
+    )
     assert 'nightgate_xrt_ratio{benchmark="transcription",device="cpu",suite="own",variant="a"} 0.9' in page
     assert 'nightgate_run_duration_seconds{suite="nightly"} 100.0' in page
     assert 'nightgate_run_duration_seconds{suite="own"} 10.0' in page
