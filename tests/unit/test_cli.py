@@ -142,7 +142,7 @@ def test_a_run_that_cannot_be_read_hides_no_other(tmp_path, monkeypatch):
     said = nightgate("results", "list")
     assert "torn/summary.json is torn" in said
     assert f"copied/summary.json is the summary of run {whole.name}" in said
-    assert said.count("report.html") == 1
+    assert "".join(said.split()).count("report.html") == 1, "also where a narrow terminal breaks the path"
 
 
 @pytest.mark.parametrize("stderr", [True, False])
