@@ -10,11 +10,16 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # Airflow reads its settings when it is imported, so it gets a process of its own.
 PROGRAM = """
-import json, sys
-from importlib import metadata
+import importlib.util, json, sys
 if "not installed" in sys.argv:
-    every = metadata.distributions
-    metadata.distributions = lambda **given: [one for one in every(**given) if one.name != "nightgate"]
+    def hide(metadata):
+        every = metadata.distributions
+        metadata.distributions = lambda **given: [one for one in every(**given) if one.name != "nightgate"]
+
+    # before Python 3.12 Airflow asks the backport, where that is installed
+    for name in ("importlib.metadata", "importlib_metadata"):
+        if importlib.util.find_spec(name):
+            hide(importlib.import_module(name))
 import airflow.plugins_manager as manager
 
 before = set(sys.modules)
