@@ -42,6 +42,7 @@ def test_after_a_crash_the_next_run_works_and_is_alone(home, small):
     wait_for(run, "hybrid_ann.cpu.measure  running")
     run.kill()
     run.wait()
+    run.stdout.close()
     deadline = time.monotonic() + 60
     while home.processes() and time.monotonic() < deadline:
         time.sleep(0.5)
