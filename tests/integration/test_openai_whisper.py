@@ -25,6 +25,8 @@ from nightgate.transcription.models.ggml_weights import read_ggml
 from nightgate.transcription.prepared import PreparedClips
 from nightgate.transcription.settings import Settings
 
+pytestmark = pytest.mark.slow  # a minute and a half, where PyTorch is installed
+
 NAME = "openai-whisper"
 OTHERS = ("pywhispercpp", "faster-whisper")
 SETTINGS = Settings(variants=OTHERS[:1], controls=(NAME,), audio_seconds=60, threads=1)
