@@ -59,6 +59,8 @@ class Context:
     """Where a benchmark works: on which device, with which cache, and the addresses of its services by name.
 
     ``looked`` is what `Benchmark.look` has found before the run; ``samples`` is the ``.npz`` that raw samples go to.
+    ``fresh`` is 0, but when a verdict is to be confirmed: then whatever is built and decides speed or recall, such as an
+    index, is built anew for each number, and is not kept.
     """
 
     device: Device
@@ -66,6 +68,7 @@ class Context:
     looked: Looked = field(default_factory=Looked)
     samples: Path = Path("samples.npz")
     services: Mapping[str, str] = field(default_factory=dict)
+    fresh: int = 0
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,10 @@ class Benchmark(ABC, Generic[Settings, Made]):
             settings=settings.model_dump(mode="json"), samples=context.samples.name, host=host.describe(),
             started_at=utc_now(),
         )  # fmt: skip
+
+    def to_confirm(self, settings: Settings, metrics: Sequence[str]) -> Settings:
+        """The settings of a run that takes ``metrics`` of the gated variants once more, and nothing else that can be left out."""
+        return settings.model_copy(update={"controls": ()})
 
     def tidy(self, settings: Settings, context: Context) -> None:
         """Remove what a run that ended between `prepare` and `measure` left outside the cache."""

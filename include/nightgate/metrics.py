@@ -107,6 +107,16 @@ class MetricSpec:
         return self.better == "higher"
 
     @property
+    def of_speed(self) -> bool:
+        """Whether it is another on another host, or on one that is disturbed: whatever has to do with time."""
+        return not self.zero_is_possible and self.unit not in ("bytes", "count")
+
+    @property
+    def logarithmic(self) -> bool:
+        """Whether what disturbs it multiplies it, so that two are compared by their ratio; else by their difference."""
+        return not self.zero_is_possible
+
+    @property
     def zero_is_possible(self) -> bool:
         return self.share or self.may_be_zero
 

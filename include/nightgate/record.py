@@ -46,17 +46,39 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class Between(_Model):
+    """By how much whole runs of a series differ: the standard deviation of the metric (of its logarithm, where
+    `MetricSpec.logarithmic`) between single runs.
+
+    It was learned from ``runs`` earlier ones; ``prior``: these are too few, and it is what is assumed until there are more.
+    """
+
+    sd: Finite = Field(ge=0)
+    runs: int = Field(ge=0)
+    prior: bool
+
+
 class Metric(_Model):
-    """One number: its value in ``unit``, the sample size ``n`` and, where it can be had, a 95 % interval."""
+    """One number: its value in ``unit``, the sample size ``n`` and, where it can be had, a 95 % interval.
+
+    Once it is judged, ``ci95`` also holds what differs ``between`` runs, and ``within95`` is the interval that this run alone
+    gives; until then there are neither of the two, and ``ci95`` is of this run alone.
+    """
 
     value: Finite
     unit: str
     n: int = Field(ge=1)
     ci95: tuple[Finite, Finite] | None = None
+    within95: tuple[Finite, Finite] | None = None
+    between: Between | None = None
 
 
 class Objective(_Model):
-    """One objective applied to one record: ``metric op limit``, the value it met, and the verdict."""
+    """One objective applied to one record: ``metric op limit``, the value it met, and the verdict.
+
+    The value is the mean of ``looks`` measurements (`Look`) of the last ``nights`` nights: of this one, and of those before
+    it that could not decide.
+    """
 
     metric: str
     op: Op
@@ -64,6 +86,18 @@ class Objective(_Model):
     value: Finite | None
     verdict: Verdict
     reason: str | None = None
+    ci95: tuple[Finite, Finite] | None = None
+    looks: int = Field(default=1, ge=1)
+    nights: int = Field(default=1, ge=1)
+
+
+class Look(_Model):
+    """What one more measurement of the same night found, to confirm the first: in new processes and, where an index is
+    built, on a new one. ``disturbed`` says what else kept the host busy meanwhile; None: nothing."""
+
+    started_at: str
+    metrics: dict[str, Metric]
+    disturbed: str | None = None
 
 
 class Gpu(_Model):
@@ -124,6 +158,8 @@ class Record(_Model):
     facts: Facts = Field(default_factory=Facts)
     detail: dict[str, Any] = Field(default_factory=dict)
     samples: str | None = None
+    looks: list[Look] = Field(default_factory=list)
+    """The confirming ones, after the record's own."""
     host: Host | None = None
     started_at: str | None = None
     finished_at: str | None = None

@@ -77,3 +77,25 @@ def turned(asked):
 
 def unpicklable(_):
     return lambda: None
+
+
+def count(asked):
+    """Write a line whenever it is its turn: (name, turns, file); fails after the turns where the name is "broken"."""
+    name, turns, file = asked
+    for turn in range(turns):
+        with open(file, "a") as lines:
+            lines.write(f"{name}{turn} ")
+        yield
+    if name == "broken":
+        raise InputError("broken off", "mend it")
+    return f"{name} is done"
+
+
+def stop_halfway(_):
+    yield
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def hang_halfway(_):
+    yield
+    time.sleep(60)

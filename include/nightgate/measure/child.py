@@ -9,23 +9,25 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import inspect
 import logging
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar, overload
 
 from nightgate.errors import ChildError, NightgateError
 from nightgate.files import whole
@@ -45,6 +47,7 @@ _KEPT = (
 )  # fmt: skip
 """The variables a child inherits: where things lie, and how libraries compute. Tokens and passwords have other names."""
 _PR_SET_PDEATHSIG = 1
+_TURN = b"."  # "go on" to a child that works in turns, "my turn is over" from it
 _TIMEOUT = 3600.0  # seconds, outside of a step
 _SLOWER = "lower the scale, or see what else uses this host"
 _end: ContextVar[float | None] = ContextVar("end", default=None)  # by time.monotonic
@@ -89,6 +92,19 @@ def _left(timeout: float | None) -> float:
     return left if timeout is None else min(timeout, left)
 
 
+@overload
+def run_child(
+    function: Callable[[Request], Generator[None, None, Answer]],
+    request: Request,
+    *,
+    threads: int,
+    device: str = "cpu",
+    timeout: float | None = None,
+    keep: Sequence[str] = (),
+) -> ChildResult[Answer]: ...
+
+
+@overload
 def run_child(
     function: Callable[[Request], Answer],
     request: Request,
@@ -97,8 +113,19 @@ def run_child(
     device: str = "cpu",
     timeout: float | None = None,
     keep: Sequence[str] = (),
-) -> ChildResult[Answer]:
-    """Call ``function`` with ``request`` in a fresh process.
+) -> ChildResult[Answer]: ...
+
+
+def run_child(
+    function: Callable[[Request], Any],
+    request: Request,
+    *,
+    threads: int,
+    device: str = "cpu",
+    timeout: float | None = None,
+    keep: Sequence[str] = (),
+) -> ChildResult[Any]:
+    """Call ``function`` with ``request`` in a fresh process; one that is a generator runs to its end.
 
     Args:
         function: of a module that can be imported; it, the request and the answer must be picklable.
@@ -111,44 +138,104 @@ def run_child(
         ChildError: the child crashed, was killed, ran out of time or failed in an unforeseen way.
         NightgateError: the one the function raised.
     """
-    target = f"{function.__module__}:{function.__qualname__}"
-    timeout = _left(timeout)
-    if timeout <= 0:
-        raise ChildError(f"{target} was not started: the time-out of its step is over", _SLOWER)
-    environment = _environment(os.environ, threads, device, keep)
-    with tempfile.TemporaryDirectory(prefix="nightgate-child-") as folder:
-        inbox, outbox = Path(folder, "request"), Path(folder, "reply")
-        inbox.write_bytes(pickle.dumps((function, request)))
-        command = [sys.executable, "-m", "nightgate.measure.child", target, str(inbox), str(outbox), str(os.getpid())]
-        with watched() if device == "gpu" else nullcontext() as watch:
-            start = time.monotonic()
-            process = subprocess.Popen(
-                command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                text=True, errors="replace",
-            )  # fmt: skip
-            if watch:
-                watch.pid = process.pid
-            last_lines = _follow(process)
-            code = _ended(process, target, timeout)
-            seconds = time.monotonic() - start
-        if not outbox.exists():
-            raise ChildError(f"{target} {_ending(code)}; its last words: {' | '.join(last_lines) or 'none'}")
-        reply: _Reply = pickle.loads(outbox.read_bytes())
-    if reply.error:
-        raise reply.error
-    return ChildResult(reply.value, reply.peak_rss_bytes, seconds, watch.found if watch else None)
+    child: Child[Any] = Child(function, request, threads=threads, device=device, timeout=timeout, keep=keep)
+    with child:
+        while inspect.isgeneratorfunction(function) and child.turn():
+            pass
+        return child.result()
 
 
-def _ended(process: subprocess.Popen[str], target: str, timeout: float) -> int:
-    """Wait for the child, and leave none behind."""
-    try:
-        return process.wait(timeout)
-    except subprocess.TimeoutExpired:
-        raise ChildError(f"{target} did not finish within {timeout:.0f} s", _SLOWER) from None
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+class Child(Generic[Answer]):
+    """A child process at work, as `run_child` starts it; when the ``with`` block ends it is gone.
+
+    A function that is a generator works in turns: up to its first ``yield`` when `turn` is called first, then from one to
+    the next, and what it returns at last is its answer. In between it waits, and takes no time of a core.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Request], Answer] | Callable[[Request], Generator[None, None, Answer]],
+        request: Request,
+        *,
+        threads: int,
+        device: str = "cpu",
+        timeout: float | None = None,
+        keep: Sequence[str] = (),
+    ) -> None:
+        """As `run_child`; ChildError: there is no time left."""
+        self.target = f"{function.__module__}:{function.__qualname__}"
+        self._timeout = _left(timeout)
+        if self._timeout <= 0:
+            raise ChildError(f"{self.target} was not started: the time-out of its step is over", _SLOWER)
+        self._end = time.monotonic() + self._timeout
+        self._call = pickle.dumps((function, request))
+        self._environment = _environment(os.environ, threads, device, keep)
+        self._device = device
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="nightgate-child-"))
+            inbox, self._outbox = Path(folder, "request"), Path(folder, "reply")
+            inbox.write_bytes(self._call)
+            self._watch = stack.enter_context(watched()) if self._device == "gpu" else None
+            self._ours, theirs = socket.socketpair()
+            stack.callback(self._ours.close)
+            command = [
+                sys.executable, "-m", "nightgate.measure.child", self.target, str(inbox), str(self._outbox),
+                str(os.getpid()), str(theirs.fileno()),
+            ]  # fmt: skip
+            self._start = time.monotonic()
+            with theirs:
+                self._process = subprocess.Popen(
+                    command, env=self._environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT, text=True, errors="replace", pass_fds=(theirs.fileno(),),
+                )  # fmt: skip
+            stack.callback(self._leave_none)
+            if self._watch:
+                self._watch.pid = self._process.pid
+            self._last_lines = _follow(self._process)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def turn(self) -> bool:
+        """Let it work until its turn is over; False when it is done, and `result` has its answer.
+
+        Raises:
+            ChildError: it ran out of time.
+        """
+        self._ours.settimeout(max(0.001, self._end - time.monotonic()))
+        try:
+            self._ours.sendall(_TURN)
+            return bool(self._ours.recv(1))
+        except TimeoutError:
+            raise self._too_slow() from None
+        except OSError:  # it is gone, and `result` says why
+            return False
+
+    def result(self) -> ChildResult[Answer]:
+        """Wait for its end. Raises what `run_child` does."""
+        try:
+            code = self._process.wait(max(0.0, self._end - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            raise self._too_slow() from None
+        seconds = time.monotonic() - self._start
+        if not self._outbox.exists():
+            raise ChildError(f"{self.target} {_ending(code)}; its last words: {' | '.join(self._last_lines) or 'none'}")
+        reply: _Reply = pickle.loads(self._outbox.read_bytes())
+        if reply.error:
+            raise reply.error
+        return ChildResult(reply.value, reply.peak_rss_bytes, seconds, self._watch.found if self._watch else None)
+
+    def _too_slow(self) -> ChildError:
+        return ChildError(f"{self.target} did not finish within {self._timeout:.0f} s", _SLOWER)
+
+    def _leave_none(self) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
 
 
 def _environment(given: Mapping[str, str], threads: int, device: str, keep: Sequence[str]) -> dict[str, str]:
@@ -188,7 +275,7 @@ def _peak_rss() -> int:
     return 0
 
 
-def _main(target: str, inbox: str, outbox: str, parent: str) -> None:
+def _main(target: str, inbox: str, outbox: str, parent: str, turns: str) -> None:
     # die with the parent, also when it is killed before it could tell us
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its child
@@ -197,16 +284,20 @@ def _main(target: str, inbox: str, outbox: str, parent: str) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     for chatty in ("faiss.loader", "nmslib"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    answer = _answered(target, Path(inbox))
-    with whole(Path(outbox)) as file:
-        file.write(answer)
+    with socket.socket(fileno=int(turns)) as parent_side:
+        answer = _answered(target, Path(inbox), parent_side)
+        with whole(Path(outbox)) as file:
+            file.write(answer)
 
 
-def _answered(target: str, inbox: Path) -> bytes:
+def _answered(target: str, inbox: Path, parent: socket.socket) -> bytes:
     """The pickled `_Reply`."""
     try:
         function, request = pickle.loads(inbox.read_bytes())
-        return pickle.dumps(_Reply(function(request), _peak_rss()))
+        value = function(request)
+        if isinstance(value, Generator):
+            value = _in_turns(value, parent)
+        return pickle.dumps(_Reply(value, _peak_rss()))
     except NightgateError as error:
         failed: NightgateError = error
     except MemoryError:
@@ -217,6 +308,17 @@ def _answered(target: str, inbox: Path) -> bytes:
     return pickle.dumps(_Reply(error=failed))
 
 
+def _in_turns(work: Generator[None, None, Any], parent: socket.socket) -> Any:
+    """Go on by one ``yield`` whenever the parent says so; what ``work`` returns."""
+    while parent.recv(1):
+        try:
+            next(work)
+        except StopIteration as done:
+            return done.value
+        parent.sendall(_TURN)
+    sys.exit(1)  # the parent gave it up
+
+
 if __name__ == "__main__":
     # under its own name, as the classes that are pickled bear it
-    importlib.import_module("nightgate.measure.child")._main(*sys.argv[1:5])
+    importlib.import_module("nightgate.measure.child")._main(*sys.argv[1:6])
