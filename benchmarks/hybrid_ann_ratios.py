@@ -219,7 +219,9 @@ def build(data: PreparedData, folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    import hybrid_ann_ratios  # by its name, under which a child finds its functions
+
     if sys.argv[1:2] == ["build"]:
         build(PreparedData.model_validate_json(sys.argv[2]), Path(sys.argv[3]))
     else:
-        main()
+        hybrid_ann_ratios.main()

@@ -205,4 +205,6 @@ def _pgbench(statement: str, vector: str, session: dict[str, str], url: str) -> 
 
 
 if __name__ == "__main__":
-    main()
+    import pgvector_ratios  # by its name, under which a child finds its functions
+
+    pgvector_ratios.main()

@@ -150,3 +150,9 @@ def test_no_secret_reaches_a_child(monkeypatch):
     assert {name for name, value in seen.items() if value} == {
         "PGPASSWORD", "PGVECTOR_URL", "LC_ALL", "OPENBLAS_CORETYPE", "PATH",
     }  # fmt: skip
+
+
+def test_a_function_of_a_script_is_refused_before_it_starts(monkeypatch):
+    monkeypatch.setattr(child_targets.double, "__module__", "__main__")
+    with pytest.raises(ValueError, match="a child does not find double of a script"):
+        run_child(child_targets.double, 1, threads=1)

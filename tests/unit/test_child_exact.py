@@ -7,6 +7,7 @@ import logging
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -34,12 +35,15 @@ def main(monkeypatch, tmp_path):
     def run(function, request=None, parent=None):
         asked.clear()
         (tmp_path / "in").write_bytes(pickle.dumps((function, request)))
-        child._main(
-            f"{function.__module__}:{function.__qualname__}",
-            str(tmp_path / "in"),
-            str(tmp_path / "out"),
-            str(parent or os.getppid()),
-        )
+        ours, theirs = socket.socketpair()
+        with ours:
+            child._main(
+                f"{function.__module__}:{function.__qualname__}",
+                str(tmp_path / "in"),
+                str(tmp_path / "out"),
+                str(parent or os.getppid()),
+                str(theirs.detach()),
+            )
         assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"], "the answer appears whole"
         return pickle.loads((tmp_path / "out").read_bytes())
 
@@ -137,7 +141,7 @@ def started(monkeypatch):
     def start(**given):
         popen = Popen(**given)
         monkeypatch.setattr(child.subprocess, "Popen", popen)
-        times = iter([100.0, 107.5, 999.0])
+        times = iter([100.0, 100.0, 107.5, 999.0])
         monkeypatch.setattr(child.time, "monotonic", lambda: next(times))
         follow, monkeypatch_thread = child._follow, child.threading.Thread
 
@@ -163,7 +167,7 @@ def test_a_child_gets_its_request_its_threads_and_no_device(started, monkeypatch
     folder = Path(popen.command[4]).parent
     assert popen.command == [
         sys.executable, "-m", "nightgate.measure.child", "support.child_targets:double", f"{folder}/request",
-        f"{folder}/reply", str(os.getpid()),
+        f"{folder}/reply", str(os.getpid()), str(popen.given["pass_fds"][0]),
     ]  # fmt: skip
     assert popen.request == (child_targets.double, 5)
     assert folder.name.startswith("nightgate-child-") and not folder.exists()
@@ -174,7 +178,7 @@ def test_a_child_gets_its_request_its_threads_and_no_device(started, monkeypatch
     }  # fmt: skip
     assert popen.given == {
         "stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True,
-        "errors": "replace",
+        "errors": "replace", "pass_fds": (int(popen.command[7]),),
     }  # fmt: skip
     assert popen.did == [("wait", 3600)]
 

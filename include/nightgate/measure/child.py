@@ -154,8 +154,8 @@ class Child(Generic[Answer]):
 
     def __init__(
         self,
-        function: Callable[[Request], Answer] | Callable[[Request], Generator[None, None, Answer]],
-        request: Request,
+        function: Callable[[Any], Any],
+        request: object,
         *,
         threads: int,
         device: str = "cpu",
@@ -164,10 +164,13 @@ class Child(Generic[Answer]):
     ) -> None:
         """As `run_child`; ChildError: there is no time left."""
         self.target = f"{function.__module__}:{function.__qualname__}"
+        if function.__module__ == "__main__":
+            raise ValueError(
+                f"a child does not find {function.__qualname__} of a script: import it by its module's name"
+            )
         self._timeout = _left(timeout)
         if self._timeout <= 0:
             raise ChildError(f"{self.target} was not started: the time-out of its step is over", _SLOWER)
-        self._end = time.monotonic() + self._timeout
         self._call = pickle.dumps((function, request))
         self._environment = _environment(os.environ, threads, device, keep)
         self._device = device
@@ -185,6 +188,7 @@ class Child(Generic[Answer]):
                 str(os.getpid()), str(theirs.fileno()),
             ]  # fmt: skip
             self._start = time.monotonic()
+            self._end = self._start + self._timeout
             with theirs:
                 self._process = subprocess.Popen(
                     command, env=self._environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

@@ -46,7 +46,9 @@ def run_in_turns(
         children: dict[int, Child[Answer]] = {}
         for place, ask in enumerate(asks):
             try:
-                child = Child(ask.function, ask.request, threads=threads, device=device, timeout=timeout, keep=keep)
+                child: Child[Answer] = Child(
+                    ask.function, ask.request, threads=threads, device=device, timeout=timeout, keep=keep
+                )
                 children[place] = stack.enter_context(child)
             except NightgateError as error:
                 found[place] = error
