@@ -201,7 +201,9 @@ def killed_and_resumed(data: PreparedData, folder: Path) -> tuple[float, float]:
     for kill in (False, True):
         shutil.rmtree(folder, ignore_errors=True)
         if kill:
-            builder = subprocess.Popen([sys.executable, __file__, "build", data.model_dump_json(), str(folder)])
+            own = os.environ | {"NIGHTGATE_HOME": str(folder)}  # it would wait for this process, which holds the host
+            command = [sys.executable, __file__, "build", data.model_dump_json(), str(folder)]
+            builder = subprocess.Popen(command, env=own)
             while not list(folder.glob("ivfpq/*.building")) and builder.poll() is None:
                 time.sleep(0.05)
             time.sleep(2)  # some of the vectors are in by now
