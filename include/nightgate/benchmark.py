@@ -93,6 +93,8 @@ class Benchmark(ABC, Generic[Settings, Made]):
         prepared: what `prepare` returns.
         metrics: every metric a record of it may have, in the order they are read.
         headlines: the names of those that one wants to know first.
+        tools: names of those inputs (`facts.Facts.inputs`) that are no data but what works on it, such as the weights of a
+            model: another one annotates a series, and begins none.
         services: the servers it needs.
     """
 
@@ -104,6 +106,7 @@ class Benchmark(ABC, Generic[Settings, Made]):
     prepared: type[Made]
     metrics: ClassVar[tuple[MetricSpec, ...]]
     headlines: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
     services: tuple[Service, ...] = ()
 
     @abstractmethod

@@ -22,10 +22,10 @@ from nightgate.artifacts import Cache
 from nightgate.errors import EXIT_BREACH, EXIT_NOT_MEASURED, InputError, NightgateError, Unavailable
 from nightgate.publish.absent import skips
 from nightgate.publish.figures import human
-from nightgate.record import Record
+from nightgate.record import Record, Summary
 from nightgate.results import files
 from nightgate.suite import parse_overrides
-from nightgate.terminal import tables
+from nightgate.terminal import stored, tables
 from nightgate.terminal.comparing import as_json, compare
 from nightgate.terminal.pairs import pairs
 
@@ -33,6 +33,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pret
 results_app = typer.Typer(no_args_is_help=True, help="Look at runs that are done.")
 dashboards_app = typer.Typer(no_args_is_help=True, help="Check and upload the Grafana dashboards.")
 cache_app = typer.Typer(no_args_is_help=True, help="Look after what was prepared.")
+stored.add_to(results_app)
 app.add_typer(results_app, name="results")
 app.add_typer(dashboards_app, name="dashboards")
 app.add_typer(cache_app, name="cache")
@@ -159,6 +160,7 @@ def results_list(limit: Annotated[int, typer.Option(min=1)] = 20) -> None:
         except NightgateError as error:  # of one run, which hides no other
             err.print(str(error), style="red", highlight=False)
     out.print(tables.runs(readable))
+    _notes(summary for _, summary in readable)
 
 
 @results_app.command("show")
@@ -169,6 +171,7 @@ def results_show(run_id: str, json: Json = False) -> None:
         print(summary.model_dump_json(indent=1))
     else:
         _show(summary.results, out)
+        _notes([summary])
 
 
 @results_app.command("compare")
@@ -356,6 +359,11 @@ def _show(records: list[Record], screen: Console) -> None:
 
 def _report_line(run_id: str, screen: Console) -> None:
     screen.print(f"report: {paths.run_dir(run_id) / 'report.html'}", soft_wrap=True, highlight=False)
+
+
+def _notes(summaries: Iterable[Summary]) -> None:
+    for line in stored.lines_about(summaries):
+        out.print(line, highlight=False, soft_wrap=True)
 
 
 def _names(text: str) -> list[str]:

@@ -11,6 +11,7 @@ from nightgate.benchmark import Benchmark
 from nightgate.errors import InputError, choices, nearest
 from nightgate.metrics import MetricSpec, unknown
 from nightgate.record import Record
+from nightgate.suite import BenchmarkSettings
 from nightgate.vector_search.store import VectorStore
 from nightgate.vector_search.store_benchmark import of_each
 
@@ -65,6 +66,18 @@ def defaults(name: str) -> dict[str, Any]:
     return {
         key: field.get_default(call_default_factory=True) for key, field in fields.items() if not field.is_required()
     }
+
+
+def work(record: Record) -> tuple[dict[str, Any], dict[str, str], dict[str, str]]:
+    """What makes the work of a record: the settings that shape it (see `suite.Aside`), with the defaults of those that came
+    later than the record; the digests of its data; and those of its tools (`Benchmark.tools`)."""
+    known = installed().get(record.benchmark)
+    aside, tools = (known.settings.aside(), known.tools) if known else (BenchmarkSettings.aside(), ())
+    asked = {**defaults(record.benchmark), **record.settings}
+    shaping = {name: value for name, value in asked.items() if name not in aside and value is not None}
+    inputs = record.facts.inputs
+    data = {name: digest for name, digest in inputs.items() if name not in tools}
+    return shaping, data, {name: digest for name, digest in inputs.items() if name in tools}
 
 
 @cache

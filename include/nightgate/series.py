@@ -1,7 +1,10 @@
 """What makes measurements of different runs one series, and what only annotates a point of it.
 
 Part of the identity is whatever makes the work or the machine another one. Versions of libraries, the project's revision,
-the kernel, the driver and the build of an index are not: a series exists to show what they change.
+the kernel, the driver, the build of an index and the weights of a model are not: a series exists to show what they change.
+
+A setting that shapes no figure (`nightgate.suite.Aside`) is no part of it either, and one that a record lacks, because it
+came with a later version, has its default. So no digest of settings is ever stored: it holds for the version that makes it.
 """
 
 from __future__ import annotations
@@ -10,9 +13,8 @@ import hashlib
 import json
 from typing import NamedTuple
 
+from nightgate import registry
 from nightgate.record import Record
-
-_CHOICES = ("variants", "gpu_variants", "controls")  # which others are measured changes nothing for this one
 
 
 class Series(NamedTuple):
@@ -30,12 +32,22 @@ class Series(NamedTuple):
 
 def series_of(record: Record, scale: str) -> Series:
     """The series of a record that was measured at ``scale``."""
-    settings = {name: value for name, value in record.settings.items() if name not in _CHOICES}
+    settings, data, _ = registry.work(record)
     return Series(
         record.suite, scale, record.benchmark, record.variant, record.device, record.host.fingerprint if record.host else "",
-        _digest(record.facts.inputs), _digest(settings),
+        _digest(data), _digest(settings),
     )  # fmt: skip
 
 
+def annotations_of(record: Record) -> dict[str, str]:
+    """What annotates this point of its series, by name; only what is known."""
+    made, host = record.facts.provenance, record.host
+    known = {
+        **made.versions, "nightgate": made.nightgate, "revision": made.revision, "python": made.python, "kernel": made.kernel,
+        "driver": made.driver or (host and host.gpu_facts and host.gpu_facts.driver), **registry.work(record)[2],
+    }  # fmt: skip
+    return {name: value for name, value in known.items() if value}
+
+
 def _digest(of: object) -> str:
-    return hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(of, sort_keys=True, default=str).encode()).hexdigest()[:12]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, get_args
+from typing import Annotated, Any, ClassVar, Protocol, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -24,6 +24,7 @@ from nightgate.record import Device
 __all__ = [
     "DEVICES",
     "SCALES",
+    "Aside",
     "BenchmarkSettings",
     "Limit",
     "Needs",
@@ -40,6 +41,16 @@ _TOP_LEVEL = ("schema_version", "name", "objectives", "scales")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _MESSAGES = {"tuple_type": "it must be a list, such as [a, b]"}
 """What pydantic says in words of Python, said in words of the suite."""
+
+
+_Value = TypeVar("_Value")
+_ASIDE = "aside of the work"
+Aside = Annotated[_Value, _ASIDE]
+"""The type of a setting that does not shape the figure of a variant, such as ``passes: Aside[int] = 3``: which others are
+measured, how often and how long it is measured, where the inputs lie whose digest is known, what becomes of things after.
+
+Records that differ in nothing else are points of one series (`nightgate.series`).
+"""
 
 
 class Needs(BaseModel):
@@ -66,10 +77,10 @@ class BenchmarkSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     known_variants: ClassVar[tuple[str, ...]] = ()
 
-    variants: tuple[str, ...] = Field(
+    variants: Aside[tuple[str, ...]] = Field(
         min_length=1, title="Gated variants", description="Measured, and the objectives must hold for each of them."
     )
-    controls: tuple[str, ...] = Field(
+    controls: Aside[tuple[str, ...]] = Field(
         default=(), title="Controls", description="Measured beside the gated variants and reported; they do not gate."
     )
 
@@ -80,6 +91,11 @@ class BenchmarkSettings(BaseModel):
     def beside(self, device: str) -> tuple[str, ...]:
         """The controls there: what gates is none."""
         return tuple(name for name in self.controls if name not in self.gated(device))
+
+    @classmethod
+    def aside(cls) -> frozenset[str]:
+        """The names of the settings that are `Aside`."""
+        return frozenset(name for name, field in cls.model_fields.items() if _ASIDE in field.metadata)
 
     @classmethod
     def only(cls, variant: str) -> dict[str, list[str]]:

@@ -6,14 +6,18 @@ import importlib.util
 import platform
 import sys
 from pathlib import Path
+from uuid import uuid4
 
+import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 from support import package
 from support.disks import small_disk
 from support.redis_server import RedisServer
 
 from nightgate.measure import host
 from nightgate.paths import EMBEDDED_PGVECTOR
+from nightgate.results.store import Store
 from nightgate.stack.keeper import Keeper
 from nightgate.stack.postgres import Cluster, tuned_for_airflow, tuned_for_vectors
 
@@ -97,3 +101,27 @@ def redis_server(tmp_path_factory):
 def tiny_disk(tmp_path):
     with small_disk(tmp_path / "tiny", "4m") as folder:
         yield folder
+
+
+@pytest.fixture
+def new_store(postgres_url):
+    """Makes stores, each in a database of its own."""
+    names = []
+
+    def make() -> Store:
+        names.append(f"store_{uuid4().hex[:12]}")
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {names[-1]}")
+        return Store(make_conninfo(postgres_url, dbname=names[-1]))
+
+    yield make
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        for name in names:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def store(new_store):
+    made = new_store()
+    made.migrate()
+    return made

@@ -12,12 +12,12 @@ ROOT = Path(__file__).resolve().parents[2] / "include" / "nightgate"
 FLOORS = [
     {"errors"},
     {"facts", "files", "metrics", "plugins", "versions"},
-    {"paths", "record", "series", "document", "objectives", "suite", "artifacts", "measure"},
+    {"paths", "record", "document", "objectives", "suite", "artifacts", "measure"},
     {"benchmark"},
     {"vectors"},
     {"vector_search"},
     {"registry"},
-    {"transcription", "hybrid_ann", "pgvector_search", "judge", "results", "stack"},
+    {"transcription", "hybrid_ann", "pgvector_search", "judge", "results", "series", "stack"},
     {"publish", "api"},
     {"planning", "uploading", "web"},
     {"steps"},
@@ -26,7 +26,7 @@ FLOORS = [
 ]
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 WITHIN = {
-    ("paths", "errors"), ("objectives", "document"), ("objectives", "record"), ("series", "record"), ("suite", "document"), ("suite", "objectives"), ("suite", "record"), ("artifacts", "record"), ("measure", "record"),
+    ("paths", "errors"), ("objectives", "document"), ("objectives", "record"), ("suite", "document"), ("suite", "objectives"), ("suite", "record"), ("artifacts", "record"), ("measure", "record"), ("judge", "series"), ("results", "judge"), ("results", "series"),
 }  # fmt: skip
 """Rooms of one floor that may know each other, in this direction."""
 

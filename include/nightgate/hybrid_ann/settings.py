@@ -9,7 +9,7 @@ from pydantic import Field
 
 from nightgate.hybrid_ann import strategies
 from nightgate.measure import host
-from nightgate.suite import Needs, Takes
+from nightgate.suite import Aside, Needs, Takes
 from nightgate.vector_search.batches import BATCHES
 from nightgate.vector_search.settings import MAKE_SECONDS, Shape, VectorSettings
 from nightgate.vector_search.strategy import Strategy
@@ -35,7 +35,7 @@ class Settings(VectorSettings):
         default=0.92, ge=0.5, le=0.999, title="Recall target",
         description="The cheapest setting that reaches it is looked for, on queries that are not measured.",
     )  # fmt: skip
-    processes: int = Field(
+    processes: Aside[int] = Field(
         default=2, ge=1, le=10, title="Processes", description="Fresh processes whose samples are pooled."
     )
     recall_margin: float = Field(

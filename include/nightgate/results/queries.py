@@ -60,11 +60,14 @@ WITH RECURSIVE {_COUNTING} SELECT {RUN_COLUMNS} FROM nightgate.runs
 WHERE (suite, standing) NOT IN (SELECT suite, standing FROM counting) ORDER BY recorded_at DESC LIMIT %s
 """
 
-RUN_RESULTS = """
-SELECT run_id, (record - 'detail') || jsonb_build_object('detail', jsonb_strip_nulls(jsonb_build_object(
+KEPT_DETAIL = """jsonb_strip_nulls(jsonb_build_object(
     'data', jsonb_build_object('digest', record->'detail'->'data'->'digest'),
     'clips', jsonb_build_object('sha256', record->'detail'->'clips'->'sha256'),
-    'model', jsonb_build_object('sha256', record->'detail'->'model'->'sha256'))))
+    'model', jsonb_build_object('sha256', record->'detail'->'model'->'sha256')))"""
+"""Of the detail of a record of version 1: the digests of its data."""
+
+RUN_RESULTS = f"""
+SELECT run_id, (record - 'detail') || jsonb_build_object('detail', {KEPT_DETAIL})
 FROM nightgate.results WHERE run_id = ANY(%s)
 ORDER BY benchmark, device, variant
 """
@@ -127,4 +130,62 @@ LEFT JOIN LATERAL (
     ORDER BY measured_at DESC LIMIT 1
 ) AS looked ON true
 ORDER BY series.suite, series.benchmark, series.device, series.variant
+"""
+
+# What the past of a record is looked for by, see `nightgate.results.past`: a row for each in `wanted`, as JSON.
+_WANTED = """
+wanted AS (
+    SELECT * FROM jsonb_to_recordset(%(wanted)s::jsonb) AS wanted(
+        place int, run_id text, suite text, scale text, benchmark text, variant text, device text, fingerprint text,
+        night boolean, before timestamptz, work text)
+)
+"""
+_OF_THE_SAME = """
+    own.suite = wanted.suite AND own.benchmark = wanted.benchmark AND own.variant = wanted.variant AND own.device = wanted.device
+    AND own.fingerprint = wanted.fingerprint AND (own.standing = 'night') = wanted.night AND own.status = 'measured'
+"""
+
+# Again a loose index scan: of the nights of which works may be looked for, one of each, with what tells whether it is the same.
+WORKS = f"""
+WITH RECURSIVE {_WANTED}, works AS (
+    SELECT wanted.place, first.* FROM wanted, LATERAL (
+        SELECT own.work, own.run_id FROM nightgate.results AS own WHERE {_OF_THE_SAME} ORDER BY own.work LIMIT 1
+    ) AS first
+    UNION ALL
+    SELECT works.place, following.* FROM works JOIN wanted USING (place), LATERAL (
+        SELECT own.work, own.run_id FROM nightgate.results AS own WHERE {_OF_THE_SAME} AND own.work > works.work
+        ORDER BY own.work LIMIT 1
+    ) AS following
+)
+SELECT works.place, works.work, jsonb_build_object(
+    'suite', own.suite, 'benchmark', own.benchmark, 'variant', own.variant, 'device', own.device, 'status', own.status,
+    'host', own.record->'host', 'settings', own.record->'settings',
+    'facts', jsonb_build_object('inputs', coalesce(own.record#>'{{facts,inputs}}', '{{}}')),
+    'detail', {KEPT_DETAIL.replace("record", "own.record")})
+FROM works JOIN wanted USING (place) JOIN nightgate.results AS own
+    ON (own.run_id, own.benchmark, own.variant, own.device) = (works.run_id, wanted.benchmark, wanted.variant, wanted.device)
+"""
+
+NOTED = """
+    note.withdrawn_at IS NULL AND note.run_id = own.run_id
+    AND note.benchmark IN ('', own.benchmark) AND note.variant IN ('', own.variant) AND note.device IN ('', own.device)
+"""
+"""Whether a ``note`` holds for the result ``own``."""
+
+NIGHTS_BEFORE = f"""
+WITH {_WANTED}, baselines AS (
+    SELECT wanted.place, max(own.measured_at) AS since
+    FROM nightgate.notes AS note, nightgate.results AS own JOIN nightgate.runs USING (run_id), wanted
+    WHERE note.kind = 'accepted' AND {NOTED} AND {_OF_THE_SAME} AND runs.scale = wanted.scale
+      AND (own.run_id = wanted.run_id OR own.measured_at < wanted.before)
+    GROUP BY wanted.place
+)
+SELECT wanted.place, night.* FROM wanted LEFT JOIN baselines USING (place), LATERAL (
+    SELECT own.run_id, own.measured_at, own.metrics::text, own.looks::text, own.objectives::text, own.disturbed
+    FROM nightgate.results AS own JOIN nightgate.runs USING (run_id)
+    WHERE {_OF_THE_SAME} AND own.work = wanted.work AND runs.scale = wanted.scale AND own.run_id <> wanted.run_id
+      AND own.measured_at < wanted.before AND own.measured_at >= coalesce(baselines.since, '-infinity')
+      AND NOT EXISTS (SELECT FROM nightgate.notes AS note WHERE note.kind = 'excluded' AND {NOTED})
+    ORDER BY own.measured_at DESC LIMIT %(most)s
+) AS night
 """

@@ -1,23 +1,23 @@
 """The results store: PostgreSQL through psycopg 3, a short connection per call or one for a whole ``with`` block.
 
-The tables (`schema.sql`) hold each record whole, as jsonb, beside its key columns. Saving is an upsert by run id,
+The tables (`migrations`) hold each record whole, as jsonb, beside its key columns. Saving is an upsert by run id,
 benchmark, variant and device, so that a task that is killed and runs again ends in the same state.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from nightgate.errors import InputError, ServiceUnavailable
 from nightgate.record import STORED, SUITE, Record, Standing, Summary, Verdict, utc_now
-from nightgate.results import queries
+from nightgate.results import migrations, queries
+from nightgate.results.noted import NOTES, Note, note_of
 
 if TYPE_CHECKING:
     import psycopg
@@ -57,19 +57,12 @@ class Snapshot:
     succeeded_at: dict[str, str] = field(default_factory=dict)
 
 
-class _NoTables(ServiceUnavailable):
-    pass
-
-
-class _OldTables(ServiceUnavailable):
-    pass
-
-
 class Store:
     """The results of all runs.
 
-    Every method raises `ServiceUnavailable` when the server does not answer or refuses; no message holds the
-    password. Reading a database without Nightgate's tables finds no runs.
+    Every method raises `ServiceUnavailable` when the server does not answer or refuses, or when its tables are of a newer
+    Nightgate; no message holds the password. Tables of an older one are renewed by whoever comes first. Reading a database
+    without tables finds no runs.
     """
 
     def __init__(self, url: str) -> None:
@@ -99,9 +92,9 @@ class Store:
         return f"Store({self._place})"
 
     def migrate(self) -> None:
-        """Make the schema and its tables where they are missing."""
-        with self._session() as connection:
-            connection.execute(Path(__file__).with_name("schema.sql").read_text())
+        """Make the tables where they are missing, and renew those of an older Nightgate."""
+        with self.writing():
+            pass
 
     def save_records(
         self,
@@ -115,7 +108,7 @@ class Store:
         overrides: Mapping[str, object] | None = None,
     ) -> None:
         """Upsert the records of one measurement; the run appears with them."""
-        with self._session() as connection:
+        with self.writing() as connection:
             connection.execute(queries.INSERT_RUN, (run_id, dag_id, suite, scale, standing, _json(overrides)))
             _put(connection, run_id, records, standing)
 
@@ -133,7 +126,7 @@ class Store:
             summary.finished_at,
             head,
         )
-        with self._session() as connection:
+        with self.writing() as connection:
             connection.execute(queries.UPSERT_RUN, row)
             connection.execute("DELETE FROM nightgate.results WHERE run_id = %s", (summary.run_id,))
             _put(connection, summary.run_id, summary.results, summary.standing)
@@ -152,28 +145,28 @@ class Store:
 
     def counting(self, suite: str = SUITE) -> Standing:
         """What a run of a suite must stand for to count: ``stand-in`` until there is a night of it."""
-        rows = self._read(queries.COUNTING, (suite,))
+        rows = self.rows(queries.COUNTING, (suite,))
         return rows[0][0] if rows else "stand-in"
 
     def summary(self, run_id: str) -> Summary | None:
         """The summary of a judged run, its results sorted by benchmark, device and variant; None if there is none."""
-        heads = self._read("SELECT head FROM nightgate.runs WHERE run_id = %s AND state IS NOT NULL", (run_id,))
+        heads = self.rows("SELECT head FROM nightgate.runs WHERE run_id = %s AND state IS NOT NULL", (run_id,))
         if not heads:
             return None
-        rows = self._read(queries.SUMMARY_RESULTS, (run_id,))
+        rows = self.rows(queries.SUMMARY_RESULTS, (run_id,))
         return Summary.model_validate({**heads[0][0], "results": [record for (record,) in rows]}, context=STORED)
 
     def latest(self) -> Summary | None:
         """The judged run that finished last."""
-        rows = self._read(queries.LAST_FINISHED, ())
+        rows = self.rows(queries.LAST_FINISHED, ())
         return self.summary(rows[0][0]) if rows else None
 
     def snapshot(self) -> Snapshot:
         """What /metrics shows. Its cost grows with the number of series, not with the number of nights."""
-        with nullcontext() if self._held else self:
-            rows = self._read(queries.NEWEST, {"forget": _FORGET_AFTER})
-            last = self._read(queries.LAST_NIGHTS, ())
-            succeeded = self._read(queries.LAST_SUCCESSES, ())
+        with self.together():
+            rows = self.rows(queries.NEWEST, {"forget": _FORGET_AFTER})
+            last = self.rows(queries.LAST_NIGHTS, ())
+            succeeded = self.rows(queries.LAST_SUCCESSES, ())
         return Snapshot(
             measured=[(run_id, Record.model_validate(record, context=STORED)) for run_id, record, _ in rows if record],
             judged=[Record.model_validate(record, context=STORED) for _, _, record in rows if record],
@@ -181,46 +174,73 @@ class Store:
             succeeded_at=dict(succeeded),
         )
 
+    def notes(self, runs: Iterable[str] | None = None, *, withdrawn: bool = False) -> list[Note]:
+        """What people have said of results, oldest first; with ``runs`` only of these, and ``withdrawn`` also what no longer
+        holds. See `notes.say` and `notes.take_back`."""
+        values = {"withdrawn": withdrawn, "runs": None if runs is None else list(runs)}
+        return [note_of(row) for row in self.rows(NOTES, values)]
+
     @property
     def _place(self) -> str:
         given = self._parameters
         return f"{given.get('host', 'localhost')}:{given.get('port', 5432)}/{given.get('dbname', '')}"
 
     def _runs(self, query: str, values: Sequence[object]) -> list[Run]:
-        heads = self._read(query, values)
+        heads = self.rows(query, values)
         results: dict[str, list[Record]] = {row[0]: [] for row in heads}
-        for run_id, record in self._read(queries.RUN_RESULTS, (list(results),)):
+        for run_id, record in self.rows(queries.RUN_RESULTS, (list(results),)):
             results[run_id].append(Record.model_validate(record, context=STORED))
         return [_run(row, results[row[0]]) for row in heads]
 
-    def _read(self, query: str, values: Sequence[object] | Mapping[str, object]) -> list[tuple[Any, ...]]:
-        try:
-            with self._session() as connection:
-                return connection.execute(query, values).fetchall()
-        except _NoTables:
-            return []
-        except _OldTables:  # of before an upgrade, and no run has ended since
-            self.migrate()
-            with self._session() as connection:
+    def rows(self, query: str, values: Sequence[object] | Mapping[str, object] = ()) -> list[tuple[Any, ...]]:
+        """What a query finds; nothing where there are no tables."""
+        with self._session() as connection:
+            if not self._up_to_date(connection):
+                return []
+            with connection.transaction():
                 return connection.execute(query, values).fetchall()
 
     @contextmanager
+    def writing(self) -> Iterator[psycopg.Connection]:
+        """A connection in a transaction, with all tables there; it is committed at the end."""
+        with self._session() as connection:
+            self._up_to_date(connection, make=True)
+            with connection.transaction():
+                yield connection
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Until the block ends, all calls share one connection."""
+        with nullcontext() if self._held else self:
+            yield
+
+    def _up_to_date(self, connection: psycopg.Connection, *, make: bool = False) -> bool:
+        """Renew the tables of an older Nightgate, and ``make`` them where there are none. Returns whether there are any.
+
+        Raises:
+            ServiceUnavailable: they are of a newer Nightgate, which may mean something else by them.
+        """
+        at = migrations.version(connection)
+        if at > migrations.NEWEST:
+            raise ServiceUnavailable(
+                f"the tables of the results database at {self._place} have the version {at}, "
+                f"and this Nightgate knows them up to {migrations.NEWEST}",
+                "update Nightgate on this host",
+            )
+        if at < migrations.NEWEST and (at or make):
+            with connection.transaction():
+                migrations.migrate(connection)
+            return True
+        return bool(at)
+
+    @contextmanager
     def _session(self) -> Iterator[psycopg.Connection]:
-        """A connection in a transaction of its own, which is committed at the end."""
+        """A connection, of its own unless one is held."""
         import psycopg
 
         connection = self._held or self._connect()
         try:
-            with connection.transaction():
-                yield connection
-        except psycopg.errors.UndefinedTable:
-            raise _NoTables(
-                f"the database at {self._place} has no results yet", "start a run, it makes the tables"
-            ) from None
-        except psycopg.errors.UndefinedColumn:
-            raise _OldTables(
-                f"the tables of the database at {self._place} are of an older Nightgate", "start a run, it renews them"
-            ) from None
+            yield connection
         except psycopg.Error as error:
             raise self._refused(error) from None
         finally:

@@ -13,14 +13,15 @@ from nightgate.errors import BusyError
 from nightgate.files import write_text
 from nightgate.record import utc_now
 
-Purpose = Literal["run", "up", "measure"]
-"""One run without the schedule, the schedule left running, or the benchmark cluster only."""
+Purpose = Literal["run", "up", "measure", "results"]
+"""One run without the schedule, the schedule left running, the benchmark cluster only, or that of the results only."""
 
 
 _NAMES: dict[str, str] = {
     "run": "another `nightgate run`",
     "up": "`nightgate up`",
     "measure": "another `nightgate measure`",
+    "results": "another `nightgate results`",
 }
 
 

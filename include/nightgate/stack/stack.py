@@ -26,13 +26,15 @@ from nightgate.stack.postgres import Cluster, tuned_for_airflow, tuned_for_vecto
 log = logging.getLogger(__name__)
 
 _START_TIMEOUT = 180.0
+_RESULTS = "nightgate"  # the database
 
 
 class Stack:
     """A context manager: started on enter, stopped on exit, whatever happened in between.
 
     Args:
-        purpose: "run" (one run, no schedule), "up" (schedule on) or "measure" (the benchmark cluster only).
+        purpose: "run" (one run, no schedule), "up" (schedule on), "measure" (the benchmark cluster only) or "results" (only that
+            of the results, with its database).
         port: of the API server; a free one when None.
         say: called with one line for each phase.
     """
@@ -51,6 +53,11 @@ class Stack:
         self._keeper: Keeper | None = None
         self.bench_url = ""
         self.results_url = ""
+
+    @property
+    def has_results(self) -> bool:
+        """Whether a run of this home has made a database for results."""
+        return (self._meta.data / "PG_VERSION").exists()
 
     def __enter__(self) -> Stack:
         self.lock.acquire(self.purpose)
@@ -86,6 +93,11 @@ class Stack:
     def _start(self) -> None:
         if self._port:
             _check_port(self._port)
+        if self.purpose == "results":
+            self._meta.start()
+            self._meta.create_database(_RESULTS)
+            self.results_url = self._meta.url(_RESULTS)
+            return
         if not os.environ.get("PGVECTOR_URL"):
             self.say("starting PostgreSQL with pgvector")
             self._bench.start()
@@ -94,9 +106,9 @@ class Stack:
         if self.purpose == "measure":
             return
         self._meta.start()
-        for name in ("airflow", "nightgate"):
+        for name in ("airflow", _RESULTS):
             self._meta.create_database(name)
-        self.results_url = self._meta.url("nightgate")
+        self.results_url = self._meta.url(_RESULTS)
         port = self._port or _free_port()
         url = f"http://127.0.0.1:{port}"
         environment = airflow.environment(

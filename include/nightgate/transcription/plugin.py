@@ -28,6 +28,7 @@ class Transcription(Benchmark[Settings, TranscriptionPrepared]):
     prepared = TranscriptionPrepared
     metrics: ClassVar[tuple[MetricSpec, ...]] = METRICS
     headlines = HEADLINES
+    tools = ("model",)
 
     def look(self, settings: Settings, services: Mapping[str, str]) -> TranscriptionLooked:
         """The kind of the model; of the user's clips how many and how long they are, and what judges them.

@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 from pydantic import Field, field_validator, model_validator
 
 from nightgate.measure import host
-from nightgate.suite import BenchmarkSettings
+from nightgate.suite import Aside, BenchmarkSettings
 from nightgate.transcription import engines
 from nightgate.transcription.languages import AUTO, CODES, LANGUAGES, nearest
 from nightgate.transcription.models.published import PACKAGED, known
@@ -17,7 +17,7 @@ from nightgate.transcription.models.published import PACKAGED, known
 class Settings(BenchmarkSettings):
     known_variants: ClassVar[tuple[str, ...]] = tuple(engines.known())
 
-    gpu_variants: tuple[str, ...] = Field(
+    gpu_variants: Aside[tuple[str, ...]] = Field(
         default=(),
         title="Gated on a GPU too",
         description="Engines that the objectives gate on a GPU beside `variants`; on the CPU they do not.",
@@ -29,7 +29,7 @@ class Settings(BenchmarkSettings):
         description="tiny.en for the packaged weights, the name of a model that whisper.cpp publishes (fetched once), "
         "or the path of a ggml file.",
     )
-    clips: str | None = Field(
+    clips: Aside[str | None] = Field(
         default=None,
         title="Clips",
         description="Your own: a folder of audio files with a .txt beside each, a JSONL or csv manifest (audio_filepath, "
@@ -79,7 +79,7 @@ class Settings(BenchmarkSettings):
         title="Audio seconds",
         description="Of the packaged corpus in one pass; whole clips are taken until it is reached.",
     )
-    repeats: int = Field(
+    repeats: Aside[int] = Field(
         default=5,
         ge=5,
         le=50,
@@ -93,7 +93,7 @@ class Settings(BenchmarkSettings):
         title="Batch audio seconds",
         description="Audio that is also transcribed in batches: whole batches from the start of the clips.",
     )
-    batch_repeats: int = Field(
+    batch_repeats: Aside[int] = Field(
         default=3, ge=1, le=50, title="Batch repeats", description="Timed passes over the batches."
     )
     threads: int | None = Field(

@@ -8,7 +8,7 @@ from typing import ClassVar, cast
 from pydantic import Field, field_validator, model_validator
 
 from nightgate.benchmark import Looked
-from nightgate.suite import BenchmarkSettings, Needs, Takes
+from nightgate.suite import Aside, BenchmarkSettings, Needs, Takes
 from nightgate.vectors import own
 from nightgate.vectors.data import TRUTH_DEPTH
 from nightgate.vectors.dataset import query_counts
@@ -39,12 +39,12 @@ class VectorSettings(BenchmarkSettings):
 
     least_rows: ClassVar[int] = 2_000
 
-    dataset: str | None = Field(
+    dataset: Aside[str | None] = Field(
         default=None, title="Data set",
         description="Your own vectors: an ann-benchmarks .hdf5 file, .fvecs, .bvecs, .fbin, .u8bin, .i8bin, .npy, .csv, .tsv "
         "or .parquet. Empty means synthetic ones.",
     )  # fmt: skip
-    queries_file: str | None = Field(
+    queries_file: Aside[str | None] = Field(
         default=None,
         title="Queries file",
         description="Of the same formats. Empty means the data set's own queries, or rows held out of it.",
@@ -84,14 +84,14 @@ class VectorSettings(BenchmarkSettings):
         default=TRUTH_DEPTH, ge=1, le=TRUTH_DEPTH, title="Neighbours per query",
         description="Recall is told at this depth (recall_at_100 for 100), and at 1 and 10 where it reaches as far.",
     )  # fmt: skip
-    passes: int = Field(
+    passes: Aside[int] = Field(
         default=3, ge=1, le=50, title="Passes", description="Timed passes over the queries in each process."
     )
     recall_target: float = Field(
         default=0.92, ge=0.5, le=1, title="Recall target",
         description="The cheapest setting that reaches it is looked for, on queries that are not measured.",
     )  # fmt: skip
-    load_seconds: float = Field(
+    load_seconds: Aside[float] = Field(
         default=2, ge=0, le=600, title="Seconds under load",
         description="How long the throughput and the open loop are measured, each; 0 leaves both out.",
     )  # fmt: skip

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field, model_validator
 
-from nightgate.suite import Needs, Takes
+from nightgate.suite import Aside, Needs, Takes
 from nightgate.vector_search.settings import MAKE_SECONDS, Shape, VectorSettings
 from nightgate.vectors.dataset import query_counts
 
@@ -31,7 +31,7 @@ class StoreSettings(VectorSettings):
         default=5, ge=1, le=100, title="Neighbours per query",
         description="Recall is told at this depth (recall_at_5 for 5), and at 1 and 10 where it reaches as far.",
     )  # fmt: skip
-    passes: int = Field(default=3, ge=1, le=20, title="Passes", description="Timed passes over the queries.")
+    passes: Aside[int] = Field(default=3, ge=1, le=20, title="Passes", description="Timed passes over the queries.")
     recall_target: float = Field(
         default=0.90, ge=0.5, le=1, title="Recall target",
         description="The cheapest setting that reaches it on the tuning queries, with room for chance, is measured.",
@@ -40,21 +40,21 @@ class StoreSettings(VectorSettings):
         default=20, gt=0, le=1e6, title="Arrival rate",
         description="Queries per second in the open loop, where latency counts from the scheduled moment.",
     )  # fmt: skip
-    control_passes: int = Field(
+    control_passes: Aside[int] = Field(
         default=1, ge=1, le=20, title="Passes of the controls", description="They only stand beside the gated variants."
     )
-    latency_target: float = Field(
+    latency_target: Aside[float] = Field(
         default=0.030, gt=0, le=60, title="Latency target",
         description="P95 in seconds that should hold with the recall; the verdict says what comes closest if it does not.",
     )  # fmt: skip
     clients: tuple[int, ...] = Field(
         default=(1, 2, 4, 8), min_length=1, title="Clients", description="How many at once in the closed loop, in turn."
     )
-    keep: bool | None = Field(
+    keep: Aside[bool | None] = Field(
         default=None, title="Keep the tables",
         description="For the next night. Empty: kept on the embedded server, removed from one of yours.",
     )  # fmt: skip
-    require_service: bool = Field(
+    require_service: Aside[bool] = Field(
         default=False, title="Require the server",
         description="An absent server fails the benchmark instead of skipping it.",
     )  # fmt: skip

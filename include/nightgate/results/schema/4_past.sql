@@ -1,0 +1,33 @@
+-- What a night is judged by: the nights of its series before it (`nightgate.results.past`). The server takes these out of
+-- the record itself. `work` is the same where settings and inputs are, to the letter; which of them make one series is
+-- decided where the settings' defaults are known.
+ALTER TABLE nightgate.results
+    ADD COLUMN work text COLLATE "C" NOT NULL GENERATED ALWAYS AS (md5(
+        coalesce(record->>'settings', '') || coalesce(record#>>'{facts,inputs}', '')
+        || coalesce(record#>>'{detail,data,digest}', '') || coalesce(record#>>'{detail,clips,sha256}', '')
+        || coalesce(record#>>'{detail,model,sha256}', ''))) STORED,
+    ADD COLUMN metrics jsonb GENERATED ALWAYS AS (record->'metrics') STORED,
+    ADD COLUMN looks jsonb GENERATED ALWAYS AS (record->'looks') STORED,
+    ADD COLUMN objectives jsonb GENERATED ALWAYS AS (record->'objectives') STORED,
+    ADD COLUMN disturbed text GENERATED ALWAYS AS (record#>>'{facts,noise,disturbed}') STORED;
+
+CREATE INDEX past_of_series
+    ON nightgate.results (suite, benchmark, variant, device, fingerprint, (standing = 'night'), work, measured_at DESC)
+    WHERE status = 'measured';
+
+-- What people have said of results: 'excluded', or 'accepted' as a new baseline. An empty benchmark, variant or device is
+-- any. Nothing is deleted: what no longer holds is withdrawn.
+CREATE TABLE nightgate.notes (
+    kind             text NOT NULL CHECK (kind IN ('excluded', 'accepted')),
+    run_id           text COLLATE "C" NOT NULL REFERENCES nightgate.runs ON DELETE CASCADE,
+    benchmark        text COLLATE "C" NOT NULL DEFAULT '',
+    variant          text COLLATE "C" NOT NULL DEFAULT '',
+    device           text COLLATE "C" NOT NULL DEFAULT '',
+    reason           text NOT NULL,
+    noted_by         text NOT NULL,
+    noted_at         timestamptz NOT NULL DEFAULT clock_timestamp(),
+    withdrawn_reason text,
+    withdrawn_by     text,
+    withdrawn_at     timestamptz,
+    PRIMARY KEY (run_id, kind, benchmark, variant, device, noted_at)
+);

@@ -1,0 +1,262 @@
+"""Export and import of a store as JSON lines: a line for each run without its results, for each result and each note.
+
+A run's line comes before those of its results and notes. Each line has a ``schema_version``; what this version does not
+understand is refused with the number of its line, and then nothing is written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from nightgate.errors import InputError
+from nightgate.paths import RUN_ID
+from nightgate.record import STORED, Device, Record, Standing, Summary, Verdict
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from nightgate.results.store import Store
+
+SCHEMA_VERSION = 1
+
+_RUN = """
+jsonb_build_object('schema_version', 1, 'kind', 'run', 'run_id', own.run_id, 'dag_id', own.dag_id, 'suite', own.suite,
+    'scale', own.scale, 'standing', own.standing, 'overrides', own.overrides, 'state', own.state,
+    'finished_at', own.finished_at, 'recorded_at', own.recorded_at, 'head', own.head)
+"""
+_RESULT = """
+jsonb_build_object('schema_version', 1, 'kind', 'result', 'run_id', own.run_id, 'measured_at', own.measured_at,
+    'record', own.record)
+"""
+_NOTE = """
+jsonb_build_object('schema_version', 1, 'kind', 'note', 'note', own.kind, 'run_id', own.run_id, 'benchmark', own.benchmark,
+    'variant', own.variant, 'device', own.device, 'reason', own.reason, 'noted_by', own.noted_by, 'noted_at', own.noted_at,
+    'withdrawn_reason', own.withdrawn_reason, 'withdrawn_by', own.withdrawn_by, 'withdrawn_at', own.withdrawn_at)
+"""
+EXPORT = f"""
+SELECT line::text FROM (
+    SELECT recorded_at, run_id, 0 AS place, '' AS of, {_RUN} AS line FROM nightgate.runs AS own
+    UNION ALL
+    SELECT runs.recorded_at, own.run_id, 1, concat_ws(' ', own.benchmark, own.device, own.variant), {_RESULT}
+    FROM nightgate.results AS own JOIN nightgate.runs USING (run_id)
+    UNION ALL
+    SELECT runs.recorded_at, own.run_id, 2, to_char(own.noted_at, 'YYYYMMDDHH24MISSUS'), {_NOTE}
+    FROM nightgate.notes AS own JOIN nightgate.runs USING (run_id)
+) AS lines ORDER BY recorded_at, run_id, place, of
+"""
+
+_UTC = "SET LOCAL TIME ZONE 'UTC'"  # so that two stores write a time alike
+
+_STAGE = """
+CREATE TEMPORARY TABLE incoming (
+    number int NOT NULL, kind text NOT NULL, run_id text COLLATE "C" NOT NULL, benchmark text COLLATE "C",
+    variant text COLLATE "C", device text COLLATE "C", status text, judged boolean, fingerprint text, suite text, line jsonb NOT NULL
+) ON COMMIT DROP
+"""
+_COPY = """
+COPY incoming (number, kind, run_id, benchmark, variant, device, status, judged, fingerprint, suite, line) FROM STDIN
+"""
+_TWICE = """
+SELECT max(number) FROM incoming GROUP BY kind, run_id, benchmark, variant, device, line->>'noted_at' HAVING count(*) > 1
+ORDER BY 1 LIMIT 1
+"""
+_WITHOUT_RUN = """
+SELECT number, run_id FROM incoming AS own WHERE kind <> 'run'
+  AND NOT EXISTS (SELECT FROM incoming WHERE kind = 'run' AND run_id = own.run_id AND number < own.number)
+  AND NOT EXISTS (SELECT FROM nightgate.runs WHERE run_id = own.run_id) ORDER BY number LIMIT 1
+"""
+# of a run that is judged here, nothing may become another
+_AGAINST = f"""
+SELECT new.number, new.run_id FROM incoming AS new JOIN nightgate.runs AS own USING (run_id)
+LEFT JOIN nightgate.results AS result ON new.kind = 'result'
+    AND (result.run_id, result.benchmark, result.variant, result.device) = (new.run_id, new.benchmark, new.variant, new.device)
+WHERE own.state IS NOT NULL AND (
+    (new.kind = 'run' AND new.line - 'recorded_at' <> {_RUN} - 'recorded_at')
+    OR (new.kind = 'result' AND new.line->'record' IS DISTINCT FROM result.record))
+ORDER BY new.number LIMIT 1
+"""
+_TAKE_RUNS = """
+INSERT INTO nightgate.runs (run_id, dag_id, suite, scale, standing, overrides, state, finished_at, recorded_at, head)
+SELECT run_id, line->>'dag_id', line->>'suite', line->>'scale', line->>'standing', nullif(line->'overrides', 'null'),
+    line->>'state', (line->>'finished_at')::timestamptz, (line->>'recorded_at')::timestamptz, nullif(line->'head', 'null')
+FROM incoming WHERE kind = 'run'
+ON CONFLICT (run_id) DO UPDATE SET dag_id = excluded.dag_id, suite = excluded.suite, scale = excluded.scale, standing = excluded.standing,
+    overrides = excluded.overrides, state = excluded.state, finished_at = excluded.finished_at, head = excluded.head
+WHERE runs.state IS NULL
+"""
+_TAKE_RESULTS = """
+INSERT INTO nightgate.results
+    (run_id, suite, benchmark, variant, device, status, judged, fingerprint, measured_at, standing, record)
+SELECT new.run_id, new.suite, new.benchmark, new.variant, new.device, new.status, new.judged, new.fingerprint,
+    (line->>'measured_at')::timestamptz, runs.standing, line->'record'
+FROM incoming AS new JOIN nightgate.runs USING (run_id) WHERE new.kind = 'result'
+ON CONFLICT (run_id, benchmark, variant, device) DO UPDATE SET suite = excluded.suite, status = excluded.status, judged = excluded.judged,
+    fingerprint = excluded.fingerprint, measured_at = excluded.measured_at, standing = excluded.standing, record = excluded.record
+WHERE results.record <> excluded.record
+"""
+# what was withdrawn in either of two stores is withdrawn
+_TAKE_NOTES = """
+INSERT INTO nightgate.notes AS own
+    (kind, run_id, benchmark, variant, device, reason, noted_by, noted_at, withdrawn_reason, withdrawn_by, withdrawn_at)
+SELECT line->>'note', run_id, benchmark, variant, device, line->>'reason', line->>'noted_by', (line->>'noted_at')::timestamptz,
+    line->>'withdrawn_reason', line->>'withdrawn_by', (line->>'withdrawn_at')::timestamptz
+FROM incoming WHERE kind = 'note'
+ON CONFLICT (run_id, kind, benchmark, variant, device, noted_at) DO UPDATE
+SET withdrawn_reason = excluded.withdrawn_reason, withdrawn_by = excluded.withdrawn_by, withdrawn_at = excluded.withdrawn_at
+WHERE own.withdrawn_at IS NULL
+"""
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    schema_version: Literal[1]
+    run_id: str = Field(pattern=f"^(?:{RUN_ID.pattern})$")
+
+
+class _Run(_Line):
+    kind: Literal["run"]
+    dag_id: str
+    suite: str
+    scale: str
+    standing: Standing
+    overrides: dict[str, Any] | None
+    state: Verdict | None
+    finished_at: AwareDatetime | None
+    recorded_at: AwareDatetime
+    head: dict[str, Any] | None
+
+    @model_validator(mode="after")
+    def _is_a_summary(self) -> _Run:
+        if (self.head is None) != (self.state is None):
+            raise ValueError("a run has a head just when it was judged")
+        if self.head is not None:
+            summary = Summary.model_validate({**self.head, "results": []}, context=STORED)
+            told = (self.run_id, self.dag_id, self.suite, self.scale, self.state)
+            if (summary.run_id, summary.dag_id, summary.suite, summary.scale, summary.state) != told:
+                raise ValueError("the head is of another run")
+        return self
+
+
+class _Result(_Line):
+    kind: Literal["result"]
+    measured_at: AwareDatetime
+    record: dict[str, Any]
+
+
+class _Note(_Line):
+    kind: Literal["note"]
+    note: Literal["excluded", "accepted"]
+    benchmark: str
+    variant: str
+    device: Device | Literal[""]
+    reason: str = Field(min_length=1)
+    noted_by: str
+    noted_at: AwareDatetime
+    withdrawn_reason: str | None
+    withdrawn_by: str | None
+    withdrawn_at: AwareDatetime | None
+
+
+_ANY: TypeAdapter[_Run | _Result | _Note] = TypeAdapter(Annotated[_Run | _Result | _Note, Field(discriminator="kind")])
+
+
+@dataclass
+class Taken:
+    """How many lines of each kind an import read. They may all have been there before."""
+
+    runs: int = 0
+    results: int = 0
+    notes: int = 0
+
+
+def lines_of(store: Store) -> Iterator[str]:
+    """Every line of the store, without its line end, in the order in which runs were first recorded."""
+    if not store.rows("SELECT 1"):
+        return
+    with store.writing() as connection, connection.cursor("export") as cursor:
+        connection.execute(_UTC)
+        for (line,) in cursor.execute(EXPORT):
+            yield line
+
+
+def take(store: Store, lines: Iterable[bytes]) -> Taken:
+    """Put exported lines into the store. Doing so again changes nothing.
+
+    A run that is not judged here yet becomes as the lines have it.
+
+    Raises:
+        InputError: a line is not understood, contradicts the others, or would change a run that is judged here; its number
+            is named, and nothing was written.
+    """
+    taken = Taken()
+    with store.writing() as connection:
+        connection.execute(_UTC)
+        connection.execute(_STAGE)
+        with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    copy.write_row(_row(number, line, taken))
+        _check(connection)
+        for statement in (_TAKE_RUNS, _TAKE_RESULTS, _TAKE_NOTES):
+            connection.execute(statement)
+    return taken
+
+
+def _row(number: int, line: bytes, taken: Taken) -> tuple[Any, ...]:
+    """What `_STAGE` holds of a line."""
+    try:
+        text = line.decode("utf-8-sig")
+        if "\\u0000" in text:
+            raise ValueError("a zero byte, which PostgreSQL cannot keep")
+        read = _ANY.validate_python(json.loads(text, parse_constant=_refused))
+        if isinstance(read, _Run):
+            taken.runs += 1
+            return (number, "run", read.run_id, *[None] * 7, text)
+        if isinstance(read, _Note):
+            taken.notes += 1
+            return (number, "note", read.run_id, read.benchmark, read.variant, read.device, *[None] * 4, text)
+        record = Record.model_validate(read.record, context=STORED)
+    except ValueError as error:  # of the encoding, the JSON, the version or the values
+        raise InputError(
+            f"line {number} is not what this version exports ({_told(error)}); nothing was imported",
+            "export it again, or import it with the Nightgate that wrote it or a newer one",
+        ) from None
+    taken.results += 1
+    return (
+        number, "result", read.run_id, record.benchmark, record.variant, record.device, record.status, bool(record.objectives),
+        record.host.fingerprint if record.host else None, record.suite, text,
+    )  # fmt: skip
+
+
+def _told(error: ValueError) -> str:
+    """What is wrong, without the value: a line is long."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    return f"{place}: {first['msg']}" if place else first["msg"]
+
+
+def _refused(word: str) -> None:
+    raise ValueError(f"{word} is no number of JSON")
+
+
+def _check(connection: psycopg.Connection) -> None:
+    if found := connection.execute(_TWICE).fetchone():
+        raise InputError(f"line {found[0]} says again what an earlier line says; nothing was imported", "remove one")
+    if found := connection.execute(_WITHOUT_RUN).fetchone():
+        raise InputError(
+            f"line {found[0]} belongs to run {found[1]}, which neither the lines before it nor the store have; nothing was imported",
+            "export the run as well",
+        )
+    if found := connection.execute(_AGAINST).fetchone():
+        raise InputError(
+            f"line {found[0]} would change run {found[1]}, which is judged in this store; nothing was imported",
+            "remove what is of this run",
+        )

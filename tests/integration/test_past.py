@@ -1,0 +1,141 @@
+"""What a night is judged by, out of a real store and out of files: the nights of its own series before it, and no others."""
+
+from __future__ import annotations
+
+import pytest
+from support.nights import HOST, at, record, summary
+
+from nightgate.judge.past import Past
+from nightgate.results import files
+from nightgate.results.past import NIGHTS, past_of, pasts_of
+
+KEY = ("hybrid_ann", "hybrid", "cpu")
+
+
+class InFiles:
+    """Summaries on disk, as a host without a store keeps them."""
+
+    store = None
+
+    def save_summary(self, kept):
+        files.write_summary(kept)
+
+
+class InStore:
+    def __init__(self, store):
+        self.store, self.save_summary = store, store.save_summary
+
+
+@pytest.fixture(params=["store", "files"])
+def kept(request, tmp_path, monkeypatch):
+    monkeypatch.setenv("NIGHTGATE_RUNS", str(tmp_path))
+    return InFiles() if request.param == "files" else InStore(request.getfixturevalue("store"))
+
+
+def past(kept, judged, *, standing="night", scale="smoke", run_id="judged"):
+    return past_of(judged, scale, run_id=run_id, standing=standing, store=kept.store)
+
+
+def runs(found: Past) -> list[str]:
+    return [night.run_id for night in found.nights]
+
+
+def test_without_a_past_there_is_none(kept):
+    assert past(kept, record(5)) == Past()
+
+
+def test_the_nights_before_with_all_they_measured_oldest_first(kept):
+    second = record(2, 0.0015, verdict="inconclusive", looks=(0.0016, 0.0014))
+    for night in (
+        summary(2, second, state="inconclusive"),
+        summary(1, record(1, 0.0011)),
+        summary(3, record(3, 0.0013)),
+    ):
+        kept.save_summary(night)
+    found = past(kept, record(5))
+    assert runs(found) == ["night-001", "night-002", "night-003"]
+    own = found.nights[1]
+    assert own.at == at(2, 3)
+    assert [one.metrics["latency_p95"].value for one in own.measured] == [0.0015, 0.0016, 0.0014]
+    assert own.measured[0].metrics == second.metrics
+    assert own.measured[1].metrics == second.looks[0].metrics
+    assert {name: one.verdict for name, one in own.verdicts.items()} == {"latency_p95": "inconclusive"}
+
+
+def test_what_comes_later_or_is_under_way_meanwhile_changes_nothing(kept):
+    for night in (1, 2, 4):
+        kept.save_summary(summary(night))
+    judged = record(4)
+    before = past(kept, judged, run_id="night-004")
+    assert runs(before) == ["night-001", "night-002"]
+    kept.save_summary(summary(5))
+    kept.save_summary(summary(4, record(4, started_at=at(4, -2), finished_at=at(4, 1)), name="beside"))
+    kept.save_summary(summary(4, record(4, started_at=at(4, -3), finished_at=at(4, -1)), name="shortly-before"))
+    assert runs(past(kept, judged, run_id="night-004")) == ["night-001", "night-002", "shortly-before-004"]
+
+
+OTHERS = {
+    "suite": summary(1, record(1, suite="own")),
+    "scale": summary(1, scale="full"),
+    "benchmark": summary(1, record(1, benchmark="other")),
+    "variant": summary(1, record(1, variant="hnsw")),
+    "device": summary(1, record(1, device="gpu")),
+    "host": summary(1, record(1, host=HOST.model_copy(update={"fingerprint": "other"}))),
+    "a setting that shapes the work": summary(1, record(1, settings={"rows": 60_000})),
+    "a setting that is not the default, and lacks here": summary(1, record(1, settings={"k": 10})),
+    "not measured": summary(1, record(1, status="failed", metrics={})),
+    "by hand": summary(1, scheduled=False),
+    "with overrides": summary(1, overrides={"hybrid_ann.rows": 50_000}),
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_another_series_is_no_past(kept, what):
+    kept.save_summary(OTHERS[what])
+    assert past(kept, record(5)) == Past()
+
+
+def test_other_data_is_no_past(kept):
+    other = record(1)
+    other.facts.inputs = {"data": "d2"}
+    kept.save_summary(summary(1, other))
+    assert past(kept, record(5)) == Past()
+
+
+def test_settings_that_do_not_shape_the_work_break_no_series(kept):
+    """Nor do those that came with a later version and have their default, nor library versions, nor the driver."""
+    judged = record(
+        9, settings={"passes": 7, "processes": 3, "k": 100, "controls": ["hnsw"], "variants": ["hybrid", "hnsw"]}
+    )
+    judged.facts.provenance.versions = {"faiss": "2"}
+    kept.save_summary(summary(1, record(1, settings={"load_seconds": 4})))
+    kept.save_summary(summary(2, record(2, settings={"seed": 20})))
+    assert runs(past(kept, judged)) == ["night-001", "night-002"]
+
+
+def test_runs_that_are_no_nights_have_a_past_of_their_own(kept):
+    kept.save_summary(summary(1))
+    kept.save_summary(summary(2, scheduled=False, name="hand"))
+    kept.save_summary(summary(3, overrides={"hybrid_ann.k": 7}, name="set"))
+    assert runs(past(kept, record(5), standing="ad-hoc")) == ["hand-002", "set-003"]
+    assert runs(past(kept, record(5), standing="stand-in")) == ["hand-002", "set-003"]
+    assert runs(past(kept, record(5))) == ["night-001"]
+
+
+def test_the_newest_are_taken_where_there_are_many(store):
+    for night in range(NIGHTS + 5):
+        store.save_summary(summary(night, record(night, settings={"passes": 3 + night % 2})))
+    found = past_of(record(99), "smoke", run_id="judged", standing="night", store=store)
+    assert runs(found) == [f"night-{night:03d}" for night in range(5, NIGHTS + 5)]
+
+
+def test_several_records_at_once_each_have_their_own(kept):
+    for night in (1, 2):
+        kept.save_summary(summary(night, record(night, 0.001 * night), record(night, 0.1 * night, variant="hnsw")))
+    kept.save_summary(summary(3, record(3, variant="hnsw")))
+    judged = [record(5), record(2, variant="hnsw"), record(5, variant="ivfpq", status="failed", metrics={})]
+    found = pasts_of(judged, "smoke", run_id="judged", standing="night", store=kept.store)
+    assert {key: runs(one) for key, one in found.items()} == {
+        KEY: ["night-001", "night-002"], ("hybrid_ann", "hnsw", "cpu"): ["night-001"],
+    }  # fmt: skip
+    assert [n.measured[0].metrics["latency_p95"].value for n in found[KEY].nights] == [0.001, 0.002]
