@@ -16,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest
 export CMAKE_POLICY_VERSION_MINIMUM := 3.5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-ci setup-servers setup-torch setup-gpu run up down lint format test test-unit test-dags test-integration test-e2e test-slow test-gpu test-sweep test-heavy mutants ratios ratios-hybrid ratios-pgvector ratios-metrics ratios-cache gpu-check gpu-carry picture lock clean
+.PHONY: help setup setup-ci setup-servers setup-torch setup-gpu run up down lint format test test-unit test-dags test-integration test-e2e test-slow test-gpu test-sweep test-heavy mutants ratios ratios-hybrid ratios-pgvector ratios-metrics ratios-cache host-check gpu-check gpu-carry picture lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -97,6 +97,9 @@ ratios-metrics: setup-ci ## what a scrape costs after a week and after a year of
 
 ratios-cache: setup-ci ## the artefact cache: hits, many processes at once, bookkeeping (about a minute)
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/cache_ratios.py
+
+host-check: setup ## is a quiet host called quiet and a disturbed one disturbed, on a quiet machine (four minutes)
+	$(BIN)/python benchmarks/host_check.py $(ARGS)
 
 gpu-check: setup ## does all run on this host's GPU, as on its CPU, and how fast (four minutes); ARGS="--limits h100 --out FILE.json …"
 	$(BIN)/python benchmarks/gpu_check.py $(ARGS)

@@ -109,13 +109,63 @@ class Canary(_Model):
     spread: float
 
 
+class HostSample(_Model):
+    """How fast the host was in ``seconds`` during which nothing was measured, see `nightgate.measure.canary`; medians.
+
+    ``at``: seconds from the start of the measurement, below zero before it. ``cpu``: seconds of the computation;
+    ``fast_share``: of its rounds, those near the fastest; ``memory``: bytes copied per second; ``cache``: seconds per number
+    picked; ``late``: seconds that a sleep of a millisecond took too long; ``longest_gap``, seconds, and ``lost``, a share of
+    the time: when the loop did not have its core. ``others``: how many cores other programs kept busy meanwhile, and
+    ``others_since`` the same from the sample before to the end of this one, as far as it can be told; ``program``: the
+    busiest of them.
+    """
+
+    at: float
+    seconds: float
+    cpu: float
+    fast_share: float | None = None
+    memory: float
+    cache: float
+    late: float
+    longest_gap: float
+    lost: float
+    others: float | None = None
+    others_since: float | None = None
+    program: str | None = None
+
+
 class Noise(_Model):
-    """The state of the host before and after; the load is the average of a minute."""
+    """The state of the host before, during and after; ``load_`` is the average of a minute.
+
+    ``cores``: of those that can be used, how many there are. ``others``: how many of them other programs kept busy on average,
+    ``loaded_share``: of the time, how much they kept half a core busy or more, ``program``: the busiest. ``stolen``: the share
+    of the running time that the hypervisor gave to other machines; ``throttled``, ``hot``, ``waited``: shares of the time in
+    which our processes were at the limit of their cgroup, a core was slowed down for its heat, some process waited for a
+    core (ours among them). ``fast_share``: of the canary's rounds, those within 1.25 × of the fastest, and ``slowdown`` by
+    how much the others took longer, in the median: a virtual host has two speeds. ``unread``: what could not be read.
+
+    ``disturbed``: why speeds that were measured meanwhile count for nothing; None where they do. ``tolerated``: the same
+    sentence, where the host was declared as one that others use too.
+    """
 
     canary_before: Canary | None = None
     load_before: float | None = None
     canary_after: Canary | None = None
     load_after: float | None = None
+    samples: list[HostSample] = Field(default_factory=list)
+    cores: int | None = None
+    others: float | None = None
+    loaded_share: float | None = None
+    program: str | None = None
+    stolen: float | None = None
+    throttled: float | None = None
+    hot: float | None = None
+    waited: float | None = None
+    fast_share: float | None = None
+    slowdown: float | None = None
+    unread: list[str] = Field(default_factory=list)
+    disturbed: str | None = None
+    tolerated: str | None = None
 
 
 class Provenance(_Model):

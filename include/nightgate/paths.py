@@ -25,6 +25,7 @@ VARIABLES = (
     "NIGHTGATE_REDIS_URL",
     "NIGHTGATE_MODELS_URL",
     "NIGHTGATE_METRICS_TOKEN",
+    "NIGHTGATE_SHARED_HOST",
     EMBEDDED_PGVECTOR,
 )
 """Every variable of our own that something reads."""

@@ -23,6 +23,8 @@ from nightgate.suite import DEVICES, BenchmarkSettings, Limit, Objectives, Suite
 
 log = logging.getLogger(__name__)
 
+_LOOK = 0.3  # seconds that the canary takes
+
 
 class Plan(BaseModel):
     """What one run will do, decided once: the resolved suite and the (benchmark, device) pairs to measure.
@@ -119,9 +121,11 @@ def preflight(
         for warning in found.warnings:
             log.warning("%s: %s", name, warning)
     _check_room({name: (suite.settings[name], looked[name]) for name in chosen})
-    facts, canary = host.describe(), host.canary()
+    facts, now = host.describe(), host.look(paths.home(), _LOOK)
     log.info("host %s: %s, %d cores, GPU: %s", facts.fingerprint, facts.cpu, facts.cores, figures.gpu_text(facts))
-    log.info("canary %.1f ms, spread %.0f %%", canary["seconds"] * 1e3, canary["spread"] * 100)
+    log.info("%s", host.told(now))
+    if now.disturbed:
+        log.warning("the host is not quiet: %s", now.disturbed)
     estimates = _estimates(
         {name: (suite.settings[name], looked[name]) for name in chosen}, work, facts, dag_id != BY_HAND
     )

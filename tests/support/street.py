@@ -45,7 +45,6 @@ class Street:
     def __init__(self, monkeypatch, folder):
         monkeypatch.setenv("NIGHTGATE_RUNS", str(folder / "runs"))
         monkeypatch.setenv("NIGHTGATE_HOME", str(folder / "home"))
-        monkeypatch.setattr(host, "canary", lambda: {"seconds": 0.01, "spread": 0.02})
         monkeypatch.setattr(host, "describe", lambda: HOST)
         self.calls = []
         self.fake = SimpleNamespace(

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from nightgate.errors import DriverError
-from nightgate.measure import host
+from nightgate.facts import HostSample, Noise
+from nightgate.measure import host, known_host
+from nightgate.measure.known_host import Known
 from nightgate.record import Gpu
 
 CPUINFO = "processor\t: 0\nmodel name\t: EPYC 7: a test\nprocessor\t: 1\nmodel name\t: another\n"
@@ -88,46 +90,125 @@ def test_a_host_whose_driver_fails_is_described_with_the_fault(machine, monkeypa
     assert "the driver does not work: lost" in caplog.text
 
 
-def test_the_canary_is_the_median_of_twenty_rounds_and_their_spread(monkeypatch):
-    # rounds of 1 … 20 seconds in a mixed order: median 11, quartiles 6 and 16
-    rounds = [7, 20, 1, 14, 3, 11, 18, 5, 9, 16, 2, 13, 6, 19, 4, 10, 17, 8, 12, 15]
-    readings = iter([reading for seconds in rounds for reading in (1000.0, 1000.0 + seconds)])
-    monkeypatch.setattr(host.time, "perf_counter", lambda: next(readings))
-    assert host.canary() == {"seconds": 11.0, "spread": 10 / 11}
-    assert next(readings, None) is None
+@pytest.fixture
+def seen(monkeypatch, tmp_path):
+    """What the host does is noted, and takes no time."""
+    noted = []
+
+    class Watch:
+        def __init__(self, *, served=False):
+            noted.append(("watch", served))
+
+        def sample(self, seconds):
+            noted.append(("sample", seconds))
+
+        def glance(self):
+            noted.append("glance")
+
+    def judged(noise, watch, file, *, tolerant):
+        noted.append(("judged", file.parent.name, tolerant))
+        noise.disturbed = "by a test"
+
+    monkeypatch.delenv("NIGHTGATE_SHARED_HOST", raising=False)
+    monkeypatch.setattr(host, "Watch", Watch)
+    monkeypatch.setattr(host, "judged", judged)
+    loads = iter([(0.5, 9, 9), (0.75, 9, 9)])
+    monkeypatch.setattr(host.os, "getloadavg", lambda: next(loads))
+    return noted
 
 
-def test_the_canary_computes_something():
-    found = host.canary()
-    assert found["seconds"] > 0.0005, "squares of a hundred thousand numbers take a while"
-    assert found["spread"] >= 0
+def test_the_host_is_watched_before_between_and_after(tmp_path, seen, caplog):
+    host.glance()
+    with host.quiet(tmp_path / "deep" / "home") as noise:
+        assert seen == [("watch", False), ("sample", 1.0)]
+        assert (noise.load_before, noise.load_after, noise.disturbed) == (0.5, None, None)
+        assert [path.name for path in (tmp_path / "deep" / "home").iterdir()] == ["measure.lock"]
+        host.glance()
+    host.glance()
+    assert seen[2:] == ["glance", ("sample", 1.0), ("judged", "hosts", False)]
+    assert (noise.load_before, noise.load_after, noise.disturbed) == (0.5, 0.75, "by a test")
+    assert "the host was not quiet: by a test" in caplog.text
+
+
+def test_it_is_judged_after_a_measurement_that_failed(tmp_path, seen):
+    with pytest.raises(ZeroDivisionError), host.quiet(tmp_path, served=True) as noise:
+        raise ZeroDivisionError
+    assert seen[0] == ("watch", True)
+    assert seen[-1] == ("judged", "hosts", False)
+    assert noise.disturbed == "by a test"
+
+
+@pytest.mark.parametrize(("value", "tolerant"), [("", False), (" ", False), ("1", True)])
+def test_a_host_can_be_declared_as_shared(tmp_path, seen, monkeypatch, value, tolerant):
+    monkeypatch.setenv("NIGHTGATE_SHARED_HOST", value)
+    with host.quiet(tmp_path):
+        pass
+    assert seen[-1] == ("judged", "hosts", tolerant)
 
 
 @pytest.fixture
-def noise(monkeypatch):
-    canaries, loads = iter([{"seconds": 1.0}, {"seconds": 2.0}]), iter([(0.5, 9, 9), (0.75, 9, 9)])
-    monkeypatch.setattr(host, "canary", lambda: next(canaries))
-    monkeypatch.setattr(host.os, "getloadavg", lambda: next(loads))
+def looks(monkeypatch):
+    """``looks(*found)``: what each look at the host says is disturbed; a look takes a second. Returns how often it looked."""
+
+    def seen(*found):
+        clock, asked, rest = [0.0], [], iter(found)
+
+        def look(home):
+            clock[0] += 1.0
+            asked.append(clock[0])
+            return Noise(disturbed=next(rest))
+
+        monkeypatch.setattr(host, "look", look)
+        monkeypatch.setattr(host.time, "monotonic", lambda: clock[0])
+        return asked
+
+    return seen
 
 
-BEFORE = {"canary_before": {"seconds": 1.0}, "load_before": 0.5}
-AFTER = {"canary_after": {"seconds": 2.0}, "load_after": 0.75}
+def test_a_host_is_quiet_after_three_quiet_samples_in_a_row(looks):
+    asked = looks(None, None, "gcc", None, "gcc", None, None, None, "never asked")
+    assert host.wait_until_quiet(Path("home"), 60)
+    assert len(asked) == 8
 
 
-def test_noise_is_read_before_and_after(tmp_path, noise):
-    with host.quiet(tmp_path / "deep" / "locks") as seen:
-        assert seen == BEFORE
-        assert [path.name for path in (tmp_path / "deep" / "locks").iterdir()] == ["measure.lock"]
-    assert seen == BEFORE | AFTER
+def test_waiting_ends(looks):
+    asked = looks(*["gcc"] * 9)
+    assert not host.wait_until_quiet(Path("home"), 4)
+    assert len(asked) == 4
 
 
-def test_noise_is_read_after_a_measurement_that_failed(tmp_path, noise):
-    with pytest.raises(ZeroDivisionError), host.quiet(tmp_path) as seen:
-        raise ZeroDivisionError
-    assert seen == BEFORE | AFTER
+def test_what_is_waited_for_is_said_and_not_too_often(looks, caplog):
+    looks(*["gcc"] * 40, None, None, None)
+    with caplog.at_level(logging.INFO):
+        assert host.wait_until_quiet(Path("home"), 300)
+    assert caplog.messages == [
+        "waiting until the host is quiet, 299 s at most: gcc", "waiting until the host is quiet, 269 s at most: gcc",
+    ]  # fmt: skip
 
 
-def test_one_measures_and_the_other_waits(tmp_path, noise, monkeypatch, caplog):
+def test_a_look_compares_with_what_is_known_and_adds_nothing(tmp_path, monkeypatch):
+    known_host.add(
+        file := known_host.file_of(tmp_path, host.describe().fingerprint), [],
+        Known(at="then", cpu=0.001, fastest=0.001, memory=6e9, cache=2e-9),
+    )  # fmt: skip
+    found = host.look(tmp_path, 0.0)
+    assert found.fast_share == 0.0, "the canary of these tests takes ten milliseconds"
+    assert host.look(tmp_path / "elsewhere", 0.0).fast_share == 1.0
+    assert [one.at for one in known_host.read(file)] == ["then"] == [one.at for one in host.known(tmp_path)]
+
+
+def test_a_look_is_told_in_one_line():
+    sample = HostSample(
+        at=-1, seconds=1, cpu=0.0046, memory=5.24e9, cache=2.26e-9, late=62e-6, longest_gap=0, lost=0
+    )  # fmt: skip
+    now = Noise(samples=[sample], load_before=0.44, others=0.31, cores=2)
+    assert host.told(now) == (
+        "canary: computing 4.6 ms, memory 5.2 GB/s, cache 2.3 ns, sleeps 62 µs late; load 0.4, other programs keep 0.3 of 2 cores busy"
+    )
+    assert host.told(now.model_copy(update={"others": None})).endswith("load 0.4")
+
+
+def test_one_measures_and_the_other_waits(tmp_path, seen, monkeypatch, caplog):
     """The second asks twice: first without waiting, so that it can say that it waits."""
     asked, lock = [], host.fcntl.flock
 
@@ -146,7 +227,7 @@ def test_one_measures_and_the_other_waits(tmp_path, noise, monkeypatch, caplog):
         assert "another measurement runs on this host" in caplog.text
 
 
-def test_the_host_is_held_while_it_is_measured_and_free_afterwards(tmp_path, noise):
+def test_the_host_is_held_while_it_is_measured_and_free_afterwards(tmp_path, seen):
     with host.quiet(tmp_path), open(tmp_path / "measure.lock", "w") as other:
         with pytest.raises(BlockingIOError):
             host.fcntl.flock(other, host.fcntl.LOCK_EX | host.fcntl.LOCK_NB)

@@ -17,7 +17,7 @@ from nightgate.errors import NotMeasured, ObjectiveBreached
 from nightgate.hybrid_ann import preparing
 from nightgate.hybrid_ann.indexes import BuiltIndex
 from nightgate.judge import night
-from nightgate.measure import clock, host
+from nightgate.measure import clock
 from nightgate.measure.child import ChildResult
 from nightgate.results import files
 from nightgate.suite import Limit
@@ -101,7 +101,6 @@ def measured(tmp_path_factory):
         patch.setattr(preparing, "build_index", lambda *_: made)
         patch.setattr(in_process.InProcess, "load", load)
         patch.setattr(clock, "perf_counter_ns", ticks)
-        patch.setattr(host, "canary", lambda: {"seconds": 0.01, "spread": 0.0})
 
         def measure(run_id, **settings):
             values = SMALL | {f"hybrid_ann.{key}": value for key, value in settings.items()}

@@ -27,7 +27,6 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """The canary and the charts take most of the time, and are of no interest here."""
-    monkeypatch.setattr(host, "canary", lambda: {"seconds": 0.01, "spread": 0.02})
     monkeypatch.setattr(steps, "render_report", lambda summary, folder: f"{summary.state} in {folder.name}")
 
 
@@ -282,7 +281,7 @@ def test_how_long_the_stages_took_is_in_every_record_that_was_measured(plan, ben
     prepared = steps.prepare(plan, "hybrid_ann", "cpu")
     assert prepared == {"ready": True, "prepare_seconds": 2.5}
     monkeypatch.setattr(
-        steps.host, "quiet", lambda home: nullcontext({"canary_before": {"seconds": 0.02, "spread": 0.1}})
+        steps.host, "quiet", lambda home, served: nullcontext(Noise(canary_before=Canary(seconds=0.02, spread=0.1)))
     )
     file = steps.measure(plan, "hybrid_ann", "cpu", prepared)
     assert file == paths.run_dir("a-run") / "hybrid_ann-cpu.json"
@@ -436,7 +435,6 @@ def test_what_a_run_counts_for(tmp_path, monkeypatch, changes, overrides, standi
 
 def test_the_plan(tmp_path, monkeypatch):
     monkeypatch.setenv("NIGHTGATE_HOME", str(tmp_path))
-    monkeypatch.setattr(host, "canary", lambda: {"seconds": 0.01, "spread": 0.5})
     plan = preflight()
     assert plan.work == [
         ("transcription", "cpu"), ("transcription", "gpu"), ("hybrid_ann", "cpu"), ("hybrid_ann", "gpu"), ("pgvector_search", "cpu"),
@@ -513,7 +511,9 @@ def test_every_step_can_be_walked_again(plan, benchmark):
     again = steps.report(plan, None)
 
     def kept(summary):  # all but what times itself
-        own = {"detail": True, "finished_at": True, "metrics": {"prepare_seconds", "measure_seconds"}}
+        own = {
+            "detail": True, "finished_at": True, "metrics": {"prepare_seconds", "measure_seconds"}, "facts": {"noise"},
+        }  # fmt: skip
         return [r.model_dump(exclude=own) for r in summary.results]
 
     assert kept(again) == kept(first)

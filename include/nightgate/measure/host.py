@@ -13,25 +13,25 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
-from typing import TypedDict
 
 from nightgate.errors import DriverError
-from nightgate.measure import devices
+from nightgate.facts import Noise
+from nightgate.measure import devices, known_host, trust
+from nightgate.measure.watch import Watch, judged
 from nightgate.record import Host
 
 log = logging.getLogger(__name__)
 
-_CANARY_ROUNDS = 20
+SAMPLE = 1.0
+"""Seconds that the canary takes before a measurement, and after it."""
+
+SHARED = "NIGHTGATE_SHARED_HOST"
+"""The variable that says that others may use this host while it measures: what they do is told, and not held against it."""
+
+_QUIET_SAMPLES = 3
+_SAID_AGAIN = 30.0
 _alone: ContextVar[bool] = ContextVar("alone", default=False)
-
-
-class Noise(TypedDict, total=False):
-    """How quiet the host was: `canary` and the load average of one minute, before a measurement and after it."""
-
-    canary_before: dict[str, float]
-    load_before: float
-    canary_after: dict[str, float]
-    load_after: float
+_watch: ContextVar[Watch | None] = ContextVar("watch", default=None)
 
 
 @cache
@@ -65,37 +65,92 @@ def _memory_class(size: int) -> int:
     return round(size / 2**30 / 4) * 4
 
 
-def canary() -> dict[str, float]:
-    """How fast and how steady the host is right now, by one fixed computation.
-
-    Returns:
-        ``seconds`` (the median of 20 rounds) and ``spread`` (the interquartile range over the median). Taken before
-        and after a measurement, the two tell a disturbed night from a slow library.
-    """
-    rounds = []
-    for _ in range(_CANARY_ROUNDS):
-        start = time.perf_counter()
-        total = 0
-        for i in range(100_000):
-            total += i * i
-        rounds.append(time.perf_counter() - start)
-    rounds.sort()
-    half = _CANARY_ROUNDS // 2
-    spread = (rounds[3 * _CANARY_ROUNDS // 4] - rounds[_CANARY_ROUNDS // 4]) / rounds[half]
-    return {"seconds": rounds[half], "spread": spread}
-
-
 @contextmanager
-def quiet(lock_folder: Path) -> Iterator[Noise]:
-    """Hold the host for one measurement: whoever else measures here waits. Yields the noise readings; those after it come
-    at its end."""
-    with alone(lock_folder):
-        noise: Noise = {"canary_before": canary(), "load_before": os.getloadavg()[0]}
+def quiet(home: Path, *, served: bool = False) -> Iterator[Noise]:
+    """Hold the host for one measurement, and watch it: whoever else measures here waits.
+
+    Call it in the process that starts what is timed, and `glance` there whenever all of that rests.
+
+    Args:
+        home: NIGHTGATE_HOME, with the lock and with what is known of the host.
+        served: whether a server beside our own processes works for the measurement.
+
+    Yields:
+        what is seen. It is written when the block ends: whether it was disturbed, and by what.
+    """
+    with alone(home):
+        watch, noise = Watch(served=served), Noise(load_before=os.getloadavg()[0])
+        watch.sample(SAMPLE)
+        token = _watch.set(watch)
         try:
             yield noise
         finally:
-            noise["canary_after"] = canary()
-            noise["load_after"] = os.getloadavg()[0]
+            _watch.reset(token)
+            watch.sample(SAMPLE)
+            noise.load_after = os.getloadavg()[0]
+            judged(noise, watch, _known_file(home), tolerant=_shared())
+            if said := noise.disturbed or noise.tolerated:
+                log.warning("the host was not quiet: %s", said)
+
+
+def glance() -> None:
+    """Look at the host between two things that are timed, while both rest: 0.2 s, at most once in five and at most a
+    twentieth of the time; else it costs nothing. Outside of `quiet` it does nothing."""
+    if watch := _watch.get():
+        watch.glance()
+
+
+def look(home: Path, seconds: float = SAMPLE) -> Noise:
+    """How the host is right now, by one sample. What is known of it below ``home`` is compared with and not added to."""
+    watch, noise = Watch(), Noise(load_before=os.getloadavg()[0])
+    watch.sample(seconds)
+    before = known(home)
+    watch.describe(noise, before)
+    noise.disturbed = trust.disturbed(noise, before)
+    return noise
+
+
+def known(home: Path) -> list[known_host.Known]:
+    """What earlier measurements tell of this host, oldest first."""
+    return known_host.read(_known_file(home))
+
+
+def wait_until_quiet(home: Path, seconds: float) -> bool:
+    """Wait until the host is quiet for three samples in a row; the log says what it waits for.
+
+    Returns:
+        whether it became quiet within ``seconds``.
+    """
+    end, say_again, quiet_samples = time.monotonic() + seconds, 0.0, 0
+    while True:
+        found = look(home).disturbed
+        quiet_samples = 0 if found else quiet_samples + 1
+        if quiet_samples == _QUIET_SAMPLES:
+            return True
+        left = end - time.monotonic()
+        if left <= 0:
+            return False
+        if found and time.monotonic() >= say_again:
+            log.info("waiting until the host is quiet, %.0f s at most: %s", left, found)
+            say_again = time.monotonic() + _SAID_AGAIN
+
+
+def told(now: Noise) -> str:
+    """What `look` found, in one line."""
+    (sample,) = now.samples
+    others = "" if now.others is None else f", other programs keep {now.others:.1f} of {now.cores} cores busy"
+    return (
+        f"canary: computing {sample.cpu * 1e3:.1f} ms, memory {sample.memory / 1e9:.1f} GB/s, cache {sample.cache * 1e9:.1f} ns, "
+        f"sleeps {sample.late * 1e6:.0f} µs late; load {now.load_before:.1f}{others}"
+    )
+
+
+def _known_file(home: Path) -> Path:
+    return known_host.file_of(home, describe().fingerprint)
+
+
+def _shared() -> bool:
+    return bool(os.environ.get(SHARED, "").strip())
 
 
 @contextmanager

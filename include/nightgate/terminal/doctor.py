@@ -31,6 +31,7 @@ def findings() -> Iterator[tuple[bool, str]]:
     facts = host.describe()
     yield sys.version_info >= (3, 11), f"Python {sys.version.split()[0]}"
     yield True, f"{facts.cores} cores, {facts.memory_bytes / 2**30:.0f} GiB, {facts.cpu}, host {facts.fingerprint}"
+    yield _quiet()
     yield _gpu(facts)
     missing = _missing()
     yield not missing, f"packages: {'missing ' + ', '.join(missing) + '; run `make setup`' if missing else 'all there'}"
@@ -75,6 +76,18 @@ def _is_there(package: str) -> bool:
 def _gpu(facts: Host) -> tuple[bool, str]:
     skips = "" if facts.gpu or facts.gpu_fault else ", so the GPU tasks skip"
     return not facts.gpu_fault, f"GPU: {figures.gpu_text(facts)}{skips}"
+
+
+def _quiet() -> tuple[bool, str]:
+    """How the host is now. That others are at work just now hinders no night, so it is no fault of the host."""
+    home = paths.home()
+    now, known = host.look(home), host.known(home)
+    states = f"; {now.fast_share:.0%} of the time at its fastest" if known else ""
+    history = f"{len(known)} quiet measurements known" if known else "no quiet measurement known so far"
+    return (
+        True,
+        f"{'not quiet now: ' + now.disturbed if now.disturbed else 'quiet now'} ({host.told(now)}{states}), {history}",
+    )
 
 
 def _of(benchmark: Benchmark[Any, Any]) -> list[tuple[bool, str]]:

@@ -1,0 +1,150 @@
+"""Watch a host while something is measured on it: samples before, between and after, and the kernel's counters throughout."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from nightgate import facts
+from nightgate.facts import HostSample, Noise
+from nightgate.measure import known_host, trust
+from nightgate.measure.canary import Canary, Readings
+from nightgate.measure.counters import KERNEL_THREADS, ROOT, Counters, Load, between, read
+from nightgate.measure.known_host import Known
+from nightgate.record import utc_now
+
+GLANCE = 0.2
+"""Seconds of a sample between what is timed."""
+
+_LEAST_PAUSE = 5.0
+_PAUSES = 20
+"""Between two glances lie so many times what one takes at least, and a twentieth of the time so far: they take less than
+a twentieth of the time, and a long measurement has some sixty of them."""
+_DIGITS = 4
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """One sample: the readings of the canary between two of the counters."""
+
+    first: Counters
+    readings: Readings
+    last: Counters
+
+
+class Watch:
+    """One measurement's. Call `before`, `glance` and `after` in the process that starts what is timed, while that rests."""
+
+    def __init__(self, *, served: bool = False, root: Path = ROOT) -> None:
+        """
+        Args:
+            served: whether programs outside of our own processes, such as a database, work for the measurement. They rest
+                during samples, and only then is what is busy somebody else's.
+            root: below which ``proc`` and ``sys`` lie.
+        """
+        self._served, self._root = served, root
+        self._canary = Canary()
+        self._ours = frozenset({os.getpid(), KERNEL_THREADS})
+        self._seen: list[_Seen] = []
+        self._next = 0.0
+
+    def sample(self, seconds: float) -> None:
+        """Look at the host for about ``seconds``."""
+        first = read(self._root)
+        readings = self._canary.sample(seconds)
+        self._seen.append(_Seen(first, readings, read(self._root)))
+        took, now = time.monotonic() - first.at, self._seen[-1].last.at
+        pause = max(_LEAST_PAUSE, _PAUSES * took if seconds <= GLANCE else 0.0, (now - self._seen[0].last.at) / _PAUSES)
+        self._next = now + pause
+
+    def glance(self) -> None:
+        """Look at the host for a moment, if the last time is long enough ago; else this costs nothing."""
+        if time.monotonic() >= self._next:
+            self.sample(GLANCE)
+
+    def describe(self, noise: Noise, known: Sequence[Known]) -> None:
+        """Write all that was seen into ``noise``, but what was decided of it."""
+        seen, start = self._seen, self._seen[0].last.at
+        shares, noise.fast_share, noise.slowdown = trust.states([one.readings.cpu for one in seen], known)
+        noise.canary_before, noise.canary_after = (_canary(one.readings) for one in (seen[0], seen[-1]))
+        noise.samples = [
+            self._told(one, seen[place - 1] if place else None, start, share)
+            for place, (one, share) in enumerate(zip(seen, shares, strict=True))
+        ]
+        noise.cores, noise.unread = seen[0].first.cores, list(seen[0].first.unread)
+        self._over_all(noise)
+        for name in ("others", "loaded_share", "stolen", "throttled", "hot", "waited", "fast_share", "slowdown"):
+            setattr(noise, name, _rounded(getattr(noise, name)))
+
+    def known(self) -> Known:
+        """What this measurement tells of the host."""
+        rounds = [seconds for one in self._seen for seconds in one.readings.cpu]
+        return Known(
+            at=utc_now(),
+            cpu=statistics.median(rounds),
+            fastest=trust.fastest_of(rounds),
+            memory=statistics.median(rate for one in self._seen for rate in one.readings.memory),
+            cache=statistics.median(seconds for one in self._seen for seconds in one.readings.cache),
+        )
+
+    def _between(self, first: Counters, last: Counters) -> Load:
+        return between(first, last, self._ours)
+
+    def _told(self, one: _Seen, before: _Seen | None, start: float, fast_share: float) -> HostSample:
+        load, readings = self._between(one.first, one.last), one.readings
+        since = None if self._served or before is None else self._between(before.last, one.last)
+        program = (since or load).program
+        numbers = {
+            "at": one.first.at - start, "seconds": load.seconds, "fast_share": fast_share,
+            "cpu": statistics.median(readings.cpu), "memory": statistics.median(readings.memory),
+            "cache": statistics.median(readings.cache), "late": readings.late, "longest_gap": readings.longest_gap,
+            "lost": readings.lost, "others": load.others, "others_since": since.others if since else None,
+        }  # fmt: skip
+        return HostSample.model_validate(
+            {name: _rounded(number) for name, number in numbers.items()} | {"program": program}
+        )
+
+    def _over_all(self, noise: Noise) -> None:
+        """What holds for the measurement as a whole, from the end of the first sample to that of the last."""
+        seen = self._seen
+        whole = self._between(seen[0].last if len(seen) > 1 else seen[0].first, seen[-1].last)
+        noise.stolen, noise.throttled, noise.hot, noise.waited = whole.stolen, whole.throttled, whole.hot, whole.waited
+        stretches = [self._between(one.first, one.last) for one in seen]
+        if not self._served and len(seen) > 1:
+            stretches = [self._between(one.last, next_.last) for one, next_ in pairwise(seen)]
+        counted = [(load.seconds, load.others) for load in stretches if load.others is not None]
+        if total := sum(seconds for seconds, _ in counted):
+            noise.others = sum(seconds * others for seconds, others in counted) / total
+            noise.loaded_share = sum(seconds for seconds, others in counted if others >= trust.LOADED) / total
+        named = [(load.seconds * (load.others or 0.0), load.program) for load in stretches if load.program]
+        noise.program = max(named, key=lambda each: each[0])[1] if named else None
+
+
+def _canary(readings: Readings) -> facts.Canary:
+    rounds = sorted(readings.cpu)
+    middle, spread = statistics.median(rounds), rounds[3 * len(rounds) // 4] - rounds[len(rounds) // 4]
+    return facts.Canary(seconds=middle, spread=float(f"{spread / middle:.{_DIGITS}g}"))
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else float(f"{number:.{_DIGITS}g}")
+
+
+def judged(noise: Noise, watch: Watch, file: Path, *, tolerant: bool) -> None:
+    """Describe and judge a measurement that is over, and remember it where nobody disturbed it.
+
+    Args:
+        file: what is known of the host, see `known_host`.
+        tolerant: whether others may use the host too; then ``tolerated`` says what would have disturbed it.
+    """
+    known = known_host.read(file)
+    watch.describe(noise, known)
+    found = trust.disturbed(noise, known)
+    noise.disturbed, noise.tolerated = (None, found) if tolerant else (found, None)
+    if trust.disturbed(noise, ()) is None:  # one that is slow for no reason to be seen is how the host is
+        known_host.add(file, known, watch.known())

@@ -1,0 +1,42 @@
+"""A host that another program really loads is recognised."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from nightgate.measure import counters, host
+
+
+@pytest.fixture
+def busy_core():
+    process = subprocess.Popen([sys.executable, "-c", "while True: sum(range(10_000))"])
+    time.sleep(0.3)  # it starts
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize("served", [False, True])
+def test_a_program_that_keeps_a_core_busy_disturbs(tmp_path, busy_core, monkeypatch, served):
+    monkeypatch.delenv("NIGHTGATE_SHARED_HOST", raising=False)
+    with host.quiet(tmp_path, served=served) as noise:
+        time.sleep(2)
+    # more cannot be said of a machine that does other things besides
+    assert noise.others is not None and noise.others > 0.4
+    assert "cores busy" in (noise.disturbed or "")
+    assert host.known(tmp_path) == [], "nothing is learned from it"
+
+
+def test_what_our_own_children_do_is_nobody_elses(busy_core):
+    first = counters.read()
+    time.sleep(2)
+    last = counters.read()
+    child = last.programs[busy_core.pid].seconds - first.programs[busy_core.pid].seconds
+    everybody, others = (counters.between(first, last, ours).others for ours in (set(), {os.getpid()}))
+    assert child > 0.1
+    assert everybody - others >= child / (last.at - first.at) - 0.02
