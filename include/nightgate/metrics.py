@@ -70,6 +70,7 @@ class MetricSpec:
         labels: what tells it from its siblings under the same gauge.
         help: the gauge's text.
         samples: which raw samples it is computed from, where they are kept.
+        rounds: the metric once per round in which the variants of a run took turns: two of one run are compared in pairs.
 
     Raises:
         InputError: the name is none, or shares are asked for in another unit than ratio.
@@ -88,6 +89,7 @@ class MetricSpec:
     labels: tuple[tuple[str, str], ...] = ()
     help: str = ""
     samples: Repeats | Quantile | ErrorRate | None = None
+    rounds: Repeats | None = None
 
     def __post_init__(self) -> None:
         for name in (self.name, self.gauge or self.name):

@@ -7,6 +7,7 @@ from support.specs import add
 
 from nightgate import __version__, registry
 from nightgate.artifacts import Cache
+from nightgate.facts import Noise
 from nightgate.publish.prometheus import render, samples
 from nightgate.record import Objective, Record
 from nightgate.results.store import Run, Snapshot
@@ -317,3 +318,25 @@ def test_a_benchmark_whose_gauges_fail_hides_no_other(monkeypatch, caplog):
     monkeypatch.setattr(registry.installed()["hybrid_ann"], "gauges", gauges)
     assert 'whisper_xrt{device="cpu"} 0.12' in lines(Snapshot(measured=[("n", engine("a", 0.12))]))
     assert "no gauges of hybrid_ann" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("verdict", "nights", "expected"),
+    [("inconclusive", 1, 1), ("inconclusive", 4, 4), ("pass", 4, 0), ("breach", 2, 0)],
+)
+def test_an_undecided_objective_is_neither_met_nor_unmet_and_says_for_how_long(verdict, nights, expected):
+    objective = Objective(metric="xrt", op="<=", limit=2.0, value=2.0, verdict=verdict, nights=nights)
+    page = lines(Snapshot(judged=[engine("a").model_copy(update={"objectives": [objective]})]))
+    labels = 'benchmark="transcription",device="cpu",metric="xrt",suite="nightly",variant="a"'
+    assert f"nightgate_objective_undecided_nights{{{labels}}} {float(expected)}" in page
+    held = [line for line in page if line.startswith("nightgate_objective_verdict") and line.endswith(" 1.0")]
+    assert held == [f'nightgate_objective_verdict{{{labels},verdict="{verdict}"}} 1.0']
+
+
+@pytest.mark.parametrize(("disturbed", "value"), [("another program kept a core busy", 1.0), (None, 0.0)])
+def test_a_measurement_on_a_disturbed_host_is_marked(disturbed, value):
+    record = query()
+    record.facts.noise = Noise(disturbed=disturbed)
+    labels = 'benchmark="hybrid_ann",device="cpu",suite="nightly",variant="hybrid"'
+    assert f"nightgate_measurement_disturbed{{{labels}}} {value}" in lines(Snapshot(measured=[("n", record)]))
+    assert not any("disturbed" in line for line in lines(Snapshot(measured=[("n", query())]))), "nobody looked"

@@ -8,9 +8,10 @@ import pytest
 from support.specs import add, all_specs
 
 from nightgate import registry
+from nightgate.facts import Noise
 from nightgate.publish import figures
 from nightgate.publish.report import render_report
-from nightgate.record import STORED, Gpu, Host, Metric, Objective, Record, Summary
+from nightgate.record import STORED, Between, Gpu, Host, Look, Metric, Objective, Record, Summary
 
 HOST = Host(fingerprint="9f31c07ab2de", cpu="a cpu", cores=2, memory_bytes=25_000_000_000)
 SETTINGS = {"variants": ["hybrid"], "controls": ["hnsw"], "rows": 50_000}
@@ -403,3 +404,71 @@ def test_how_much_of_a_limit_is_used(metric, op, limit, value, used):
     objective = Objective(metric=metric, op=op, limit=limit, value=value, verdict="pass")
     found = figures.used(objective, value, all_specs()[metric])
     assert found == (None if used is None else pytest.approx(used))
+
+
+BUSY = "another program kept 0.9 of 2 cores busy"
+
+
+def looked(p95, disturbed=None):
+    metrics = {"latency_p95": Metric(value=p95, unit="seconds", n=3000, ci95=(p95 * 0.9, p95 * 1.1))}
+    return Look(started_at="2026-11-22T02:10:00.000Z", metrics=metrics, disturbed=disturbed)
+
+
+def test_an_undecided_night_is_neither_a_pass_nor_a_breach(folder):
+    record = query("hybrid", 0.0199, "inconclusive")
+    judged = record.objectives[0]
+    judged.ci95, judged.nights, judged.reason = (0.0191, 0.0207), 3, "the limit lies inside the interval"
+    html = render_report(summary(record, engine(), state="inconclusive"), folder)
+    text = text_of(html)
+    assert "1 objective is undecided, the other 2 hold" in text
+    assert "P95 latency is 19.9 ms (95 % interval 19.1 – 20.7 ms), the limit < 20 ms. Undecided for 3 nights." in text
+    assert "P95 latency the limit lies inside the interval undecided for 3 nights 19.9 ms 19.1 – 20.7 ms" in text
+    assert text.count("It is no pass and no breach.") == 1
+    assert "2 of 3 objectives hold, 1 undecided" in text
+    assert '<header class="hero inconclusive">' in html
+    assert "inconclusive" not in text
+    assert "no pass" not in text_of(render_report(summary(engine()), folder))
+
+
+def test_the_runs_that_confirmed_a_verdict_are_listed(folder):
+    record = query("hybrid", 0.0222, "breach")
+    record.looks = [looked(0.0231), looked(0.0411, BUSY)]
+    text = text_of(render_report(summary(record, query("hnsw"), state="breach"), folder))
+    assert "P95 latency breach, confirmed by 2 more runs (22.2 ms · 23.1 ms · 41.1 ms†)" in text
+    listed = text[text.index("Run again the same night, to confirm") :]
+    assert listed.startswith(
+        "Run again the same night, to confirm Variant Run P95 latency Disturbed by hybrid first 22.2 ms (20.0–24.4) – "
+        f"hybrid 1 more 23.1 ms (20.8–25.4) – hybrid 2 more 41.1 ms (37.0–45.2)† {BUSY}"
+    )
+    assert "Run again" not in text_of(render_report(summary(query("hybrid")), folder))
+
+
+def test_a_disturbed_night_says_why_and_shows_its_speeds_hollow(folder):
+    record = query("hybrid")
+    record.objectives[0] = Objective(
+        metric="latency_p95", op="<", limit=0.02, value=None, verdict="invalid", reason="disturbed"
+    )
+    night = summary(record, engine(), state="invalid")
+    night.results[0].facts.noise = Noise(disturbed=BUSY)
+    html = render_report(night, folder)
+    text = text_of(html)
+    assert text.count(f"Disturbed: Hybrid ANN on cpu: {BUSY}.") == 2, "under the headline and on the card"
+    assert "Hybrid ANN, hybrid on cpu: no judged P95 latency. disturbed" in text
+    assert html.count('<span class="hollow">1.20 ms†</span>') == 2, "among the objectives and the figures"
+    assert "0.951†" not in text and "0.100†" not in text
+    assert "Hybrid ANN hybrid cpu Recall@100 0.951 0.945 – 0.957 ≥ 0.92 39 % pass" in text
+    chart = html[html.index('aria-label="Each objective') :].split("</svg>")[0]
+    assert chart.count("fill: var(--card)") == 1, "its mark is hollow"
+
+
+def test_what_an_interval_holds_is_told_metric_by_metric(folder):
+    record = query("hybrid")
+    p95 = record.metrics["latency_p95"]
+    p95.within95, p95.between = (0.00114, 0.00126), Between(sd=0.024, runs=17, prior=False)
+    text = text_of(render_report(summary(record), folder))
+    assert (
+        "P95 latency hybrid 1.20 ms 1.08 – 1.32 ms ±10 % (this run ±5.0 %, between runs 2.4 %, learned from 17 runs)"
+        in text
+    )
+    assert "Recall@100 hybrid 0.951 0.945 – 0.957 ±0.006 (this run alone)" in text
+    assert "what they hold" not in text_of(render_report(summary(query("hybrid")), folder))

@@ -9,9 +9,10 @@ import pytest
 from rich.console import Console
 from support.specs import add
 
+from nightgate.facts import Noise
 from nightgate.judge.comparison import Difference
 from nightgate.publish import figures
-from nightgate.record import Host, Metric, Objective, Record, Summary
+from nightgate.record import Between, Host, Metric, Objective, Record, Summary
 from nightgate.terminal import tables
 from nightgate.terminal.comparing import Comparison, Row
 
@@ -176,7 +177,7 @@ def test_a_verdict_says_why():
     missed.reason = "no setting reaches it"
     missed.objectives = [objective("breach", reason=missed.reason)]
     text = shown(tables.verdicts([few, missed]))
-    assert "inconclusive: 60 samples are too few to state an interval" in text
+    assert "undecided: 60 samples are too few to state an interval" in text
     assert "no setting" not in text, "it stands below the figures already"
     assert "faster-whisper: no setting reaches it" in shown(tables.figures([few, missed]))
 
@@ -309,3 +310,49 @@ def test_what_was_not_the_same_stands_before_the_figures():
         shown(tables.compared([comparison(*ROWS, **differ | {"judged": True})])).splitlines()[1] == "Not the same work"
     )
     assert "same work" not in shown(tables.compared([comparison(*ROWS)]))
+
+
+def searched(disturbed=None, **more):
+    record = strategy("hybrid").model_copy(update=more)
+    record.facts.noise = Noise(disturbed=disturbed)
+    return record
+
+
+def test_a_disturbed_host_is_named_and_what_has_to_do_with_time_is_marked():
+    record = searched("another program kept 0.9 of 2 cores busy")
+    record.objectives = [
+        Objective(metric="latency_p95", op="<", limit=0.02, value=None, verdict="invalid", reason="the host was disturbed"),
+        Objective(metric="recall_at_100", op=">=", limit=0.92, value=0.946, verdict="pass"),
+    ]  # fmt: skip
+    text = shown(tables.figures([record]))
+    assert line_of(text, "hybrid ").startswith("hybrid 0.946 (0.941–0.951) 1.79 ms† (1.77–1.81) 2.49 ms† (2.43–2.57)")
+    assert "disturbed: Hybrid ANN on cpu: another program kept 0.9 of 2 cores busy" in text
+    text = shown(tables.verdicts([record]))
+    assert "2.49 ms† (2.43–2.57) < 20 ms invalid: the host was disturbed" in line_of(text, "P95")
+    assert line_of(text, "Recall@100").endswith("0.946 (0.941–0.951) ≥ 0.92 pass")
+    assert "† was taken while the host was disturbed" in text
+    quiet = shown(tables.figures([searched()])) + shown(tables.verdicts([searched(objectives=record.objectives)]))
+    assert "†" not in quiet
+
+
+def test_undecided_is_amber_says_for_how_long_and_what_settles_it():
+    record = searched(objectives=[
+        Objective(metric="latency_p95", op="<", limit=0.0025, value=0.0024, ci95=(0.0022, 0.0026), looks=4, nights=3,
+                  verdict="inconclusive", reason="the limit lies inside the interval"),
+    ])  # fmt: skip
+    text = shown(tables.verdicts([record]))
+    assert "2.40 ms (2.20–2.60) < 2.5 ms undecided for 3 nights: the limit lies inside the interval" in line_of(
+        text, "P95"
+    )
+    assert "It is no pass and no breach." in text
+    console = Console(width=150, file=io.StringIO(), force_terminal=True, color_system="standard")
+    console.print(tables.verdicts([record]))
+    assert "\x1b[33mundecided" in console.file.getvalue()
+    assert "no pass" not in shown(tables.verdicts([engine("a", objectives=[objective()])]))
+
+
+def test_where_the_scatter_between_runs_comes_from_stands_below_the_figures():
+    record = searched()
+    record.metrics["latency_p95"].between = Between(sd=0.024, runs=17, prior=False)
+    assert "The intervals hold what differs between runs too: learned from 17 runs." in shown(tables.figures([record]))
+    assert "between runs" not in shown(tables.figures([searched()]))

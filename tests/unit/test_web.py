@@ -8,7 +8,9 @@ from fastapi.testclient import TestClient
 from support.specs import add
 
 from nightgate.errors import ServiceUnavailable
+from nightgate.facts import Noise
 from nightgate.measure.durations import NIGHT_SECONDS
+from nightgate.publish import certainty
 from nightgate.record import Host, Objective, Record
 from nightgate.results.store import Run, Snapshot
 from nightgate.web import app as web
@@ -264,3 +266,31 @@ def test_what_a_run_is_called_is_text(monkeypatch):
     strange.results[0].variant = "<script>alert(1)</script>"
     monkeypatch.setattr(FakeStore, "answers", ([strange], Snapshot()))
     assert "<script>" not in client().get("/").text
+
+
+def test_an_undecided_night_is_neither_held_nor_unmet(monkeypatch):
+    run = night(8, "inconclusive", 0.0199)
+    run.results[0].objectives[0].nights = 3
+    run.results[0].objectives[0].reason = "the limit lies inside the interval"
+    monkeypatch.setattr(FakeStore, "answers", ([run], Snapshot()))
+    text = client().get("/").text
+    assert "<h1>1 objective is undecided</h1>" in text
+    assert text.count('<span class="pill inconclusive">undecided</span>') == 2, "the objective and the night"
+    assert "undecided for 3 nights" in text and certainty.UNDECIDED in text
+    line = board.listed(run)
+    assert (line.held, line.unmet, line.undecided) == (0, [], ["P95 latency of hybrid on cpu for 3 nights"])
+    assert "<div>Undecided: P95 latency of hybrid on cpu for 3 nights</div>" in text
+    monkeypatch.setattr(FakeStore, "answers", ([night(8)], Snapshot()))
+    assert "ndecided:" not in client().get("/").text
+
+
+def test_a_disturbed_night_says_why_and_shows_its_speeds_hollow(monkeypatch):
+    run = night(8, "invalid")
+    run.results[0].objectives[0].value = None
+    run.results[0].facts.noise = Noise(disturbed="another program kept 0.9 of 2 cores busy")
+    monkeypatch.setattr(FakeStore, "answers", ([run, night(7)], Snapshot()))
+    text = client().get("/").text
+    assert text.count("Disturbed: Hybrid ANN on cpu: another program kept 0.9 of 2 cores busy") == 2
+    assert '<b class="hollow">1.20 ms†</b>' in text
+    assert certainty.DISTURBED in text
+    assert board.listed(run).disturbed and not board.listed(night(7)).disturbed

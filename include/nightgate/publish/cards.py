@@ -12,7 +12,8 @@ from nightgate import registry
 from nightgate.errors import ArtifactError
 from nightgate.measure import samples
 from nightgate.metrics import BATCHES, COST, OPEN_LOOP, MetricSpec, Quantile, Repeats
-from nightgate.publish import charts, figures
+from nightgate.publish import certainty, charts, figures
+from nightgate.publish.rows import value_text
 from nightgate.publish.speedups import speedups
 from nightgate.record import Record, Summary
 
@@ -41,6 +42,7 @@ def cards(summary: Summary, folder: Path) -> list[dict[str, Any]]:
                 (record.variant, "gated" if record.gated else "control", _setting(record)) for record in records
             ],
             "sections": _sections(records, summary.results), "command": shlex.join(command),
+            "disturbed": certainty.disturbances(records), "looks": _looks(records), "intervals": _intervals(records),
         })  # fmt: skip
     return found
 
@@ -66,6 +68,44 @@ def _sections(records: list[Record], run: list[Record]) -> list[dict[str, Any]]:
     return found
 
 
+def _looks(records: list[Record]) -> dict[str, Any]:
+    """The confirming runs of a card beside the first ones: the ``titles`` of the metrics, and a row per run; or nothing."""
+    again = [record for record in records if record.looks]
+    if not again:
+        return {}
+    judged = {objective.metric for record in again for objective in record.objectives}
+    measured = {name for record in again for look in record.looks for name in look.metrics}
+    names = registry.in_order(again, sorted(measured & (judged | set(figures.headlines(again)))))
+    rows = []
+    for record in again:
+        runs = [("first", record.metrics, certainty.disturbed(record))]
+        runs += [(f"{n} more", look.metrics, look.disturbed) for n, look in enumerate(record.looks, start=1)]
+        for run, metrics, why in runs:
+            cells = [
+                "–" if name not in metrics
+                else figures.with_interval(metrics[name]) + certainty.MARK * bool(why and registry.spec_of(record, name).of_speed)
+                for name in names
+            ]  # fmt: skip
+            rows.append({"variant": record.variant, "run": run, "cells": cells, "disturbed": why})
+    return {"titles": [registry.spec_of(again[0], name).title for name in names], "rows": rows}
+
+
+def _intervals(records: list[Record]) -> list[dict[str, str]]:
+    """What the interval of every metric holds, metric by metric; nothing where they are of one run alone."""
+    if not any(metric.between for record in records for metric in record.metrics.values()):
+        return []
+    found = []
+    for name in registry.in_order(records, [name for record in records for name in record.metrics]):
+        for record in records:
+            spec, metric = registry.spec_of(record, name), record.metrics.get(name)
+            if metric and (holds := certainty.held_by(metric, spec)):
+                found.append({
+                    "metric": spec.title, "variant": record.variant, "value": value_text(metric, record, spec),
+                    "interval": figures.interval(metric) or "–", "holds": holds,
+                })  # fmt: skip
+    return found
+
+
 def _crowds(records: list[Record]) -> list[tuple[str, list[str]]]:
     """A row for each number of clients that was tried."""
     tried = [{crowd.clients: crowd for crowd in record.facts.crowds} for record in records]
@@ -82,7 +122,9 @@ def _crowds(records: list[Record]) -> list[tuple[str, list[str]]]:
 def _cell(record: Record, names: tuple[str, ...]) -> str:
     if names[0] not in record.metrics:
         return "–"
-    shown = " · ".join(figures.human(m.value, m.unit) for name in names if (m := record.metrics.get(name)))
+    shown = " · ".join(
+        value_text(m, record, registry.spec_of(record, name)) for name in names if (m := record.metrics.get(name))
+    )
     earlier = record.facts.earlier.get(names[0])
     return f"{shown} ({earlier[:10]})" if earlier else shown
 

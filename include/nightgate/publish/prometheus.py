@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, get_args
 from nightgate import __version__, registry
 from nightgate.artifacts import Cache
 from nightgate.benchmark import Gauge
+from nightgate.publish import certainty
 from nightgate.publish.cache import CacheCollector
 from nightgate.publish.figures import epoch
 from nightgate.record import Record, Verdict
@@ -82,6 +83,8 @@ def render(
     for _, record in snapshot.measured:
         for gauge in (*samples(record), *bounds(record)):
             page.put(gauge.name, gauge.help, gauge.labels, gauge.value)
+        if record.facts.noise:
+            _put_disturbed(page, record)
     for record in snapshot.judged:
         _put_objectives(page, record)
     for last in snapshot.last:
@@ -137,6 +140,11 @@ def _put_objectives(page: _Page, record: Record) -> None:
         page.put("nightgate_objective_limit", "What the objective demands, in base units.", labels, objective.limit)
         if objective.value is not None:
             page.put("nightgate_objective_value", "What the objective met, in base units.", labels, objective.value)
+        nights = objective.nights if objective.verdict == "inconclusive" else 0
+        text = (
+            "For how many nights in a row the objective is undecided; 0 when it is decided, or could not be measured."
+        )
+        page.put("nightgate_objective_undecided_nights", text, labels, nights)
         for verdict in _VERDICTS:
             held = float(objective.verdict == verdict)
             page.put(
@@ -145,6 +153,14 @@ def _put_objectives(page: _Page, record: Record) -> None:
                 labels | {"verdict": verdict},
                 held,
             )
+
+
+def _put_disturbed(page: _Page, record: Record) -> None:
+    labels = {key: getattr(record, key) for key in SERIES}
+    text = (
+        "1 when the host of the newest measurement was disturbed, so that its latencies and speeds count for nothing."
+    )
+    page.put("nightgate_measurement_disturbed", text, labels, float(certainty.disturbed(record) is not None))
 
 
 def _newest(measured: Sequence[tuple[str, Record]]) -> list[Record]:

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from nightgate import __version__, registry
-from nightgate.publish import charts, figures
+from nightgate.publish import certainty, charts, figures
 from nightgate.publish.absent import absent, skips
 from nightgate.publish.cards import cards
+from nightgate.publish.rows import GRAVITY, met, objective_rows
 from nightgate.record import Record, Summary
 
 _HERE = Path(__file__).parent
-_GRAVITY = ("breach", "invalid", "inconclusive", "pass")
 
 
 def render_report(summary: Summary, folder: Path) -> str:
@@ -30,6 +30,7 @@ def render_report(summary: Summary, folder: Path) -> str:
         "human": figures.human,
         "plain": figures.plain,
         "gpu": figures.gpu_text,
+        "word": certainty.word,
     }
     environment.tests["listing"] = _is_listing
     rows = objective_rows(summary.results)
@@ -37,28 +38,10 @@ def render_report(summary: Summary, folder: Path) -> str:
     return environment.get_template("report.html").render(
         summary=summary, rows=rows, version=__version__, style=Markup((_HERE / "style.css").read_text()),
         headline=headline(summary.state, rows), lead=_lead(rows),
-        objectives_chart=Markup(charts.objectives(bars)) if bars else "",
-        cards=cards(summary, folder), absent=absent(summary.results), skipped=skips(summary.results), tiles=_tiles(summary, rows),
+        objectives_chart=Markup(charts.objectives(bars)) if bars else "", certainty=certainty,
+        cards=cards(summary, folder), absent=absent(summary.results), skipped=skips(summary.results),
+        disturbed=certainty.disturbances(summary.results), tiles=_tiles(summary, rows),
     )  # fmt: skip
-
-
-def objective_rows(records: Iterable[Record]) -> list[dict[str, Any]]:
-    """Every objective as the tables of report and board show it, the gravest first."""
-    rows = []
-    for record in records:
-        for objective in record.objectives:
-            spec = registry.spec_of(record, objective.metric)
-            metric = record.metrics.get(objective.metric)
-            rows.append({
-                "benchmark": registry.title(record.benchmark), "variant": record.variant, "device": record.device,
-                "metric": spec.title, "limit": figures.limit_text(objective, spec),
-                "value": "–" if objective.value is None else figures.human(objective.value, spec.unit),
-                "interval": (metric and figures.interval(metric)) or "–", "headroom": figures.headroom(objective, spec),
-                "used": figures.used(objective, objective.value, spec), "verdict": objective.verdict, "reason": objective.reason,
-                "key": (record.benchmark, record.variant, record.device, objective.metric), "raw": objective.value,
-                "unit": spec.unit,
-            })  # fmt: skip
-    return sorted(rows, key=lambda row: _GRAVITY.index(row["verdict"]))
 
 
 def headline(state: str, rows: list[dict[str, Any]]) -> str:
@@ -70,7 +53,9 @@ def headline(state: str, rows: list[dict[str, Any]]) -> str:
     if state == "breach":
         return "1 objective is breached" if one else f"{count} objectives are breached"
     if state == "inconclusive":
-        return "1 objective is undecided" if one else f"{count} objectives are undecided"
+        rest = len(rows) - count
+        held = f", the other {f'{rest} hold' if rest > 1 else 'holds'}" if rest else ""
+        return ("1 objective is undecided" if one else f"{count} objectives are undecided") + held
     return "Not everything could be measured" if rows else "Nothing was judged"
 
 
@@ -78,13 +63,7 @@ def _lead(rows: list[dict[str, Any]]) -> list[str]:
     """What stands under the headline: each objective that is not met, or the tightest when all are."""
     unmet = [row for row in rows if row["verdict"] != "pass"]
     if unmet:
-        return [
-            f"{row['benchmark']}, {row['variant']} on {row['device']}: {row['metric']} is {row['value']}"
-            f" (95 % interval {row['interval']}), the limit {row['limit']}."
-            if row["raw"] is not None
-            else f"{row['benchmark']}, {row['variant']} on {row['device']}: no {row['metric']}. {row['reason'] or ''}"
-            for row in unmet
-        ]
+        return [_sentence(row) for row in unmet]
     known = [row for row in rows if row["used"] is not None]
     if not known:
         return []
@@ -95,12 +74,24 @@ def _lead(rows: list[dict[str, Any]]) -> list[str]:
     ]
 
 
+def _sentence(row: Mapping[str, Any]) -> str:
+    """Of an objective that is not met."""
+    who = f"{row['benchmark']}, {row['variant']} on {row['device']}"
+    if row["raw"] is None:
+        return f"{who}: no {'judged ' * row['doubtful']}{row['metric']}. {row['reason'] or ''}"
+    text = f"{who}: {row['metric']} is {row['value']} (95 % interval {row['interval']}), the limit {row['limit']}."
+    if row["verdict"] == "inconclusive":
+        text += " Undecided." if row["nights"] == 1 else f" Undecided for {row['nights']} nights."
+    return text
+
+
 def _tiles(summary: Summary, rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
     held = sum(row["verdict"] == "pass" for row in rows)
+    undecided = sum(row["verdict"] == "inconclusive" for row in rows)
     measured = sum(record.status == "measured" for record in summary.results)
     seconds = figures.epoch(summary.finished_at) - figures.epoch(summary.started_at)
     tiles = [
-        (f"{held} of {len(rows)}", "objectives hold"),
+        (f"{held} of {len(rows)}", f"objectives hold, {undecided} undecided" if undecided else "objectives hold"),
         (f"{measured} of {len(summary.results)}", "variants measured"),
         (figures.human(seconds, "seconds"), "from start to verdict"),
     ]
@@ -120,17 +111,17 @@ def _bars(records: Iterable[Record]) -> list[charts.Bar]:
     bars = []
     for record in records:
         for objective in record.objectives:
-            spec = registry.spec_of(record, objective.metric)
-            value = figures.used(objective, objective.value, spec)
-            if value is None or objective.value is None:
+            spec, metric = registry.spec_of(record, objective.metric), met(objective, record)
+            value = figures.used(objective, metric.value if metric else None, spec)
+            if value is None or metric is None:
                 continue
-            metric = record.metrics.get(objective.metric)
-            ends = [figures.used(objective, end, spec) for end in (metric.ci95 if metric and metric.ci95 else ())]
+            ends = [figures.used(objective, end, spec) for end in metric.ci95 or ()]
             known = [end for end in ends if end is not None] or [value]
             label = f"{spec.title} · {record.variant} · {record.device}"
-            text = f"{figures.human(objective.value, spec.unit)}, limit {figures.limit_text(objective, spec)}"
-            bars.append(charts.Bar(label, value, min(known), max(known), text, objective.verdict))
-    return sorted(bars, key=lambda bar: _GRAVITY.index(bar.verdict))
+            text = f"{figures.human(metric.value, spec.unit)}, limit {figures.limit_text(objective, spec)}"
+            hollow = certainty.doubtful(record, spec)
+            bars.append(charts.Bar(label, value, min(known), max(known), text, objective.verdict, hollow))
+    return sorted(bars, key=lambda bar: GRAVITY.index(bar.verdict))
 
 
 def _is_listing(value: Any) -> bool:

@@ -14,8 +14,10 @@ from rich.text import Text
 
 from nightgate import registry
 from nightgate.errors import EXIT_BREACH, EXIT_INPUT, EXIT_NOT_MEASURED, EXIT_PASS
+from nightgate.publish import certainty
 from nightgate.publish.figures import headlines, limit_text, signed, times, with_interval
-from nightgate.record import Objective, Record, Summary
+from nightgate.publish.rows import met
+from nightgate.record import Metric, Objective, Record, Summary
 from nightgate.terminal.comparing import Comparison
 
 _COLOURS = {"pass": "green", "breach": "bold red", "inconclusive": "yellow", "invalid": "magenta"}
@@ -36,7 +38,7 @@ EXIT_OF_STATE = {"pass": EXIT_PASS, "breach": EXIT_BREACH}
 def figures(records: Iterable[Record]) -> Group:
     """A table per benchmark and device, one row per variant: its headline metrics with their 95 % intervals.
 
-    Below stands what is to be known of a measurement, and what was skipped or failed, with the reason.
+    Below stands what is to be known of a measurement, what disturbed it, and what was skipped or failed, with the reason.
     """
     parts: list[RenderableType] = []
     for (benchmark, device), group in _grouped(records).items():
@@ -46,6 +48,9 @@ def figures(records: Iterable[Record]) -> Group:
         if measured:
             parts += [_heading(f"{title}, with 95 % intervals"), _Fitting(partial(_figures, names, measured))]
         parts += [Text(f"{record.variant}: {record.reason}", style="yellow") for record in measured if record.reason]
+        parts += [Text(f"disturbed: {sentence}", style="yellow") for sentence in certainty.disturbances(measured)]
+        shown = [record.metrics[name] for record in measured for name in names if name in record.metrics]
+        parts += [Text(line, style="dim") for line in (certainty.learned(shown),) if line]
         absent: dict[tuple[str, str], list[str]] = {}
         for record in group:
             if record.status != "measured":
@@ -62,7 +67,15 @@ def verdicts(records: Iterable[Record]) -> RenderableType:
     rows = [(record, objective) for record in records for objective in record.objectives]
     if not rows:
         return Text("No objective was judged.", style="dim")
-    return Group(_heading("Objectives, with 95 % intervals"), _Fitting(partial(_verdicts, rows)))
+    parts: list[RenderableType] = [
+        _heading("Objectives, with 95 % intervals"),
+        _Fitting(partial(_verdicts, rows)),
+    ]
+    if any(objective.verdict == "inconclusive" for _, objective in rows):
+        parts.append(Text(certainty.UNDECIDED, style=_COLOURS["inconclusive"]))
+    if any(certainty.doubtful(record, registry.spec_of(record, objective.metric)) for record, objective in rows):
+        parts.append(Text(certainty.DISTURBED, style="dim"))
+    return Group(*parts)
 
 
 def runs(summaries: Iterable[tuple[Path, Summary]]) -> Table:
@@ -71,7 +84,7 @@ def runs(summaries: Iterable[tuple[Path, Summary]]) -> Table:
     for name in ("run", "suite", "scale", "state", "counts as", "finished", "host", "report"):
         table.add_column(name, overflow="fold", no_wrap=name == "run")
     for folder, summary in summaries:
-        state = Text(summary.state, style=_COLOURS[summary.state])
+        state = Text(certainty.word(summary.state), style=_COLOURS[summary.state])
         report = str(folder / "report.html")
         table.add_row(
             summary.run_id,
@@ -128,7 +141,7 @@ def _figures(names: list[str], records: list[Record], between: str) -> Table:
             registry.spec_of(records[0], name).short_title.replace(" ", between), justify="right", no_wrap=True
         )
     for record in records:
-        cells = [with_interval(record.metrics[n]) if n in record.metrics else "" for n in names]
+        cells = [_value(record, n, record.metrics.get(n)) for n in names]
         name = record.variant.replace("_", "_\n", 1) if between == "\n" else record.variant
         table.add_row(name, *(_parted(cell, between) for cell in cells))
     return table
@@ -142,15 +155,24 @@ def _verdicts(rows: list[tuple[Record, Objective]], between: str) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict")
     for record, objective in rows:
-        metric, spec = record.metrics.get(objective.metric), registry.spec_of(record, objective.metric)
+        metric, spec = met(objective, record), registry.spec_of(record, objective.metric)
         known = metric and objective.reason == record.reason  # it stands below the figures
-        said = objective.verdict if known or not objective.reason else f"{objective.verdict}: {objective.reason}"
+        said = certainty.said(objective, record)
+        said = said if known or not objective.reason or objective.verdict == "pass" else f"{said}: {objective.reason}"
         table.add_row(
             registry.title(record.benchmark), f"{record.variant} on {record.device}", spec.short_title,
-            _parted(with_interval(metric), between) if metric else "", limit_text(objective, spec),
+            _parted(_value(record, objective.metric, metric), between), limit_text(objective, spec),
             Text(said, style=_COLOURS[objective.verdict]),
         )  # fmt: skip
     return table
+
+
+def _value(record: Record, name: str, metric: Metric | None) -> str:
+    """A value and its interval, marked where it counts for nothing; empty where there is none."""
+    if metric is None:
+        return ""
+    value, bracket, ends = with_interval(metric).partition(" (")
+    return value + certainty.MARK * certainty.doubtful(record, registry.spec_of(record, name)) + bracket + ends
 
 
 def _compared(one: Comparison, between: str) -> Table:

@@ -7,7 +7,13 @@ from nightgate.metrics import PEAK_DEVICE, ErrorRate, MetricSpec, Repeats
 _SPEECH = "Speech"
 
 XRT = MetricSpec(
-    "xrt", "ratio", "xRT", section=_SPEECH, help="Processing time per audio time.", samples=Repeats("xrt_repeats")
+    "xrt",
+    "ratio",
+    "xRT",
+    section=_SPEECH,
+    help="Processing time per audio time.",
+    samples=Repeats("xrt_repeats"),
+    rounds=Repeats("round_seconds"),
 )
 WER = MetricSpec(
     "wer",
@@ -29,7 +35,10 @@ CER = MetricSpec(
     samples=ErrorRate("cer_errors", "cer_characters", "clips"),
 )
 XRT_P95 = MetricSpec("xrt_p95", "ratio", "P95 xRT", section=_SPEECH)
-RTFX = MetricSpec("rtfx", "ratio", "RTFx", "higher", section=_SPEECH, samples=Repeats("xrt_repeats", inverted=True))
+RTFX = MetricSpec(
+    "rtfx", "ratio", "RTFx", "higher", section=_SPEECH, samples=Repeats("xrt_repeats", inverted=True),
+    rounds=Repeats("round_seconds", inverted=True),
+)  # fmt: skip
 BATCH_XRT = MetricSpec("batch_xrt", "ratio", "Batch xRT", section=_SPEECH, samples=Repeats("batch_xrt_repeats"))
 BATCH_RTFX = MetricSpec(
     "batch_rtfx", "ratio", "Batch RTFx", "higher", section=_SPEECH, samples=Repeats("batch_xrt_repeats", inverted=True)

@@ -16,7 +16,7 @@ from fastapi.responses import HTMLResponse
 from nightgate import __version__, paths
 from nightgate.artifacts import Cache
 from nightgate.errors import InputError, NightgateError
-from nightgate.publish import figures, report
+from nightgate.publish import certainty, figures, report
 from nightgate.results.store import Store
 from nightgate.web import scraping
 from nightgate.web.board import judged, listed
@@ -103,7 +103,9 @@ def _page(status: int, **values: object) -> HTMLResponse:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["clock"] = figures.clock
+    environment.filters |= {"clock": figures.clock, "word": certainty.word}
     style = Markup(Path(report.__file__).with_name("style.css").read_text())
-    page = environment.get_template("board.html").render(style=style, version=__version__, **values)
+    page = environment.get_template("board.html").render(
+        style=style, version=__version__, certainty=certainty, **values
+    )
     return HTMLResponse(page, status, headers=_HEADERS)

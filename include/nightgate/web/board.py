@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from nightgate import paths, registry
 from nightgate.measure.durations import NIGHT_SECONDS
-from nightgate.publish import figures, report
+from nightgate.publish import certainty, figures, report
 from nightgate.publish.absent import skips
+from nightgate.publish.rows import objective_rows
 from nightgate.record import Record, differing
 from nightgate.results.store import Run
 
 
 @dataclass(frozen=True)
 class ListedRun:
-    """One run in the list. ``unmet``, ``skipped`` and ``overrides`` are words, one item each."""
+    """One run in the list. ``unmet``, ``undecided``, ``disturbed``, ``skipped`` and ``overrides`` are
+    words, one item each."""
 
     run: Run
     state: str
@@ -25,6 +27,8 @@ class ListedRun:
     objectives: int
     held: int
     unmet: list[str]
+    undecided: list[str]
+    disturbed: list[str]
     skipped: list[str]
     overrides: list[str]
     has_report: bool
@@ -44,16 +48,17 @@ class TrackedObjective:
 
 @dataclass(frozen=True)
 class JudgedSuite:
-    """The newest judged night of a suite. ``skipped`` are sentences."""
+    """The newest judged night of a suite. ``disturbed`` and ``skipped`` are sentences."""
 
     newest: Run
     headline: str
     rows: list[TrackedObjective]
+    disturbed: list[str]
     skipped: list[str]
 
 
 def listed(run: Run) -> ListedRun:
-    rows = report.objective_rows(run.results)
+    rows = objective_rows(run.results)
     duration = "–"
     if run.started_at and run.finished_at:
         duration = figures.human(figures.epoch(run.finished_at) - figures.epoch(run.started_at), "seconds")
@@ -63,7 +68,9 @@ def listed(run: Run) -> ListedRun:
         duration=duration,
         objectives=len(rows),
         held=sum(row["verdict"] == "pass" for row in rows),
-        unmet=[f"{row['metric']} of {row['variant']} on {row['device']}" for row in rows if row["verdict"] != "pass"],
+        unmet=_named(rows, "breach", "invalid"),
+        undecided=_named(rows, "inconclusive"),
+        disturbed=certainty.disturbances(run.results),
         skipped=skips(run.results),
         overrides=_overrides(run),
         has_report=(paths.run_dir(run.run_id) / "report.html").exists(),
@@ -73,7 +80,7 @@ def listed(run: Run) -> ListedRun:
 def judged(newest: Run, nights: Sequence[Run]) -> JudgedSuite:
     rows = tracked(newest, nights)
     headline = report.headline(str(newest.state), [row.now for row in rows])
-    return JudgedSuite(newest, headline, rows, skips(newest.results))
+    return JudgedSuite(newest, headline, rows, certainty.disturbances(newest.results), skips(newest.results))
 
 
 def tracked(newest: Run, nights: Sequence[Run]) -> list[TrackedObjective]:
@@ -83,10 +90,10 @@ def tracked(newest: Run, nights: Sequence[Run]) -> list[TrackedObjective]:
     """
     same = (newest.suite, newest.scale)
     older = [run for run in nights[nights.index(newest) + 1 :] if run.state and (run.suite, run.scale) == same]
-    past = [(run, {row["key"]: row for row in report.objective_rows(run.results)}, _by_series(run)) for run in older]
+    past = [(run, {row["key"]: row for row in objective_rows(run.results)}, _by_series(run)) for run in older]
     own = _by_series(newest)
     objectives = []
-    for row in report.objective_rows(newest.results):
+    for row in objective_rows(newest.results):
         series = row["key"][:3]
         earlier = [
             (run, rows[row["key"]])
@@ -100,6 +107,16 @@ def tracked(newest: Run, nights: Sequence[Run]) -> list[TrackedObjective]:
             since = run
         objectives.append(TrackedObjective(row, earlier[0][1]["value"] if earlier else None, since.started_at))
     return objectives
+
+
+def _named(rows: Sequence[Mapping[str, Any]], *verdicts: str) -> list[str]:
+    """The objectives with one of these verdicts: "P95 latency of hybrid on cpu", "… for 3 nights"."""
+    return [
+        f"{row['metric']} of {row['variant']} on {row['device']}"
+        + (f" for {row['nights']} nights" if row["verdict"] == "inconclusive" and row["nights"] > 1 else "")
+        for row in rows
+        if row["verdict"] in verdicts
+    ]
 
 
 def _unjudged(run: Run) -> str:

@@ -12,7 +12,10 @@ _LOG_FROM = 2.5  # a limit exceeded by more than this needs a logarithmic axis
 
 @dataclass(frozen=True)
 class Bar:
-    """One objective: the share of its limit that is used (1 is the limit), its interval, and what to write beside it."""
+    """One objective: the share of its limit that is used (1 is the limit), its interval, and what to write beside it.
+
+    ``hollow``: it is shown and counts for nothing.
+    """
 
     label: str
     used: float
@@ -20,6 +23,7 @@ class Bar:
     high: float
     text: str
     verdict: str
+    hollow: bool = False
 
 
 def objectives(bars: Sequence[Bar]) -> str:
@@ -41,10 +45,16 @@ def objectives(bars: Sequence[Bar]) -> str:
         for row, bar in zip(rows, bars, strict=True):
             colour = COLOURS[bar.verdict]
             start, used = (left, max(bar.used, left)) if log else (0, bar.used)
-            axes.barh(row, used - start, left=start, height=0.34, color=colour, alpha=0.3, linewidth=0)
+            axes.barh(
+                row, used - start, left=start, height=0.34, color=colour, alpha=0.08 if bar.hollow else 0.3, linewidth=0
+            )
             low, high = max(bar.low, left), max(bar.high, left)
-            axes.plot([low, high], [row, row], color=colour, linewidth=2.6, solid_capstyle="round")
-            axes.plot([used], [row], marker="o", color=colour, markersize=5.5, linestyle="none")
+            axes.plot(
+                [low, high], [row, row], color=colour, linewidth=1.2 if bar.hollow else 2.6, solid_capstyle="round"
+            )
+            (mark,) = axes.plot([used], [row], marker="o", color=colour, markersize=5.5, linestyle="none")
+            if bar.hollow:
+                mark.set_markerfacecolor(COLOURS["card"])
             axes.annotate(
                 bar.text, (1, row), (10, 0), xycoords=("axes fraction", "data"), textcoords="offset points", va="center"
             )

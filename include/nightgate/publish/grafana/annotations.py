@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from nightgate import registry
-from nightgate.publish import figures
+from nightgate.publish import certainty, figures
 from nightgate.publish.grafana.client import Client, Params
 from nightgate.publish.grafana.errors import GrafanaError
 from nightgate.publish.jsonvalue import JsonObject, texts
@@ -46,9 +46,10 @@ def of_run(summary: Summary) -> list[Annotation]:
                 continue
             spec = registry.spec_of(record, objective.metric)
             value = "–" if objective.value is None else figures.human(objective.value, spec.unit)
+            how = certainty.said(objective, record).removeprefix("breach")
             text = (
                 f"{registry.title(record.benchmark)}, {record.variant} on {record.device}: "
-                f"{spec.title} is {value}, the limit {figures.limit_text(objective, spec)} "
+                f"{spec.title} is {value}, the limit {figures.limit_text(objective, spec)}{how} "
                 f"(run {summary.run_id})"
             )
             test = f"{record.benchmark}.{record.variant}.{record.device}"

@@ -1,0 +1,127 @@
+"""How sure, in words: what an interval holds, what an undecided verdict stands for, which runs confirmed a verdict, and what
+disturbed a host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from nightgate import registry
+from nightgate.metrics import MetricSpec
+from nightgate.publish.figures import human
+from nightgate.record import Between, Metric, Objective, Record
+
+MARK = "†"
+"""Behind a figure that was taken while the host was disturbed."""
+
+UNDECIDED = (
+    "Undecided: the limit lies inside the interval, so the runs so far can say neither. It is no pass and no breach. "
+    "The nights that follow are judged together with this one, until the whole interval lies on one side."
+)
+"""What the verdict ``inconclusive`` stands for, and what settles it."""
+
+DISTURBED = f"{MARK} was taken while the host was disturbed: it is shown and not judged. What has nothing to do with time is judged."
+
+
+def word(verdict: str) -> str:
+    """A verdict, state or status as people read it: ``inconclusive`` is "undecided"."""
+    return "undecided" if verdict == "inconclusive" else verdict
+
+
+def said(objective: Objective, record: Record) -> str:
+    """The verdict with how it came about: "pass, confirmed by 2 more runs", "undecided for 3 nights"."""
+    before = objective.nights - 1
+    if objective.verdict == "inconclusive":
+        return f"undecided for {objective.nights} nights" if before else "undecided"
+    text: str = objective.verdict
+    if objective.verdict in ("pass", "breach"):
+        more = len(looks(objective, record)) - 1
+        if more > 0:
+            text += f", confirmed by {more} more run{'s' * (more > 1)}"
+        if before:
+            text += f", together with the {f'{before} nights' if before > 1 else 'night'} before"
+    return text
+
+
+def looks(objective: Objective, record: Record) -> list[str]:
+    """What each measurement of this night found of an objective's metric, the record's own first; empty if only one did."""
+    found = [(record.metrics.get(objective.metric), disturbed(record))]
+    found += [(look.metrics.get(objective.metric), look.disturbed) for look in record.looks]
+    spec = registry.spec_of(record, objective.metric)
+    values = [
+        human(metric.value, metric.unit) + (MARK if why and spec.of_speed else "") for metric, why in found if metric
+    ]
+    return values if len(values) > 1 else []
+
+
+def held_by(metric: Metric, spec: MetricSpec) -> str | None:
+    """What the 95 % interval of a metric holds: "±3.1 % (this run ±2.0 %, between runs 2.4 %, learned from 17 runs)".
+
+    Of what is told by differences, such as recall, the sizes are in its unit. None when there is no interval.
+    """
+    if metric.ci95 is None:
+        return None
+    whole = _half(metric.ci95, metric, spec)
+    if metric.between is None:
+        return f"±{whole} (this run alone)"
+    own = f"this run ±{_half(metric.within95, metric, spec)}, " if metric.within95 else ""
+    return f"±{whole} ({own}{_between(metric.between, metric, spec)})"
+
+
+def learned(metrics: Iterable[Metric]) -> str | None:
+    """One sentence on where the scatter between runs in these intervals comes from; None when they hold none."""
+    found = [metric.between for metric in metrics if metric.ci95 and metric.between]
+    if not found:
+        return None
+    runs = [between.runs for between in found if not between.prior]
+    parts = []
+    if runs:
+        few, many = min(runs), max(runs)
+        parts.append(f"learned from {few if few == many else f'{few} to {many}'} run{'s' * (many > 1)}")
+    if len(runs) < len(found):
+        parts.append("assumed where there are too few yet" if runs else "assumed, there are too few yet")
+    return f"The intervals hold what differs between runs too: {', '.join(parts)}."
+
+
+def disturbed(record: Record) -> str | None:
+    """Why the speeds of a record count for nothing; None when nothing disturbed its host."""
+    return getattr(record.facts.noise, "disturbed", None)
+
+
+def doubtful(record: Record, spec: MetricSpec) -> bool:
+    """Whether a figure is shown and counts for nothing, because it is of time and its host was disturbed."""
+    return spec.of_speed and disturbed(record) is not None
+
+
+def disturbances(records: Iterable[Record]) -> list[str]:
+    """What disturbed the host, a sentence for each cause: "Hybrid ANN on cpu: another program kept 0.9 of 2 cores busy"."""
+    causes: dict[str, list[str]] = {}
+    for record in records:
+        if why := disturbed(record):
+            causes.setdefault(why.rstrip("."), []).append(f"{registry.title(record.benchmark)} on {record.device}")
+    return [f"{', '.join(dict.fromkeys(where))}: {why}" for why, where in causes.items()]
+
+
+def _between(between: Between, metric: Metric, spec: MetricSpec) -> str:
+    size = _size(between.sd, 1.0, metric, spec)
+    runs = f"{between.runs} run{'s' * (between.runs != 1)}"
+    if not between.prior:
+        return f"between runs {size}, learned from {runs}"
+    few = f"{runs} {'is' if between.runs == 1 else 'are'} too few to learn it" if between.runs else "no earlier run yet"
+    return f"between runs {size} assumed, {few}"
+
+
+def _half(ends: tuple[float, float], metric: Metric, spec: MetricSpec) -> str:
+    return _size((ends[1] - ends[0]) / 2, metric.value, metric, spec)
+
+
+def _size(value: float, whole: float, metric: Metric, spec: MetricSpec) -> str:
+    """Of what is told by ratios the share of ``whole``, else the size in the unit of the metric."""
+    if spec.logarithmic and whole > 0:
+        return _percent(value / whole)
+    return f"{value:.2g}" if metric.unit == "ratio" else human(value, metric.unit)
+
+
+def _percent(share: float) -> str:
+    """Two digits: 0.0243 → "2.4 %", 0.167 → "17 %"."""
+    size = abs(share) * 100
+    return f"{size:.0f} %" if size >= 9.95 or size == 0 else f"{size:.1f} %" if size >= 0.095 else f"{size:.2g} %"
