@@ -56,8 +56,9 @@ def main() -> None:
         table.add_row(f"speaking {spoken.facts['seconds']:.0f} s of clips", f"{spoken.build_seconds:.0f} s", "≤ 120 s")
 
         settings = Settings(
-            variants=(GATED,), controls=(PEER,), audio_seconds=FULL_SECONDS / 4, batch_seconds=FULL_SECONDS / 4
-        )
+            variants=(GATED,), controls=(PEER,), audio_seconds=FULL_SECONDS / 4, batch_seconds=FULL_SECONDS / 4,
+            batch_controls=True,
+        )  # fmt: skip
         context = Context("cpu", Cache(paths.cache_dir()), samples=Path(scratch, "samples.npz"))
         prepared = BENCHMARK.prepare(settings, context)
         gated, peer = BENCHMARK.measure(settings, prepared, context)

@@ -93,15 +93,20 @@ def speech(**more):
 def test_transcription():
     size = MODELS["tiny.en"].size
     assert speech().prepare == pytest.approx(60 + size / 5e6 + 50)
-    assert speech().measure == pytest.approx(20 + 30 + 0.15 * (7 * 500 + 2 * 3 * 120))
+    assert speech().measure == pytest.approx(20 + 30 + 0.15 * (6 * 500 + 4 * 120))
     assert speech().lower == "audio_seconds, repeats or controls"
-    assert speech(controls=["faster-whisper"]).measure == pytest.approx(20 + 2 * (30 + 0.15 * (3500 + 720)))
-    assert speech(audio_seconds=100).measure == pytest.approx(20 + 30 + 0.15 * (700 + 600))
-    assert speech(threads=4).measure == pytest.approx(20 + 30 + 0.075 * (3500 + 720))
+    assert speech(controls=["faster-whisper"]).measure == pytest.approx(20 + 2 * (30 + 0.15 * 3000) + 0.15 * 480)
+    both = speech(controls=["faster-whisper"], batch_controls=True).measure
+    assert both == pytest.approx(20 + 2 * (30 + 0.15 * (3000 + 480)))
+    assert speech(batch_repeats=0).measure == pytest.approx(20 + 30 + 0.15 * 3000)
+    gpu = speech(gpu_variants=["openai-whisper"], controls=["openai-whisper"]).measure
+    assert gpu == both, "gated on a device is enough"
+    assert speech(audio_seconds=100).measure == pytest.approx(20 + 30 + 0.15 * (600 + 400))
+    assert speech(threads=4).measure == pytest.approx(20 + 30 + 0.075 * (3000 + 480))
     assert speech(threads=99).measure == speech(threads=16).measure
     larger = MODELS["base.en"].size
     assert speech(model="base.en").prepare == pytest.approx(60 + larger / 5e6 + 50)
-    assert speech(model="base.en").measure == pytest.approx(20 + 30 + 0.15 * larger / size * (3500 + 720))
+    assert speech(model="base.en").measure == pytest.approx(20 + 30 + 0.15 * larger / size * (3000 + 480))
 
 
 def test_transcription_of_ones_own_clips_and_model(tmp_path, monkeypatch):
@@ -120,5 +125,5 @@ def test_transcription_of_ones_own_clips_and_model(tmp_path, monkeypatch):
     )
     audio = 30 + 12 + 10
     assert takes.prepare == pytest.approx(60 + 10 + 0.1 * audio)
-    assert takes.measure == pytest.approx(20 + 30 + 0.15 * 5e7 / MODELS["tiny.en"].size * (7 * audio + 6 * audio))
+    assert takes.measure == pytest.approx(20 + 30 + 0.15 * 5e7 / MODELS["tiny.en"].size * (6 * audio + 4 * audio))
     assert takes.lower == "repeats or controls, or the clips"

@@ -17,6 +17,7 @@ from nightgate.transcription import metrics
 from nightgate.transcription.clips.folder import SavedClip
 from nightgate.transcription.engines import Segment, Transcript
 from nightgate.transcription.evidence import Evidence
+from nightgate.transcription.repeats import Repeated
 from nightgate.transcription.scoring import character_errors
 from nightgate.transcription.timed import InBatchesAnswer, OneByOneAnswer, Trial, Way
 
@@ -57,7 +58,7 @@ def child(durations, first_segments, texts=HEARD, *, load=0.5, peak=1000, versio
     return ChildResult(answer, peak, 9.0)
 
 
-def batch_child(texts, seconds=(4.0, 5.0, 3.0)):
+def batch_child(texts, seconds=((3.0, 1.0), (3.5, 1.5), (2.25, 0.75))):
     answer = InBatchesAnswer(
         trials=(Trial(Way(1, 6), 8.5), Trial(Way(2, 3), 8.0)),
         way=Way(2, 3),
@@ -71,10 +72,12 @@ def batch_child(texts, seconds=(4.0, 5.0, 3.0)):
 def evidence(texts=HEARD, *, language="en", clips_=None, second=None):
     record = Record(benchmark="transcription", variant="fake", device="cpu", status="measured")
     one = Evidence(record, clips_ or clips(), language)
-    one.add_process(child(FIRST * MS, FIRST * MS // 4, texts))
-    one.add_process(
-        child(SECOND * MS, SECOND * MS // 2, second or texts, load=0.9, peak=3000, version="other", ran_on="elsewhere")
-    )
+    for times in FIRST * MS:
+        one.add_process(child(times, times // 4, texts))
+    for times in SECOND * MS:
+        one.add_process(
+            child(times, times // 2, second or texts, load=0.9, peak=3000, version="other", ran_on="elsewhere")
+        )
     return one
 
 
@@ -87,7 +90,7 @@ def test_the_speed_is_the_time_of_a_pass_over_its_audio(samples):
     one = evidence()
     raw = one.finish(samples)
     passes = np.array([1.960, 1.950, 1.960, 2.030, 2.590])
-    half = t.ppf(0.975, 4) * passes.std(ddof=1) / 18 / 5**0.5
+    half = t.ppf(0.975, 24) * passes.std(ddof=1) / 18 / 5**0.5  # five repeats of six clips
     xrt, rtfx = one.record.metrics["xrt"], one.record.metrics["rtfx"]
     assert (xrt.value, xrt.n) == (exactly(10.49 / 5 / 18), 5)
     assert xrt.ci95 == exactly((10.49 / 90 - half, 10.49 / 90 + half))
@@ -112,18 +115,50 @@ def test_the_memory_of_a_device_is_told_one_by_one_and_in_batches(samples):
     assert "peak_device_bytes" not in alone.record.metrics
 
 
-def test_a_speed_that_may_be_zero_leaves_its_inverse_without_an_interval(monkeypatch):
+def test_a_speed_that_may_be_zero_leaves_its_inverse_without_an_interval():
     one = evidence()
-    one._put_ratio(metrics.XRT, metrics.RTFX, np.array([0.1, 9.0, 0.2]), 10.0)
+    one._put_ratio(metrics.XRT, metrics.RTFX, Repeated(np.array([[0.1], [9.0], [0.2]])), 10.0)
     assert one.record.metrics["xrt"].ci95[0] < 0
     assert one.record.metrics["rtfx"].ci95 is None
-    monkeypatch.setattr(estimates, "ratio_of_sums", lambda *_: (1.0, 3, (0.0, 2.0)))
-    one._put_ratio(metrics.XRT, metrics.RTFX, np.array([1.0]), 1.0)
-    assert one.record.metrics["rtfx"].ci95 is None
-    monkeypatch.undo()
-    one._put_ratio(metrics.XRT, metrics.RTFX, np.array([0.1, 0.3]), 2.0)
+    one._put_ratio(metrics.XRT, metrics.RTFX, Repeated(np.array([[0.1, 0.3]])), 2.0)
     assert (one.record.metrics["xrt"].ci95, one.record.metrics["rtfx"].ci95) == (None, None)
-    assert (one.record.metrics["rtfx"].value, one.record.metrics["rtfx"].n) == (exactly(10), 2)
+    assert (one.record.metrics["rtfx"].value, one.record.metrics["rtfx"].n) == (exactly(5), 1)
+
+
+def test_a_repeat_that_was_broken_off_counts_as_far_as_it_came(samples):
+    one = Evidence(evidence().record, clips())
+    short = np.where(np.arange(6) < 4, SECOND[0], 0) * MS
+    one.add_process(child(FIRST[0] * MS, FIRST[0] * MS // 4))
+    assert one.reached is None
+    one.look(SECOND[0, :2] * MS)
+    early = one.reached
+    one.add_process(child(short, short // 2, HEARD[:4]))
+    assert one.reached == Repeated(np.array([FIRST[0], short // MS])).half_width != early
+    raw = one.finish(samples)
+    means = [215, 425, 165, 510, 360, 310]
+    assert one.record.metrics["xrt"].value == exactly(sum(means) / 18_000)
+    assert one.record.metrics["xrt_p95"].value == exactly(0.36 / 2.5)
+    assert raw["fake/durations_ns"].tolist() == [(FIRST[0] * MS).tolist(), short.tolist()]
+    assert raw["fake/first_segment_ns"][1].tolist() == (short // 2).tolist()
+    # the levels come from the four clips that both heard
+    levels = np.array([200 + 410 + 160 + 520, 230 + 440 + 170 + 500]) / sum(means[:4])
+    assert raw["fake/xrt_repeats"] == exactly(levels * sum(means) / 18_000)
+    assert one.seconds_one_by_one([3, 4]) == exactly([0.51, 0.36])
+    rows = [json.loads(line) for line in samples.with_name("transcription-cpu-fake.jsonl").read_text().splitlines()]
+    assert [row["time"] for row in rows] == exactly([each / 1000 for each in means])
+
+
+def test_rounds_of_engines_that_took_turns_are_kept_in_their_order(samples):
+    one = Evidence(evidence().record, clips())
+    one.detail.turns = "clip"
+    one.add_process(child(FIRST[0] * MS, FIRST[0] * MS // 4))
+    short = np.where(np.arange(6) < 2, SECOND[0], 0) * MS
+    one.add_process(child(short, short // 2, HEARD[:2]))
+    rounds = one.finish(samples)["fake/round_seconds"]
+    assert rounds.dtype == np.float64
+    assert rounds[:8] == exactly([0.2, 0.41, 0.16, 0.52, 0.36, 0.31, 0.23, 0.44])
+    assert np.isnan(rounds[8:]).tolist() == [True] * 4
+    assert "fake/round_seconds" not in evidence().finish(samples)
 
 
 def test_of_each_clip_the_median_over_all_repeats_counts(samples):
@@ -131,7 +166,7 @@ def test_of_each_clip_the_median_over_all_repeats_counts(samples):
     one.finish(samples)
     slowest = one.record.metrics["xrt_p95"]
     assert (slowest.value, slowest.n) == (exactly(0.36 / 2.5), 6)
-    # a quarter of the time in the first process, half of it in the second
+    # a quarter of the time in the first three processes, half of it in the others
     waited = np.median(np.concatenate([FIRST / 4, SECOND / 2]), axis=0) / 1000
     first = one.record.metrics["first_segment_latency"]
     value, n, ends = estimates.quantile(waited, 0.5)
@@ -236,7 +271,7 @@ def test_loading_memory_version_and_place(samples):
     one = evidence()
     one.finish(samples)
     value = {name: (metric.value, metric.n) for name, metric in one.record.metrics.items()}
-    assert value["load_seconds"] == (exactly(0.7), 2)
+    assert value["load_seconds"] == (exactly(0.66), 5)
     assert value["peak_rss_bytes"] == (3000, 1)
     assert one.record.facts.provenance.versions == {"fake": "1.2", "its-backend": "7"}
     assert one.record.detail["ran_on"] == "cpu, 2 threads"
@@ -300,7 +335,7 @@ def test_batches_are_compared_with_the_same_clips_one_by_one(samples):
     assert one.seconds_one_by_one([3, 1, 2]) == exactly(means.tolist())
     xrt, rtfx = one.record.metrics["batch_xrt"], one.record.metrics["batch_rtfx"]
     assert (xrt.value, xrt.n) == (exactly(4 / 10.5), 3)
-    assert xrt.ci95 == exactly([(4 + sign * t.ppf(0.975, 2) / 3**0.5) / 10.5 for sign in (-1, 1)])
+    assert xrt.ci95 == exactly([(4 + sign * t.ppf(0.975, 4) / 3**0.5) / 10.5 for sign in (-1, 1)])
     assert rtfx.ci95 == exactly((1 / xrt.ci95[1], 1 / xrt.ci95[0]))
     assert raw["fake/batch_seconds"].tolist() == [4.0, 5.0, 3.0]
 

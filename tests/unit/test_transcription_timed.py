@@ -12,6 +12,7 @@ from nightgate.transcription import engines, timed
 from nightgate.transcription.engines import Segment, Transcript
 from nightgate.transcription.engines.pywhispercpp import PyWhisperCpp
 from nightgate.transcription.models.ggml_layout import Hparams
+from nightgate.transcription.progress import AT_WORK, DONE, WAITING, Progress
 
 SECOND = 16_000
 # all lengths differ; the second is less than a second, and the fourth is the shortest of the others
@@ -34,6 +35,7 @@ def clock(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(timed, "perf_counter_ns", lambda: clock.now)
     monkeypatch.setattr(timed, "perf_counter", lambda: clock.now / 1e9)
+    monkeypatch.setattr(timed.rest, "until_idle", lambda: clock.pass_by(13_000_000_000))  # it would show at once
     return clock
 
 
@@ -106,6 +108,7 @@ def work(tmp_path):
     for number, length in enumerate(LENGTHS):
         paths.append(tmp_path / f"{number}.npy")
         np.save(paths[-1], np.zeros(length, dtype=np.float32))
+    (tmp_path / "progress").mkdir()
     return timed.Work(
         engine=PyWhisperCpp,
         model=engines.Model(Path("/m.bin"), Path("/folder"), 1, 1),
@@ -113,7 +116,7 @@ def work(tmp_path):
         threads=4,
         decoding=engines.Decoding(language="de", beam_size=5),
         clips=tuple(paths),
-        progress=tmp_path / "progress",
+        progress=Progress(tmp_path / "progress"),
     )
 
 
@@ -122,38 +125,56 @@ def travelled(thing):
     return pickle.loads(pickle.dumps(thing))
 
 
-def one_by_one(work, repeats):
-    return travelled(timed.one_by_one(travelled(timed.OneByOne(work, repeats))))
+def turned(generator, at=lambda turn: None):
+    """What it answers in the end; ``at`` is called before every turn but the first."""
+    turn = 0
+    while True:
+        try:
+            next(generator)
+        except StopIteration as done:
+            return travelled(done.value)
+        at(turn := turn + 1)
 
 
-def test_one_clip_warms_up_then_every_clip_is_heard_in_its_order_in_every_repeat(host, work):
-    one_by_one(work, 2)
-    heard = [call[1] for call in host["calls"] if call[0] == "hear"]
-    assert heard == [16_000, *LENGTHS, *LENGTHS]
+def one_by_one(work, at=lambda turn: None):
+    return turned(timed.one_by_one(travelled(work)), at)
+
+
+def test_one_clip_warms_up_then_every_clip_is_heard_in_its_order_one_in_every_turn(host, work):
+    turns = []
+    one_by_one(work, lambda turn: turns.append(len(heard(host))))
+    assert heard(host) == [16_000, *LENGTHS]
+    assert turns == [1, 2, 3, 4, 5]
 
 
 def test_what_is_spent_is_the_time_of_the_call_in_nanoseconds(host, work):
-    answer = one_by_one(work, 2)
-    assert (answer.durations_ns.shape, answer.durations_ns.dtype) == ((2, 5), np.int64)
-    assert (answer.first_segment_ns.shape, answer.first_segment_ns.dtype) == ((2, 5), np.int64)
+    answer = one_by_one(work)
+    assert (answer.durations_ns.shape, answer.durations_ns.dtype) == ((5,), np.int64)
+    assert (answer.first_segment_ns.shape, answer.first_segment_ns.dtype) == ((5,), np.int64)
     shares = [length * 100_000 // 16 for length in LENGTHS]  # a tenth of the audio, and 1 ms per call: the first warmed
-    assert answer.durations_ns.tolist() == [
-        [share + (2 + place) * 1_000_000 for place, share in enumerate(shares)],
-        [share + (7 + place) * 1_000_000 for place, share in enumerate(shares)],
-    ]
-    assert answer.first_segment_ns.tolist() == [[5_000_000] * 5] * 2
+    assert answer.durations_ns.tolist() == [share + (2 + place) * 1_000_000 for place, share in enumerate(shares)]
+    assert answer.first_segment_ns.tolist() == [5_000_000] * 5
+    assert work.progress.durations_ns().tolist() == answer.durations_ns.tolist()
+
+
+def test_it_ends_when_its_next_turn_begins_after_it_was_told_to(host, work):
+    answer = one_by_one(work, lambda turn: turn == 4 and work.progress.stop())
+    assert heard(host) == [16_000, *LENGTHS[:3]]
+    assert (answer.durations_ns > 0).tolist() == [True, True, True, False, False]
+    assert answer.first_segment_ns[3:].tolist() == [0, 0]
+    assert len(answer.transcripts) == len(work.progress.durations_ns()) == 3
 
 
 def test_where_nothing_is_heard_the_first_segment_is_known_at_the_end(host, work):
     host["silent"] = (64_000,)
-    answer = one_by_one(work, 1)
-    assert answer.first_segment_ns[0, 2] == answer.durations_ns[0, 2] == 404_000_000
-    assert answer.first_segment_ns[0, 3] == 5_000_000
+    answer = one_by_one(work)
+    assert answer.first_segment_ns[2] == answer.durations_ns[2] == 404_000_000
+    assert answer.first_segment_ns[3] == 5_000_000
     assert answer.transcripts[2] == Transcript(())
 
 
-def test_loading_is_timed_without_the_import_and_the_texts_are_those_of_the_first_pass(host, work):
-    answer = one_by_one(work, 3)
+def test_loading_is_timed_without_the_import_and_the_texts_are_in_the_order_of_the_clips(host, work):
+    answer = one_by_one(work)
     assert answer.load_seconds == 3.0
     assert (answer.versions, answer.ran_on) == ({"a library": "9"}, "a fake with 4 threads")
     assert answer.transcripts == tuple(
@@ -163,7 +184,7 @@ def test_loading_is_timed_without_the_import_and_the_texts_are_those_of_the_firs
 
 
 def test_the_engine_is_loaded_as_it_was_asked_for(host, work):
-    one_by_one(work, 1)
+    one_by_one(work)
     (_, engine, threads, device, decoding, model), *_ = host["calls"]
     assert (engine, threads, device) == (PyWhisperCpp, 4, "cpu")
     assert decoding == engines.Decoding(language="de", beam_size=5)
@@ -172,16 +193,16 @@ def test_the_engine_is_loaded_as_it_was_asked_for(host, work):
 
 def test_the_progress_names_the_clip_that_failed(host, work):
     host["dies_at"] = 64_000
-    work.progress.write_bytes(b"of an earlier, longer run")
+    work.progress.marks.write_bytes(b"of an earlier, longer run")
     with pytest.raises(NotMeasured, match="it died"):
-        one_by_one(work, 1)
-    assert (timed.WAITING, timed.AT_WORK, timed.DONE) == (b"\0", b"\1", b"\2")
-    waiting, at_work, done = timed.WAITING, timed.AT_WORK, timed.DONE
+        one_by_one(work)
+    assert (WAITING, AT_WORK, DONE) == (b"\0", b"\1", b"\2")
     # the fourth was done because it warmed
-    assert work.progress.read_bytes() == done + done + at_work + done + waiting
+    assert work.progress.marks.read_bytes() == DONE + DONE + AT_WORK + DONE + WAITING
+    assert work.progress.at_work() == [2]
     host["dies_at"] = None
-    one_by_one(work, 1)
-    assert work.progress.read_bytes() == done * 5
+    one_by_one(work)
+    assert work.progress.marks.read_bytes() == DONE * 5
 
 
 @pytest.mark.parametrize(
@@ -192,10 +213,10 @@ def test_what_warms_is_the_shortest_that_is_work_at_all(lengths, place):
     assert timed.warming_clip([np.zeros(length) for length in lengths]) == place
 
 
-def in_batches(work, **more):
+def in_batches(work, at=lambda turn: None, **more):
     given = {"batch_size": 2, "passes": 2, "splits": (), "in_one_call": False}
     given["seconds_one_by_one"] = (4.0, 0.5, 6.0, 1.0, 2.0)
-    return travelled(timed.in_batches(travelled(timed.InBatches(work, **(given | more)))))
+    return turned(timed.in_batches(travelled(timed.InBatches(work, **(given | more)))), at)
 
 
 def ways(answer):
@@ -218,9 +239,22 @@ def test_clips_of_like_length_share_a_batch_and_the_longest_starts_first(host, w
     assert answer.texts[0] == "call 8 of 40000", "those of the last pass, in the order of the clips"
 
 
-def test_the_time_of_a_pass_is_that_of_all_its_batches(host, work):
-    audio = sum(LENGTHS) / SECOND / 10
-    assert in_batches(work).seconds == pytest.approx([audio + 0.020, audio + 0.045])  # calls 2 to 6, 7 to 11
+def test_the_time_of_a_batch_is_that_of_all_its_clips_and_each_has_its_turn(host, work):
+    turns = []
+    seconds = in_batches(work, lambda turn: turns.append(len(heard(host)))).seconds
+    # 6.5, 2.5 and 0.6 s of audio; the calls 2 and 3, 4 and 5, and 6; then 7 to 11
+    assert seconds == pytest.approx(np.array([[0.655, 0.259, 0.066], [0.665, 0.269, 0.071]]))
+    assert turns == [1, 3, 5, 6, 8, 10]
+    assert work.progress.durations_ns() == pytest.approx(seconds.ravel() * 1e9)
+
+
+def test_it_ends_before_a_batch_when_it_was_told_to(host, work):
+    seconds = in_batches(work, lambda turn: turn == 5 and work.progress.stop()).seconds
+    assert (seconds > 0).tolist() == [[True, True, True], [True, False, False]]
+
+
+def test_a_pass_that_was_not_begun_is_none(host, work):
+    assert in_batches(work, lambda turn: turn == 4 and work.progress.stop()).seconds.shape == (1, 3)
 
 
 def test_without_a_split_one_context_is_taken_at_the_time_it_took_alone(host, work):
@@ -247,6 +281,27 @@ def test_the_fastest_split_is_taken_and_each_of_its_contexts_was_warmed(host, wo
     assert len(heard(host)) == 2 + 2 + 4 + 2 + 5
 
 
+def test_splits_are_tried_with_two_of_the_shortest_clips_for_each_context(host, work):
+    in_batches(work, splits=((2, 2),), batch_size=5, passes=1)
+    assert sorted(heard(host)[2:6]) == [9_600, 16_000, 24_000, 40_000], "the longest of the five is left out"
+
+
+def test_no_more_contexts_are_tried_where_more_were_clearly_slower(host, work):
+    given = {"splits": ((2, 2), (4, 1)), "passes": 1}
+    # 250 ms of work, and the milliseconds of the calls 3 and 4
+    answer = in_batches(work, seconds_one_by_one=(9.0, 9.0, 9.0, 0.1, 0.1), **given)
+    assert ways(answer) == [(1, 4, 1), (2, 2, 1)]
+    assert answer.way == timed.Way(1, 4)
+    host["calls"].clear()
+    answer = in_batches(work, seconds_one_by_one=(9.0, 9.0, 9.0, 0.11, 0.11), **given)
+    assert ways(answer) == [(1, 4, 1), (2, 2, 1), (4, 1, 1)], "slower, but not clearly"
+
+
+def test_a_batch_in_one_call_is_tried_even_where_more_contexts_were_slower(batching, work):
+    answer = in_batches(work, splits=((2, 2), (4, 1)), in_one_call=True, seconds_one_by_one=(9.0, 9.0, 9.0, 0.01, 0.01))
+    assert ways(answer) == [(1, 4, 1), (2, 2, 1), (1, 4, 2)]
+
+
 def test_a_batch_in_one_call_is_taken_where_it_is_the_fastest_and_it_was_warm(batching, work):
     answer = in_batches(work, splits=((2, 2),), in_one_call=True)
     together = [call[1] for call in batching["calls"] if call[0] == "together"]
@@ -256,7 +311,7 @@ def test_a_batch_in_one_call_is_taken_where_it_is_the_fastest_and_it_was_warm(ba
     assert ways(answer) == [(1, 4, 1), (2, 2, 1), (1, 4, 2)]
     assert seconds(answer)[-1] == pytest.approx(0.052)
     assert answer.way == timed.Way(1, 4, 2)
-    assert answer.seconds == pytest.approx([0.155, 0.155])
+    assert answer.seconds == pytest.approx(np.array([[0.052, 0.052, 0.051]] * 2))
     assert answer.texts == tuple(f"{length} together" for length in LENGTHS)
 
 
@@ -277,8 +332,7 @@ def test_a_batch_that_fails_in_one_call_is_named_by_the_progress(batching, work)
     batching["dies_at"] = 24_000
     with pytest.raises(NotMeasured, match="it died"):
         in_batches(work, in_one_call=True)
-    waiting, at_work = timed.WAITING, timed.AT_WORK
-    assert work.progress.read_bytes() == waiting + waiting + waiting + at_work + at_work
+    assert work.progress.marks.read_bytes() == WAITING + WAITING + WAITING + AT_WORK + AT_WORK
 
 
 def test_the_log_says_what_each_split_took(host, work, caplog):
@@ -311,4 +365,4 @@ def test_a_clip_that_fails_in_a_batch_is_named_by_the_progress(host, work):
     host["dies_at"] = 24_000
     with pytest.raises(NotMeasured, match="it died"):
         in_batches(work)
-    assert work.progress.read_bytes()[4:5] == timed.AT_WORK
+    assert work.progress.at_work() == [4]

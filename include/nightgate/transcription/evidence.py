@@ -18,6 +18,7 @@ from nightgate.transcription import metrics, scoring, transcripts
 from nightgate.transcription.clips.folder import SavedClip
 from nightgate.transcription.detail import Batch, Calibration, Detail
 from nightgate.transcription.languages import AUTO, canonical
+from nightgate.transcription.repeats import Repeated
 from nightgate.transcription.timed import InBatchesAnswer, OneByOneAnswer
 
 if TYPE_CHECKING:
@@ -41,16 +42,23 @@ class Evidence(Attempts):
         self.languages = [_language(clip, language) for clip in clips]
         self.audio_seconds = sum(clip.seconds for clip in clips)
         self.detail = detail or Detail()
+        self.reached: float | None = None
+        """How well the time of all clips is known by now: half of its 95 % interval, over it."""
         self._processes: list[ChildResult[OneByOneAnswer]] = []
         self._raw: dict[str, npt.NDArray[np.generic]] = {}
 
     def add_process(self, child: ChildResult[OneByOneAnswer]) -> None:
-        """One process of `timed.one_by_one`."""
+        """One process of `timed.one_by_one`, which is one repeat."""
         self._processes.append(child)
+        self.look()
+
+    def look(self, *heard: npt.NDArray[np.int64]) -> None:
+        """See how well the time of all clips is known, with what another repeat has ``heard`` so far, int64 ns, (clips,)."""
+        self.reached = Repeated.of([*self._durations(), *heard], len(self.clips)).half_width
 
     def seconds_one_by_one(self, places: Sequence[int]) -> list[float]:
         """What the clips at ``places`` took on average when they were transcribed one after the other."""
-        means = self._durations().mean(axis=0) / 1e9
+        means = self._speed().means / 1e9
         return [float(means[place]) for place in places]
 
     def add_batches(self, child: ChildResult[InBatchesAnswer], size: int, places: Sequence[int]) -> None:
@@ -61,6 +69,7 @@ class Evidence(Attempts):
             raise NotMeasured(f"{self.variant} heard nothing in any of {len(clips)} clips in batches")
         audio_seconds = sum(clip.seconds for clip in clips)
         errors, words = scoring.word_errors([clip.text for clip in clips], answer.texts, languages)
+        passes = Repeated(answer.seconds)
         one_by_one = sum(self.seconds_one_by_one(places))
         batch = Batch(
             size=size,
@@ -78,22 +87,23 @@ class Evidence(Attempts):
                 )
                 for trial in answer.trials
             ],
-            speedup_over_one_by_one=one_by_one / float(answer.seconds.mean()),
+            speedup_over_one_by_one=one_by_one / passes.total,
             wer=float(errors.sum() / words.sum()) if words.any() else None,
             peak_rss_bytes=child.peak_rss_bytes,
         )
         if memory := child.device_memory:
             batch = batch.model_copy(update={"peak_device_bytes": memory.peak_bytes})
         self.detail.batch = batch
-        self._put_ratio(metrics.BATCH_XRT, metrics.BATCH_RTFX, answer.seconds, audio_seconds)
-        self._raw |= {"batch_seconds": answer.seconds, "batch_xrt_repeats": answer.seconds / audio_seconds}
+        self._put_ratio(metrics.BATCH_XRT, metrics.BATCH_RTFX, passes, audio_seconds)
+        whole = passes.levels * passes.total
+        self._raw |= {"batch_seconds": whole, "batch_xrt_repeats": whole / audio_seconds}
 
     def finish(self, samples: Path) -> dict[str, npt.NDArray[np.generic]]:
         """Put the figures into the record and the transcripts into ``<samples>-<variant>.jsonl``; returns the raw arrays."""
         self.attempt(Evidence._estimate)
         self.record.finished_at = utc_now()
         if self._processes:
-            self._raw |= {"durations_ns": self._durations(), "first_segment_ns": self._first_segments()}
+            self._raw |= {"durations_ns": self._speed().times, "first_segment_ns": self._first_segments()}
             self._write_transcripts(samples.with_name(f"{samples.stem}-{self.variant}.jsonl"))
             self.record.samples = samples.name
         if self.record.status != "measured":
@@ -108,22 +118,22 @@ class Evidence(Attempts):
         self.record.facts.provenance = Provenance(versions=dict(first.versions))
         self.detail.ran_on = first.ran_on
         self._must_hear_something(texts)
-        if differ := [
-            clip.id for clip, *both in zip(self.clips, texts, self._texts(-1), strict=True) if len({*both}) > 1
-        ]:
+        if differ := self._heard_differently():
             self.detail.heard_differently_the_second_time = differ
-        durations, seconds = self._durations(), np.array([clip.seconds for clip in self.clips])
-        self._put_ratio(metrics.XRT, metrics.RTFX, durations.sum(axis=1) / 1e9, self.audio_seconds)
-        per_clip = np.median(durations, axis=0) / 1e9 / seconds
+        speed, seconds = self._speed(), np.array([clip.seconds for clip in self.clips])
+        self._put_ratio(metrics.XRT, metrics.RTFX, speed, self.audio_seconds * 1e9)
+        per_clip = _medians(speed.times) / 1e9 / seconds
         self.record.add(metrics.XRT_P95, *estimates.quantile(per_clip, 0.95))
-        waited = np.median(self._first_segments(), axis=0) / 1e9
+        waited = _medians(self._first_segments()) / 1e9
         self.record.add(metrics.FIRST_SEGMENT, *estimates.quantile(waited, 0.5))
         self._put_errors(texts)
         loads = [child.value.load_seconds for child in self._processes]
         self.record.add(metrics.LOAD_SECONDS, float(np.mean(loads)), len(loads))
         self.record.add(metrics.PEAK_RSS, max(child.peak_rss_bytes for child in self._processes))
         add_peak(self.record, (child.device_memory for child in self._processes))
-        self._raw["xrt_repeats"] = durations.sum(axis=1) / 1e9 / self.audio_seconds
+        self._raw["xrt_repeats"] = speed.levels * speed.total / 1e9 / self.audio_seconds
+        if self.detail.turns == "clip":
+            self._raw["round_seconds"] = np.where(speed.times > 0, speed.times / 1e9, np.nan).ravel()
 
     def _put_errors(self, texts: list[str]) -> None:
         """The error rates of words and of characters. Where nobody speaks in any clip there are none."""
@@ -137,11 +147,9 @@ class Evidence(Attempts):
             if sizes.any():
                 self.record.add(metric, *estimates.error_rate(errors, sizes))
 
-    def _put_ratio(
-        self, time_ratio: MetricSpec, throughput: MetricSpec, seconds: npt.NDArray[np.float64], audio_seconds: float
-    ) -> None:
+    def _put_ratio(self, time_ratio: MetricSpec, throughput: MetricSpec, times: Repeated, audio: float) -> None:
         """The ratio of time to audio, and its inverse, which the Open ASR leaderboard calls RTFx."""
-        value, n, bounds = estimates.ratio_of_sums(seconds, audio_seconds)
+        value, n, bounds = times.over(audio)
         self.record.add(time_ratio, value, n, bounds)
         turned = (1 / bounds[1], 1 / bounds[0]) if bounds and bounds[0] > 0 else None
         self.record.add(throughput, 1 / value, n, turned)
@@ -168,24 +176,41 @@ class Evidence(Attempts):
         ]
         return bool(spoken) and not any(spoken)
 
-    def _durations(self) -> npt.NDArray[np.int64]:
-        import numpy as np
+    def _durations(self) -> list[npt.NDArray[np.int64]]:
+        return [child.value.durations_ns for child in self._processes]
 
-        return np.concatenate([child.value.durations_ns for child in self._processes])
+    def _speed(self) -> Repeated:
+        return Repeated.of(self._durations(), len(self.clips))
 
     def _first_segments(self) -> npt.NDArray[np.int64]:
         import numpy as np
 
-        return np.concatenate([child.value.first_segment_ns for child in self._processes])
+        times = Repeated.of([child.value.first_segment_ns for child in self._processes], len(self.clips)).times
+        return times.astype(np.int64)
 
     def _texts(self, process: int = 0) -> list[str]:
         return [transcript.text for transcript in self._processes[process].value.transcripts]
 
-    def _write_transcripts(self, file: Path) -> None:
-        import numpy as np
+    def _heard_differently(self) -> list[str]:
+        """The clips in which a later process heard something else than the first."""
+        differ = set()
+        for process, durations in enumerate(self._durations()):
+            same_clips = self._texts()[: int((durations > 0).sum())]
+            texts = zip(same_clips, self._texts(process), strict=True)
+            differ |= {place for place, (first, later) in enumerate(texts) if first != later}
+        return [self.clips[place].id for place in sorted(differ)]
 
-        seconds = [float(time) for time in np.median(self._durations(), axis=0) / 1e9]
+    def _write_transcripts(self, file: Path) -> None:
+        seconds = [float(time) for time in _medians(self._speed().times) / 1e9]
         transcripts.write(file, self.clips, self._processes[0].value.transcripts, seconds)
+
+
+def _medians(times: npt.NDArray[np.float64] | npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Of each clip, over the repeats that heard it: (clips,) of (repeats, clips)."""
+    import numpy as np
+
+    medians: npt.NDArray[np.float64] = np.nanmedian(np.where(times > 0, times, np.nan), axis=0)
+    return medians
 
 
 def _language(clip: SavedClip, language: str) -> str:

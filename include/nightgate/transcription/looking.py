@@ -68,9 +68,11 @@ def takes(settings: Settings, looked: TranscriptionLooked) -> Takes:
         audio, lower = looked.clip_seconds, "repeats or controls, or the clips"
     cores = min(settings.threads or os.cpu_count() or 1, 16)
     xrt = _XRT * size / MODELS[PACKAGED].size * 2 / cores
-    batches = 2 * settings.batch_repeats * min(settings.batch_seconds, audio)
+    gated = len({*settings.variants, *settings.gpu_variants})
     variants = len({*settings.variants, *settings.gpu_variants, *settings.controls})
-    measure = 20 + variants * (30 + xrt * ((settings.repeats + 2) * audio + batches))
+    batches = (settings.batch_repeats + 1) * min(settings.batch_seconds, audio) if settings.batch_repeats else 0
+    in_batches = variants if settings.batch_controls else gated
+    measure = 20 + variants * (30 + xrt * (settings.repeats + 1) * audio) + in_batches * xrt * batches
     return Takes(prepare=60 + size / _DOWNLOAD + _CLIPS * audio, measure=measure, lower=lower)
 
 

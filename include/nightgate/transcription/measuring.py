@@ -1,20 +1,18 @@
-"""Each engine alone in processes of its own, in turns one clip after the other, and then in batches."""
+"""All engines in turns, clip by clip, each in a process of its own, and again in new ones until the times are known well
+enough; then in batches."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from math import ceil
 from typing import TYPE_CHECKING, TypeVar
 
 from nightgate.benchmark import Benchmark, Context
-from nightgate.errors import NotMeasured
+from nightgate.errors import NightgateError
 from nightgate.measure import host
-from nightgate.measure.attempts import turns
-from nightgate.measure.child import ChildResult, run_child
+from nightgate.measure.child import ChildResult
 from nightgate.measure.samples import save
 from nightgate.record import Record
 from nightgate.transcription import engines
@@ -22,18 +20,19 @@ from nightgate.transcription.clips.folder import SavedClip, read_clips
 from nightgate.transcription.detail import Detail
 from nightgate.transcription.evidence import Evidence
 from nightgate.transcription.prepared import TranscriptionPrepared
+from nightgate.transcription.progress import Progress
+from nightgate.transcription.repeats import Repeated
 from nightgate.transcription.settings import Settings
-from nightgate.transcription.timed import AT_WORK, InBatches, OneByOne, Work, in_batches, one_by_one
+from nightgate.transcription.timed import InBatches, Work, in_batches, one_by_one
+from nightgate.transcription.turning import Asked, take_turns
 from nightgate.transcription.whisper_batch import batch_size_cpu, splits
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-_PROCESSES = 2
-_SLOWEST_XRT = 20  # a child slower than this is given up
+_FEWEST = 1 / 4  # of the clips, in a repeat that is broken off: of fewer the scatter is hardly known
 
-Request = TypeVar("Request")
 Answer = TypeVar("Answer")
 
 
@@ -56,12 +55,11 @@ def measure(
     for one in found:
         if missing := engines.unavailable(one.variant, device, prepared.for_engines(), settings.decoding):
             one.record.status, one.record.reason = "skipped", str(missing)
-    run = _Run(settings, prepared, context)
-    for process, one in turns(found, _PROCESSES):
-        repeats = settings.repeats // _PROCESSES + (process < settings.repeats % _PROCESSES)
-        one.attempt(partial(run.one_by_one, repeats=repeats))
-    for one in found:
-        one.beside("batch", run.in_batches)
+    run = _Run(settings, prepared, context, found)
+    for repeat in range(settings.repeats):
+        run.one_by_one(repeat)
+    run.tell()
+    run.in_batches()
     raw: dict[str, npt.NDArray[np.generic]] = {}
     for one in found:
         raw |= one.finish(context.samples)
@@ -72,38 +70,93 @@ def measure(
 
 @dataclass(frozen=True)
 class _Run:
-    """What the steps of all engines share."""
+    """What the steps of all engines share. ``found``: one for each variant."""
 
     settings: Settings
     prepared: TranscriptionPrepared
     context: Context
+    found: Sequence[Evidence]
 
-    def one_by_one(self, one: Evidence, repeats: int) -> None:
-        with _named_when_it_fails(one.variant, one.clips) as progress:
-            request = OneByOne(self._work(one, one.clips, progress), repeats)
-            one.add_process(self._child(one_by_one, request, one.audio_seconds * (repeats + 1)))
+    def one_by_one(self, repeat: int) -> None:
+        """Let those that are not known well enough transcribe all clips once more, in turns clip by clip."""
+        ended = self._ended() if repeat >= self.settings.least_repeats else []
+        wanting = [one for one in self._alive() if one not in ended]
+        for group in self._groups(wanting[:: -1 if repeat % 2 else 1]):
+            asked = [
+                Asked(one.variant, one.clips, 2 * one.audio_seconds, one_by_one, partial(self._work, one, one.clips))
+                for one in group
+            ]
+            for one, answer in zip(group, self._take(asked, partial(self._look, group, repeat)), strict=True):
+                one.attempt(partial(_add, answer=answer, add=Evidence.add_process))
 
-    def in_batches(self, one: Evidence) -> None:
-        settings, device = self.settings, self.context.device
-        size = settings.gpu_batch if device == "gpu" else batch_size_cpu(settings.gpu_batch)
-        places = whole_batches(one.clips, settings.batch_seconds, size)
-        clips = [one.clips[place] for place in places]
-        most = min(size, len(clips), _contexts_that_fit(self.prepared.model.bytes))
-        if engines.has_batches(one.variant):  # contexts of one process would contend for Python's lock
-            most = 1
-        with _named_when_it_fails(one.variant, clips) as progress:
-            request = InBatches(
-                self._work(one, clips, progress),
-                batch_size=size,
-                passes=settings.batch_repeats,
-                splits=tuple(splits(settings.cores, most, device)),
-                in_one_call=engines.in_one_call(one.variant, settings.decoding),
-                seconds_one_by_one=tuple(one.seconds_one_by_one(places)),
-            )
-            audio_seconds = 2 * settings.batch_repeats * sum(clip.seconds for clip in clips)
-            one.add_batches(self._child(in_batches, request, audio_seconds), size, places)
+    def tell(self) -> None:
+        """Put into the details what ended the repeats, and what was reached."""
+        ended = self._ended()
+        for one in self._alive():
+            one.detail.stopped, one.detail.half_width = "precision" if one in ended else "repeats", one.reached
 
-    def _work(self, one: Evidence, clips: Sequence[SavedClip], progress: Path) -> Work:
+    def in_batches(self) -> None:
+        """Let the gated engines transcribe in batches, in turns, and the controls where the settings say so."""
+        settings = self.settings
+        size = settings.gpu_batch if self.context.device == "gpu" else batch_size_cpu(settings.gpu_batch)
+        wanting = [one for one in self._alive() if one.record.gated or settings.batch_controls]
+        for group in self._groups(wanting if settings.batch_repeats else []):
+            places = whole_batches(group[0].clips, settings.batch_seconds, size)
+            clips = [group[0].clips[place] for place in places]
+            seconds = (2 + settings.batch_repeats) * sum(clip.seconds for clip in clips)
+            asked = [
+                Asked(one.variant, clips, seconds, in_batches, partial(self._batches, one, places, size))
+                for one in group
+            ]
+            answers = self._take(asked, partial(self._look_at_batches, ceil(len(places) / size)))
+            for one, answer in zip(group, answers, strict=True):
+                add = partial(Evidence.add_batches, size=size, places=places)
+                one.beside("batch", partial(_add, answer=answer, add=add))
+
+    def _look(self, group: Sequence[Evidence], repeat: int, progress: Mapping[str, Progress]) -> None:
+        """Stop those that are known well enough, in the last of the least repeats and after it."""
+        if repeat < self.settings.least_repeats - 1:
+            return
+        heard = {one.variant: progress[one.variant].durations_ns() for one in group}
+        for one in group:
+            one.look(heard[one.variant])
+        for one in self._ended():
+            if one in group and len(heard[one.variant]) >= _FEWEST * len(one.clips):
+                progress[one.variant].stop()
+
+    def _look_at_batches(self, batches: int, progress: Mapping[str, Progress]) -> None:
+        for each in progress.values():
+            if self._precise(Repeated.of([each.durations_ns()], batches).half_width):
+                each.stop()
+
+    def _ended(self) -> list[Evidence]:
+        """Those that are known well enough; the controls too, once every gated one is."""
+        alive = self._alive()
+        gated = [one for one in alive if one.record.gated]
+        if gated and all(self._precise(one.reached) for one in gated):
+            return alive
+        return [one for one in alive if self._precise(one.reached)]
+
+    def _precise(self, half_width: float | None) -> bool:
+        return half_width is not None and half_width <= self.settings.precision
+
+    def _alive(self) -> list[Evidence]:
+        return [one for one in self.found if one.record.status == "measured"]
+
+    def _groups(self, engines_: Sequence[Evidence]) -> list[Sequence[Evidence]]:
+        """Those that take turns with each other. Their models are all in memory then; on a GPU, where the memory that each
+        takes is told apart by time alone, and where they do not fit, one comes after the other."""
+        together = self.context.device == "cpu" and len(engines_) <= _that_fit(self.prepared.model.bytes)
+        for one in engines_:
+            one.detail.turns = "clip" if together else "process"
+        return [engines_] if together and engines_ else [[one] for one in engines_]
+
+    def _take(
+        self, asked: Sequence[Asked[Answer]], look: Callable[[Mapping[str, Progress]], None]
+    ) -> list[ChildResult[Answer] | NightgateError]:
+        return take_turns(asked, look=look, threads=self.settings.cores, device=self.context.device)
+
+    def _work(self, one: Evidence, clips: Sequence[SavedClip], progress: Progress) -> Work:
         return Work(
             engine=engines.named(one.variant),
             model=self.prepared.for_engines(),
@@ -114,11 +167,26 @@ class _Run:
             progress=progress,
         )
 
-    def _child(
-        self, function: Callable[[Request], Answer], request: Request, audio_seconds: float
-    ) -> ChildResult[Answer]:
-        timeout = 120 + _SLOWEST_XRT * audio_seconds
-        return run_child(function, request, threads=self.settings.cores, device=self.context.device, timeout=timeout)
+    def _batches(self, one: Evidence, places: Sequence[int], size: int, progress: Progress) -> InBatches:
+        most = min(size, len(places), _that_fit(self.prepared.model.bytes))
+        if engines.has_batches(one.variant):  # contexts of one process would contend for Python's lock
+            most = 1
+        return InBatches(
+            self._work(one, [one.clips[place] for place in places], progress),
+            batch_size=size,
+            passes=self.settings.batch_repeats,
+            splits=tuple(splits(self.settings.cores, most, self.context.device)),
+            in_one_call=engines.in_one_call(one.variant, self.settings.decoding),
+            seconds_one_by_one=tuple(one.seconds_one_by_one(places)),
+        )
+
+
+def _add(
+    one: Evidence, *, answer: ChildResult[Answer] | NightgateError, add: Callable[[Evidence, ChildResult[Answer]], None]
+) -> None:
+    if isinstance(answer, NightgateError):
+        raise answer
+    add(one, answer)
 
 
 def whole_batches(clips: Sequence[SavedClip], seconds: float, size: int) -> list[int]:
@@ -130,21 +198,6 @@ def whole_batches(clips: Sequence[SavedClip], seconds: float, size: int) -> list
     return list(range(count))
 
 
-def _contexts_that_fit(model_bytes: int) -> int:
-    """Contexts that half of the memory holds; one takes its weights and about as much again for its buffers."""
+def _that_fit(model_bytes: int) -> int:
+    """Loaded models that half of the memory holds; one takes its weights and about as much again for its buffers."""
     return max(1, int(host.describe().memory_bytes / 2 // (2 * model_bytes + 2**28)))
-
-
-@contextmanager
-def _named_when_it_fails(variant: str, clips: Sequence[SavedClip]) -> Iterator[Path]:
-    """Yields the file for the progress; when the process is gone, the error names the clips it was working on."""
-    with tempfile.TemporaryDirectory(prefix="nightgate-progress-") as folder:
-        progress = Path(folder, "progress")
-        try:
-            yield progress
-        except NotMeasured as error:
-            marks = progress.read_bytes() if progress.exists() else b""
-            if at_work := [clip.id for clip, mark in zip(clips, marks, strict=False) if mark == AT_WORK[0]]:
-                what = f"{variant} failed on the clip {' or '.join(at_work)}: {error.what}"
-                raise type(error)(what, error.next_step) from error
-            raise

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from nightgate.benchmark import Benchmark, Context, Gauge, Looked
@@ -13,7 +13,7 @@ from nightgate.record import Record
 from nightgate.suite import Needs, Takes
 from nightgate.transcription import looking, measuring, preparing
 from nightgate.transcription.looking import TranscriptionLooked
-from nightgate.transcription.metrics import HEADLINES, METRICS, XRT
+from nightgate.transcription.metrics import BATCH_RTFX, BATCH_XRT, HEADLINES, METRICS, XRT
 from nightgate.transcription.prepared import TranscriptionPrepared
 from nightgate.transcription.settings import Settings
 
@@ -69,15 +69,23 @@ class Transcription(Benchmark[Settings, TranscriptionPrepared]):
     def measure(self, settings: Settings, prepared: TranscriptionPrepared, context: Context) -> list[Record]:
         """One record per variant that is made for the device; one that is not installed is skipped with the install line.
 
-        The repeats are split between two fresh processes per engine. The engines take turns, in the opposite order the
-        second time, so that a host that slows down meanwhile does not favour one of them.
+        Every repeat of every engine is a fresh process. They take turns clip by clip, in the opposite order every other time,
+        so that a host that slows down meanwhile slows all of them. Where their models do not fit into memory together, and on
+        a GPU, they take turns process by process.
 
-        ``context.samples`` gets, per variant: durations_ns and first_segment_ns, int64, shape (repeats, clips);
-        xrt_repeats, float64, (repeats,); wer_errors, wer_words, cer_errors and cer_characters, int64, (clips,);
+        ``context.samples`` gets, per variant: durations_ns and first_segment_ns, int64, (repeats, clips), 0 where the last
+        repeat had ended; xrt_repeats, float64, (repeats,); round_seconds, float64, (rounds,), where they took turns clip by
+        clip: the times of what different variants have at the same place were taken right after each other, NaN where
+        one had ended; wer_errors, wer_words, cer_errors and cer_characters, int64, (clips,);
         batch_seconds and batch_xrt_repeats, float64, (passes,). The transcripts go to ``<samples>-<variant>.jsonl``
         beside it.
         """
         return measuring.measure(self, settings, prepared, context)
+
+    def to_confirm(self, settings: Settings, metrics: Sequence[str]) -> Settings:
+        """The same clips, without controls, and without batches where these are not asked for."""
+        asked = {BATCH_XRT.name, BATCH_RTFX.name} & {*metrics}
+        return super().to_confirm(settings, metrics).model_copy(update={} if asked else {"batch_repeats": 0})
 
     def gauges(self, records: Iterable[Record]) -> Iterator[Gauge]:
         """``whisper_xrt``: per device the highest xRT among the gated engines."""

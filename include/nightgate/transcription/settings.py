@@ -79,12 +79,27 @@ class Settings(BenchmarkSettings):
         title="Audio seconds",
         description="Of the packaged corpus in one pass; whole clips are taken until it is reached.",
     )
+    precision: Aside[float] = Field(
+        default=0.02,
+        gt=0,
+        le=1,
+        title="Precision",
+        description="Clips are transcribed again until half of the interval of xRT, over xRT, is so small.",
+    )
+    least_repeats: Aside[int] = Field(
+        default=2,
+        ge=2,
+        le=50,
+        title="Repeats at least",
+        description="Timed passes over all clips, each in a process of its own. The last one ends when the precision is "
+        "reached.",
+    )
     repeats: Aside[int] = Field(
         default=5,
-        ge=5,
+        ge=2,
         le=50,
-        title="Repeats",
-        description="Timed passes over all clips, split between two processes. The interval of xRT comes from them.",
+        title="Repeats at most",
+        description="Timed passes over all clips, whatever precision they reach.",
     )
     batch_seconds: float = Field(
         default=60,
@@ -94,7 +109,14 @@ class Settings(BenchmarkSettings):
         description="Audio that is also transcribed in batches: whole batches from the start of the clips.",
     )
     batch_repeats: Aside[int] = Field(
-        default=3, ge=1, le=50, title="Batch repeats", description="Timed passes over the batches."
+        default=3,
+        ge=0,
+        le=50,
+        title="Batch repeats at most",
+        description="Timed passes over the batches, until the precision is reached. 0 transcribes nothing in batches.",
+    )
+    batch_controls: Aside[bool] = Field(
+        default=False, title="Controls in batches", description="Transcribe in batches with the controls, too."
     )
     threads: int | None = Field(
         default=None, ge=1, le=256, title="Threads", description="Cores an engine may use; empty means every core."
@@ -161,6 +183,12 @@ class Settings(BenchmarkSettings):
             name = f" ({LANGUAGES[code]})" if code in LANGUAGES else ""
             raise ValueError(f"it is no language code of Whisper's; did you mean {code!r}{name}?")
         return language
+
+    @model_validator(mode="after")
+    def _least_is_no_more_than_most(self) -> Self:
+        if self.least_repeats > self.repeats:
+            raise ValueError(f"least_repeats is {self.least_repeats}, and repeats are {self.repeats} at most")
+        return self
 
     @model_validator(mode="after")
     def _clips_fit(self) -> Self:

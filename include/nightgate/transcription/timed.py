@@ -1,27 +1,27 @@
 """The child's side: what runs alone in its own process while the clock is read.
 
 Audio is in memory before the clock starts; the model is validated first, because an engine may crash on a bad file, and
-then no reason would be left. For the same reason the progress is written: what is `AT_WORK` when the process is gone has
-brought it down.
+then no reason would be left. For the same reason the progress is written, see `progress.Progress`. Between two turns the
+process rests until no thread of it computes any more.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter, perf_counter_ns
 from typing import TYPE_CHECKING
 
 from nightgate.errors import NotMeasured
+from nightgate.measure import rest
 from nightgate.record import Device
 from nightgate.transcription import engines
 from nightgate.transcription.engines import Engine, Transcript
 from nightgate.transcription.models.ggml import validate_ggml
 from nightgate.transcription.models.mel import SAMPLE_RATE
+from nightgate.transcription.progress import Marking, Progress
 from nightgate.transcription.whisper_batch import Split, batches, each, spread
 
 if TYPE_CHECKING:
@@ -32,19 +32,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_Marking = Callable[..., AbstractContextManager[None]]
-"""The places of clips → a context in which they are at work."""
-
-WAITING, AT_WORK, DONE = b"\0", b"\1", b"\2"
+_CLEARLY_SLOWER = 1.25  # times the fastest way: then more contexts, which share more, are not tried
 
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What is to be transcribed, and with what.
-
-    ``clips`` are paths of float32 16 kHz ``.npy``; ``progress`` is a file that gets a byte per clip: `WAITING`,
-    `AT_WORK` or `DONE`.
-    """
+    """What is to be transcribed, and with what. ``clips`` are paths of float32 16 kHz ``.npy``."""
 
     engine: type[Engine]
     model: engines.Model
@@ -52,22 +45,15 @@ class Work:
     threads: int
     decoding: engines.Decoding
     clips: tuple[Path, ...]
-    progress: Path
-
-
-@dataclass(frozen=True)
-class OneByOne:
-    """Every clip ``repeats`` times, one after the other."""
-
-    work: Work
-    repeats: int
+    progress: Progress
 
 
 @dataclass(frozen=True, kw_only=True)
 class OneByOneAnswer:
     """``durations_ns`` until the whole clip was transcribed and ``first_segment_ns`` until its first segment was known:
-    int64 nanoseconds, (repeats, clips). ``load_seconds`` is of the model: the library is imported before. ``transcripts``
-    are those of the first pass, ``versions`` those of all that computed."""
+    int64 nanoseconds, (clips,), with 0 for the last ones if it was stopped before them. ``load_seconds`` is of the model: the
+    library is imported before. ``transcripts`` are those of the clips that were heard, ``versions`` those of all that
+    computed."""
 
     versions: Mapping[str, str]
     ran_on: str
@@ -79,7 +65,7 @@ class OneByOneAnswer:
 
 @dataclass(frozen=True)
 class InBatches:
-    """All clips in batches of ``batch_size``, ``passes`` times.
+    """All clips in batches of ``batch_size``, ``passes`` times at most.
 
     ``splits`` of two contexts and more are tried, and where ``in_one_call`` a whole batch in one call;
     ``seconds_one_by_one`` are what each clip takes alone.
@@ -104,7 +90,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Trial:
-    """``seconds`` that a way took for the batch with the shortest clips."""
+    """``seconds`` that a way took for the shortest clips."""
 
     way: Way
     seconds: float
@@ -116,8 +102,8 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class InBatchesAnswer:
-    """``trials`` of every way, and the fastest of them. ``seconds``: wall time of each pass over all batches, float64,
-    (passes,). ``texts`` in the order of the clips."""
+    """``trials`` of every way that was tried, and the fastest of them. ``seconds``: wall time of each batch in each pass,
+    float64, (passes, batches), 0 where it was stopped before. ``texts`` in the order of the clips."""
 
     trials: tuple[Trial, ...]
     way: Way
@@ -126,36 +112,37 @@ class InBatchesAnswer:
     texts: tuple[str, ...]
 
 
-def one_by_one(request: OneByOne) -> OneByOneAnswer:
-    """Transcribe the clips one after the other ``repeats`` times, after one of them once untimed."""
+def one_by_one(work: Work) -> Generator[None, None, OneByOneAnswer]:
+    """Transcribe each clip once, one in every turn; in the first turn the model is loaded and warmed with one of them."""
     import numpy as np
 
-    work, repeats = request.work, request.repeats
     work.engine.library()
     model = _validated(work.model)
     start = perf_counter()
     engine = engines.load(work.engine, model, work.threads, work.device, work.decoding)
     load_seconds = perf_counter() - start
 
-    durations = np.zeros((repeats, len(work.clips)), dtype=np.int64)
+    durations = np.zeros(len(work.clips), dtype=np.int64)
     first_segment = np.zeros_like(durations)
     transcripts: list[Transcript] = []
-    with _progress(work) as at_work:
+    with work.progress.begun(len(work.clips)) as at_work:
         place = warming_clip([np.load(path, mmap_mode="r") for path in work.clips])
         with at_work(place):
             engine.transcribe(np.load(work.clips[place]))
-        for row in range(repeats):
-            for column, path in enumerate(work.clips):
-                audio = np.load(path)
-                first = _Mark()
-                with at_work(column):
-                    begin = perf_counter_ns()
-                    transcript = engine.transcribe(audio, first)
-                    end = perf_counter_ns()
-                durations[row, column], first_segment[row, column] = end - begin, (first.at or end) - begin
-                if row == 0:
-                    transcripts.append(transcript)
-            log.info("%s: pass %d of %d", work.engine.name, row + 1, repeats)
+        for place, path in enumerate(work.clips):
+            rest.until_idle()
+            yield
+            if work.progress.enough:
+                break
+            audio = np.load(path)
+            first = _Mark()
+            with at_work(place):
+                begin = perf_counter_ns()
+                transcript = engine.transcribe(audio, first)
+                end = perf_counter_ns()
+            durations[place], first_segment[place] = end - begin, (first.at or end) - begin
+            work.progress.spent(end - begin)
+            transcripts.append(transcript)
     return OneByOneAnswer(
         versions=engine.versions(),
         ran_on=engine.ran_on,
@@ -166,8 +153,9 @@ def one_by_one(request: OneByOne) -> OneByOneAnswer:
     )
 
 
-def in_batches(request: InBatches) -> InBatchesAnswer:
-    """Find the fastest way to transcribe one batch on this host, then time all batches with it.
+def in_batches(request: InBatches) -> Generator[None, None, InBatchesAnswer]:
+    """Find the fastest way to transcribe a batch on this host, in the first turn; then time the batches with it, one in
+    every turn.
 
     The ways are one clip after the other in one context, clips spread over contexts that share the host, and, by an
     engine that can, a whole batch in one call. Clips of like length go into one batch, and in a batch the longest
@@ -175,31 +163,50 @@ def in_batches(request: InBatches) -> InBatchesAnswer:
     """
     import numpy as np
 
+    progress = request.work.progress
     clips = [np.load(path) for path in request.work.clips]
     order = sorted(range(len(clips)), key=lambda place: -len(clips[place]))
     cut = list(batches(order, request.batch_size))
-    sample = [batch for batch in cut if len(batch) == len(cut[0])][-1]
-    with _progress(request.work) as at_work:
-        fastest, trials = _fastest(request, clips, sample, at_work)
-        passes, texts = [], list[str]()
-        for _ in range(request.passes):
-            start = perf_counter()
-            texts = [text for batch in cut for text in fastest.transcribe(batch)]
-            passes.append(perf_counter() - start)
-    in_order = dict(zip(order, texts, strict=True))
+    seconds, texts = np.zeros((request.passes, len(cut))), dict[int, str]()
+    with progress.begun(len(clips)) as at_work:
+        fastest, trials = _fastest(request, clips, _sample(request, cut), at_work)
+        for turn in range(seconds.size):
+            rest.until_idle()
+            yield
+            if progress.enough:
+                break
+            batch = cut[turn % len(cut)]
+            start = perf_counter_ns()
+            heard = fastest.transcribe(batch)
+            spent = perf_counter_ns() - start
+            seconds.flat[turn] = spent / 1e9
+            progress.spent(spent)
+            texts |= zip(batch, heard, strict=True)
     return InBatchesAnswer(
         trials=tuple(trials),
         way=fastest.way,
         ran_on=fastest.ran_on,
-        seconds=np.array(passes),
-        texts=tuple(in_order[place] for place in range(len(clips))),
+        seconds=seconds[seconds.any(axis=1)],
+        texts=tuple(texts[place] for place in range(len(clips))),
     )
 
 
+def _sample(request: InBatches, cut: Sequence[Sequence[int]]) -> Sequence[int]:
+    """What every way is tried with: the full batch with the shortest clips, or of these only so many of the shortest as
+    give each of the contexts two. A batch in one call is none until it is full."""
+    batch = [batch for batch in cut if len(batch) == len(cut[0])][-1]
+    most = max((contexts for contexts, _ in request.splits), default=1)
+    return batch if request.in_one_call else batch[-2 * most :]
+
+
 def _fastest(
-    request: InBatches, clips: Sequence[Audio], sample: Sequence[int], at_work: _Marking
+    request: InBatches, clips: Sequence[Audio], sample: Sequence[int], at_work: Marking
 ) -> tuple[_Contexts, list[Trial]]:
-    """The contexts of the fastest way, warm, and what every way took for the clips at ``sample``."""
+    """The contexts of the fastest way, warm, and what every way took for the clips at ``sample``.
+
+    With more contexts the time falls as long as there is something to share, and then it rises: when it has risen clearly,
+    no more are tried.
+    """
     work = request.work
     # one context is what the clips were transcribed with one by one, so that its time is known
     best = Trial(Way(1, work.threads), sum(request.seconds_one_by_one[place] for place in sample))
@@ -208,6 +215,8 @@ def _fastest(
     if request.in_one_call and len(sample) > 1:
         ways.append(Way(1, work.threads, len(sample)))
     for way in ways:
+        if way.contexts > 1 and trials[-1].seconds > _CLEARLY_SLOWER * best.seconds:
+            continue
         tried = _Contexts(work, clips, way, at_work)
         start = perf_counter()
         tried.transcribe(sample)
@@ -222,7 +231,7 @@ def _fastest(
 class _Contexts:
     """Loaded and warm, to transcribe batches in one way."""
 
-    def __init__(self, work: Work, clips: Sequence[Audio], way: Way, at_work: _Marking) -> None:
+    def __init__(self, work: Work, clips: Sequence[Audio], way: Way, at_work: Marking) -> None:
         model = _validated(work.model)
         self.way, self._at_once = way, way.at_once
         self._clips, self._at_work = clips, at_work
@@ -261,27 +270,6 @@ def warming_clip(clips: Sequence[Audio]) -> int:
     if long_enough:
         return min(long_enough, key=lambda place: len(clips[place]))
     return max(range(len(clips)), key=lambda place: len(clips[place]))
-
-
-@contextmanager
-def _progress(work: Work) -> Iterator[_Marking]:
-    """Yields what marks clips as `AT_WORK` and then `DONE`. The marks are no part of what is timed one by one."""
-    file = os.open(work.progress, os.O_RDWR | os.O_CREAT)
-    os.truncate(file, 0)
-    os.write(file, WAITING * len(work.clips))
-
-    @contextmanager
-    def at_work(*places: int) -> Iterator[None]:
-        for place in places:
-            os.pwrite(file, AT_WORK, place)
-        yield
-        for place in places:
-            os.pwrite(file, DONE, place)  # not when it failed: then it is what failed
-
-    try:
-        yield at_work
-    finally:
-        os.close(file)
 
 
 class _Mark:
