@@ -63,6 +63,9 @@ class Metric(_Model):
 
     Once it is judged, ``ci95`` also holds what differs ``between`` runs, and ``within95`` is the interval that this run alone
     gives; until then there are neither of the two, and ``ci95`` is of this run alone.
+
+    ``shared`` is the part of the variance of its own interval, from 0 to 1, that every run of the series has in common,
+    because it comes from the inputs, which are the same: more runs do not take it away. None: not known.
     """
 
     value: Finite
@@ -71,6 +74,7 @@ class Metric(_Model):
     ci95: tuple[Finite, Finite] | None = None
     within95: tuple[Finite, Finite] | None = None
     between: Between | None = None
+    shared: Finite | None = Field(default=None, ge=0, le=1)
 
 
 class Objective(_Model):
@@ -184,9 +188,11 @@ class Record(_Model):
             }
         return data
 
-    def add(self, spec: MetricSpec, value: float, n: int = 1, ci95: tuple[float, float] | None = None) -> None:
-        """Put one metric in, under the name and in the unit of its declaration."""
-        self.metrics[spec.name] = Metric(value=value, unit=spec.unit, n=n, ci95=ci95)
+    def add(
+        self, spec: MetricSpec, value: float, n: int = 1, ci95: tuple[float, float] | None = None, *, shared: float | None = None
+    ) -> None:
+        """Put one metric in, under the name and in the unit of its declaration; ``shared`` as in `Metric`."""
+        self.metrics[spec.name] = Metric(value=value, unit=spec.unit, n=n, ci95=ci95, shared=shared)
 
 
 def _says(value: Any) -> bool:

@@ -24,9 +24,95 @@ def test_too_few_samples_have_no_interval():
 
 def test_repeating_the_same_queries_does_not_narrow_the_interval():
     once = np.random.default_rng(0).exponential(size=1000)
-    _, n, repeated = estimates.quantile(np.tile(once, 5), 0.95, independent=1000)
+    _, n, repeated = estimates.quantile(np.tile(once, (5, 1)), 0.95)
     assert n == 5000
-    assert repeated == estimates.quantile(once, 0.95)[2]
+    width, alone = (high - low for low, high in (repeated, estimates.quantile(once, 0.95)[2]))
+    assert width == pytest.approx(alone, rel=0.1)
+
+
+def passes(chance, of_queries=0.15, of_calls=0.1, of_passes=0.0, of_processes=0.0, queries=400):
+    """Six passes over the same queries by two processes; the logarithms are normal."""
+    parts = (
+        chance.normal(0, of_queries, queries), chance.normal(0, of_calls, (6, queries)), chance.normal(0, of_passes, (6, 1)),
+        chance.normal(0, of_processes, 2)[[0, 0, 0, 1, 1, 1]][:, None],
+    )  # fmt: skip
+    return np.exp(sum(parts))
+
+
+@pytest.mark.parametrize("q", [0.5, 0.95])
+@pytest.mark.parametrize(("of_queries", "of_calls", "most"), [(0.15, 0.1, 0.985), (0.02, 0.2, 1.0)])
+def test_with_inputs_as_clusters_the_interval_of_passes_covers_the_quantile_of_all_inputs(q, of_queries, of_calls, most):
+    chance, held, widths = np.random.default_rng(3), [], []
+    truth = np.exp({0.5: 0.0, 0.95: 1.6448536}[q] * np.hypot(of_queries, of_calls))
+    for _ in range(300):
+        calls = passes(chance, of_queries, of_calls)
+        low, high = estimates.quantile(calls, q)[2]
+        held.append(low <= truth <= high)
+        ranks = estimates.quantile(calls[0], q)[2]
+        widths.append((high - low) / (ranks[1] - ranks[0]))
+    assert 0.93 <= np.mean(held) <= most
+    assert np.median(widths) < 1, "six passes know more than one"
+
+
+def test_processes_that_differ_widen_the_interval():
+    calls = passes(np.random.default_rng(4), of_processes=0.03)
+    low, high = estimates.quantile(calls, 0.5)[2]
+    wide = estimates.quantile(calls, 0.5, processes=(7, 7, 7, 2, 2, 2))[2]
+    assert wide[0] < low < high < wide[1]
+    assert estimates.quantile(calls, 0.5, processes=(0, 0, 1, 1, 2, 2))[2] != wide
+
+
+def test_permuting_the_inputs_changes_nothing_and_scaling_scales():
+    chance = np.random.default_rng(5)
+    for q in (0.05, 0.5, 0.95):
+        calls = passes(chance)
+        value, n, (low, high) = estimates.quantile(calls, q, processes=(0, 0, 0, 1, 1, 1))
+        assert estimates.quantile(chance.permutation(calls, axis=1), q, processes=(0, 0, 0, 1, 1, 1)) == (value, n, (low, high))
+        assert estimates.quantile(calls * 4, q, processes=(0, 0, 0, 1, 1, 1)) == (4 * value, n, (4 * low, 4 * high))
+
+
+def test_a_call_that_does_not_count_is_left_out():
+    calls = passes(np.random.default_rng(6))
+    holed = calls.copy()
+    holed[chosen := np.random.default_rng(7).random(calls.shape) < 0.4] = np.nan
+    value, n, (low, high) = estimates.quantile(holed, 0.5)
+    assert n == int((~chosen).sum()) and low < value < high
+    assert value == np.quantile(calls[~chosen], 0.5, method="higher")
+    mean, n, ends = estimates.mean_of_passes(holed)
+    assert (mean, n) == (pytest.approx(calls[~chosen].mean()), int((~chosen).sum())) and ends[0] < mean < ends[1]
+
+
+def test_what_comes_from_the_inputs_is_told_apart_from_noise():
+    chance = np.random.default_rng(8)
+    assert estimates.shared(np.tile(passes(chance)[:1], (4, 1)), 0.95) == 1
+    assert estimates.shared(passes(chance, of_queries=0.0), 0.95) < 0.4
+    assert 0.6 < estimates.shared(passes(chance, 0.15, 0.1, queries=2000), 0.95) < 0.9
+    assert estimates.shared(passes(chance, 0.0, 0.1, 0.0, 0.2), processes=(0, 0, 0, 1, 1, 1)) < 0.02
+    assert estimates.shared(np.ones((3, 5))) == 0
+
+
+def test_a_mean_of_passes_is_as_sure_as_its_inputs():
+    calls = np.array([[10.0, 11, 12, 13, 14, 15], [12, 13, 14, 15, 16, 17]])
+    value, n, (low, high) = estimates.mean_of_passes(np.tile(calls.mean(axis=0), (4, 1)))
+    alone = estimates.mean(calls.mean(axis=0))
+    assert (value, n) == (13.5, 24)
+    assert (low, high) == (pytest.approx(alone[2][0]), pytest.approx(alone[2][1]))
+    # two passes that are apart: their means 12.5 and 14.5, s = √2, s/√2 = 1, t of the six inputs
+    apart = estimates.mean_of_passes(calls)[2]
+    assert apart == (pytest.approx(13.5 - 2.570582), pytest.approx(13.5 + 2.570582))
+    assert estimates.mean_of_passes(calls[:, :4])[2] is None
+
+
+def test_processes_that_differ_decide_the_interval_of_a_ratio_of_sums():
+    seconds = np.array([7.7, 7.9, 7.8, 6.2, 6.5])
+    value, n, (low, high) = estimates.ratio_of_sums(seconds, 100.0, processes=(3, 3, 3, 9, 9))
+    # Σ of residuals 1.74 and −1.74 of sums 23.4 and 12.7 around 7.22: variance (2·1.74²)/5²·2 = 0.484416
+    half = 1.959964 * 0.484416**0.5 / 100
+    assert (value, n) == (pytest.approx(0.0722), 5)
+    assert (low, high) == (pytest.approx(0.0722 - half), pytest.approx(0.0722 + half))
+    assert estimates.ratio_of_sums(seconds, 100.0)[2][1] < high
+    alike = np.array([7.7, 7.9, 7.8, 7.6, 8.0])
+    assert estimates.ratio_of_sums(alike, 100.0, processes=(0, 0, 0, 1, 1)) == estimates.ratio_of_sums(alike, 100.0)
 
 
 @pytest.mark.parametrize("q", [0.5, 0.95])

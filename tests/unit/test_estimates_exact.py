@@ -41,19 +41,16 @@ def test_an_interval_of_a_quantile_is_numbers_of_python():
     assert [type(x) for x in (value, n, low, high)] == [float, int, float, float]
 
 
-@pytest.mark.parametrize(
-    ("count", "independent", "interval"),
-    [
-        (10, 10, (2, 9)),
-        (30, 10, (6, 27)),  # the second of ten queries ends at rank 6 of 30, the ninth at 27
-        (20, 9, (4, 18)),  # 2/9 of 20 is 4.4 and 8/9 of it 17.8: both ends go outwards
-        (4, 10, (1, 4)),
-        (30, 5, None),
-        (6, None, (1, 6)),
-    ],
-)
-def test_ranks_of_a_median_of_passes_over_the_same_queries(count, independent, interval):
-    assert estimates.quantile(ranks(count), 0.5, independent=independent)[1:] == (count, interval)
+def test_ends_of_a_median_of_passes_by_hand():
+    """Queries 1 … 8 in two passes, the second ten higher: 1 … 8, 11 … 18. The median is 11; 7 of 16 calls are above it."""
+    calls = np.array([[1.0, 2, 3, 4, 5, 6, 7, 8], [11, 12, 13, 14, 15, 16, 17, 18]])
+    value, n, interval = estimates.quantile(calls, 0.5)
+    # of inputs: one of two calls of seven of the eight is above, variance (7/8·1/8)/4/7 = .0039; of passes: none, 7 of 8:
+    # residuals ±3.5 of 8, 2·3.5²/16²·2 = .191, half = 1.96·√.191 = .857: more than there are
+    assert (value, n, interval) == (11, 16, None)
+    even = np.array([[1.0, 12, 3, 14, 5, 16, 7, 18], [11, 2, 13, 4, 15, 6, 17, 8]])
+    # of passes: 4 and 3 above, residuals ±.5 of 8, 2·.25/256·2 = .0039; half = 1.96·.0625 = .1225: ranks 16·(.5 ± .1225)
+    assert estimates.quantile(even, 0.5) == (11, 16, (6, 12))
 
 
 def test_a_rank_is_no_rounded_fraction():

@@ -5,13 +5,17 @@ An interval of ``None`` means: too few samples to state one. The judge never pas
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from nightgate.measure import clusters
 
 if TYPE_CHECKING:
     import numpy as np
 
 CONFIDENCE = 0.95
+_NORMAL = 1.959964  # of the normal distribution, two-sided
 _FEWEST_CLIPS = 5
 _RESAMPLES = 10_000
 _SEED = 20040517  # any; fixed, so that the same clips always give the same interval
@@ -19,68 +23,117 @@ _SEED = 20040517  # any; fixed, so that the same clips always give the same inte
 Estimate = tuple[float, int, "tuple[float, float] | None"]
 
 
-def quantile(samples: np.ndarray, q: float, *, independent: int | None = None) -> Estimate:
-    """The ``q``-quantile and its distribution-free interval from order statistics.
+def quantile(samples: np.ndarray, q: float, *, processes: Sequence[int] | None = None) -> Estimate:
+    """The ``q``-quantile and its interval.
 
-    Ranks come from the binomial distribution (Hahn & Meeker, *Statistical Intervals*, 1991, §5.2). Passes over the
-    same queries are not independent of each other, so ``independent`` gives the number of distinct queries and the
-    ranks are taken for that many; the interval is then as wide as one pass would give, not narrower.
+    Of samples that do not depend on each other, and of a single pass, the interval is distribution-free from order
+    statistics: ranks come from the binomial distribution (Hahn & Meeker, *Statistical Intervals*, 1991, §5.2).
+
+    Passes over the same inputs depend on each other twice: an input is slow in every pass, and a pass or a process has its
+    moment. So the share of calls above the quantile is taken for each input, for each pass and for each process; the widest
+    scatter of the three decides which shares the interval spans, and the ends are the samples at those shares (Woodruff,
+    *Confidence intervals for medians and other position measures*, JASA 1952).
 
     Args:
-        samples: 1-d, any unit, finite.
+        samples: any unit, shape (n,) of independent ones, or (passes, inputs); there nan is a call that does not count.
         q: in (0, 1).
-        independent: how many of the samples count as independent; all of them by default.
+        processes: the process of each pass, as any number; one for all by default.
     """
     import numpy as np
     from scipy.stats import binom
 
-    ordered = np.sort(np.ravel(samples))
-    size = len(ordered)
-    n = independent or size
+    calls = np.atleast_2d(np.asarray(samples, dtype=np.float64))
+    ordered = np.sort(calls[np.isfinite(calls)])
+    n = len(ordered)
     value = float(np.quantile(ordered, q, method="higher"))
     tail = (1 - CONFIDENCE) / 2
-    # P(X_(r) <= true quantile) = P(Binomial(n, q) >= r): the ranks that leave `tail` on each side
-    low_rank = int(binom.ppf(tail, n, q))
-    high_rank = int(binom.ppf(1 - tail, n, q)) + 1
+    if len(calls) == 1:
+        # P(X_(r) <= true quantile) = P(Binomial(n, q) >= r): the ranks that leave `tail` on each side
+        low_rank, high_rank = int(binom.ppf(tail, n, q)), int(binom.ppf(1 - tail, n, q)) + 1
+    else:
+        half = _NORMAL * clusters.scatter(_above(calls, value), processes).widest**0.5
+        low_rank, high_rank = math.floor(n * (q - half)), math.ceil(n * (q + half))
     if low_rank < 1 or high_rank > n:
-        return value, size, None
-    # whole numbers: 1 / 49 * 49 is below 1; the ends go outwards
-    low = ordered[max(1, low_rank * size // n) - 1]
-    high = ordered[-(-high_rank * size // n) - 1]
-    return value, size, (float(low), float(high))
+        return value, n, None
+    return value, n, (float(ordered[low_rank - 1]), float(ordered[high_rank - 1]))
+
+
+def shared(samples: np.ndarray, q: float | None = None, *, processes: Sequence[int] | None = None) -> float:
+    """The part of the variance of `quantile` (of `mean_of_passes`, without ``q``) that every run over the same inputs has
+    in common, because it comes from the inputs: between 0 and 1.
+
+    Args: as those of `quantile`, (passes, inputs).
+    """
+    import numpy as np
+
+    calls = np.atleast_2d(np.asarray(samples, dtype=np.float64))
+    if q is not None:
+        calls = _above(calls, float(np.nanquantile(calls, q, method="higher")))
+    found = clusters.scatter(calls, processes)
+    return found.of_inputs / found.widest if found.widest > 0 else 0.0
 
 
 def mean(samples: np.ndarray | Sequence[float]) -> Estimate:
     """The mean of independent samples with Student's t interval (bounded samples such as per-query recall)."""
     import numpy as np
-    from scipy.stats import t
 
     values = np.asarray(samples, dtype=np.float64).ravel()
-    n = len(values)
-    value = float(values.mean())
-    if n < 5:
-        return value, n, None
-    half = float(t.ppf(0.5 + CONFIDENCE / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
-    return value, n, (value - half, value + half)
+    return _around(float(values.mean()), len(values), values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 4 else None)
 
 
-def ratio_of_sums(numerators: np.ndarray, denominator: float) -> Estimate:
+def mean_of_passes(samples: np.ndarray, *, processes: Sequence[int] | None = None) -> Estimate:
+    """The mean of all calls, as sure as the widest scatter of inputs, of passes and of processes allows, see `quantile`.
+
+    Args:
+        samples: any unit, (passes, inputs), nan for a call that does not count; at least five inputs for an interval.
+        processes: the process of each pass; one for all by default.
+    """
+    import numpy as np
+
+    calls = np.atleast_2d(np.asarray(samples, dtype=np.float64))
+    value, inputs = float(np.nanmean(calls)), calls.shape[1]
+    _, _, bounds = _around(value, inputs, clusters.scatter(calls, processes).widest ** 0.5 if inputs > 4 else None)
+    return value, int(np.isfinite(calls).sum()), bounds
+
+
+def ratio_of_sums(numerators: np.ndarray, denominator: float, *, processes: Sequence[int] | None = None) -> Estimate:
     """Σ numerators / (repeats × denominator), with a t interval over the repeats.
+
+    Repeats of one process are alike. Where the means of the processes scatter by more than the repeats explain, the
+    interval is theirs instead: 1.96 of their standard errors, for Student's t of two processes (12.7) would say nothing of
+    any engine. What so few do not show is in the scatter that is learned between runs.
 
     Args:
         numerators: total processing seconds of each repeat, shape (repeats,).
         denominator: audio seconds in one repeat.
+        processes: the process of each repeat, as any number; one for all by default.
     """
     import numpy as np
-    from scipy.stats import t
 
     ratios = np.asarray(numerators, dtype=np.float64) / denominator
-    n = len(ratios)
-    value = float(ratios.mean())
+    n, value = len(ratios), float(ratios.mean())
     if n < 3:
         return value, n, None
-    half = float(t.ppf(0.5 + CONFIDENCE / 2, n - 1) * ratios.std(ddof=1) / np.sqrt(n))
+    _, _, (low, high) = _around(value, n, ratios.std(ddof=1) / np.sqrt(n))  # type: ignore[misc]
+    half = max(high - value, _NORMAL * clusters.of_groups(ratios[:, None], processes) ** 0.5)
     return value, n, (value - half, value + half)
+
+
+def _around(value: float, n: int, error: float | None) -> Estimate:
+    """Student's t interval of a mean of ``n`` whose standard error is ``error``."""
+    from scipy.stats import t
+
+    if error is None:
+        return value, n, None
+    half = float(t.ppf(0.5 + CONFIDENCE / 2, n - 1) * error)
+    return value, n, (value - half, value + half)
+
+
+def _above(calls: np.ndarray, value: float) -> np.ndarray:
+    """1 for each call above ``value``, 0 for the others, nan where there is none."""
+    import numpy as np
+
+    return np.where(np.isfinite(calls), (calls > value).astype(np.float64), np.nan)
 
 
 def rate_over_clips(counts: np.ndarray, sizes: np.ndarray) -> Estimate:

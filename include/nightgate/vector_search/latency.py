@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nightgate.facts import OpenLoop
@@ -16,13 +17,20 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def add_latencies(record: Record, durations_ns: np.ndarray) -> None:
-    """``latency_p50|p95|p99`` and ``qps`` of queries that were timed one at a time, int64 nanoseconds, (passes, queries)."""
+def add_latencies(record: Record, durations_ns: np.ndarray, *, processes: Sequence[int] | None = None) -> None:
+    """``latency_p50|p95|p99`` and ``qps`` of queries that were timed one at a time, int64 nanoseconds, (passes, queries).
+
+    Args:
+        processes: the process of each pass; one for all by default.
+    """
+    seconds = durations_ns / 1e9
     for percentile, spec in LATENCY.items():
-        record.add(spec, *estimates.quantile(durations_ns / 1e9, percentile / 100, independent=durations_ns.shape[1]))
+        q = percentile / 100
+        found = estimates.quantile(seconds, q, processes=processes)
+        record.add(spec, *found, shared=estimates.shared(seconds, q, processes=processes))
     # closed loop, one client: the next query starts when the last one is answered
-    seconds, _, bounds = estimates.mean(durations_ns.mean(axis=0) / 1e9)
-    record.add(QPS, *turned(seconds, durations_ns.size, bounds))
+    found = turned(*estimates.mean_of_passes(seconds, processes=processes))
+    record.add(QPS, *found, shared=estimates.shared(seconds, processes=processes))
 
 
 def add_open_loop(record: Record, loop: OpenLoop, latencies_ns: np.ndarray) -> None:

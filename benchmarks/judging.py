@@ -1,0 +1,260 @@
+"""How often are the verdicts right? Simulated nights, judged by the functions that judge real ones; tables as Markdown.
+
+`make judging` (about five minutes). The nights of a series scatter by a known amount τ (sd of the logarithm between runs),
+and the truth is known, so it can be counted how often an interval holds it and how often a verdict is wrong. Of each run
+1,000 queries are drawn in six passes by two processes and estimated as a measurement does it.
+
+Two truths: the intervals speak of all queries like those that were asked, the table of verdicts of the suite's own queries
+over all runs, which are the same in every run of a series.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from statistics import NormalDist, fmean, median
+
+import numpy as np
+
+from nightgate import registry
+from nightgate.judge import judge, state_intervals, wanted
+from nightgate.judge.past import Measured, Night, Past
+from nightgate.measure import estimates
+from nightgate.metrics import MetricSpec
+from nightgate.objectives import Limit
+from nightgate.record import Look, Metric, Record, Verdict
+from nightgate.transcription.metrics import XRT
+from nightgate.vector_search.metrics import LATENCY, RECALL
+
+P95, RECALL_5 = LATENCY[95], RECALL[5]
+QUERIES, PASSES, PROCESSES = 1000, 6, (0, 0, 0, 1, 1, 1)
+OF_QUERIES, OF_CALLS = 0.17, 0.10  # sd of the logarithm: between queries, and between calls of one
+TRUE_P95 = 0.010  # seconds, over all queries
+HISTORY, SETTLED = 15, 30  # nights
+MOST_NIGHTS = 20  # that a debt is followed
+AT = "2026-01-01T00:00:00.000Z"
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Runs of one series that nothing has shifted: ``metrics``, the ``truth`` over all inputs, and ``own`` over its own."""
+
+    spec: MetricSpec
+    metrics: Sequence[Metric]
+    truth: float
+    own: float
+
+
+def latencies(chance: np.random.Generator, count: int) -> Runs:
+    """P95 of the same queries in ``count`` runs."""
+    level = math.log(TRUE_P95) - NormalDist().inv_cdf(0.95) * math.hypot(OF_QUERIES, OF_CALLS)
+    queries = level + chance.normal(0, OF_QUERIES, QUERIES)
+    ends = [math.log(TRUE_P95) - 1, math.log(TRUE_P95) + 1]
+    for _ in range(40):  # the share of calls below grows with the value
+        middle = fmean(ends)
+        below = fmean(NormalDist().cdf((middle - query) / OF_CALLS) for query in queries)
+        ends[below > 0.95] = middle
+    found = []
+    for _ in range(count):
+        seconds = np.exp(queries + chance.normal(0, OF_CALLS, (PASSES, QUERIES)))
+        value, n, ci95 = estimates.quantile(seconds, 0.95, processes=PROCESSES)
+        part = estimates.shared(seconds, 0.95, processes=PROCESSES)
+        found.append(Metric(value=value, unit=P95.unit, n=n, ci95=ci95, shared=part))
+    return Runs(P95, found, TRUE_P95, math.exp(fmean(ends)))
+
+
+def speech(chance: np.random.Generator, count: int) -> Runs:
+    """xRT of five repeats in two processes that differ by 1.5 %."""
+    found = []
+    for _ in range(count):
+        shift = chance.normal(0, 0.015, 2)[[0, 0, 0, 1, 1]]
+        seconds = 10 * np.exp(shift + chance.normal(0, 0.01, 5))
+        value, n, ci95 = estimates.ratio_of_sums(seconds, 100.0, processes=(0, 0, 0, 1, 1))
+        found.append(Metric(value=value, unit=XRT.unit, n=n, ci95=ci95))
+    return Runs(XRT, found, 0.1, 0.1)
+
+
+def recalls(chance: np.random.Generator, count: int) -> Runs:
+    """recall@5 of the same queries, some of which find less in every run."""
+    hard = chance.beta(9, 1, QUERIES)
+    found = []
+    for _ in range(count):
+        value, n, ci95 = estimates.mean(hard)
+        found.append(Metric(value=value, unit=RECALL_5.unit, n=n, ci95=ci95))
+    return Runs(RECALL_5, found, 0.9, float(hard.mean()))
+
+
+class Series:
+    """Measurements of one series, each with the truth shifted by what differs between runs."""
+
+    def __init__(self, chance: np.random.Generator, runs: Runs, between: float, of_night: float = 0.0) -> None:
+        self.chance, self.runs, self.between, self.of_night = chance, runs, between, of_night
+
+    def night(self) -> Callable[[], Measured]:
+        """The measurements of one night; a part ``of_night`` of the variance is theirs together."""
+        common = self.between * math.sqrt(self.of_night) * self.chance.normal()
+
+        def measure() -> Measured:
+            own = self.between * math.sqrt(1 - self.of_night) * self.chance.normal()
+            metric = self.runs.metrics[self.chance.integers(len(self.runs.metrics))]
+            return Measured({self.runs.spec.name: shifted(metric, self.runs.spec, common + own)})
+
+        return measure
+
+    def history(self, nights: int) -> Past:
+        return Past(tuple(Night(f"night-{number}", AT, (self.night()(),)) for number in range(nights)))
+
+
+def shifted(metric: Metric, spec: MetricSpec, by: float) -> Metric:
+    """The same measurement of a system that is slower by exp(``by``), or, of a share, better by ``by``."""
+    move = (lambda x: x * math.exp(by)) if spec.logarithmic else (lambda x: x + by)
+    assert metric.ci95
+    return metric.model_copy(update={"value": move(metric.value), "ci95": tuple(map(move, metric.ci95))})
+
+
+def record_of(spec: MetricSpec, measured: Measured) -> Record:
+    benchmark = next(name for name, known in registry.installed().items() if spec in known.all_metrics)
+    return Record(
+        benchmark=benchmark, variant="v", device="cpu", status="measured", gated=True, started_at=AT,
+        metrics={name: metric.model_copy() for name, metric in measured.metrics.items()},
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Judged:
+    verdict: Verdict
+    runs: int
+    nights: int
+    record: Record
+
+
+def judged(series: Series, limit: float, past: Past) -> Judged:
+    """One night as the street goes: measured, measured again for as long as that is wanted, judged."""
+    spec = series.runs.spec
+    limits = {spec.name: {"cpu": Limit(op=">=" if spec.higher_is_better else "<", limit=limit)}}
+    measure = series.night()
+    record = record_of(spec, measure())
+    while wanted(record, limits, past):
+        record.looks.append(Look(started_at=AT, metrics=dict(measure().metrics)))
+    (objective,) = judge(record, limits, gated=True, past=past)
+    record.objectives = [objective]
+    return Judged(objective.verdict, 1 + len(record.looks), objective.nights, record)
+
+
+def until_decided(series: Series, limit: float, past: Past, nights: int = MOST_NIGHTS) -> Iterator[Judged]:
+    """Night after night, each of which knows those before, until one decides."""
+    for number in range(nights):
+        found = judged(series, limit, past)
+        yield found
+        if found.verdict != "inconclusive":
+            return
+        record = found.record
+        points = (Measured(record.metrics), *(Measured(look.metrics) for look in record.looks))
+        later = Night(f"later-{number}", AT, points, {one.metric: one for one in record.objectives})
+        past = replace(past, nights=(*past.nights, later))
+
+
+def coverage(make: Callable[[np.random.Generator, int], Runs], between: float, series: int, seed: int) -> tuple[float, float]:
+    """How often ``ci95`` of a run after 15 nights holds the truth over all inputs, and its median relative half-width."""
+    chance = np.random.default_rng(seed)
+    held, widths = [], []
+    for _ in range(series):
+        one = Series(chance, make(chance, HISTORY + 1), between)
+        record = record_of(one.runs.spec, one.night()())
+        state_intervals(record, registry.spec_of, one.history(HISTORY))
+        metric = record.metrics[one.runs.spec.name]
+        assert metric.ci95
+        low, high = metric.ci95
+        held.append(low <= one.runs.truth <= high)
+        widths.append((high - low) / 2 / metric.value)
+    return fmean(held), median(widths)
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Of the nights of many series at one place: how they ended, and with how many runs. ``within_7``: how many were a
+    breach by the seventh night, of ``decided_at`` the median night that decided, and the share decided within 20."""
+
+    passed: float
+    breached: float
+    runs: float
+    within_7: float
+    decided: float
+    median_night: float
+
+
+def rates(place: float, between: float, series: int, seed: int, *, of_night: float = 0.0, history: int = SETTLED) -> Rates:
+    """Of a P95 that lies at ``place`` times its limit."""
+    chance = np.random.default_rng(seed)
+    firsts: list[Judged] = []
+    ends: list[tuple[Verdict, int]] = []
+    runs = [latencies(chance, 40) for _ in range(max(10, series // 20))]
+    for number in range(series):
+        one = Series(chance, runs[number % len(runs)], between, of_night)
+        nights = list(until_decided(one, one.runs.own / place, one.history(history)))
+        firsts.append(nights[0])
+        ends.append((nights[-1].verdict, len(nights)))
+    decided = [night for verdict, night in ends if verdict != "inconclusive"]
+    return Rates(
+        passed=fmean(one.verdict == "pass" for one in firsts),
+        breached=fmean(one.verdict == "breach" for one in firsts),
+        runs=fmean(one.runs for one in firsts),
+        within_7=fmean(verdict == "breach" and night <= 7 for verdict, night in ends),
+        decided=len(decided) / len(ends),
+        median_night=median(decided) if decided else math.nan,
+    )
+
+
+def seconds_to_judge(nights: int = 365, series: int = 20) -> float:
+    """Seconds in which a run with so many series, each with so many nights of history, is judged: the best of three."""
+    chance = np.random.default_rng(1)
+    one = Series(chance, latencies(chance, 40), 0.03)
+    known = registry.installed()["hybrid_ann"]
+    names = [spec.name for spec in known.all_metrics if spec.logarithmic][:24]
+
+    def filled(measured: Measured) -> dict[str, Metric]:
+        return {name: measured.metrics[P95.name] for name in names}
+
+    past = Past(tuple(replace(night, measured=(Measured(filled(night.measured[0])),)) for night in one.history(nights).nights))
+    limits = {P95.name: {"cpu": Limit(op="<", limit=1.0)}, "latency_p50": {"cpu": Limit(op="<", limit=1.0)}}
+    took = []
+    for _ in range(3):
+        records = [record_of(P95, Measured(filled(one.night()()))) for _ in range(series)]
+        start = time.perf_counter()
+        for record in records:
+            state_intervals(record, registry.spec_of, past)
+            record.objectives = judge(record, limits, gated=True, past=past)
+            wanted(record, limits, past)
+        took.append(time.perf_counter() - start)
+    return min(took)
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("--series", type=int, default=1000, help="simulated series a row")
+    asked.add_argument("--seed", type=int, default=1)
+    given = asked.parse_args()
+    print(f"{given.series} series a row, seed {given.seed}.\n")
+    print("| coverage of the stated 95 % intervals, 15 nights of history | τ 0 | 3 % | 8 % |\n|---|---|---|---|")
+    for title, make in (("P95", latencies), ("xRT", speech), ("recall@5, τ 0, .003, .008", recalls)):
+        scales = (0, 0.003, 0.008) if make is recalls else (0, 0.03, 0.08)
+        cells = (coverage(make, between, given.series, given.seed) for between in scales)
+        print(f"| {title} | " + " | ".join(f"{held:.1%} (±{width:.1%})" for held, width in cells) + " |", flush=True)
+    print("\n| P95 over its limit | τ | pass the same night | breach the same night | runs | breach by night 7 | decided in 20 nights | median night |")
+    print("|---|---|---|---|---|---|---|---|")
+    for of_night in (0.0, 1 / 3):
+        for between in (0.0, 0.03, 0.08):
+            for place in (0.80, 0.90, 0.95, 0.98, 1.00, 1.02, 1.05, 1.10) if not of_night else (0.9, 0.95, 1.10):
+                found = rates(place, between, given.series, given.seed, of_night=of_night)
+                print(
+                    f"| {place:.2f} | {between:.0%}{', a third of it of the night' * bool(of_night)} | {found.passed:.1%} | {found.breached:.1%} | {found.runs:.1f} "
+                    f"| {found.within_7:.1%} | {found.decided:.1%} | {found.median_night:g} |", flush=True,
+                )  # fmt: skip
+    print(f"\nJudging 20 series with 365 nights each: {seconds_to_judge() * 1000:.0f} ms.")
+
+
+if __name__ == "__main__":
+    main()
