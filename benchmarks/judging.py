@@ -157,7 +157,9 @@ def until_decided(series: Series, limit: float, past: Past, nights: int = MOST_N
         past = replace(past, nights=(*past.nights, later))
 
 
-def coverage(make: Callable[[np.random.Generator, int], Runs], between: float, series: int, seed: int) -> tuple[float, float]:
+def coverage(
+    make: Callable[[np.random.Generator, int], Runs], between: float, series: int, seed: int
+) -> tuple[float, float]:
     """How often ``ci95`` of a run after 15 nights holds the truth over all inputs, and its median relative half-width."""
     chance = np.random.default_rng(seed)
     held, widths = [], []
@@ -186,7 +188,9 @@ class Rates:
     median_night: float
 
 
-def rates(place: float, between: float, series: int, seed: int, *, of_night: float = 0.0, history: int = SETTLED) -> Rates:
+def rates(
+    place: float, between: float, series: int, seed: int, *, of_night: float = 0.0, history: int = SETTLED
+) -> Rates:
     """Of a P95 that lies at ``place`` times its limit."""
     chance = np.random.default_rng(seed)
     firsts: list[Judged] = []
@@ -218,7 +222,9 @@ def seconds_to_judge(nights: int = 365, series: int = 20) -> float:
     def filled(measured: Measured) -> dict[str, Metric]:
         return {name: measured.metrics[P95.name] for name in names}
 
-    past = Past(tuple(replace(night, measured=(Measured(filled(night.measured[0])),)) for night in one.history(nights).nights))
+    past = Past(
+        tuple(replace(night, measured=(Measured(filled(night.measured[0])),)) for night in one.history(nights).nights)
+    )
     limits = {P95.name: {"cpu": Limit(op="<", limit=1.0)}, "latency_p50": {"cpu": Limit(op="<", limit=1.0)}}
     took = []
     for _ in range(3):
@@ -243,7 +249,9 @@ def main() -> None:
         scales = (0, 0.003, 0.008) if make is recalls else (0, 0.03, 0.08)
         cells = (coverage(make, between, given.series, given.seed) for between in scales)
         print(f"| {title} | " + " | ".join(f"{held:.1%} (±{width:.1%})" for held, width in cells) + " |", flush=True)
-    print("\n| P95 over its limit | τ | pass the same night | breach the same night | runs | breach by night 7 | decided in 20 nights | median night |")
+    print(
+        "\n| P95 over its limit | τ | pass the same night | breach the same night | runs | breach by night 7 | decided in 20 nights | median night |"
+    )
     print("|---|---|---|---|---|---|---|---|")
     for of_night in (0.0, 1 / 3):
         for between in (0.0, 0.03, 0.08):

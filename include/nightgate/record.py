@@ -189,7 +189,13 @@ class Record(_Model):
         return data
 
     def add(
-        self, spec: MetricSpec, value: float, n: int = 1, ci95: tuple[float, float] | None = None, *, shared: float | None = None
+        self,
+        spec: MetricSpec,
+        value: float,
+        n: int = 1,
+        ci95: tuple[float, float] | None = None,
+        *,
+        shared: float | None = None,
     ) -> None:
         """Put one metric in, under the name and in the unit of its declaration; ``shared`` as in `Metric`."""
         self.metrics[spec.name] = Metric(value=value, unit=spec.unit, n=n, ci95=ci95, shared=shared)

@@ -41,7 +41,9 @@ def passes(chance, of_queries=0.15, of_calls=0.1, of_passes=0.0, of_processes=0.
 
 @pytest.mark.parametrize("q", [0.5, 0.95])
 @pytest.mark.parametrize(("of_queries", "of_calls", "most"), [(0.15, 0.1, 0.985), (0.02, 0.2, 1.0)])
-def test_with_inputs_as_clusters_the_interval_of_passes_covers_the_quantile_of_all_inputs(q, of_queries, of_calls, most):
+def test_with_inputs_as_clusters_the_interval_of_passes_covers_the_quantile_of_all_inputs(
+    q, of_queries, of_calls, most
+):
     chance, held, widths = np.random.default_rng(3), [], []
     truth = np.exp({0.5: 0.0, 0.95: 1.6448536}[q] * np.hypot(of_queries, of_calls))
     for _ in range(300):
@@ -67,7 +69,11 @@ def test_permuting_the_inputs_changes_nothing_and_scaling_scales():
     for q in (0.05, 0.5, 0.95):
         calls = passes(chance)
         value, n, (low, high) = estimates.quantile(calls, q, processes=(0, 0, 0, 1, 1, 1))
-        assert estimates.quantile(chance.permutation(calls, axis=1), q, processes=(0, 0, 0, 1, 1, 1)) == (value, n, (low, high))
+        assert estimates.quantile(chance.permutation(calls, axis=1), q, processes=(0, 0, 0, 1, 1, 1)) == (
+            value,
+            n,
+            (low, high),
+        )
         assert estimates.quantile(calls * 4, q, processes=(0, 0, 0, 1, 1, 1)) == (4 * value, n, (4 * low, 4 * high))
 
 

@@ -80,7 +80,12 @@ def test_which_process_timed_a_pass_is_in_the_interval():
     add_latencies(one, times)
     add_latencies(two, times, processes=(0, 0, 1, 1))
     for name in ("latency_p50", "qps"):
-        assert two.metrics[name].ci95[0] < one.metrics[name].ci95[0] < one.metrics[name].ci95[1] < two.metrics[name].ci95[1]
+        assert (
+            two.metrics[name].ci95[0]
+            < one.metrics[name].ci95[0]
+            < one.metrics[name].ci95[1]
+            < two.metrics[name].ci95[1]
+        )
 
 
 def test_latencies_under_load_are_quantiles_in_seconds_of_independent_requests():

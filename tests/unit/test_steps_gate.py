@@ -125,7 +125,8 @@ def test_everything_that_is_unmet_is_said():
         )
     assert str(caught.value) == (
         "hybrid_ann v on cpu: latency_p95 is no value, the objective is < 0.02: invalid (no); "
-        "hybrid_ann hybrid on cpu: latency_p95 is 0.0195, the objective is < 0.02: inconclusive (the limit lies inside the 95 % interval, 0.01755 to 0.02145)"
+        "hybrid_ann hybrid on cpu: latency_p95 is 0.0195, the objective is < 0.02: inconclusive (the limit lies inside the 95 % interval, 0.01724 to 0.02197, of 2 runs; "
+        "runs are assumed to differ by 5.0%, too few are known)"
     )
 
 

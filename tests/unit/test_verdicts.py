@@ -179,7 +179,9 @@ def test_the_gravest_verdict_is_the_state_of_the_night(verdicts, state):
 
 def failed(variant="v", variants=("v",), reason="it crashed"):
     settings = {"variants": list(variants)}
-    return Record(benchmark="hybrid_ann", variant=variant, device="gpu", status="failed", reason=reason, settings=settings)
+    return Record(
+        benchmark="hybrid_ann", variant=variant, device="gpu", status="failed", reason=reason, settings=settings
+    )
 
 
 def test_a_gated_variant_that_failed_makes_the_night_invalid_though_no_objective_is_about_it():
@@ -217,7 +219,8 @@ def test_what_is_unmet_is_said_gravest_first():
     ]
     assert unmet(records)[1:] == [
         "hybrid_ann b on cpu: latency_p95 is no value, the objective is < 0.02: invalid (the measurement gave no latency_p95)",
-        "hybrid_ann c on cpu: latency_p95 is 0.019, the objective is < 0.02: inconclusive " f"({records[0].objectives[0].reason})",
+        "hybrid_ann c on cpu: latency_p95 is 0.019, the objective is < 0.02: inconclusive "
+        f"({records[0].objectives[0].reason})",
     ]
 
 

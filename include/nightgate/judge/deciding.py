@@ -59,7 +59,12 @@ class Case:
         """Whether no further run can decide, because what all of them share (the same queries, the same clips) is too near
         the limit already."""
         shared = Mean(
-            (tuple(Point(one.value, one.below * one.shared**0.5, one.above * one.shared**0.5, 1.0) for one in self.night),),
+            (
+                tuple(
+                    Point(one.value, one.below * one.shared**0.5, one.above * one.shared**0.5, 1.0)
+                    for one in self.night
+                ),
+            ),
             Scatter(0.0, 0.0, self.scatter.freedom, 0, False, 0.0),
         )
         return self._verdict(shared, *boundaries(LOOKS, pooled=False)) is None

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from nightgate import registry
 from nightgate.judge.deciding import COMPARE, Case, Decision, case, measured, told, wants_another
 from nightgate.judge.past import Past
-from nightgate.judge.scatter import learn, own_interval, point
+from nightgate.judge.scatter import Scatter, learn, own_interval, point
 from nightgate.judge.sequential import Mean
 from nightgate.metrics import MetricSpec
 from nightgate.objectives import Limit
@@ -31,7 +31,12 @@ Limits = Mapping[str, Mapping[str, Limit]]
 
 
 def judge(
-    record: Record, limits: Limits, *, gated: bool, expected: bool = False, past: Past = Past()  # noqa: B008
+    record: Record,
+    limits: Limits,
+    *,
+    gated: bool,
+    expected: bool = False,
+    past: Past = Past(),  # noqa: B008
 ) -> list[Objective]:
     """The verdict on each objective that applies to ``record``: a limit of its variant, else of its device.
 
@@ -180,10 +185,7 @@ def _why_undecided(case: Case, found: Decision, judged: Objective) -> str:
     return why + (f"; undecided for {judged.nights} nights" if judged.nights > 1 else "")
 
 
-def _state(metric: Metric, spec: MetricSpec, scatter: object) -> None:
-    from nightgate.judge.scatter import Scatter
-
-    assert isinstance(scatter, Scatter)
+def _state(metric: Metric, spec: MetricSpec, scatter: Scatter) -> None:
     own, at = own_interval(metric), point(metric, spec)
     if at is None or (scatter.runs == 0 and scatter.sd == 0):
         return

@@ -51,7 +51,7 @@ def quantile(samples: np.ndarray, q: float, *, processes: Sequence[int] | None =
         # P(X_(r) <= true quantile) = P(Binomial(n, q) >= r): the ranks that leave `tail` on each side
         low_rank, high_rank = int(binom.ppf(tail, n, q)), int(binom.ppf(1 - tail, n, q)) + 1
     else:
-        half = _NORMAL * clusters.scatter(_above(calls, value), processes).widest**0.5
+        half = _NORMAL * clusters.scatter(_above(calls, value), processes).widest ** 0.5
         low_rank, high_rank = math.floor(n * (q - half)), math.ceil(n * (q + half))
     if low_rank < 1 or high_rank > n:
         return value, n, None
@@ -78,7 +78,11 @@ def mean(samples: np.ndarray | Sequence[float]) -> Estimate:
     import numpy as np
 
     values = np.asarray(samples, dtype=np.float64).ravel()
-    return _around(float(values.mean()), len(values), values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 4 else None)
+    n, value = len(values), float(values.mean())
+    if n < 5:
+        return value, n, None
+    half = _student(n) * float(values.std(ddof=1) / np.sqrt(n))
+    return value, n, (value - half, value + half)
 
 
 def mean_of_passes(samples: np.ndarray, *, processes: Sequence[int] | None = None) -> Estimate:
@@ -91,9 +95,11 @@ def mean_of_passes(samples: np.ndarray, *, processes: Sequence[int] | None = Non
     import numpy as np
 
     calls = np.atleast_2d(np.asarray(samples, dtype=np.float64))
-    value, inputs = float(np.nanmean(calls)), calls.shape[1]
-    _, _, bounds = _around(value, inputs, clusters.scatter(calls, processes).widest ** 0.5 if inputs > 4 else None)
-    return value, int(np.isfinite(calls).sum()), bounds
+    value, n, inputs = float(np.nanmean(calls)), int(np.isfinite(calls).sum()), calls.shape[1]
+    if inputs < 5:
+        return value, n, None
+    half = _student(inputs) * clusters.scatter(calls, processes).widest ** 0.5
+    return value, n, (value - half, value + half)
 
 
 def ratio_of_sums(numerators: np.ndarray, denominator: float, *, processes: Sequence[int] | None = None) -> Estimate:
@@ -114,19 +120,16 @@ def ratio_of_sums(numerators: np.ndarray, denominator: float, *, processes: Sequ
     n, value = len(ratios), float(ratios.mean())
     if n < 3:
         return value, n, None
-    _, _, (low, high) = _around(value, n, ratios.std(ddof=1) / np.sqrt(n))  # type: ignore[misc]
-    half = max(high - value, _NORMAL * clusters.of_groups(ratios[:, None], processes) ** 0.5)
+    repeats = _student(n) * float(ratios.std(ddof=1) / np.sqrt(n))
+    half = max(repeats, _NORMAL * clusters.of_groups(ratios[:, None], processes) ** 0.5)
     return value, n, (value - half, value + half)
 
 
-def _around(value: float, n: int, error: float | None) -> Estimate:
-    """Student's t interval of a mean of ``n`` whose standard error is ``error``."""
+def _student(n: int) -> float:
+    """The quantile of Student's t that bounds a 95 % interval of a mean of ``n``."""
     from scipy.stats import t
 
-    if error is None:
-        return value, n, None
-    half = float(t.ppf(0.5 + CONFIDENCE / 2, n - 1) * error)
-    return value, n, (value - half, value + half)
+    return float(t.ppf(0.5 + CONFIDENCE / 2, n - 1))
 
 
 def _above(calls: np.ndarray, value: float) -> np.ndarray:
