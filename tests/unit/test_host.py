@@ -96,8 +96,8 @@ def seen(monkeypatch, tmp_path):
     noted = []
 
     class Watch:
-        def __init__(self, *, served=False):
-            noted.append(("watch", served))
+        def __init__(self, servers):
+            noted.append(("watch", servers))
 
         def sample(self, seconds):
             noted.append(("sample", seconds))
@@ -120,7 +120,7 @@ def seen(monkeypatch, tmp_path):
 def test_the_host_is_watched_before_between_and_after(tmp_path, seen, caplog):
     host.glance()
     with host.quiet(tmp_path / "deep" / "home") as noise:
-        assert seen == [("watch", False), ("sample", 1.0)]
+        assert seen == [("watch", ()), ("sample", 1.0)]
         assert (noise.load_before, noise.load_after, noise.disturbed) == (0.5, None, None)
         assert [path.name for path in (tmp_path / "deep" / "home").iterdir()] == ["measure.lock"]
         host.glance()
@@ -131,9 +131,9 @@ def test_the_host_is_watched_before_between_and_after(tmp_path, seen, caplog):
 
 
 def test_it_is_judged_after_a_measurement_that_failed(tmp_path, seen):
-    with pytest.raises(ZeroDivisionError), host.quiet(tmp_path, served=True) as noise:
+    with pytest.raises(ZeroDivisionError), host.quiet(tmp_path, ["postgres"]) as noise:
         raise ZeroDivisionError
-    assert seen[0] == ("watch", True)
+    assert seen[0] == ("watch", ["postgres"])
     assert seen[-1] == ("judged", "hosts", False)
     assert noise.disturbed == "by a test"
 

@@ -8,7 +8,7 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -66,20 +66,21 @@ def _memory_class(size: int) -> int:
 
 
 @contextmanager
-def quiet(home: Path, *, served: bool = False) -> Iterator[Noise]:
+def quiet(home: Path, servers: Sequence[str] = ()) -> Iterator[Noise]:
     """Hold the host for one measurement, and watch it: whoever else measures here waits.
 
     Call it in the process that starts what is timed, and `glance` there whenever all of that rests.
 
     Args:
         home: NIGHTGATE_HOME, with the lock and with what is known of the host.
-        served: whether a server beside our own processes works for the measurement.
+        servers: which programs beside our own processes work for the measurement, by the name of their processes; "" where
+            that is not known.
 
     Yields:
         what is seen. It is written when the block ends: whether it was disturbed, and by what.
     """
     with alone(home):
-        watch, noise = Watch(served=served), Noise(load_before=os.getloadavg()[0])
+        watch, noise = Watch(servers), Noise(load_before=os.getloadavg()[0])
         watch.sample(SAMPLE)
         token = _watch.set(watch)
         try:
