@@ -136,7 +136,8 @@ def test_one_sample_alone_stands_for_itself(host):
     host.others_in_samples = 0.75
     watching.sample(2.0)
     found = told(watching)
-    assert (found.others, found.loaded_share, found.waited) == (0.75, 1.0, 0.25)
+    assert (found.others, found.loaded_share, found.waited) == (None, None, 0.25)
+    assert (found.others_at_rest, found.loaded_at_rest, found.program) == (0.75, 1.0, "make")
 
 
 def test_medians_of_the_canary(host):

@@ -7,6 +7,7 @@ import hashlib
 import logging
 import os
 import platform
+import statistics
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -117,29 +118,34 @@ def known(home: Path) -> list[known_host.Known]:
 
 
 def wait_until_quiet(home: Path, seconds: float) -> bool:
-    """Wait until the host is quiet for three samples in a row; the log says what it waits for.
+    """Wait until the host is quiet for three samples in a row, and on average of them; the log says what it waits for.
 
     Returns:
         whether it became quiet within ``seconds``.
     """
-    end, say_again, quiet_samples = time.monotonic() + seconds, 0.0, 0
+    end, say_again, quiet_samples = time.monotonic() + seconds, 0.0, list[float]()
     while True:
-        found = look(home).disturbed
-        quiet_samples = 0 if found else quiet_samples + 1
-        if quiet_samples == _QUIET_SAMPLES:
+        now = look(home)
+        found = now.disturbed
+        quiet_samples = [] if found else [*quiet_samples, now.others_at_rest or 0.0][-_QUIET_SAMPLES:]
+        if len(quiet_samples) == _QUIET_SAMPLES and statistics.fmean(quiet_samples) < trust.limit_of(now.cores or 1):
             return True
         left = end - time.monotonic()
         if left <= 0:
             return False
-        if found and time.monotonic() >= say_again:
-            log.info("waiting until the host is quiet, %.0f s at most: %s", left, found)
+        if time.monotonic() >= say_again:
+            log.info("waiting until the host is quiet, %.0f s at most%s", left, f": {found}" if found else "")
             say_again = time.monotonic() + _SAID_AGAIN
 
 
 def told(now: Noise) -> str:
     """What `look` found, in one line."""
     (sample,) = now.samples
-    others = "" if now.others is None else f", other programs keep {now.others:.1f} of {now.cores} cores busy"
+    others = (
+        ""
+        if now.others_at_rest is None
+        else f", other programs keep {now.others_at_rest:.1f} of {now.cores} cores busy"
+    )
     return (
         f"canary: computing {sample.cpu * 1e3:.1f} ms, memory {sample.memory / 1e9:.1f} GB/s, cache {sample.cache * 1e9:.1f} ns, "
         f"sleeps {sample.late * 1e6:.0f} µs late; load {now.load_before:.1f}{others}"

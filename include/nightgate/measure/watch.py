@@ -126,9 +126,9 @@ class Watch:
         whole = self._between(seen[0].last if len(seen) > 1 else seen[0].first, seen[-1].last)
         noise.stolen, noise.throttled, noise.hot, noise.waited = whole.stolen, whole.throttled, whole.hot, whole.waited
         at_rest = [self._at_rest(one) for one in seen]
-        stretches = [self._between(one.last, next_.last) for one, next_ in pairwise(seen)] or at_rest
+        stretches = [self._between(one.last, next_.last) for one, next_ in pairwise(seen)]
         noise.others, noise.loaded_share = _loaded(stretches)
-        if self._servers:
+        if self._servers or not stretches:
             noise.others_at_rest, noise.loaded_at_rest = _loaded(at_rest)
         named = [(load.seconds * (load.others or 0.0), load.program) for load in (*stretches, *at_rest) if load.program]
         noise.program = max(named, key=lambda each: each[0])[1] if named else None
