@@ -18,10 +18,15 @@ from pathlib import Path
 from nightgate.errors import DriverError
 from nightgate.facts import Noise
 from nightgate.measure import devices, known_host, trust
+from nightgate.measure.glancing import glance, looking
 from nightgate.measure.watch import Watch, judged
 from nightgate.record import Host
 
 log = logging.getLogger(__name__)
+
+__all__ = [
+    "SAMPLE", "SHARED", "alone", "describe", "glance", "known", "look", "quiet", "told", "usable_cores", "wait_until_quiet",
+]  # fmt: skip
 
 SAMPLE = 1.0
 """Seconds that the canary takes before a measurement, and after it."""
@@ -32,7 +37,6 @@ SHARED = "NIGHTGATE_SHARED_HOST"
 _QUIET_SAMPLES = 3
 _SAID_AGAIN = 30.0
 _alone: ContextVar[bool] = ContextVar("alone", default=False)
-_watch: ContextVar[Watch | None] = ContextVar("watch", default=None)
 
 
 @cache
@@ -70,7 +74,8 @@ def _memory_class(size: int) -> int:
 def quiet(home: Path, servers: Sequence[str] = ()) -> Iterator[Noise]:
     """Hold the host for one measurement, and watch it: whoever else measures here waits.
 
-    Call it in the process that starts what is timed, and `glance` there whenever all of that rests.
+    Call it in the process that starts what is timed. `run_child` and `run_in_turns` glance at the host before they let a
+    child work; whoever times otherwise calls `glance` there whenever all that is timed rests.
 
     Args:
         home: NIGHTGATE_HOME, with the lock and with what is known of the host.
@@ -83,23 +88,15 @@ def quiet(home: Path, servers: Sequence[str] = ()) -> Iterator[Noise]:
     with alone(home):
         watch, noise = Watch(servers), Noise(load_before=os.getloadavg()[0])
         watch.sample(SAMPLE)
-        token = _watch.set(watch)
         try:
-            yield noise
+            with looking(watch.glance):
+                yield noise
         finally:
-            _watch.reset(token)
             watch.sample(SAMPLE)
             noise.load_after = os.getloadavg()[0]
             judged(noise, watch, _known_file(home), tolerant=_shared())
             if said := noise.disturbed or noise.tolerated:
                 log.warning("the host was not quiet: %s", said)
-
-
-def glance() -> None:
-    """Look at the host between two things that are timed, while both rest: 0.2 s, at most once in five and at most a
-    twentieth of the time; else it costs nothing. Outside of `quiet` it does nothing."""
-    if watch := _watch.get():
-        watch.glance()
 
 
 def look(home: Path, seconds: float = SAMPLE) -> Noise:
