@@ -46,12 +46,14 @@ Made = TypeVar("Made", bound=Prepared)
 @dataclass(frozen=True)
 class Service:
     """A server that a benchmark needs. Its address is the value of ``variable`` in the environment, or else that of the
-    Airflow connection ``connection``. Where the embedded stack brings one along, it stands in ``embedded``."""
+    Airflow connection ``connection``. Where the embedded stack brings one along, it stands in ``embedded``. ``program`` is
+    what its processes are called: what they do while it is asked is no other program's load."""
 
     name: str
     variable: str
     connection: str
     embedded: str = ""
+    program: str = ""
 
 
 @dataclass(frozen=True)

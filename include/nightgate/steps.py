@@ -81,7 +81,7 @@ def measure(plan: Plan, benchmark: str, device: Device, prepared: dict[str, Any]
         with (
             _tidied(plan, benchmark, device),
             cache.using(prepared, _owner(plan, benchmark, device)),
-            host.quiet(paths.home(), served=bool(known.services)) as noise,
+            host.quiet(paths.home(), [service.program for service in known.services]) as noise,
             ends_within(plan.timeout_of(benchmark, device, "measure")),
         ):
             start = time.monotonic()

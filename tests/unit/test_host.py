@@ -96,8 +96,8 @@ def seen(monkeypatch, tmp_path):
     noted = []
 
     class Watch:
-        def __init__(self, *, served=False):
-            noted.append(("watch", served))
+        def __init__(self, servers):
+            noted.append(("watch", servers))
 
         def sample(self, seconds):
             noted.append(("sample", seconds))
@@ -120,7 +120,7 @@ def seen(monkeypatch, tmp_path):
 def test_the_host_is_watched_before_between_and_after(tmp_path, seen, caplog):
     host.glance()
     with host.quiet(tmp_path / "deep" / "home") as noise:
-        assert seen == [("watch", False), ("sample", 1.0)]
+        assert seen == [("watch", ()), ("sample", 1.0)]
         assert (noise.load_before, noise.load_after, noise.disturbed) == (0.5, None, None)
         assert [path.name for path in (tmp_path / "deep" / "home").iterdir()] == ["measure.lock"]
         host.glance()
@@ -131,9 +131,9 @@ def test_the_host_is_watched_before_between_and_after(tmp_path, seen, caplog):
 
 
 def test_it_is_judged_after_a_measurement_that_failed(tmp_path, seen):
-    with pytest.raises(ZeroDivisionError), host.quiet(tmp_path, served=True) as noise:
+    with pytest.raises(ZeroDivisionError), host.quiet(tmp_path, ["postgres"]) as noise:
         raise ZeroDivisionError
-    assert seen[0] == ("watch", True)
+    assert seen[0] == ("watch", ["postgres"])
     assert seen[-1] == ("judged", "hosts", False)
     assert noise.disturbed == "by a test"
 
@@ -148,7 +148,8 @@ def test_a_host_can_be_declared_as_shared(tmp_path, seen, monkeypatch, value, to
 
 @pytest.fixture
 def looks(monkeypatch):
-    """``looks(*found)``: what each look at the host says is disturbed; a look takes a second. Returns how often it looked."""
+    """``looks(*found)``: what each look at the host finds, what disturbs it or how many cores others keep busy; a look takes
+    a second. Returns when it looked."""
 
     def seen(*found):
         clock, asked, rest = [0.0], [], iter(found)
@@ -156,7 +157,8 @@ def looks(monkeypatch):
         def look(home):
             clock[0] += 1.0
             asked.append(clock[0])
-            return Noise(disturbed=next(rest))
+            one = next(rest)
+            return Noise(disturbed=one, cores=2) if isinstance(one, str) else Noise(others_at_rest=one, cores=2)
 
         monkeypatch.setattr(host, "look", look)
         monkeypatch.setattr(host.time, "monotonic", lambda: clock[0])
@@ -166,9 +168,15 @@ def looks(monkeypatch):
 
 
 def test_a_host_is_quiet_after_three_quiet_samples_in_a_row(looks):
-    asked = looks(None, None, "gcc", None, "gcc", None, None, None, "never asked")
+    asked = looks(None, 0.1, "gcc", None, "gcc", 0.0, 0.1, 0.15, "never asked")
     assert host.wait_until_quiet(Path("home"), 60)
     assert len(asked) == 8
+
+
+def test_a_host_is_quiet_when_others_are_on_average(looks):
+    asked = looks(0.39, 0.25, 0.15, 0.15, 0.35, 0.15, 0.05, "never asked")
+    assert host.wait_until_quiet(Path("home"), 60)
+    assert len(asked) == 4, "0.39, 0.25 and 0.15 are too much together, and 0.25, 0.15 and 0.15 are not"
 
 
 def test_waiting_ends(looks):
@@ -201,11 +209,11 @@ def test_a_look_is_told_in_one_line():
     sample = HostSample(
         at=-1, seconds=1, cpu=0.0046, memory=5.24e9, cache=2.26e-9, late=62e-6, longest_gap=0, lost=0
     )  # fmt: skip
-    now = Noise(samples=[sample], load_before=0.44, others=0.31, cores=2)
+    now = Noise(samples=[sample], load_before=0.44, others_at_rest=0.31, cores=2)
     assert host.told(now) == (
         "canary: computing 4.6 ms, memory 5.2 GB/s, cache 2.3 ns, sleeps 62 µs late; load 0.4, other programs keep 0.3 of 2 cores busy"
     )
-    assert host.told(now.model_copy(update={"others": None})).endswith("load 0.4")
+    assert host.told(now.model_copy(update={"others_at_rest": None})).endswith("load 0.4")
 
 
 def test_one_measures_and_the_other_waits(tmp_path, seen, monkeypatch, caplog):

@@ -282,7 +282,7 @@ def test_how_long_the_stages_took_is_in_every_record_that_was_measured(plan, ben
     prepared = steps.prepare(plan, "hybrid_ann", "cpu")
     assert prepared == {"ready": True, "prepare_seconds": 2.5}
     monkeypatch.setattr(
-        steps.host, "quiet", lambda home, served: nullcontext(Noise(canary_before=Canary(seconds=0.02, spread=0.1)))
+        steps.host, "quiet", lambda home, servers: nullcontext(Noise(canary_before=Canary(seconds=0.02, spread=0.1)))
     )
     file = steps.measure(plan, "hybrid_ann", "cpu", prepared)
     assert file == paths.run_dir("a-run") / "hybrid_ann-cpu.json"

@@ -63,10 +63,25 @@ def test_on_a_large_host_more_may_be_busy():
     ("share", "when"), [(0.05, "for 5% of the time"), (0.5, "for 50% of the time"), (0.6, "for most of it"), (1.0, "all the time")]
 )  # fmt: skip
 def test_load_that_comes_and_goes_is_told_as_it_was_while_it_was_there(share, when):
-    samples = [sample(others=0.0, others_since=0.125), sample(others_since=0.5), sample(others=0.1, others_since=1.1)]
+    samples = [
+        sample(others=2.0),
+        sample(others_since=0.125),
+        sample(others_since=0.5),
+        sample(others=0.1, others_since=1.1),
+    ]
     assert trust.disturbed(noise(*samples, others=0.1, loaded_share=share, program="cc1"), []) == (
         f"another program (cc1) kept 0.8 of 2 cores busy {when}"
     )
+
+
+def test_where_a_server_works_for_us_samples_must_tell_more():
+    def seen(others, share):
+        samples = [sample(others=0.1, others_since=None), sample(others=0.9), sample(others=0.7)]
+        return trust.disturbed(noise(*samples, others_at_rest=others, loaded_at_rest=share), [])
+
+    assert seen(0.39, 0.19) is None
+    assert seen(0.39, 0.2) == "other programs kept 0.8 of 2 cores busy for 20% of the samples"
+    assert seen(0.4, 0.19) == "other programs kept 0.4 of 2 cores busy on average"
 
 
 def test_a_lost_core_is_told_where_nothing_else_explains_it():

@@ -86,15 +86,38 @@ def test_others_are_counted_over_all_the_time(host):
 
 
 def test_what_a_server_does_for_us_is_not_held_against_it(host):
-    watching = watch.Watch(served=True)
-    host.others_in_samples = 0.125
+    watching = watch.Watch(["make"])
     watching.sample(1.0)
     host.works(20, own=5.0, other=19.0)
+    host.busy += 4.2
+    host.others_in_samples = 0.25  # it should rest now
+    watching.sample(1.0)
+    found = told(watching)
+    assert (found.others, found.loaded_share, found.program) == (0.2, 0.0, "make")
+    assert (found.others_at_rest, found.loaded_at_rest) == (0.125, 0.0)
+    assert [one.others_since for one in found.samples] == [None, 0.2]
+    assert [one.others for one in found.samples] == [0.0, 0.25]
+
+
+@pytest.mark.parametrize("servers", [[""], ["make", "qdrant"]])
+def test_where_a_server_cannot_be_seen_samples_alone_tell(host, servers):
+    watching = watch.Watch(servers)
+    watching.sample(1.0)
+    host.works(20, own=5.0, other=19.0, stolen=8.0)
+    host.others_in_samples = 0.75
     watching.sample(3.0)
     found = told(watching)
-    assert (found.others, found.loaded_share) == (0.125, 0.0)
-    assert [one.others_since for one in found.samples] == [None, None]
-    assert [one.others for one in found.samples] == [0.125, 0.125]
+    assert (found.others, found.loaded_share) == (None, None)
+    assert (found.others_at_rest, found.loaded_at_rest) == (0.5625, 0.75)
+    assert found.samples[1].others_since is None
+    assert found.stolen == pytest.approx(8 / (5 + 19 + 3 + 0.75 * 3 + 8), rel=1e-3)
+
+
+def test_without_a_server_samples_are_part_of_the_whole(host):
+    watching = watch.Watch()
+    watching.sample(1.0)
+    watching.sample(1.0)
+    assert (told(watching).others_at_rest, told(watching).loaded_at_rest) == (None, None)
 
 
 def test_the_share_of_the_time_in_which_others_were_at_work(host):
@@ -113,7 +136,8 @@ def test_one_sample_alone_stands_for_itself(host):
     host.others_in_samples = 0.75
     watching.sample(2.0)
     found = told(watching)
-    assert (found.others, found.loaded_share, found.waited) == (0.75, 1.0, 0.25)
+    assert (found.others, found.loaded_share, found.waited) == (None, None, 0.25)
+    assert (found.others_at_rest, found.loaded_at_rest, found.program) == (0.75, 1.0, "make")
 
 
 def test_medians_of_the_canary(host):

@@ -32,6 +32,7 @@ from typing import Any, Generic, Self, TypeVar, overload
 from nightgate.errors import ChildError, NightgateError
 from nightgate.files import whole
 from nightgate.measure.device_memory import DeviceMemory, watched
+from nightgate.measure.glancing import glance
 
 log = logging.getLogger(__name__)
 
@@ -138,6 +139,7 @@ def run_child(
         ChildError: the child crashed, was killed, ran out of time or failed in an unforeseen way.
         NightgateError: the one the function raised.
     """
+    glance()
     child: Child[Any] = Child(function, request, threads=threads, device=device, timeout=timeout, keep=keep)
     with child:
         while inspect.isgeneratorfunction(function) and child.turn():

@@ -7,8 +7,9 @@ import hashlib
 import logging
 import os
 import platform
+import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -17,10 +18,15 @@ from pathlib import Path
 from nightgate.errors import DriverError
 from nightgate.facts import Noise
 from nightgate.measure import devices, known_host, trust
+from nightgate.measure.glancing import glance, looking
 from nightgate.measure.watch import Watch, judged
 from nightgate.record import Host
 
 log = logging.getLogger(__name__)
+
+__all__ = [
+    "SAMPLE", "SHARED", "alone", "describe", "glance", "known", "look", "quiet", "told", "usable_cores", "wait_until_quiet",
+]  # fmt: skip
 
 SAMPLE = 1.0
 """Seconds that the canary takes before a measurement, and after it."""
@@ -31,7 +37,6 @@ SHARED = "NIGHTGATE_SHARED_HOST"
 _QUIET_SAMPLES = 3
 _SAID_AGAIN = 30.0
 _alone: ContextVar[bool] = ContextVar("alone", default=False)
-_watch: ContextVar[Watch | None] = ContextVar("watch", default=None)
 
 
 @cache
@@ -66,38 +71,32 @@ def _memory_class(size: int) -> int:
 
 
 @contextmanager
-def quiet(home: Path, *, served: bool = False) -> Iterator[Noise]:
+def quiet(home: Path, servers: Sequence[str] = ()) -> Iterator[Noise]:
     """Hold the host for one measurement, and watch it: whoever else measures here waits.
 
-    Call it in the process that starts what is timed, and `glance` there whenever all of that rests.
+    Call it in the process that starts what is timed. `run_child` and `run_in_turns` glance at the host before they let a
+    child work; whoever times otherwise calls `glance` there whenever all that is timed rests.
 
     Args:
         home: NIGHTGATE_HOME, with the lock and with what is known of the host.
-        served: whether a server beside our own processes works for the measurement.
+        servers: which programs beside our own processes work for the measurement, by the name of their processes; "" where
+            that is not known.
 
     Yields:
         what is seen. It is written when the block ends: whether it was disturbed, and by what.
     """
     with alone(home):
-        watch, noise = Watch(served=served), Noise(load_before=os.getloadavg()[0])
+        watch, noise = Watch(servers), Noise(load_before=os.getloadavg()[0])
         watch.sample(SAMPLE)
-        token = _watch.set(watch)
         try:
-            yield noise
+            with looking(watch.glance):
+                yield noise
         finally:
-            _watch.reset(token)
             watch.sample(SAMPLE)
             noise.load_after = os.getloadavg()[0]
             judged(noise, watch, _known_file(home), tolerant=_shared())
             if said := noise.disturbed or noise.tolerated:
                 log.warning("the host was not quiet: %s", said)
-
-
-def glance() -> None:
-    """Look at the host between two things that are timed, while both rest: 0.2 s, at most once in five and at most a
-    twentieth of the time; else it costs nothing. Outside of `quiet` it does nothing."""
-    if watch := _watch.get():
-        watch.glance()
 
 
 def look(home: Path, seconds: float = SAMPLE) -> Noise:
@@ -116,29 +115,34 @@ def known(home: Path) -> list[known_host.Known]:
 
 
 def wait_until_quiet(home: Path, seconds: float) -> bool:
-    """Wait until the host is quiet for three samples in a row; the log says what it waits for.
+    """Wait until the host is quiet for three samples in a row, and on average of them; the log says what it waits for.
 
     Returns:
         whether it became quiet within ``seconds``.
     """
-    end, say_again, quiet_samples = time.monotonic() + seconds, 0.0, 0
+    end, say_again, quiet_samples = time.monotonic() + seconds, 0.0, list[float]()
     while True:
-        found = look(home).disturbed
-        quiet_samples = 0 if found else quiet_samples + 1
-        if quiet_samples == _QUIET_SAMPLES:
+        now = look(home)
+        found = now.disturbed
+        quiet_samples = [] if found else [*quiet_samples, now.others_at_rest or 0.0][-_QUIET_SAMPLES:]
+        if len(quiet_samples) == _QUIET_SAMPLES and statistics.fmean(quiet_samples) < trust.limit_of(now.cores or 1):
             return True
         left = end - time.monotonic()
         if left <= 0:
             return False
-        if found and time.monotonic() >= say_again:
-            log.info("waiting until the host is quiet, %.0f s at most: %s", left, found)
+        if time.monotonic() >= say_again:
+            log.info("waiting until the host is quiet, %.0f s at most%s", left, f": {found}" if found else "")
             say_again = time.monotonic() + _SAID_AGAIN
 
 
 def told(now: Noise) -> str:
     """What `look` found, in one line."""
     (sample,) = now.samples
-    others = "" if now.others is None else f", other programs keep {now.others:.1f} of {now.cores} cores busy"
+    others = (
+        ""
+        if now.others_at_rest is None
+        else f", other programs keep {now.others_at_rest:.1f} of {now.cores} cores busy"
+    )
     return (
         f"canary: computing {sample.cpu * 1e3:.1f} ms, memory {sample.memory / 1e9:.1f} GB/s, cache {sample.cache * 1e9:.1f} ns, "
         f"sleeps {sample.late * 1e6:.0f} µs late; load {now.load_before:.1f}{others}"

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from nightgate.errors import NightgateError
 from nightgate.measure.child import Child, ChildResult
+from nightgate.measure.glancing import glance
 
 Answer = TypeVar("Answer")
 
@@ -28,7 +29,7 @@ def run_in_turns(
     device: str = "cpu",
     timeout: float | None = None,
     keep: Sequence[str] = (),
-    between: Callable[[], None] = lambda: None,
+    between: Callable[[], None] = glance,
 ) -> list[ChildResult[Answer] | NightgateError]:
     """Ask each in a process of its own; just one of them works at any time.
 
@@ -36,7 +37,7 @@ def run_in_turns(
     the other, every other round in the opposite order, until each has answered. One that fails does not end the others.
 
     Args:
-        between: called in this process before each round, while all of them wait.
+        between: called in this process before each round, while all of them wait; by default the host is looked at.
 
     Returns:
         in the order of ``asks`` what `run_child` would return, or the error that it would raise.

@@ -6,7 +6,7 @@ import os
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -26,6 +26,9 @@ _PAUSES = 20
 """Between two glances lie so many times what one takes at least, and a twentieth of the time so far: they take less than
 a twentieth of the time, and a long measurement has some sixty of them."""
 _DIGITS = 4
+_NUMBERS = (
+    "others", "loaded_share", "others_at_rest", "loaded_at_rest", "stolen", "throttled", "hot", "waited", "fast_share", "slowdown",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,14 +43,14 @@ class _Seen:
 class Watch:
     """One measurement's. Call `before`, `glance` and `after` in the process that starts what is timed, while that rests."""
 
-    def __init__(self, *, served: bool = False, root: Path = ROOT) -> None:
+    def __init__(self, servers: Sequence[str] = (), root: Path = ROOT) -> None:
         """
         Args:
-            served: whether programs outside of our own processes, such as a database, work for the measurement. They rest
-                during samples, and only then is what is busy somebody else's.
+            servers: names of programs outside of our own processes that work for the measurement, such as a database.
+                Where they cannot be seen, as in another container, only while they rest is what is busy somebody else's.
             root: below which ``proc`` and ``sys`` lie.
         """
-        self._served, self._root = served, root
+        self._servers, self._root = frozenset(servers), root
         self._canary = Canary()
         self._ours = frozenset({os.getpid(), KERNEL_THREADS})
         self._seen: list[_Seen] = []
@@ -78,7 +81,7 @@ class Watch:
         ]
         noise.cores, noise.unread = seen[0].first.cores, list(seen[0].first.unread)
         self._over_all(noise)
-        for name in ("others", "loaded_share", "stolen", "throttled", "hot", "waited", "fast_share", "slowdown"):
+        for name in _NUMBERS:
             setattr(noise, name, _rounded(getattr(noise, name)))
 
     def known(self) -> Known:
@@ -92,13 +95,21 @@ class Watch:
             cache=statistics.median(seconds for one in self._seen for seconds in one.readings.cache),
         )
 
+    def _at_rest(self, one: _Seen) -> Load:
+        """Of one sample, during which servers rest as well: what they do is somebody else's too."""
+        return between(one.first, one.last, self._ours)
+
     def _between(self, first: Counters, last: Counters) -> Load:
-        return between(first, last, self._ours)
+        """Of time in which we and our servers may have worked; nothing of others where a server cannot be seen."""
+        seen = {program.name for program in last.programs.values()}
+        ours = [pid for pid, program in last.programs.items() if program.name in self._servers]
+        load = between(first, last, {*self._ours, *ours})
+        return load if self._servers <= seen else replace(load, others=None, program=None)
 
     def _told(self, one: _Seen, before: _Seen | None, start: float, fast_share: float) -> HostSample:
-        load, readings = self._between(one.first, one.last), one.readings
-        since = None if self._served or before is None else self._between(before.last, one.last)
-        program = (since or load).program
+        load, readings = self._at_rest(one), one.readings
+        since = self._between(before.last, one.last) if before else None
+        program = since.program if since and since.program else load.program
         numbers = {
             "at": one.first.at - start, "seconds": load.seconds, "fast_share": fast_share,
             "cpu": statistics.median(readings.cpu), "memory": statistics.median(readings.memory),
@@ -114,15 +125,23 @@ class Watch:
         seen = self._seen
         whole = self._between(seen[0].last if len(seen) > 1 else seen[0].first, seen[-1].last)
         noise.stolen, noise.throttled, noise.hot, noise.waited = whole.stolen, whole.throttled, whole.hot, whole.waited
-        stretches = [self._between(one.first, one.last) for one in seen]
-        if not self._served and len(seen) > 1:
-            stretches = [self._between(one.last, next_.last) for one, next_ in pairwise(seen)]
-        counted = [(load.seconds, load.others) for load in stretches if load.others is not None]
-        if total := sum(seconds for seconds, _ in counted):
-            noise.others = sum(seconds * others for seconds, others in counted) / total
-            noise.loaded_share = sum(seconds for seconds, others in counted if others >= trust.LOADED) / total
-        named = [(load.seconds * (load.others or 0.0), load.program) for load in stretches if load.program]
+        at_rest = [self._at_rest(one) for one in seen]
+        stretches = [self._between(one.last, next_.last) for one, next_ in pairwise(seen)]
+        noise.others, noise.loaded_share = _loaded(stretches)
+        if self._servers or not stretches:
+            noise.others_at_rest, noise.loaded_at_rest = _loaded(at_rest)
+        named = [(load.seconds * (load.others or 0.0), load.program) for load in (*stretches, *at_rest) if load.program]
         noise.program = max(named, key=lambda each: each[0])[1] if named else None
+
+
+def _loaded(stretches: Sequence[Load]) -> tuple[float | None, float | None]:
+    """How many cores others kept busy on average, and the share of the time in which they were at work."""
+    counted = [(load.seconds, load.others) for load in stretches if load.others is not None]
+    total = sum(seconds for seconds, _ in counted)
+    if not total:
+        return None, None
+    loaded = sum(seconds for seconds, others in counted if others >= trust.LOADED)
+    return sum(seconds * others for seconds, others in counted) / total, loaded / total
 
 
 def _canary(readings: Readings) -> facts.Canary:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class Pgvector(VectorStore["Connection[Any]", Settings]):
     name = "pgvector"
     title = "pgvector"
-    service = Service("pgvector", address.URL_VARIABLE, "pgvector_default", EMBEDDED_PGVECTOR)
+    service = Service("pgvector", address.URL_VARIABLE, "pgvector_default", EMBEDDED_PGVECTOR, "postgres")
     variants = tuple(VARIANTS)
     settings = Settings
     keep_variables = address.VARIABLES
