@@ -58,5 +58,5 @@ def _notes(record: Record, objective: Objective) -> list[str]:
     notes = [objective.reason] if objective.reason and objective.verdict != "pass" else []
     said, values = certainty.said(objective, record), certainty.looks(objective, record)
     if said != certainty.word(objective.verdict) or values:
-        notes.append(f"{said} ({' · '.join(values)})" if values else said)
+        notes.append(f"{said}; the runs of this night: {' · '.join(values)}" if values else said)
     return notes
