@@ -11,7 +11,7 @@ from nightgate.facts import Noise
 from nightgate.publish import certainty, charts, figures
 from nightgate.publish.absent import absent, skips
 from nightgate.publish.cards import cards
-from nightgate.publish.rows import GRAVITY, met, objective_rows
+from nightgate.publish.rows import GRAVITY, met, objective_rows, unjudged
 from nightgate.record import Record, Summary
 
 _HERE = Path(__file__).parent
@@ -41,7 +41,7 @@ def render_report(summary: Summary, folder: Path) -> str:
         headline=headline(summary.state, rows), lead=_lead(rows),
         objectives_chart=Markup(charts.objectives(bars)) if bars else "", certainty=certainty,
         cards=cards(summary, folder), absent=absent(summary.results), skipped=skips(summary.results),
-        disturbed=certainty.disturbances(summary.results), tiles=_tiles(summary, rows),
+        disturbed=certainty.disturbances(summary.results), tolerated=certainty.tolerances(summary.results), tiles=_tiles(summary, rows),
     )  # fmt: skip
 
 
@@ -125,7 +125,7 @@ def _bars(records: Iterable[Record]) -> list[charts.Bar]:
             known = [end for end in ends if end is not None] or [value]
             label = f"{spec.title} · {record.variant} · {record.device}"
             text = f"{figures.human(metric.value, spec.unit)}, limit {figures.limit_text(objective, spec)}"
-            hollow = certainty.doubtful(record, spec)
+            hollow = unjudged(objective, record, spec)
             bars.append(charts.Bar(label, value, min(known), max(known), text, objective.verdict, hollow))
     return sorted(bars, key=lambda bar: GRAVITY.index(bar.verdict))
 
