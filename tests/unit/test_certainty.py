@@ -145,3 +145,28 @@ def test_inconclusive_is_called_undecided():
     assert [certainty.word(of) for of in ("pass", "breach", "inconclusive", "invalid", "running")] == [
         "pass", "breach", "undecided", "invalid", "running",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("seen", "text"),
+    [
+        ({"others": 0.04, "cores": 2}, "other programs took 0.0 of 2 cores"),
+        (
+            {"others": 0.87, "cores": 2, "fast_share": 0.62, "slowdown": 1.58, "stolen": 0.04, "throttled": 0.004, "hot": 0.2},
+            "other programs took 0.9 of 2 cores · at full speed 62 % of the time, else 1.6 × slower · "
+            "4 % taken by the hypervisor · 20 % slowed for heat",
+        ),
+        ({"others": 0.1, "cores": 4, "fast_share": 1.0, "slowdown": None}, "other programs took 0.1 of 4 cores · at full speed 100 % of the time"),
+        ({"cores": 2}, None),
+    ],
+)  # fmt: skip
+def test_how_the_host_was_meanwhile(seen, text):
+    made = record()
+    made.facts.noise = Noise(**seen)
+    assert certainty.host(made) == text
+
+
+def test_what_a_shared_host_tolerates_is_told_apart():
+    made = record()
+    made.facts.noise = Noise(tolerated=BUSY)
+    assert (certainty.disturbances([made]), certainty.tolerances([made])) == ([], [f"Hybrid ANN on cpu: {BUSY}"])

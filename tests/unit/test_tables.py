@@ -356,3 +356,10 @@ def test_where_the_scatter_between_runs_comes_from_stands_below_the_figures():
     record.metrics["latency_p95"].between = Between(sd=0.024, runs=17, prior=False)
     assert "The intervals hold what differs between runs too: learned from 17 runs." in shown(tables.figures([record]))
     assert "between runs" not in shown(tables.figures([searched()]))
+
+
+def test_what_the_verdict_itself_says_is_not_said_twice():
+    reason = "the limit lies inside the interval; undecided for 3 nights"
+    record = engine("a", objectives=[objective("inconclusive", reason=reason).model_copy(update={"nights": 3})])
+    text = " ".join(shown(tables.verdicts([record]), 300).split())
+    assert f"undecided: {reason}" in text and text.count("for 3 nights") == 1

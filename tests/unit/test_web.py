@@ -12,6 +12,7 @@ from nightgate.facts import Noise
 from nightgate.measure.durations import NIGHT_SECONDS
 from nightgate.publish import certainty
 from nightgate.record import Host, Objective, Record
+from nightgate.results.noted import Note, Scope
 from nightgate.results.store import Run, Snapshot
 from nightgate.web import app as web
 from nightgate.web import board
@@ -25,6 +26,7 @@ class FakeStore:
 
     answers: tuple[list[Run], Snapshot] = ([], Snapshot())
     error: Exception | None = None
+    said: tuple[Note, ...] = ()
 
     def __init__(self, url):
         assert url == "postgresql://store"
@@ -40,6 +42,9 @@ class FakeStore:
 
     def others(self, limit):
         return [run for run in self._answer(0) if run.standing == "ad-hoc"][:limit]
+
+    def notes(self, runs):
+        return [note for note in self.said if note.scope.run_id in runs]
 
     def snapshot(self):
         return self._answer(1)
@@ -286,7 +291,7 @@ def test_an_undecided_night_is_neither_held_nor_unmet(monkeypatch):
 
 def test_a_disturbed_night_says_why_and_shows_its_speeds_hollow(monkeypatch):
     run = night(8, "invalid")
-    run.results[0].objectives[0].value = None
+    run.results[0].objectives[0].value = 0.0012
     run.results[0].facts.noise = Noise(disturbed="another program kept 0.9 of 2 cores busy")
     monkeypatch.setattr(FakeStore, "answers", ([run, night(7)], Snapshot()))
     text = client().get("/").text
@@ -294,3 +299,25 @@ def test_a_disturbed_night_says_why_and_shows_its_speeds_hollow(monkeypatch):
     assert '<b class="hollow">1.20 ms†</b>' in text
     assert certainty.DISTURBED in text
     assert board.listed(run).disturbed and not board.listed(night(7)).disturbed
+
+
+def test_what_people_said_of_a_night_is_shown_and_an_excluded_one_is_no_before(monkeypatch):
+    runs = [night(8, p95=0.003), night(7, p95=0.002), night(6, p95=0.001)]
+    notes = [
+        Note(
+            "excluded", Scope("night-7", "hybrid_ann"), "a <b>fan</b> failed", "ada@bench", "2026-11-07T09:00:00.000Z"
+        ),
+        Note("accepted", Scope("night-8"), "faiss 1.15", "ada@bench", "2026-11-08T09:00:00.000Z"),
+    ]
+    monkeypatch.setattr(FakeStore, "answers", (runs, Snapshot()))
+    monkeypatch.setattr(FakeStore, "said", tuple(notes))
+    text = client().get("/").text
+    assert text.count("Accepted as the new baseline: faiss 1.15 (ada@bench, 8 Nov 2026)") == 2, "headline and list"
+    assert "<div>Excluded, hybrid_ann: a &lt;b&gt;fan&lt;/b&gt; failed (ada@bench, 7 Nov 2026)</div>" in text
+    assert [board.tracked(runs[0], runs, said)[0].before for said in (notes, [])] == ["1.00 ms", "2.00 ms"]
+
+
+def test_the_list_says_what_was_not_met(monkeypatch):
+    monkeypatch.setattr(FakeStore, "answers", ([night(8, "breach", 0.0222)], Snapshot()))
+    text = client().get("/").text
+    assert "<div>Not met: P95 latency of hybrid on cpu</div>" in text and "Undecided" not in text

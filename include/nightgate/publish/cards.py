@@ -42,7 +42,7 @@ def cards(summary: Summary, folder: Path) -> list[dict[str, Any]]:
                 (record.variant, "gated" if record.gated else "control", _setting(record)) for record in records
             ],
             "sections": _sections(records, summary.results), "command": shlex.join(command),
-            "disturbed": certainty.disturbances(records), "looks": _looks(records), "intervals": _intervals(records),
+            "disturbed": certainty.disturbances(records), "conditions": [*_repeated(records), *_host(records)], "looks": _looks(records), "intervals": _intervals(records),
         })  # fmt: skip
     return found
 
@@ -66,6 +66,18 @@ def _sections(records: list[Record], run: list[Record]) -> list[dict[str, Any]]:
     if faster := speedups(records, run):
         found.append({"heading": faster[0], "rows": faster[1]})
     return found
+
+
+def _repeated(records: list[Record]) -> list[str]:
+    """For how long each variant was repeated, in one sentence."""
+    known = [f"{record.variant} {how}" for record in records if (how := certainty.ended(record))]
+    return [f"Repeated: {', '.join(known)}."] if known else []
+
+
+def _host(records: list[Record]) -> list[str]:
+    """How the host was meanwhile; variants that were measured together share it."""
+    known = list(dict.fromkeys(line for record in records if (line := certainty.host(record))))
+    return [f"The host meanwhile: {'; '.join(known)}."] if known else []
 
 
 def _looks(records: list[Record]) -> dict[str, Any]:

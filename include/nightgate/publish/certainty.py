@@ -4,6 +4,7 @@ disturbed a host."""
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 from nightgate import registry
 from nightgate.metrics import MetricSpec
@@ -25,6 +26,34 @@ DISTURBED = f"{MARK} was taken while the host was disturbed: it is shown and not
 def word(verdict: str) -> str:
     """A verdict, state or status as people read it: ``inconclusive`` is "undecided"."""
     return "undecided" if verdict == "inconclusive" else verdict
+
+
+def host(record: Record) -> str | None:
+    """How the host was while a record was measured: "other programs took 0.1 of 2 cores · at full speed 62 % of the time,
+    else 1.6 × slower"; None where nobody looked."""
+    noise = record.facts.noise
+    if noise is None or noise.others is None or not noise.cores:
+        return None
+    parts = [f"other programs took {noise.others:.1f} of {noise.cores} cores"]
+    if noise.fast_share is not None:
+        slower = f", else {noise.slowdown:.1f} × slower" if noise.slowdown and noise.fast_share < 1 else ""
+        parts.append(f"at full speed {noise.fast_share:.0%} of the time{slower}".replace("%", " %"))
+    shares = {
+        "taken by the hypervisor": noise.stolen,
+        "held back by the cgroup": noise.throttled,
+        "slowed for heat": noise.hot,
+    }
+    parts += [f"{share * 100:.0f} % {name}" for name, share in shares.items() if share and share >= 0.005]
+    return " · ".join(parts)
+
+
+def ended(record: Record) -> str | None:
+    """What ended the repetition of a measurement: "until it was known to ±1.8 %"; None where nothing says so."""
+    stopped, half = getattr(record.facts, "stopped", None), getattr(record.facts, "half_width", None)
+    if stopped is None:
+        return None
+    known = f"±{_percent(half)}" if half is not None else "no known precision"
+    return f"until it was known to {known}" if stopped == "precision" else f"until its budget was spent, at {known}"
 
 
 def said(objective: Objective, record: Record) -> str:
@@ -84,7 +113,12 @@ def learned(metrics: Iterable[Metric]) -> str | None:
 
 def disturbed(record: Record) -> str | None:
     """Why the speeds of a record count for nothing; None when nothing disturbed its host."""
-    return getattr(record.facts.noise, "disturbed", None)
+    return record.facts.noise.disturbed if record.facts.noise else None
+
+
+def tolerances(records: Iterable[Record]) -> list[str]:
+    """As `disturbances`, what would have disturbed a host that was declared as one that others use too."""
+    return _causes(records, "tolerated")
 
 
 def doubtful(record: Record, spec: MetricSpec) -> bool:
@@ -94,9 +128,13 @@ def doubtful(record: Record, spec: MetricSpec) -> bool:
 
 def disturbances(records: Iterable[Record]) -> list[str]:
     """What disturbed the host, a sentence for each cause: "Hybrid ANN on cpu: another program kept 0.9 of 2 cores busy"."""
+    return _causes(records, "disturbed")
+
+
+def _causes(records: Iterable[Record], name: Literal["disturbed", "tolerated"]) -> list[str]:
     causes: dict[str, list[str]] = {}
     for record in records:
-        if why := disturbed(record):
+        if why := getattr(record.facts.noise, name, None):
             causes.setdefault(why.rstrip("."), []).append(f"{registry.title(record.benchmark)} on {record.device}")
     return [f"{', '.join(dict.fromkeys(where))}: {why}" for why, where in causes.items()]
 

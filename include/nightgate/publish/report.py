@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nightgate import __version__, registry
+from nightgate.facts import Noise
 from nightgate.publish import certainty, charts, figures
 from nightgate.publish.absent import absent, skips
 from nightgate.publish.cards import cards
-from nightgate.publish.rows import GRAVITY, met, objective_rows
+from nightgate.publish.rows import GRAVITY, met, objective_rows, unjudged
 from nightgate.record import Record, Summary
 
 _HERE = Path(__file__).parent
@@ -40,7 +41,7 @@ def render_report(summary: Summary, folder: Path) -> str:
         headline=headline(summary.state, rows), lead=_lead(rows),
         objectives_chart=Markup(charts.objectives(bars)) if bars else "", certainty=certainty,
         cards=cards(summary, folder), absent=absent(summary.results), skipped=skips(summary.results),
-        disturbed=certainty.disturbances(summary.results), tiles=_tiles(summary, rows),
+        disturbed=certainty.disturbances(summary.results), tolerated=certainty.tolerances(summary.results), tiles=_tiles(summary, rows),
     )  # fmt: skip
 
 
@@ -56,6 +57,9 @@ def headline(state: str, rows: list[dict[str, Any]]) -> str:
         rest = len(rows) - count
         held = f", the other {f'{rest} hold' if rest > 1 else 'holds'}" if rest else ""
         return ("1 objective is undecided" if one else f"{count} objectives are undecided") + held
+    invalid = [row for row in rows if row["verdict"] == "invalid"]
+    if invalid and all(row["doubtful"] for row in invalid):
+        return f"The host was disturbed: {len(invalid)} objective{'s are' if len(invalid) > 1 else ' is'} not judged"
     return "Not everything could be measured" if rows else "Nothing was judged"
 
 
@@ -77,8 +81,10 @@ def _lead(rows: list[dict[str, Any]]) -> list[str]:
 def _sentence(row: Mapping[str, Any]) -> str:
     """Of an objective that is not met."""
     who = f"{row['benchmark']}, {row['variant']} on {row['device']}"
+    if row["verdict"] == "invalid" and row["doubtful"]:
+        return f"{who}: {row['metric']} is not judged."
     if row["raw"] is None:
-        return f"{who}: no {'judged ' * row['doubtful']}{row['metric']}. {row['reason'] or ''}"
+        return f"{who}: no {row['metric']}. {row['reason'] or ''}"
     text = f"{who}: {row['metric']} is {row['value']} (95 % interval {row['interval']}), the limit {row['limit']}."
     if row["verdict"] == "inconclusive":
         text += " Undecided." if row["nights"] == 1 else f" Undecided for {row['nights']} nights."
@@ -95,16 +101,16 @@ def _tiles(summary: Summary, rows: list[dict[str, Any]]) -> list[tuple[str, str]
         (f"{measured} of {len(summary.results)}", "variants measured"),
         (figures.human(seconds, "seconds"), "from start to verdict"),
     ]
-    spreads = [
-        canary.spread
-        for record in summary.results
-        if (noise := record.facts.noise)
-        for canary in (noise.canary_before, noise.canary_after)
-        if canary
-    ]
-    if spreads:
-        tiles.append((f"{max(spreads) * 100:.1f} %", "widest noise canary spread"))
-    return tiles
+    return [*tiles, *_host_tile([noise for record in summary.results if (noise := record.facts.noise)])]
+
+
+def _host_tile(seen: Sequence[Noise]) -> list[tuple[str, str]]:
+    """How busy the host was with others; of records of before anybody looked, how much the canary scattered."""
+    if busy := [(noise.others, noise.cores) for noise in seen if noise.others is not None and noise.cores]:
+        others, cores = max(busy)
+        return [(f"{others:.1f} of {cores}", "cores busy with other programs, at most")]
+    spreads = [canary.spread for noise in seen for canary in (noise.canary_before, noise.canary_after) if canary]
+    return [(f"{max(spreads) * 100:.1f} %", "widest noise canary spread")] if spreads else []
 
 
 def _bars(records: Iterable[Record]) -> list[charts.Bar]:
@@ -119,7 +125,7 @@ def _bars(records: Iterable[Record]) -> list[charts.Bar]:
             known = [end for end in ends if end is not None] or [value]
             label = f"{spec.title} · {record.variant} · {record.device}"
             text = f"{figures.human(metric.value, spec.unit)}, limit {figures.limit_text(objective, spec)}"
-            hollow = certainty.doubtful(record, spec)
+            hollow = unjudged(objective, record, spec)
             bars.append(charts.Bar(label, value, min(known), max(known), text, objective.verdict, hollow))
     return sorted(bars, key=lambda bar: GRAVITY.index(bar.verdict))
 

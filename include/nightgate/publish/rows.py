@@ -41,22 +41,29 @@ def value_text(metric: Metric | None, record: Record, spec: MetricSpec) -> str:
     return figures.human(metric.value, metric.unit) + certainty.MARK * certainty.doubtful(record, spec)
 
 
+def unjudged(objective: Objective, record: Record, spec: MetricSpec) -> bool:
+    """Whether an objective could not be judged because the host was disturbed: a run on a quiet one may have come after."""
+    return objective.verdict == "invalid" and certainty.doubtful(record, spec)
+
+
 def _row(record: Record, objective: Objective) -> dict[str, Any]:
     spec, metric = registry.spec_of(record, objective.metric), met(objective, record)
+    doubtful = unjudged(objective, record, spec)
+    value = figures.human(metric.value, metric.unit) + certainty.MARK * doubtful if metric else "–"
     return {
         "benchmark": registry.title(record.benchmark), "variant": record.variant, "device": record.device,
-        "metric": spec.title, "limit": figures.limit_text(objective, spec), "value": value_text(metric, record, spec),
-        "interval": (metric and figures.interval(metric)) or "–", "headroom": figures.headroom(objective, spec),
-        "used": figures.used(objective, objective.value, spec), "verdict": objective.verdict,
+        "metric": spec.title, "limit": figures.limit_text(objective, spec), "value": value,
+        "interval": (metric and figures.interval(metric)) or "–", "headroom": "–" if doubtful else figures.headroom(objective, spec),
+        "used": None if doubtful else figures.used(objective, objective.value, spec), "verdict": objective.verdict,
         "word": certainty.word(objective.verdict), "notes": _notes(record, objective), "reason": objective.reason,
-        "doubtful": certainty.doubtful(record, spec), "nights": objective.nights,
+        "doubtful": doubtful, "nights": objective.nights,
         "key": (record.benchmark, record.variant, record.device, objective.metric), "raw": objective.value, "unit": spec.unit,
     }  # fmt: skip
 
 
 def _notes(record: Record, objective: Objective) -> list[str]:
-    notes = [objective.reason] if objective.reason and objective.verdict != "pass" else []
+    reason = objective.reason if objective.verdict != "pass" else None
     said, values = certainty.said(objective, record), certainty.looks(objective, record)
-    if said != certainty.word(objective.verdict) or values:
-        notes.append(f"{said} ({' · '.join(values)})" if values else said)
-    return notes
+    known = said == certainty.word(objective.verdict) or said in (reason or "")
+    runs = f"the runs of this night: {' · '.join(values)}" if values else ""
+    return [line for line in (reason, "; ".join(filter(None, ("" if known else said, runs)))) if line]

@@ -16,7 +16,7 @@ from nightgate import registry
 from nightgate.errors import EXIT_BREACH, EXIT_INPUT, EXIT_NOT_MEASURED, EXIT_PASS
 from nightgate.publish import certainty
 from nightgate.publish.figures import headlines, limit_text, signed, times, with_interval
-from nightgate.publish.rows import met
+from nightgate.publish.rows import met, unjudged
 from nightgate.record import Metric, Objective, Record, Summary
 from nightgate.terminal.comparing import Comparison
 
@@ -73,7 +73,7 @@ def verdicts(records: Iterable[Record]) -> RenderableType:
     ]
     if any(objective.verdict == "inconclusive" for _, objective in rows):
         parts.append(Text(certainty.UNDECIDED, style=_COLOURS["inconclusive"]))
-    if any(certainty.doubtful(record, registry.spec_of(record, objective.metric)) for record, objective in rows):
+    if any(unjudged(objective, record, registry.spec_of(record, objective.metric)) for record, objective in rows):
         parts.append(Text(certainty.DISTURBED, style="dim"))
     return Group(*parts)
 
@@ -141,7 +141,10 @@ def _figures(names: list[str], records: list[Record], between: str) -> Table:
             registry.spec_of(records[0], name).short_title.replace(" ", between), justify="right", no_wrap=True
         )
     for record in records:
-        cells = [_value(record, n, record.metrics.get(n)) for n in names]
+        cells = [
+            _value(record.metrics.get(n), doubtful=certainty.doubtful(record, registry.spec_of(record, n)))
+            for n in names
+        ]
         name = record.variant.replace("_", "_\n", 1) if between == "\n" else record.variant
         table.add_row(name, *(_parted(cell, between) for cell in cells))
     return table
@@ -157,22 +160,23 @@ def _verdicts(rows: list[tuple[Record, Objective]], between: str) -> Table:
     for record, objective in rows:
         metric, spec = met(objective, record), registry.spec_of(record, objective.metric)
         known = metric and objective.reason == record.reason  # it stands below the figures
-        said = certainty.said(objective, record)
-        said = said if known or not objective.reason or objective.verdict == "pass" else f"{said}: {objective.reason}"
+        said, reason = certainty.said(objective, record), objective.reason or ""
+        if not known and reason and objective.verdict != "pass":
+            said = f"{certainty.word(objective.verdict) if said in reason else said}: {reason}"
         table.add_row(
             registry.title(record.benchmark), f"{record.variant} on {record.device}", spec.short_title,
-            _parted(_value(record, objective.metric, metric), between), limit_text(objective, spec),
+            _parted(_value(metric, doubtful=unjudged(objective, record, spec)), between), limit_text(objective, spec),
             Text(said, style=_COLOURS[objective.verdict]),
         )  # fmt: skip
     return table
 
 
-def _value(record: Record, name: str, metric: Metric | None) -> str:
+def _value(metric: Metric | None, *, doubtful: bool) -> str:
     """A value and its interval, marked where it counts for nothing; empty where there is none."""
     if metric is None:
         return ""
     value, bracket, ends = with_interval(metric).partition(" (")
-    return value + certainty.MARK * certainty.doubtful(record, registry.spec_of(record, name)) + bracket + ends
+    return value + certainty.MARK * doubtful + bracket + ends
 
 
 def _compared(one: Comparison, between: str) -> Table:

@@ -68,15 +68,16 @@ def create_app(
         try:
             with Store(store_url()) as store:
                 nights, others = store.nights(_SHOWN), store.others(_SHOWN)
+                notes = store.notes([run.run_id for run in (*nights, *others)])
         except NightgateError as error:
             return _page(503, problem=str(error), nights=[], others=[], suites=[])
         newest = {run.suite: run for run in reversed(nights) if run.state}
         return _page(
             200,
             problem="",
-            nights=[listed(run) for run in nights],
-            others=[listed(run) for run in others],
-            suites=[judged(newest[suite], nights) for suite in sorted(newest)],
+            nights=[listed(run, notes) for run in nights],
+            others=[listed(run, notes) for run in others],
+            suites=[judged(newest[suite], nights, notes) for suite in sorted(newest)],
         )
 
     @board.get("/runs/{run_id}")

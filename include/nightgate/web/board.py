@@ -9,17 +9,18 @@ from typing import Any
 
 from nightgate import paths, registry
 from nightgate.measure.durations import NIGHT_SECONDS
-from nightgate.publish import certainty, figures, report
+from nightgate.publish import certainty, figures, noted, report
 from nightgate.publish.absent import skips
 from nightgate.publish.rows import objective_rows
 from nightgate.record import Record, differing
+from nightgate.results.noted import Note
 from nightgate.results.store import Run
 
 
 @dataclass(frozen=True)
 class ListedRun:
-    """One run in the list. ``unmet``, ``undecided``, ``disturbed``, ``skipped`` and ``overrides`` are
-    words, one item each."""
+    """One run in the list. ``unmet``, ``undecided``, ``disturbed``, ``skipped``, ``notes`` and
+    ``overrides`` are words, one item each."""
 
     run: Run
     state: str
@@ -30,6 +31,7 @@ class ListedRun:
     undecided: list[str]
     disturbed: list[str]
     skipped: list[str]
+    notes: list[str]
     overrides: list[str]
     has_report: bool
 
@@ -48,16 +50,17 @@ class TrackedObjective:
 
 @dataclass(frozen=True)
 class JudgedSuite:
-    """The newest judged night of a suite. ``disturbed`` and ``skipped`` are sentences."""
+    """The newest judged night of a suite. ``disturbed``, ``skipped`` and ``notes`` are sentences."""
 
     newest: Run
     headline: str
     rows: list[TrackedObjective]
     disturbed: list[str]
     skipped: list[str]
+    notes: list[str]
 
 
-def listed(run: Run) -> ListedRun:
+def listed(run: Run, notes: Sequence[Note] = ()) -> ListedRun:
     rows = objective_rows(run.results)
     duration = "–"
     if run.started_at and run.finished_at:
@@ -72,21 +75,26 @@ def listed(run: Run) -> ListedRun:
         undecided=_named(rows, "inconclusive"),
         disturbed=certainty.disturbances(run.results),
         skipped=skips(run.results),
+        notes=noted.sentences(run.run_id, notes),
         overrides=_overrides(run),
         has_report=(paths.run_dir(run.run_id) / "report.html").exists(),
     )
 
 
-def judged(newest: Run, nights: Sequence[Run]) -> JudgedSuite:
-    rows = tracked(newest, nights)
+def judged(newest: Run, nights: Sequence[Run], notes: Sequence[Note] = ()) -> JudgedSuite:
+    rows = tracked(newest, nights, notes)
     headline = report.headline(str(newest.state), [row.now for row in rows])
-    return JudgedSuite(newest, headline, rows, certainty.disturbances(newest.results), skips(newest.results))
+    return JudgedSuite(
+        newest, headline, rows, certainty.disturbances(newest.results), skips(newest.results),
+        noted.sentences(newest.run_id, notes),
+    )  # fmt: skip
 
 
-def tracked(newest: Run, nights: Sequence[Run]) -> list[TrackedObjective]:
+def tracked(newest: Run, nights: Sequence[Run], notes: Sequence[Note] = ()) -> list[TrackedObjective]:
     """The objectives of ``newest``, each with its past.
 
-    Only judged nights of its suite that did the same work at the same scale on the same host are looked at.
+    Only judged nights of its suite that did the same work at the same scale on the same host are looked at, and nothing of
+    them that was excluded.
     """
     same = (newest.suite, newest.scale)
     older = [run for run in nights[nights.index(newest) + 1 :] if run.state and (run.suite, run.scale) == same]
@@ -98,7 +106,9 @@ def tracked(newest: Run, nights: Sequence[Run]) -> list[TrackedObjective]:
         earlier = [
             (run, rows[row["key"]])
             for run, rows, records in past
-            if row["key"] in rows and _comparable(own[series], records[series])
+            if row["key"] in rows
+            and _comparable(own[series], records[series])
+            and not noted.excluded(run.run_id, records[series], notes)
         ]
         since = newest
         for run, then in earlier:
