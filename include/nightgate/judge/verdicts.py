@@ -16,6 +16,7 @@ import operator
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from nightgate.objectives import limit_of
 from nightgate.record import Objective, Record, Verdict
 from nightgate.suite import Limit
 
@@ -26,15 +27,15 @@ _COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operato
 def judge(
     record: Record, limits: Mapping[str, Mapping[str, Limit]], *, gated: bool, expected: bool = False
 ) -> list[Objective]:
-    """The verdict on each objective (metric → device → limit) that applies to ``record``.
+    """The verdict on each objective (metric → device or variant → limit) that applies to ``record``.
 
     A control (``gated`` false) has none, it is reported and does not gate; nor has a skipped record, unless it was
     ``expected`` because the host did measure others like it: what is missing never passes.
     """
     if not gated or (record.status == "skipped" and not expected):
         return []
-    applicable = {metric: of[record.device] for metric, of in limits.items() if record.device in of}
-    return [_judge_one(record, metric, limit) for metric, limit in applicable.items()]
+    applicable = {metric: limit_of(of, record.variant, record.device) for metric, of in limits.items()}
+    return [_judge_one(record, metric, limit) for metric, limit in applicable.items() if limit]
 
 
 def night(records: Iterable[Record]) -> Verdict:
