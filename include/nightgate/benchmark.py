@@ -172,10 +172,15 @@ class Benchmark(ABC, Generic[Settings, Made]):
         """The names of the metrics that can be an objective at these settings."""
         return tuple(spec.name for spec in self.all_metrics)
 
+    def may_gate(self, settings: Settings) -> tuple[str, ...]:
+        """The variants that objectives can be judged on at these settings, on one device or another; also those that stand
+        in for one that cannot be had."""
+        return tuple(dict.fromkeys(name for device in self.devices for name in settings.gated(device)))
+
     def applicable(
         self, settings: Settings, looked: Looked, limits: Mapping[str, Mapping[str, Limit]]
     ) -> dict[str, dict[str, Limit]]:
-        """The suite's objectives (metric → device → limit) as they are judged at these settings."""
+        """The suite's objectives (metric → device or variant → limit) as they are judged at these settings."""
         return {metric: dict(of) for metric, of in limits.items()}
 
     def headline(self, records: Sequence[Record]) -> tuple[str, ...]:
@@ -214,6 +219,8 @@ class Benchmark(ABC, Generic[Settings, Made]):
             raise InputError(f"{self.settings.__name__}.known_variants names nothing", "name what can be measured")
         if not self.devices or not set(self.devices) <= set(DEVICES):
             raise InputError(f"devices is {self.devices!r}", choices(DEVICES))
+        if alike := set(DEVICES) & set(self.settings.known_variants):
+            raise InputError(f"the variant {min(alike)} is called as a device is", "give it another name")
         names = [spec.name for spec in self.all_metrics]
         if twice := {name for name in names if names.count(name) > 1}:
             raise InputError(

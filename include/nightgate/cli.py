@@ -1,4 +1,4 @@
-"""The command `nightgate`: run, up, down, measure, results, dashboards, cache, plugins, doctor."""
+"""The command `nightgate`: run, up, down, measure, results, dashboards, cache, suite, plugins, doctor."""
 
 from __future__ import annotations
 
@@ -286,6 +286,14 @@ def cache_verify() -> None:
             f"damaged: {', '.join(map(str, bad))}", "nothing: whoever needs them next builds them again"
         )
     out.print(f"every artefact is whole ({len(cache.entries())})")
+
+
+@app.command("suite")
+def print_suite(
+    name: Annotated[str, typer.Argument(help="nightly is the one that runs; own is for your data.")],
+) -> None:
+    """Print a suite that comes along, to make one of your own of it: `nightgate suite own > mine.yaml`."""
+    print(paths.shipped_suite(name).read_text(encoding="utf-8"), end="")
 
 
 @app.command()

@@ -191,10 +191,13 @@ class Facts(_Model):
     """Everything of the above that applies to one record.
 
     ``inputs`` holds digests of what was worked on, by name: two records that differ in one did not do the same work.
-    ``not_measured``: what is missing, and why. ``earlier``: of figures that an earlier run took, when that was.
+    ``builds``: ids of the indexes that answered, by name: another build of the same may answer otherwise.
+    ``not_measured``: what is missing, and why. ``not_judged``: metrics on which other variants have an objective and this
+    one has none. ``earlier``: of figures that an earlier run took, when that was.
     """
 
     inputs: dict[str, str] = Field(default_factory=dict)
+    builds: dict[str, str] = Field(default_factory=dict)
     vectors: Vectors | None = None
     tuning: Tuning | None = None
     open_loop: OpenLoop | None = None
@@ -202,6 +205,7 @@ class Facts(_Model):
     crowds: list[Crowd] = Field(default_factory=list)
     threads: int | None = None
     not_measured: dict[str, str] = Field(default_factory=dict)
+    not_judged: dict[str, str] = Field(default_factory=dict)
     earlier: dict[str, str] = Field(default_factory=dict)
     noise: Noise | None = None
     provenance: Provenance = Field(default_factory=Provenance)

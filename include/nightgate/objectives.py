@@ -1,4 +1,4 @@
-"""What must hold: limits per benchmark, metric and device, read from the suite and overridden for one run.
+"""What must hold: limits per benchmark, metric and device or variant, read from the suite and overridden for one run.
 
 A limit that no measurement could ever meet, or that asks for the opposite of what is good, is a slip and is refused.
 """
@@ -6,15 +6,15 @@ A limit that no measurement could ever meet, or that asks for the opposite of wh
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict
 
 from nightgate.document import Path_, Where, check_keys
 from nightgate.errors import InputError, choices, nearest
 from nightgate.metrics import MetricSpec
-from nightgate.record import Finite, Op
+from nightgate.record import Device, Finite, Op
 
 _OPS = ("<=", ">=", "<", ">")
 _MANY = 5
@@ -32,18 +32,40 @@ class Limit(BaseModel):
 
 
 Objectives = dict[str, dict[str, dict[str, Limit]]]
-"""benchmark → metric → device → limit."""
+"""benchmark → metric → device, or variant → limit. A variant's own limit holds on every device, in place of the device's."""
 
 
 class Measurable(NamedTuple):
-    """What can be an objective of a benchmark: its metrics by name, and where they are measured."""
+    """What can be an objective of a benchmark: its metrics by name, where they are measured, and of what."""
 
     metrics: Mapping[str, MetricSpec]
     devices: Sequence[str]
+    variants: Sequence[str] = ()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What a limit can be of."""
+        return (*self.devices, *self.variants)
+
+
+def limit_of(limits: Mapping[str, Limit], variant: str, device: str) -> Limit | None:
+    """The one of a metric's ``limits`` (device or variant → limit) that ``variant`` is judged by on ``device``."""
+    own = limits.get(variant)
+    return limits.get(device) if own is None else own
+
+
+def not_judged(limits: Mapping[str, Mapping[str, Limit]], variant: str, device: str) -> dict[str, str]:
+    """Metrics of the objectives (metric → device or variant → limit) that are other variants' alone: metric → of which."""
+    found = {}
+    for metric, of in limits.items():
+        others = [f"{key} ({limit})" for key, limit in of.items() if key not in get_args(Device)]
+        if others and limit_of(of, variant, device) is None:
+            found[metric] = f"it is an objective of {', '.join(others)} alone"
+    return found
 
 
 def read_objectives(raw: Any, benchmarks: Mapping[str, Measurable], where: Where) -> Objectives:
-    """The ``objectives`` of a suite file; a limit without a device holds for every device of its benchmark.
+    """The ``objectives`` of a suite file; a limit of no device or variant holds for every device of its benchmark.
 
     Raises:
         InputError: an unknown key, or a limit that makes no sense, with its line.
@@ -57,9 +79,9 @@ def read_objectives(raw: Any, benchmarks: Mapping[str, Measurable], where: Where
         for metric, limit in metrics.items():
             path = ("objectives", name, metric)
             if isinstance(limit, dict):
-                check_keys(limit, benchmarks[name].devices, path, where)
+                check_keys(limit, benchmarks[name].keys, path, where)
                 found[name][metric] = {
-                    device: _limit(specs[metric], text, where((*path, device))) for device, text in limit.items()
+                    key: _limit(specs[metric], text, where((*path, key))) for key, text in limit.items()
                 }
             else:
                 found[name][metric] = dict.fromkeys(benchmarks[name].devices, _limit(specs[metric], limit, where(path)))
@@ -72,7 +94,7 @@ def override_limits(
     """Change limits in place (path below ``objectives`` → value).
 
     A bare number keeps the operator of the suite; "<= 3" replaces both, or makes an objective on a metric that had none,
-    and null drops one. Without a device it holds for all; a path with one is laid over it, whichever came first.
+    and null drops one. Without a device or variant it holds for all; a path with one is laid over it, whichever came first.
     """
     for path, value in sorted(overrides.items(), key=lambda item: len(item[0])):
         _override(objectives, path, value, benchmarks)
@@ -96,37 +118,61 @@ def must_be_measured(objectives: Objectives, measured: Mapping[str, Sequence[str
             )
 
 
+def must_gate(
+    objectives: Objectives, benchmarks: Mapping[str, Measurable], gated: Mapping[str, Collection[str]], where: Where
+) -> None:
+    """Refuse an objective on a variant that does not gate (benchmark → those that may): nobody would ever judge it."""
+    for name, limits in objectives.items():
+        for metric, key in ((metric, key) for metric, of in limits.items() for key in of):
+            if name not in gated or key in benchmarks[name].devices or key in gated[name]:
+                continue
+            path = ("objectives", name, metric)
+            raise InputError(
+                f"{where((*path, key), path)}: the objective {name}.{metric} of {key} is never judged, because "
+                f"{', '.join(gated[name])} gate and {key} does not",
+                f"add {key} to {name}.variants, or drop it: --set {'.'.join(path)}.{key}=null",
+            )
+
+
 def _override(objectives: Objectives, path: Path_, value: Any, benchmarks: Mapping[str, Measurable]) -> None:
     place = "--set objectives." + ".".join(path)
     if len(path) not in (2, 3):
-        raise InputError(f"{place}: a path is objectives.BENCHMARK.METRIC or objectives.BENCHMARK.METRIC.DEVICE")
-    known = benchmarks[path[0]] if path[0] in benchmarks else Measurable({}, ())
-    spec = known.metrics.get(path[1])
-    if len(path) == 2 and path[0] in objectives:
-        limits, metric = objectives[path[0]], path[1]
-        if value is None and metric in limits:
-            del limits[metric]
-            return
-        if spec and metric not in limits and isinstance(value, str):
-            limits[metric] = dict.fromkeys(known.devices, _limit(spec, value, place))
-            return
-        if spec and metric not in limits and value is not None:
-            raise InputError(
-                f"{place}: the suite has no objective on {metric}, and {value!r} has no operator",
-                f'write one, for example "{">=" if spec.higher_is_better else "<="} {value}"',
-            )
-    level: Any = objectives
-    for kind, key in zip(("objective", "objective", "device"), path, strict=False):
-        if key not in level:
-            raise InputError(f"{place}: there is no {kind} {key!r}{nearest(key, tuple(level))}", _choices(tuple(level)))
-        if kind != "device":
-            level = level[key]
-    assert spec  # it has an objective
-    for device in path[2:] or tuple(level):
-        if isinstance(value, str) and value.strip().startswith(("<", ">")):
-            level[device] = _limit(spec, value, place)
-        else:
-            level[device] = _sensible(spec, Limit(op=level[device].op, limit=_number(value, place)), place)
+        raise InputError(
+            f"{place}: a path is objectives.BENCHMARK.METRIC, with .DEVICE or .VARIANT after it where it is of one"
+        )
+    name, metric, key = path[0], path[1], path[2] if path[2:] else None
+    if name not in objectives:
+        raise _unknown(place, "objective", name, objectives)
+    limits, known = objectives[name], benchmarks[name]
+    spec, there = known.metrics.get(metric), limits.get(metric, {})
+    if spec is None or (value is None and not there):
+        raise _unknown(place, "objective", metric, limits)
+    if key is not None and key not in (there if value is None else known.keys):
+        raise _unknown(place, "device or variant", key, there if value is None else known.keys)
+    chosen = (*there,) if key is None else (key,)
+    has = bool(chosen) and there.keys() >= {*chosen}
+    if value is None:
+        left = {of: limit for of, limit in there.items() if of not in chosen}
+    elif isinstance(value, str) and (value.strip().startswith(_OPS) or not has):
+        made = _limit(spec, value, place)
+        left = there | dict.fromkeys(chosen if key else (*there, *known.devices), made)
+    elif not has:
+        raise InputError(
+            f"{place}: the suite has no objective on {metric}{f' of {key}' if there else ''}, and {value!r} has no operator",
+            f'write one, for example "{">=" if spec.higher_is_better else "<="} {value}"',
+        )
+    else:
+        number = _number(value, place)
+        left = there | {of: _sensible(spec, Limit(op=there[of].op, limit=number), place) for of in chosen}
+    if left:
+        limits[metric] = left
+    else:
+        del limits[metric]
+
+
+def _unknown(place: str, kind: str, key: str, valid: Collection[str]) -> InputError:
+    known = tuple(valid)
+    return InputError(f"{place}: there is no {kind} {key!r}{nearest(key, known)}", _choices(known))
 
 
 def _limit(spec: MetricSpec, text: Any, place: str) -> Limit:

@@ -75,6 +75,18 @@ def suite_file() -> Path:
     return Path(own).expanduser().absolute() if own else (_PACKAGE / "suites" / "nightly.yaml").resolve()
 
 
+def shipped_suite(name: str) -> Path:
+    """The file of a suite that the package brings along.
+
+    Raises:
+        InputError: there is none of this ``name``.
+    """
+    there = {file.stem: file for file in sorted((_PACKAGE / "suites").resolve().glob("*.yaml"))}
+    if name not in there:
+        raise InputError(f"no suite {name!r} comes along{nearest(name, tuple(there))}", choices(tuple(there)))
+    return there[name]
+
+
 def use_suite(file: Path | None) -> None:
     """For this process and those it starts, `suite_file` is ``file``; None changes nothing."""
     if file:

@@ -43,6 +43,8 @@ class Plan(BaseModel):
     looked: dict[str, dict[str, Any]] = {}
     """Benchmark → what `Benchmark.look` has found."""
     objectives: Objectives
+    strict: bool = False
+    """Whether an objective that is inconclusive fails the run."""
     require_gpu: bool
     estimate_seconds: dict[str, dict[str, durations.Steps]] = {}
     """Benchmark → device → what its steps will take."""
@@ -137,7 +139,7 @@ def preflight(
         },
         settings={name: suite.settings[name].model_dump(mode="json") for name in chosen},
         looked={name: found.model_dump(mode="json") for name, found in looked.items()}, require_gpu=require_gpu,
-        scheduled=scheduled, overrides=changed, suite=suite.name, **estimates,
+        scheduled=scheduled, overrides=changed, suite=suite.name, strict=suite.strict, **estimates,
     )  # fmt: skip
 
 

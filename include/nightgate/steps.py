@@ -21,6 +21,7 @@ from nightgate.judge import judge, night, unmet
 from nightgate.measure import host, provenance
 from nightgate.measure.child import ends_within
 from nightgate.metrics import MEASURE_SECONDS, PREPARE_SECONDS
+from nightgate.objectives import not_judged
 from nightgate.planning import Plan, new_run_id, preflight
 from nightgate.publish import figures, statsd
 from nightgate.publish.report import render_report
@@ -202,6 +203,8 @@ def _judge(plan: Plan, records: list[Record]) -> list[Record]:
         expected = (record.benchmark, record.device) in measured
         limits = {} if _never_there(plan, record) else plan.objectives.get(record.benchmark, {})
         record.objectives = judge(record, limits, gated=record.gated, expected=expected)
+        if record.gated:
+            record.facts.not_judged = not_judged(limits, record.variant, record.device)
     return records
 
 

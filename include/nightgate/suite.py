@@ -18,7 +18,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from nightgate.document import Path_, Where, check_keys, loads, read
 from nightgate.errors import InputError, choices, nearest
 from nightgate.metrics import MetricSpec
-from nightgate.objectives import Limit, Measurable, Objectives, must_be_measured, override_limits, read_objectives
+from nightgate.objectives import (
+    Limit,
+    Measurable,
+    Objectives,
+    must_be_measured,
+    must_gate,
+    override_limits,
+    read_objectives,
+)
 from nightgate.record import Device
 
 __all__ = [
@@ -37,7 +45,7 @@ __all__ = [
 
 DEVICES = ("cpu", "gpu")
 SCALES = ("smoke", "full")
-_TOP_LEVEL = ("schema_version", "name", "objectives", "scales")
+_TOP_LEVEL = ("schema_version", "name", "strict", "objectives", "scales")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _MESSAGES = {"tuple_type": "it must be a list, such as [a, b]"}
 """What pydantic says in words of Python, said in words of the suite."""
@@ -137,18 +145,21 @@ class Declared(Protocol):
     @property
     def all_metrics(self) -> tuple[MetricSpec, ...]: ...
     def measures(self, settings: Any) -> tuple[str, ...]: ...
+    def may_gate(self, settings: Any) -> tuple[str, ...]: ...
 
 
 class Suite(BaseModel):
     """A suite at one scale, checked: settings per benchmark and the objectives.
 
-    ``name`` tells its results from those of other suites. ``nightly`` names the benchmarks that the suite speaks of, in its order: those that a night measures. Another one that
-    is installed can be asked for by its name.
+    ``name`` tells its results from those of other suites. ``strict``: a night with an objective that is inconclusive has
+    failed. ``nightly`` names the benchmarks that the suite speaks of, in its order: those that a night measures. Another one
+    that is installed can be asked for by its name.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str
     scale: str
+    strict: bool = False
     nightly: tuple[str, ...] = ()
     settings: dict[str, Any]
     objectives: Objectives
@@ -173,9 +184,12 @@ def load_suite(
     models = {name: each.settings for name, each in benchmarks.items()}
     _check_sections(document, models, where)
     nightly = _named(document, models)
-    for name in nightly:  # the other scale is checked too: a typo must not wait for the full night
-        for other in SCALES:
-            _validate(models[name], _layers(document, name, other), name, other, where, frozenset())
+    own = {  # the other scale is checked too: a typo must not wait for the full night
+        name: [
+            _validate(models[name], _layers(document, name, other), name, other, where, frozenset()) for other in SCALES
+        ]
+        for name in nightly
+    }
 
     settings_overrides, limit_overrides = _split(overrides or {}, models)
     settings = {}
@@ -185,16 +199,20 @@ def load_suite(
             merged = _layers(document, name, scale) | changed
             settings[name] = _validate(models[name], merged, name, scale, where, frozenset(changed))
     known = {
-        name: Measurable({spec.name: spec for spec in each.all_metrics}, each.devices)
+        name: Measurable({spec.name: spec for spec in each.all_metrics}, each.devices, each.settings.known_variants)
         for name, each in benchmarks.items()
     }
     objectives = read_objectives(_mapping(document, "objectives"), known, where)
     override_limits(objectives, limit_overrides, known)
     measured = {name: benchmarks[name].measures(model) for name, model in settings.items()}
     must_be_measured({name: objectives[name] for name in objectives if name in settings}, measured, where)
+    # the suite's own variants too: a run that leaves some out does not judge these, and its records say so
+    gated = {name: _gated(benchmarks[name], [*own.get(name, ()), model]) for name, model in settings.items()}
+    must_gate(objectives, known, gated, where)
     return Suite(
-        name=_name(document, file, where), scale=scale, nightly=nightly, settings=settings, objectives=objectives
-    )
+        name=_name(document, file, where), scale=scale, strict=_strict(document, where), nightly=nightly, settings=settings,
+        objectives=objectives,
+    )  # fmt: skip
 
 
 def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
@@ -223,6 +241,10 @@ def _named(document: Mapping[str, Any], known: Iterable[str]) -> tuple[str, ...]
     return tuple(name for name in found if name in set(known))
 
 
+def _gated(benchmark: Declared, settings: Sequence[BenchmarkSettings]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(variant for one in settings for variant in benchmark.may_gate(one)))
+
+
 def _required(model: type[BenchmarkSettings]) -> bool:
     return any(field.is_required() for field in model.model_fields.values())
 
@@ -236,6 +258,13 @@ def _name(document: Mapping[str, Any], file: Path, where: Where) -> str:
             "write at its top name: and up to 64 letters, digits and . _ -, the first a letter or digit",
         )
     return name
+
+
+def _strict(document: Mapping[str, Any], where: Where) -> bool:
+    strict = document.get("strict", False)
+    if not isinstance(strict, bool):
+        raise InputError(f"{where(('strict',))}: strict is {strict!r}", "write true or false")
+    return strict
 
 
 def _check_sections(document: Mapping[str, Any], models: Mapping[str, Any], where: Where) -> None:

@@ -43,3 +43,7 @@ def test_pgvector_search(users_environment):
     (record,) = (r for r in found.values() if r["objectives"])  # over float32 where the server has no halfvec
     assert (record["settings"]["rows"], record["settings"]["lists"]) == (1_000_000, 100)
     assert any(f"Index Scan using {record['variant']}_" in line for line in record["detail"]["plan"])
+    judged = {objective["metric"] for objective in record["objectives"]}
+    assert judged >= {"recall_at_5", "latency_p50"} and "latency_p95" in record["metrics"]
+    assert ("latency_p95" in judged) == (record["variant"] == "ivfflat_halfvec")
+    assert ("latency_p95" in record["facts"]["not_judged"]) == (record["variant"] == "ivfflat")

@@ -10,7 +10,9 @@ import pytest
 from support import pg_benchmark as benchmark
 from support.pg_benchmark import STORE, session, table_of, where
 
+from nightgate import registry
 from nightgate.artifacts import Cache
+from nightgate.benchmark import Context
 from nightgate.errors import InputError, NotMeasured, Unavailable
 from nightgate.pgvector_search import locks, plan, tables
 from nightgate.pgvector_search.settings import Settings
@@ -110,6 +112,56 @@ def test_what_was_tuned_is_kept_with_the_table_until_it_is_asked_otherwise(pgvec
     assert again.facts.tuning.curve == first.facts.tuning.curve and again.facts.tuning.reached
     assert again.detail["build"]["built_at"] == other.detail["build"]["built_at"]
     assert list(other.facts.tuning.setting.values()) > list(first.facts.tuning.setting.values())
+
+
+def index_of(url, table):
+    """The file that holds the index now, that of the table, and how many indexes there are."""
+    with psycopg.connect(url) as connection:
+        names = [f"{tables.SCHEMA}.{table.index}", f"{tables.SCHEMA}.{table.name}"]
+        files = [
+            connection.execute("SELECT pg_relation_filenode(%s::regclass)", [name]).fetchone()[0] for name in names
+        ]
+        count = "SELECT count(*) FROM pg_index WHERE indrelid = %s::regclass AND indisvalid"
+        return *files, connection.execute(count, names[1:]).fetchone()[0]
+
+
+def test_a_confirming_run_draws_the_lists_anew_and_leaves_one_whole_table(pgvector_url, cache, tmp_path):
+    prepared, [first] = measure(ONE, cache, tmp_path)
+    table = table_of(ONE, prepared, "ivfflat")
+    before, heap, _ = index_of(pgvector_url, table)
+    known = registry.named("pgvector_search")
+    confirming = known.to_confirm(ONE, ("latency_p95",))
+    [look] = known.measure(confirming, prepared, Context("cpu", None, samples=tmp_path / "look.npz", fresh=1))
+    after, same_heap, indexes = index_of(pgvector_url, table)
+    assert look.status == "measured" and {"latency_p95", "recall_at_5"} <= set(look.metrics)
+    assert (before != after, heap == same_heap, indexes) == (True, True, 1)
+    assert (
+        first.facts.builds.keys() == look.facts.builds.keys() == {"ivfflat"} and first.facts.builds != look.facts.builds
+    )
+    assert look.detail["build"]["built_at"] == first.detail["build"]["built_at"], "its rows stand"
+    first_ids, ids = (np.load(tmp_path / file)["ivfflat/ids"] for file in ("pgvector_search-cpu.npz", "look.npz"))
+    assert (first_ids != ids).any(), "other lists lose other neighbours"
+    _, [next_night] = measure(ONE, cache, tmp_path)
+    assert next_night.facts.builds == look.facts.builds and next_night.detail["build"]["reused"]
+    assert next_night.facts.tuning == look.facts.tuning, "what the look has found is kept with it"
+
+
+def test_an_index_that_is_not_built_anew_stands_as_it_was(pgvector_url, cache, tmp_path, monkeypatch):
+    prepared, [first] = measure(ONE, cache, tmp_path)
+    table = table_of(ONE, prepared, "ivfflat")
+    before = index_of(pgvector_url, table)
+
+    def fails(*_):
+        raise NotMeasured("it was interrupted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tables, "remember", fails)  # the last step of the transaction
+        context = Context("cpu", None, samples=tmp_path / "s.npz", fresh=1)
+        [look] = registry.named("pgvector_search").measure(ONE, prepared, context)
+    assert (look.status, look.reason) == ("failed", "it was interrupted")
+    assert index_of(pgvector_url, table) == before
+    _, [again] = measure(ONE, cache, tmp_path)
+    assert again.facts.builds == first.facts.builds and again.facts.tuning == first.facts.tuning
 
 
 def test_a_server_of_the_users_is_left_as_it_was(pgvector_url, cache, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,6 +30,9 @@ class Connection:
         if isinstance(answer, Exception):
             raise answer
         return SimpleNamespace(fetchall=lambda: answer, fetchone=lambda: answer[0] if answer else None)
+
+    def transaction(self) -> Any:
+        return nullcontext()
 
     def cursor(self, **options: Any) -> Connection:
         self.options = options

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -44,6 +45,7 @@ class ScriptedStore(VectorStore):
 
     def __init__(self):
         self.done, self.broken, self.lacking, self.tuning, self.free = [], {}, {}, None, True
+        self.reused = False
         self.required, self.remembered, self.explained = [], [], None
 
     def check(self, name):
@@ -91,7 +93,11 @@ class ScriptedStore(VectorStore):
         self.check(f"ensure {collection.variant}")
         assert (collection.digest, collection.rows, base) == (DIGEST, 2000, "base")
         self.known = known
-        return BUILT.model_copy(update={"tuning": self.tuning})
+        return BUILT.model_copy(update={"tuning": self.tuning, "reused": self.reused})
+
+    def reindex(self, connection, address, collection, base, built):
+        self.check(f"reindex {collection.variant}")
+        return built.model_copy(update={"build": "anew", "indexed_at": "now", "build_seconds": 9, "tuning": None})
 
     def remember(self, connection, collection, built):
         self.check(f"remember {collection.variant}")
@@ -142,7 +148,7 @@ class World:
         return StorePrepared(**dict(self.prepared_data), **{"gated": ("half",)} | more)
 
     def ours(self):
-        self.context = Context("cpu", None, samples=self.context.samples, services={"scripted": OURS})
+        self.context = replace(self.context, services={"scripted": OURS})
 
     def prepare(self, **asked):
         return self.benchmark.prepare(self.settings(**asked), self.context)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from nightgate import paths
+from nightgate.errors import InputError
 from nightgate.stack import airflow
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,6 +47,13 @@ def test_without_a_checkout_what_is_written_goes_to_the_users_home(installed, tm
     assert (paths.dags_dir(), paths.plugins_dir()) == (home / "airflow/dags", home / "airflow/plugins")
     assert paths.suite_file() == installed / "suites/nightly.yaml"
     assert paths.dashboards_dir() == installed / "dashboards"
+
+
+def test_a_suite_that_comes_along_is_found_by_its_name():
+    assert paths.shipped_suite("nightly") == paths.suite_file()
+    assert paths.shipped_suite("own").read_text().startswith("# A suite for data of your own")
+    with pytest.raises(InputError, match="no suite 'onw' comes along; did you mean 'own'.*use one of nightly, own"):
+        paths.shipped_suite("onw")
 
 
 def test_the_dag_is_put_where_it_is_missing_and_left_where_it_is(installed, tmp_path):

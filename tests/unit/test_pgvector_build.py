@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from support.scripted_pg import WHERE, Connection, quoted, table
 
 from nightgate.pgvector_search import indexing, locks, tables
-from nightgate.vector_search.store import Built
+from nightgate.vector_search import store
+from nightgate.vector_search.store import Built, KeptTuning, TunedFor
 
 __all__ = ["quoted"]
 
@@ -60,7 +62,7 @@ def test_a_table_is_named_and_described_at_the_very_end(quoted):
     told = json.loads(built.model_dump_json(exclude={"reused"}))
     assert told == MADE_FOR | {
         "load_seconds": 2, "rows_per_second": 3, "build_seconds": 4, "built_at": "then", "index_bytes": 4096,
-        "table_bytes": 8192, "tuning": None,
+        "table_bytes": 8192, "tuning": None, "build": None, "indexed_at": None,
     }  # fmt: skip
     rename = f"ALTER TABLE nightgate_bench.{TABLE.draft} RENAME TO {TABLE.name}"
     *_, analyze, renamed, comment, checkpoint = connection.said
@@ -68,6 +70,42 @@ def test_a_table_is_named_and_described_at_the_very_end(quoted):
     assert (analyze, renamed, checkpoint) == (f"ANALYZE nightgate_bench.{TABLE.draft}", rename, "CHECKPOINT")
     head = f"COMMENT ON TABLE nightgate_bench.{TABLE.name} IS '"
     assert comment.startswith(head) and json.loads(comment.removeprefix(head)[:-1]) == told
+
+
+def test_an_index_is_built_anew_with_what_is_remembered_of_it(quoted, monkeypatch):
+    inside = []
+
+    class Transaction(Connection):
+        @contextmanager
+        def transaction(self):
+            before = len(self.said)
+            yield
+            inside.extend(self.said[before:])
+
+    def rebuild_index(connection, where, index, name):
+        assert (where, index._obj, name) == (WHERE, (tables.SCHEMA, TABLE.index), "ivfflat")
+        connection.said.append("REINDEX")
+        connection.handlers[0](SimpleNamespace(severity="NOTICE", message_primary="little data"))
+        return 7.5
+
+    monkeypatch.setattr(tables, "rebuild_index", rebuild_index)
+    monkeypatch.setattr(store, "utc_now", lambda: "now")
+    tuned = KeptTuning(
+        asked=TunedFor(recall_target=0.9, recall_margin=0, host="h", k=5), setting={"probes": 3}, reached=True, curve=[]
+    )
+    before = BUILT.model_copy(update={"build": "first", "tuning": tuned, "reused": True, "index_bytes": 1})
+    connection = Transaction([(4096,)])
+    built = tables.rebuild(connection, WHERE, TABLE, before)
+    assert (built.build_seconds, built.indexed_at, built.built_at, built.index_of) == (7.5, "now", "then", "now")
+    assert (built.index_bytes, built.tuning, built.notices, built.reused) == (4096, None, ["NOTICE: little data"], True)
+    assert built.build_id == built.build != "first" and len(built.build) == 12
+    size, comment = (
+        ("SELECT coalesce(pg_relation_size(to_regclass(%s)), 0)", [f"nightgate_bench.{TABLE.index}"]),
+        inside[-1],
+    )
+    assert inside == ["REINDEX", size, comment] and connection.said[-1] == "CHECKPOINT"
+    head = f"COMMENT ON TABLE nightgate_bench.{TABLE.name} IS '"
+    assert json.loads(comment.removeprefix(head)[:-1]) == json.loads(built.model_dump_json(exclude={"reused"}))
 
 
 def test_a_checkpoint_that_is_refused_is_no_failure(quoted, caplog):
@@ -192,6 +230,12 @@ def test_an_index_is_made_for_its_metric(building):
     connection = Connection()
     building(connection, "hnsw", "vector_l2_ops", None)
     assert connection.said == [f"CREATE INDEX our_vec ON {name} USING hnsw (vec vector_l2_ops)"]
+
+
+def test_an_index_is_made_anew_under_its_name(building):
+    connection = Connection()
+    seconds = indexing.rebuild_index(connection, WHERE, TABLE.index_identifier(), "ivfflat")
+    assert (seconds, connection.said) == (1.5, [f"REINDEX INDEX nightgate_bench.{TABLE.index}"])
 
 
 def test_without_shared_memory_it_is_built_without_workers(building):

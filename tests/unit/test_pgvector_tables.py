@@ -72,6 +72,7 @@ def made(quoted, monkeypatch):
     monkeypatch.setattr(tables, "copy_rows", copy_rows)
     monkeypatch.setattr(tables, "build_index", build_index)
     monkeypatch.setattr(store, "utc_now", lambda: "now")
+    monkeypatch.setattr(store, "_new_id", lambda: "b1")
     monkeypatch.setattr(store.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr("pgvector.psycopg.register_vector", lambda connection: made.append(("register", connection)))
     return made
@@ -107,7 +108,7 @@ def built(said):
 
 FACTS = Built.model_validate(MADE_FOR | {
     "load_seconds": 2.0, "rows_per_second": 3.0, "build_seconds": 4.5, "index_bytes": 4096, "table_bytes": 8192,
-    "notices": ["NOTICE: little data"], "built_at": "now",
+    "notices": ["NOTICE: little data"], "built_at": "now", "build": "b1",
 })  # fmt: skip
 SIZES = VERSION, [(4096,)], [(8192,)]
 WORK = [

@@ -188,6 +188,11 @@ def test_a_default_may_be_made_by_a_function(monkeypatch):
         ("devices", (), r"devices is \(\). Next step: use one of cpu, gpu"),
         ("devices", ("cpu", "tpu"), r"devices is \('cpu', 'tpu'\)"),
         ("metrics", (*Declared.metrics, *Declared.metrics), "the metric speed is declared twice"),
+        (
+            "settings",
+            type("Other", (Settings,), {"known_variants": ("one", "gpu")}),
+            "the variant gpu is called as a device is",
+        ),
         ("metrics", (MEASURE_SECONDS,), "the metric measure_seconds is declared twice"),
         ("headlines", ("sped",), "the headline 'sped' is no metric of it; did you mean 'speed'"),
     ],

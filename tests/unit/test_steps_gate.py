@@ -142,6 +142,21 @@ def test_a_benchmark_without_objectives_has_no_verdict():
         steps.gate(plan(objectives={}), "hybrid_ann", "cpu", None)
 
 
+def test_a_record_says_which_objectives_are_of_other_variants_alone():
+    left(variant="hybrid")
+    others = {
+        "hybrid_ann": {
+            "latency_p95": {"hnsw": Limit(op="<", limit=1e-9)},
+            "recall_at_100": {"cpu": Limit(op=">=", limit=0.9)},
+        }
+    }
+    for _ in range(2):
+        steps.gate(plan(objectives=others), "hybrid_ann", "cpu", None)
+    (record,) = files.read_records("a-run")
+    assert record.facts.not_judged == {"latency_p95": "it is an objective of hnsw (< 1e-09) alone"}
+    assert [o.metric for o in record.objectives] == ["recall_at_100"]
+
+
 def test_a_gated_variant_is_expected_only_where_its_own_device_was_measured():
     skipped = {"status": "skipped", "reason": "not here"}
     records = [measured(device="cpu"), measured(device="gpu", **skipped), measured("hnsw", device="gpu", **skipped)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from support.scripted_store import BUILT, OURS, POINT, URL, World
@@ -25,8 +27,9 @@ def tuned_for(world, **other):
 def test_a_gated_variant_is_held_timed_and_put_under_load(world):
     found = world.measure()
     done = world.store.done
-    assert done[: done.index("hold what was loaded", 1)] == [
-        "hold what was loaded", "lock", "ensure half", "share", "time_queries half", "remember half",
+    assert done[:-3] == [
+        "hold what was loaded", "lock", "load and index the vectors", "ensure half", "load and index the vectors",
+        "ensure graph", "share", "time_queries half", "remember half", "time_queries graph", "remember graph",
         "open_loop_latency half", "many_clients half",
     ]  # fmt: skip
     assert done[-3:] == ["remove what was loaded", "try lock", "remove"]
@@ -88,6 +91,59 @@ def test_figures_of_an_earlier_run_say_of_which_day_they_are(world, monkeypatch,
     facts = world.measure(world.prepared(built=built), controls=())["half"].facts
     days = {"load_seconds": "then", "rows_per_second": "then", "build_seconds": "then", "index_bytes": "then"}
     assert facts.earlier == (days if earlier else {})
+    assert facts.builds == {"half": "then"}, "of before builds had an id"
+
+
+# an index that is built for it
+
+
+def confirming(world, **asked):
+    world.context = replace(world.context, fresh=2)
+    return world.measure(world.prepared(built={"half": BUILT.model_copy(update={"reused": True})}), **asked)["half"]
+
+
+def test_a_confirming_run_indexes_anew_and_tunes_on_that(world):
+    world.store.reused = True
+    kept = KeptTuning(asked=tuned_for(world), setting={"probes": 6}, reached=True, curve=[POINT])
+    world.store.tuning = kept
+    record = confirming(world)
+    assert [step for step in world.store.done if "index " in step] == [
+        "load and index the vectors", "reindex half", "load and index the vectors",
+    ], "the control keeps its own"  # fmt: skip
+    assert world.requests["half", "time_queries"][0].setting is None
+    assert world.requests["graph", "time_queries"][0].setting == {"probes": 6}
+    assert record.facts.builds == {"half": "anew"} and record.metrics["build_seconds"].value == 9
+    assert record.facts.earlier == {"load_seconds": "then", "rows_per_second": "then"}, "the index is of today"
+    [remembered] = world.store.remembered
+    assert (remembered.build, remembered.tuning.setting) == ("anew", {"probes": 9})
+
+
+def test_what_was_loaded_just_now_is_not_indexed_twice(world):
+    confirming(world)
+    assert "reindex half" not in world.store.done
+
+
+def test_an_index_that_cannot_be_built_anew_fails_its_variant(world):
+    world.store.reused, world.store.broken["reindex half"] = True, ServiceUnavailable("no room")
+    record = confirming(world)
+    assert (record.status, record.reason) == ("failed", "no room")
+
+
+def test_a_night_keeps_its_index(world):
+    world.store.reused = True
+    world.measure()
+    assert not [step for step in world.store.done if step.startswith("reindex")]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "load", "cold"),
+    [(("latency_p95", "recall_at_5"), 0, False), (("throughput_qps",), 0.5, False), (("open_loop_p99",), 0.5, False),
+     (("latency_p50", "cold_start_p50"), 0, True)],
+)  # fmt: skip
+def test_what_confirms_is_of_the_gated_and_of_what_is_in_doubt(world, metrics, load, cold):
+    asked = world.benchmark.to_confirm(world.settings(), metrics)
+    assert (asked.variants, asked.controls, asked.load_seconds, asked.cold_start) == (("half",), (), load, cold)
+    assert not world.benchmark.to_confirm(world.settings(cold_start=False), metrics).cold_start
 
 
 def test_what_stands_in_says_for_which(world):
@@ -154,26 +210,31 @@ def test_a_tuning_that_cannot_be_kept_is_no_failure(world):
     assert "open_loop_p50" in record.metrics
 
 
-@pytest.mark.parametrize("step", ["hold what was loaded", "ensure half", "time_queries half"])
+@pytest.mark.parametrize("step", ["ensure half", "time_queries half"])
 def test_without_what_is_judged_a_variant_has_failed_and_the_next_is_measured(world, tmp_path, step):
-    error = ServiceUnavailable("it went")
-    world.store.broken[step] = error
-    if step == "hold what was loaded":
-        check = world.store.check
-
-        def once(name):
-            try:
-                check(name)
-            finally:
-                world.store.broken.pop(name, None)
-
-        world.store.check = once
+    world.store.broken[step] = ServiceUnavailable("it went")
     found = world.measure()
     failed = found["half"]
     assert (failed.status, failed.reason, failed.metrics, failed.samples) == ("failed", "it went", {}, None)
     assert failed.finished_at and found["graph"].status == "measured"
     assert list(np.load(tmp_path / "s.npz")) == ["graph/durations_ns", "graph/recall", "graph/ids"]
     assert "remove" in world.store.done
+
+
+@pytest.mark.parametrize("step", ["hold what was loaded", "lock", "share"])
+def test_where_the_others_cannot_be_kept_away_nothing_is_timed(world, tmp_path, step):
+    world.store.broken[step] = ServiceUnavailable("it went")
+    found = world.measure()
+    assert {name: (r.status, r.reason) for name, r in found.items()} == {
+        "half": ("failed", "it went"), "graph": ("failed", "it went"),
+    }  # fmt: skip
+    assert not world.requests and not (tmp_path / "s.npz").exists()
+
+
+def test_a_reason_of_its_own_outlives_the_end_of_the_lock(world):
+    world.store.broken |= {"ensure half": ServiceUnavailable("no room"), "share": ServiceUnavailable("it went")}
+    found = world.measure()
+    assert (found["half"].reason, found["graph"].reason) == ("no room", "it went")
 
 
 def test_what_could_not_be_prepared_is_not_tried_again(world):
@@ -231,6 +292,9 @@ def test_the_cold_start_comes_after_everything_and_of_the_gated_only(world):
 
 def test_a_server_of_the_users_is_not_restarted(world):
     world.measure(keep=True)
+    assert "restart" not in world.store.done
+    world.ours()
+    world.measure(cold_start=False)
     assert "restart" not in world.store.done
 
 

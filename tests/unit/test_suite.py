@@ -46,6 +46,9 @@ class Declared:
         depths = {f"recall_at_{depth}" for depth in getattr(settings, "recall_depths", ())}
         return tuple(name for name in all_specs() if not name.startswith("recall_at_") or name in depths)
 
+    def may_gate(self, settings):
+        return settings.variants
+
 
 @pytest.fixture
 def load(tmp_path):
@@ -66,6 +69,18 @@ def test_a_suite_is_called_as_it_says_or_as_its_file(load):
 def test_a_name_that_no_label_could_have_is_refused_with_its_line(load, name):
     with pytest.raises(InputError, match=r"suite.yaml line [12]: the suite cannot be called"):
         load(f"name: {name}\n{SUITE}")
+
+
+def test_a_suite_is_strict_where_it_says_so(load):
+    assert [load(text).strict for text in (SUITE, f"strict: false\n{SUITE}", f"strict: true\n{SUITE}")] == [
+        False, False, True,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", ["1", "'true'", "null", "maybe", "[true]"])
+def test_what_is_neither_strict_nor_not_is_refused_with_its_line(load, value):
+    with pytest.raises(InputError, match="suite.yaml line 1: strict is .* Next step: write true or false"):
+        load(f"strict: {value}\n{SUITE}")
 
 
 def test_the_scale_lies_over_the_base_and_the_override_over_both(load):
@@ -143,7 +158,10 @@ def test_a_typo_names_its_line_and_the_nearest_key(load, text, message):
         ("objectives.walk=1", "a path is objectives.BENCHMARK.METRIC"),
         ("objectives.walk.xrt.cpu.now=1", "a path is objectives.BENCHMARK.METRIC"),
         ("objectives.wlak.xrt=1", "no objective 'wlak'; did you mean 'walk'"),
-        ("objectives.walk.xrt.gpuu=1", "no device 'gpuu'; did you mean 'gpu'.*use one of cpu, gpu"),
+        (
+            "objectives.walk.xrt.gpuu=1",
+            "no device or variant 'gpuu'; did you mean 'gpu'.*use one of cpu, gpu, slow, fast",
+        ),
         ("objectives.walk.xrt=true", "True is not a number"),
         ("objectives.walk.qps=5", 'the suite has no objective on qps, and 5 has no operator.*">= 5"'),
         ("objectives.walk.batch_xrt=2", 'no objective on batch_xrt, and 2 has no operator.*"<= 2"'),

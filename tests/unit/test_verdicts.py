@@ -151,6 +151,18 @@ def test_every_limit_of_the_device_is_judged_in_order():
     ]  # fmt: skip
 
 
+def test_the_limit_of_a_variant_stands_in_place_of_its_devices():
+    limits = {
+        "latency_p95": {"cpu": Limit(op="<", limit=0.005), "v": Limit(op="<", limit=0.02)},
+        "qps": {"other": Limit(op=">", limit=1e9)},
+    }  # fmt: skip
+    assert [(o.metric, o.limit, o.verdict) for o in judge(record(), limits, gated=True)] == [
+        ("latency_p95", 0.02, "pass")
+    ]
+    (of_the_device,) = judge(record(variant="w"), limits, gated=True)
+    assert (of_the_device.limit, of_the_device.verdict) == (0.005, "breach")
+
+
 def test_controls_and_skipped_records_do_not_gate():
     assert judge(record(0.03, (0.0285, 0.0315)), LIMITS, gated=False) == []
     assert judge(record(None, status="skipped", reason="no device"), LIMITS, gated=True) == []

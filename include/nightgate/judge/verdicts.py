@@ -21,7 +21,7 @@ from nightgate.judge.past import Past
 from nightgate.judge.scatter import Scatter, learn, own_interval, point
 from nightgate.judge.sequential import Mean
 from nightgate.metrics import MetricSpec
-from nightgate.objectives import Limit
+from nightgate.objectives import Limit, limit_of
 from nightgate.record import Between, Metric, Objective, Record, Verdict
 
 _GRAVEST: tuple[Verdict, ...] = ("breach", "invalid", "inconclusive")
@@ -111,7 +111,7 @@ def unmet(records: Iterable[Record]) -> list[str]:
 
 
 def _applicable(record: Record, limits: Limits) -> dict[str, Limit]:
-    found = {metric: of.get(record.variant, of.get(record.device)) for metric, of in limits.items()}
+    found = {metric: limit_of(of, record.variant, record.device) for metric, of in limits.items()}
     return {metric: limit for metric, limit in found.items() if limit is not None}
 
 

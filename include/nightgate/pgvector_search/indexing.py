@@ -15,7 +15,7 @@ from nightgate.vector_search.store import Address
 
 if TYPE_CHECKING:
     from psycopg import Connection
-    from psycopg.sql import Composable, Identifier
+    from psycopg.sql import Composed, Identifier
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +34,7 @@ def build_index(
     lists: int | None,
     name: str,
 ) -> float:
-    """Create ``index`` over ``target``.vec; returns the seconds it took.
-
-    Where the server has no shared memory for parallel workers (a container's /dev/shm often holds 64 MB), it is built
-    without them. The server looks now and then whether we are still there, so that it ends a build for nobody.
+    """Create ``index`` over ``target``.vec; returns the seconds it took, see `_build`.
 
     Args:
         where: the server of ``connection``, which is asked how far it is.
@@ -45,26 +42,45 @@ def build_index(
         operators: the operator class, which decides by what it compares.
         name: what the log calls it.
     """
-    from psycopg.errors import DiskFull
     from psycopg.sql import SQL, Identifier, Literal
 
-    options: Composable = SQL(" WITH (lists = {})").format(Literal(lists)) if lists else SQL("")
+    options = SQL(" WITH (lists = {})").format(Literal(lists)) if lists else SQL("").format()
     statement = SQL("CREATE INDEX {} ON {} USING {} (vec {})").format(
         Identifier(index), target, Identifier(method), Identifier(operators)
     )
+    return _build(connection, where, statement + options, name)
+
+
+def rebuild_index(connection: Connection[Any], where: Address, index: Identifier, name: str) -> float:
+    """Build ``index`` anew from the rows that are there; until it is done, or if it fails, the old one stands. As
+    `build_index`."""
+    from psycopg.sql import SQL
+
+    return _build(connection, where, SQL("REINDEX INDEX {}").format(index), name)
+
+
+def _build(connection: Connection[Any], where: Address, statement: Composed, name: str) -> float:
+    """Run ``statement``; the seconds it took.
+
+    Where the server has no shared memory for parallel workers (a container's /dev/shm often holds 64 MB), it is built
+    without them. The server looks now and then whether we are still there, so that it ends a build for nobody.
+    """
+    from psycopg.errors import DiskFull
+
     log.info("%s: building the index", name)
     server.change(connection, {"client_connection_check_interval": _STILL_THERE})
     start = time.perf_counter()
     with _watched(where, server.backend(connection), name):
         try:
-            connection.execute(statement + options)
+            with connection.transaction():  # so that one around it outlives a failure
+                connection.execute(statement)
         except DiskFull as error:
             if not faults.no_shared_memory(error):
                 raise
             log.warning("%s: building without parallel workers (%s)", name, faults.reason(error))
             server.change(connection, {"max_parallel_maintenance_workers": "0"})
             start = time.perf_counter()
-            connection.execute(statement + options)
+            connection.execute(statement)
     seconds = time.perf_counter() - start
     log.info("%s: the index took %.1f s", name, seconds)
     return seconds

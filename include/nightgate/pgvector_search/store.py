@@ -88,6 +88,11 @@ class Pgvector(VectorStore["Connection[Any]", Settings]):
     def index(self, connection: Connection[Any], address: Address, collection: Collection) -> Facts:
         return tables.index(connection, address, _table(collection))
 
+    def reindex(
+        self, connection: Connection[Any], address: Address, collection: Collection, base: np.ndarray, built: Built
+    ) -> Built:
+        return tables.rebuild(connection, address, _table(collection), built)
+
     def finish(self, connection: Connection[Any], collection: Collection, built: Built) -> Built:
         return tables.finish(connection, _table(collection), built)
 

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from nightgate.errors import NotMeasured
 from nightgate.pgvector_search import faults
 from nightgate.pgvector_search.copying import copy_rows, element
-from nightgate.pgvector_search.indexing import build_index
+from nightgate.pgvector_search.indexing import build_index, rebuild_index
 from nightgate.pgvector_search.server import collect_notices, extension_version
 from nightgate.pgvector_search.variants import VARIANTS, Variant
 from nightgate.vector_search.session import Facts
@@ -115,7 +115,6 @@ def index(connection: Connection[Any], where: Address, table: Table) -> Facts:
 
 def finish(connection: Connection[Any], table: Table, built: Built) -> Built:
     """Give the draft of ``table`` its name, and with it ``built``, what it was made for and its sizes."""
-    from psycopg import Error
     from psycopg.sql import SQL, Identifier
 
     draft = _identifier(table.draft)
@@ -127,10 +126,20 @@ def finish(connection: Connection[Any], table: Table, built: Built) -> Built:
     with connection.transaction():
         connection.execute(SQL("ALTER TABLE {} RENAME TO {}").format(draft, Identifier(table.name)))
         remember(connection, table, built)
-    try:
-        connection.execute("CHECKPOINT")  # now, so that none falls into the measurement
-    except Error as error:  # managed servers allow it to administrators only
-        log.info("no checkpoint after the load (%s)", error.diag.message_primary)
+    _checkpoint(connection)
+    return built
+
+
+def rebuild(connection: Connection[Any], where: Address, table: Table, built: Built) -> Built:
+    """Build the index of ``table`` anew over the rows that stand; what to remember of it changes with it, or neither does."""
+    notices = collect_notices(connection)
+    with connection.transaction():
+        seconds = rebuild_index(connection, where, table.index_identifier(), table.variant)
+        built = built.index_made(seconds).model_copy(update={
+            "index_bytes": _size(connection, "pg_relation_size", table.index), "notices": list(notices),
+        })  # fmt: skip
+        remember(connection, table, built)
+    _checkpoint(connection)
     return built
 
 
@@ -249,6 +258,16 @@ def _read(facts: dict[str, Any]) -> Built | None:
         return Built.model_validate(facts)
     except ValidationError:
         return None
+
+
+def _checkpoint(connection: Connection[Any]) -> None:
+    """Now, so that none falls into the measurement."""
+    from psycopg import Error
+
+    try:
+        connection.execute("CHECKPOINT")
+    except Error as error:  # managed servers allow it to administrators only
+        log.info("no checkpoint after the load (%s)", error.diag.message_primary)
 
 
 def _made_for(connection: Connection[Any], table: Table) -> Facts:

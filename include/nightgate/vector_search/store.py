@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -84,6 +85,7 @@ class KeptTuning(BaseModel):
 
 class Built(BaseModel):
     """How a collection was made at ``built_at`` (ISO 8601), with the host to itself: seconds to load and to index it.
+    ``build``: the id of its index, another for each build. ``indexed_at``: when that was built, if later than the rest.
     ``reused``: it stood already. ``tuning``: what was found on it before."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -92,9 +94,31 @@ class Built(BaseModel):
     rows_per_second: float
     build_seconds: float
     built_at: str
+    build: str | None = None
+    indexed_at: str | None = None
     index_bytes: int | None = None
     reused: bool = False
     tuning: KeptTuning | None = None
+
+    @property
+    def index_of(self) -> str:
+        """When its index was built."""
+        return self.indexed_at or self.built_at
+
+    @property
+    def build_id(self) -> str:
+        """``build``; of a collection of before it was kept, when it was made, which is as good."""
+        return self.build or self.built_at
+
+    def index_made(self, seconds: float) -> Built:
+        """The same with an index that was built just now, for which nothing is tuned yet."""
+        return self.model_copy(update={
+            "build_seconds": seconds, "build": _new_id(), "indexed_at": utc_now(), "tuning": None,
+        })  # fmt: skip
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex[:12]
 
 
 class StoreSession(ABC):
@@ -253,6 +277,17 @@ class VectorStore(ABC, Generic[Connection, Asked]):
         """How ``collection`` was made, if it stands there whole; ``known``: if this run has made it already."""
         return known if known and self.rows(connection, collection) == collection.rows else None
 
+    def reindex(
+        self, connection: Connection, address: Address, collection: Collection, base: np.ndarray, built: Built
+    ) -> Built:
+        """``collection``, which stands as ``built``, with an index that is built now; a store that cannot index what it
+        holds loads it again. The caller holds the lock, and the host."""
+        return self._made(connection, address, collection, base)
+
+    def together(self, connection: Connection, collections: Sequence[Collection]) -> bool:
+        """Whether the server's memory holds what the queries read of all of them, so that they can be timed in turns."""
+        return True
+
     def finish(self, connection: Connection, collection: Collection, built: Built) -> Built:
         """Called when ``collection`` is loaded and indexed; ``built``, with what else is to be told of it."""
         return built
@@ -264,6 +299,9 @@ class VectorStore(ABC, Generic[Connection, Asked]):
         if standing := self.standing(connection, collection, base, known):
             log.info("%s: what was loaded at %s stands", collection.variant, standing.built_at)
             return standing.model_copy(update={"reused": True})
+        return self._made(connection, address, collection, base)
+
+    def _made(self, connection: Connection, address: Address, collection: Collection, base: np.ndarray) -> Built:
         try:
             start = time.perf_counter()
             self.load(connection, address, collection, base)
@@ -277,6 +315,7 @@ class VectorStore(ABC, Generic[Connection, Asked]):
         seconds = loaded - start
         built = Built.model_validate({"build_seconds": indexed - loaded} | facts | {
             "load_seconds": seconds, "rows_per_second": len(base) / seconds, "built_at": utc_now(),
+            "build": _new_id(),
         })  # fmt: skip
         return self.finish(connection, collection, built)
 

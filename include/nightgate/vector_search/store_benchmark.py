@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from nightgate.benchmark import Context
@@ -13,13 +13,24 @@ from nightgate.measure.ending import like_ctrl_c
 from nightgate.record import Record
 from nightgate.vector_search import store_measuring, store_preparing
 from nightgate.vector_search.benchmark import VectorBenchmark
-from nightgate.vector_search.metrics import HEADLINES, OF_A_STORE, RECALL
+from nightgate.vector_search.metrics import (
+    COLD_START_FIRST,
+    COLD_START_P50,
+    HEADLINES,
+    OF_A_STORE,
+    OPEN_LOOP_LATENCY,
+    RECALL,
+    THROUGHPUT,
+)
 from nightgate.vector_search.settings import Shape
 from nightgate.vector_search.store import Address, VectorStore
 from nightgate.vector_search.store_preparing import StorePrepared, tidy_up
 from nightgate.vector_search.store_settings import StoreSettings
 
 log = logging.getLogger(__name__)
+
+_UNDER_LOAD = frozenset(spec.name for spec in (*OPEN_LOOP_LATENCY.values(), THROUGHPUT))
+_COLD = frozenset((COLD_START_FIRST.name, COLD_START_P50.name))
 
 
 class StoreBenchmark(VectorBenchmark[StoreSettings, StorePrepared]):
@@ -70,11 +81,22 @@ class StoreBenchmark(VectorBenchmark[StoreSettings, StorePrepared]):
                 if not keeps(settings, address):
                     tidy_up(self.store, address, self.store.remove)
 
+    def to_confirm(self, settings: StoreSettings, metrics: Sequence[str]) -> StoreSettings:
+        """Load and cold start are measured again where one of ``metrics`` comes of them."""
+        return super().to_confirm(settings, metrics).model_copy(update={
+            "load_seconds": settings.load_seconds if _UNDER_LOAD.intersection(metrics) else 0.0,
+            "cold_start": settings.cold_start and bool(_COLD.intersection(metrics)),
+        })  # fmt: skip
+
     def tidy(self, settings: StoreSettings, context: Context) -> None:
         """Remove what a run that ended between `prepare` and `measure` has left on the server, unless it is to be kept."""
         address = self._address(context.services)
         if address.url and not keeps(settings, address):
             tidy_up(self.store, address, self.store.remove)
+
+    def may_gate(self, settings: StoreSettings) -> tuple[str, ...]:
+        gated = super().may_gate(settings)
+        return tuple(dict.fromkeys([*gated, *(one for one in map(self.store.instead, gated) if one)]))
 
     def look(self, settings: StoreSettings, services: Mapping[str, str]) -> Shape:
         """What will be searched; whether the address is one, and whether the store can hold such vectors.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nightgate.benchmark import Context
-from nightgate.errors import NotMeasured
+from nightgate.errors import NightgateError, NotMeasured
 from nightgate.measure import host
 from nightgate.measure.child import run_child
 from nightgate.measure.clock import time_calls
@@ -73,14 +74,13 @@ def measure(
 ) -> list[Record]:
     """See `StoreBenchmark.measure`."""
     evidence = partial(benchmark.evidence, settings, prepared=prepared, context=context)
-    measuring = _Measuring(store, address, settings, prepared)
+    measuring = _Measuring(store, address, settings, prepared, fresh=context.fresh > 0)
     found = [evidence(variant, gated=variant in prepared.gated) for variant in prepared.measured(settings)]
     for one in found:
         one.record.instead_of = prepared.instead_of.get(one.variant)
+    measuring.all(found)
     for one in found:
-        one.attempt(measuring.one)
-    for one in found:
-        if one.gated and address.ours and store.restarts:
+        if one.gated and settings.cold_start and address.ours and store.restarts:
             one.beside("the cold start", measuring.cold_start)
     finish(found, prepared, context.samples)
     records = [one.record for one in found]
@@ -105,37 +105,64 @@ def cold_start(request: ColdRequest) -> np.ndarray:
 
 
 class _Measuring:
-    """The steps of one measurement of a store."""
+    """The steps of one measurement of a store. ``fresh``: the gated variants get an index that is built for it."""
 
-    def __init__(self, store: Store, address: Address, settings: StoreSettings, prepared: StorePrepared) -> None:
+    def __init__(
+        self, store: Store, address: Address, settings: StoreSettings, prepared: StorePrepared, *, fresh: bool = False
+    ) -> None:
         self.store, self.address, self.settings, self.prepared = store, address, settings, prepared
+        self.fresh = fresh
         self.base = open_dataset(prepared.vectors).base
+        self._built: dict[str, Built] = {}
 
-    def one(self, one: Evidence) -> None:
-        """Everything about one variant but the cold start, while nobody else can load. Once it is timed, nothing that
-        follows can fail it."""
-        store, variant = self.store, one.variant
+    def all(self, found: Sequence[Evidence]) -> None:
+        """Everything but the cold start, while nobody else can load. Once a variant is timed, nothing that follows can
+        fail it."""
+        try:
+            with self.store.connect(self.address, "hold what was loaded") as connection:
+                self.store.lock(connection)
+                for one in found:
+                    one.attempt(self._stand)
+                self.store.share(connection)
+                for one in found:
+                    one.attempt(partial(self._queries, connection))
+                for one in found:
+                    if one.gated and self.settings.load_seconds and one.record.status == "measured":
+                        self._load(one)
+        except NightgateError as error:  # of the connection that keeps the others away
+            for one in found:
+                if one.record.status == "measured" and one.setting is None:
+                    one.fail(str(error))
+
+    def _stand(self, one: Evidence) -> None:
+        """Bring its collection to the server, unless it stands there; the lock is held already."""
+        store, variant, made = self.store, one.variant, self.prepared.built.get(one.variant)
         if reason := self.prepared.failed.get(variant):
             raise NotMeasured(f"its vectors could not be prepared: {reason}")
-        collection = store.collection(variant, self.prepared.data, self.settings)
-        with store.connect(self.address, "hold what was loaded") as connection:
-            store.lock(connection)
-            built = store.ensure(connection, self.address, collection, self.base, self.prepared.built.get(variant))
-            store.share(connection)
-            _add_costs(one, built, self.prepared.built.get(variant))
-            asking = self._asking(collection)
-            asked = self._tuned_for()
-            known = built.tuning if built.tuning and built.tuning.asked == asked else None
-            self._queries(one, asking, known)
-            if found := self._kept(one, asked):
-                keep = partial(store.remember, connection, collection, built.model_copy(update={"tuning": found}))
-                one.beside("keeping what was tuned", lambda _: keep())
-            elif known:
-                one.known = Tuned(known.setting, known.reached, known.curve)
-            if one.gated and self.settings.load_seconds:
-                timeout = 120 + 10 * self.settings.load_seconds * (1 + len(self.settings.clients))
-                one.beside("the open loop", partial(asking.open_loop, timeout=timeout))
-                one.beside("the throughput", partial(asking.clients, clients=self.settings.clients, timeout=timeout))
+        collection = self._collection(variant)
+        with store.connect(self.address, "load and index the vectors") as connection:
+            built = store.ensure(connection, self.address, collection, self.base, made)
+            if anew := self.fresh and one.gated and built.reused:
+                built = store.reindex(connection, self.address, collection, self.base, built)
+        self._built[variant] = built
+        _add_costs(one, built, made, indexed=anew)
+
+    def _queries(self, connection: Any, one: Evidence) -> None:
+        built, asked = self._built[one.variant], self._tuned_for()
+        known = built.tuning if built.tuning and built.tuning.asked == asked else None
+        self._ask(one, self._asking(self._collection(one.variant)), known)
+        if found := self._kept(one, asked):
+            with_it = built.model_copy(update={"tuning": found})
+            keep = partial(self.store.remember, connection, self._collection(one.variant), with_it)
+            one.beside("keeping what was tuned", lambda _: keep())
+        elif known:
+            one.known = Tuned(known.setting, known.reached, known.curve)
+
+    def _load(self, one: Evidence) -> None:
+        asking, clients = self._asking(self._collection(one.variant)), self.settings.clients
+        timeout = 120 + 10 * self.settings.load_seconds * (1 + len(clients))
+        one.beside("the open loop", partial(asking.open_loop, timeout=timeout))
+        one.beside("the throughput", partial(asking.clients, clients=clients, timeout=timeout))
 
     def cold_start(self, one: Evidence) -> None:
         """The first queries after a restart: the server's own memory is empty, the files are still in the system's."""
@@ -145,17 +172,20 @@ class _Measuring:
                 return
             log.info("%s: restarting the server for a cold start", one.variant)
             self.store.restart(connection, self.address)
-        work = self._asking(self.store.collection(one.variant, self.prepared.data, self.settings)).work
+        work = self._asking(self._collection(one.variant)).work
         request = ColdRequest(work, one.timed.setting)
         child = run_child(cold_start, request, threads=1, timeout=300, keep=self.store.keep_variables)
         one.add_cold_start(child.value)
+
+    def _collection(self, variant: str) -> Collection:
+        return self.store.collection(variant, self.prepared.data, self.settings)
 
     def _asking(self, collection: Collection) -> Asking:
         subject = OnServer(self.store, self.address, collection)
         work = Work(subject, self.prepared.vectors, self.prepared.truth, self.settings.k)
         return Asking(work, self.settings, keep=self.store.keep_variables, remote=True)
 
-    def _queries(self, one: Evidence, asking: Asking, known: KeptTuning | None) -> None:
+    def _ask(self, one: Evidence, asking: Asking, known: KeptTuning | None) -> None:
         settings = self.settings
         passes = settings.passes if one.gated else settings.control_passes
         tuning = Tuning(
@@ -180,8 +210,8 @@ class _Measuring:
         return KeptTuning(asked=asked, setting=tuned.setting, reached=tuned.reached, curve=tuned.curve)
 
 
-def _add_costs(one: Evidence, built: Built, made: Built | None) -> None:
-    """Args: made: how this run found or made it when it prepared."""
+def _add_costs(one: Evidence, built: Built, made: Built | None, *, indexed: bool) -> None:
+    """Args: made: how this run found or made it when it prepared; indexed: whether its index was built just now."""
     one.costs = {
         LOAD_SECONDS: built.load_seconds, ROWS_PER_SECOND: built.rows_per_second, BUILD_SECONDS: built.build_seconds,
     }  # fmt: skip
@@ -189,7 +219,12 @@ def _add_costs(one: Evidence, built: Built, made: Built | None) -> None:
         one.costs[INDEX_BYTES] = built.index_bytes
     this_run = made and not made.reused and made.built_at == built.built_at
     if built.reused and not this_run:
-        one.record.facts.earlier = {spec.name: built.built_at for spec in one.costs}
+        of_the_index = () if indexed else (BUILD_SECONDS, INDEX_BYTES)
+        days = dict.fromkeys((LOAD_SECONDS, ROWS_PER_SECOND), built.built_at) | dict.fromkeys(
+            of_the_index, built.index_of
+        )
+        one.record.facts.earlier = {spec.name: day for spec, day in days.items() if spec in one.costs}
+    one.record.facts.builds = {one.variant: built.build_id}
     one.tell({"build": built.model_dump(mode="json", exclude={"tuning"})})
 
 

@@ -50,6 +50,10 @@ class StoreSettings(VectorSettings):
     clients: tuple[int, ...] = Field(
         default=(1, 2, 4, 8), min_length=1, title="Clients", description="How many at once in the closed loop, in turn."
     )
+    cold_start: Aside[bool] = Field(
+        default=True, title="Cold start",
+        description="Restart the embedded server at the end, and time the first queries it answers.",
+    )  # fmt: skip
     keep: Aside[bool | None] = Field(
         default=None, title="Keep the tables",
         description="For the next night. Empty: kept on the embedded server, removed from one of yours.",
