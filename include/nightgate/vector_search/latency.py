@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from nightgate.facts import OpenLoop
 from nightgate.measure import estimates
 from nightgate.record import Record
-from nightgate.vector_search.metrics import LATENCY, OPEN_LOOP_LATENCY, QPS
+from nightgate.vector_search.metrics import AT_FULL_SPEED, LATENCY, OPEN_LOOP_LATENCY, QPS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,13 +16,24 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def add_latencies(record: Record, durations_ns: np.ndarray) -> None:
-    """``latency_p50|p95|p99`` and ``qps`` of queries that were timed one at a time, int64 nanoseconds, (passes, queries)."""
+def add_latencies(record: Record, durations_ns: np.ndarray, processes: np.ndarray | None = None) -> None:
+    """``latency_p50|p95|p99`` and ``qps`` of queries that were timed one at a time, in whatever state the host was.
+
+    Args:
+        durations_ns: int64 nanoseconds, (passes, queries).
+        processes: the process that each pass was made in, int, (passes,); None: all in one.
+    """
     for percentile, spec in LATENCY.items():
         record.add(spec, *estimates.quantile(durations_ns / 1e9, percentile / 100, independent=durations_ns.shape[1]))
     # closed loop, one client: the next query starts when the last one is answered
     seconds, _, bounds = estimates.mean(durations_ns.mean(axis=0) / 1e9)
     record.add(QPS, *turned(seconds, durations_ns.size, bounds))
+
+
+def add_at_full_speed(record: Record, durations_ns: np.ndarray, processes: np.ndarray) -> None:
+    """``latency_p50_fast|p95_fast|p99_fast``: as `add_latencies`, of calls that were made at the host's full speed alone."""
+    for percentile, spec in AT_FULL_SPEED.items():
+        record.add(spec, *estimates.quantile(durations_ns / 1e9, percentile / 100, independent=durations_ns.shape[1]))
 
 
 def add_open_loop(record: Record, loop: OpenLoop, latencies_ns: np.ndarray) -> None:
