@@ -38,12 +38,12 @@ class Settings(VectorSettings):
     processes: Aside[int] = Field(
         default=2, ge=1, le=10, title="Processes", description="Fresh processes whose samples are pooled."
     )
-    precision: float = Field(
+    precision: Aside[float] = Field(
         default=0.02, gt=0, le=0.5, title="Precision",
         description="The passes are repeated until P50 and P95 are known to this share of themselves, as far as repeating "
         "helps: how much the queries differ from each other is not in it.",
     )  # fmt: skip
-    most_passes: int = Field(
+    most_passes: Aside[int] = Field(
         default=40, ge=1, le=1000, title="Most passes",
         description="In each process, where the precision is not reached before.",
     )  # fmt: skip
