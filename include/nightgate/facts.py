@@ -5,7 +5,7 @@ What only one benchmark speaks of stands in the record's ``detail`` instead, and
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -171,6 +171,16 @@ class Noise(_Model):
     tolerated: str | None = None
 
 
+class Pace(_Model):
+    """How fast the host is when nothing slows it down: ``fastest_seconds`` of a reference computation, the least that the last
+    ``measurements`` on this host saw of it. Beside what counts as fast it took at most ``within`` times as long.
+    """
+
+    fastest_seconds: float
+    measurements: int
+    within: float
+
+
 class Provenance(_Model):
     """With what it was measured.
 
@@ -194,6 +204,10 @@ class Facts(_Model):
     ``builds``: ids of the indexes that answered, by name: another build of the same may answer otherwise.
     ``not_measured``: what is missing, and why. ``not_judged``: metrics on which other variants have an objective and this
     one has none. ``earlier``: of figures that an earlier run took, when that was.
+
+    ``stopped`` says what ended the repetition of what is judged: it was exact enough ("precision"), or what it may cost was
+    spent ("budget"); ``half_width`` is how exact it was then, half of the 95 % interval over the value, of what more
+    repetition would have made smaller. ``turns`` says in a sentence what it took turns with, or why it did not.
     """
 
     inputs: dict[str, str] = Field(default_factory=dict)
@@ -208,6 +222,10 @@ class Facts(_Model):
     not_judged: dict[str, str] = Field(default_factory=dict)
     earlier: dict[str, str] = Field(default_factory=dict)
     noise: Noise | None = None
+    stopped: Literal["precision", "budget"] | None = None
+    half_width: float | None = None
+    turns: str | None = None
+    pace: Pace | None = None
     provenance: Provenance = Field(default_factory=Provenance)
 
 

@@ -169,7 +169,8 @@ class World:
         tuned = None if request.setting else Tuned(setting, True, [POINT])
         durations, recall = np.array([[5, 6, 7]] * 2), np.array([1, 0.8, 0.6])
         ids = np.arange(15).reshape(3, 5)
-        return Timed(setting, tuned, 9, durations, {1: recall, 5: recall}, ids, Proof({"server": "1"}), {})
+        proof, beside = Proof({"server": "1"}), np.full_like(durations, 200_000)
+        return Timed(setting, tuned, 9, durations, {1: recall, 5: recall}, ids, proof, {}, beside)
 
     def open_loop_latency(self, request):
         loop = OpenLoop(rate=20, seconds=0.5, utilisation=0.5, saturated=False, lateness_p50_seconds=None)

@@ -8,19 +8,21 @@ import numpy as np
 import pytest
 
 from nightgate.benchmark import Context
-from nightgate.errors import ChildError, InputError, NotMeasured, Unavailable
+from nightgate.errors import ChildError, InputError, NightgateError, NotMeasured, Unavailable
 from nightgate.facts import OpenLoop
-from nightgate.hybrid_ann import preparing, strategies
+from nightgate.hybrid_ann import preparing, strategies, timing
 from nightgate.hybrid_ann.indexes import BuiltIndex
 from nightgate.hybrid_ann.plugin import BENCHMARK
 from nightgate.hybrid_ann.prepared import HybridPrepared
 from nightgate.hybrid_ann.settings import Settings
-from nightgate.measure import devices
+from nightgate.measure import devices, host
 from nightgate.measure.child import ChildResult
 from nightgate.record import Gpu
-from nightgate.vector_search import asking
+from nightgate.vector_search import asking, several
 from nightgate.vector_search.batches import BatchRate
+from nightgate.vector_search.passes import Passes
 from nightgate.vector_search.session import Proof
+from nightgate.vector_search.settings import Shape
 from nightgate.vector_search.stages import Stages
 from nightgate.vector_search.timed import OpenLoopAnswer, Timed
 from nightgate.vector_search.tuning import Tuned, Tuning
@@ -180,12 +182,19 @@ def prepared(tmp_path):
 
 
 @pytest.fixture
-def children(monkeypatch):
-    """Children that answer at once, unless an error is named for (function, strategy, how often it was called)."""
-    asked, errors = [], {}
+def children(monkeypatch, tmp_path):
+    """Children that answer at once, unless an error is named for (function, strategy, how often it was called); what was
+    asked of each, in this order, and of which functions one child was asked several."""
+    asked, errors, together = [], {}, []
 
-    def run_child(function, request, *, threads, device, timeout, keep):
+    def run_child(function, request, *, threads, device, timeout=None, keep=()):
         assert (timeout, keep) == (None, ())
+        if function is several.answer:
+            together.append([step.__name__ for step, _ in request])
+            answers = []
+            for step, given in request:  # a crash of one is that of the child
+                answers.append(run_child(step, given, threads=threads, device=device).value)
+            return ChildResult(answers, 1, 1.0)
         subject, function = request.work.subject, function.__name__
         variant = subject.strategy.name
         before = sum(each[:2] == (function, variant) for each in asked)
@@ -194,12 +203,14 @@ def children(monkeypatch):
             raise error
         number = NUMBERS[variant]
         if function == "time_queries":
-            durations = 1_000 * (number + before) + np.arange(request.passes * QUERIES).reshape(-1, QUERIES)
+            count = request.passes.least + (before if request.passes.a_turn else 0)
+            durations = 1_000 * (number + before) + np.arange(count * QUERIES).reshape(-1, QUERIES)
             recalls = {
                 k: (place * QUERIES + np.arange(QUERIES)) / 1e3 + number / 10 for place, k in enumerate(request.depths)
             }
             setting, ids = {"step": number}, np.full((QUERIES, request.work.k), number)
-            value = Timed(setting, Tuned(setting, True, []), 5, durations, recalls, ids, Proof({}), {})
+            beside = np.full_like(durations, 200_000)
+            value = Timed(setting, Tuned(setting, True, []), 5, durations, recalls, ids, Proof({}), {}, beside)
         elif function == "time_stages":
             value = Stages(route_seconds=number, scan_seconds=1, rerank_seconds=1, route_recall=1, scan_recall=1)
         elif function == "open_loop_latency":
@@ -211,8 +222,21 @@ def children(monkeypatch):
             value = np.array([100.0 * number])
         return ChildResult(value, peak_rss_bytes=10 * number + before, wall_seconds=1.0)
 
+    def run_in_turns(asks, *, threads, device):
+        taking_turns.append([ask.request.work.subject.strategy.name for ask in asks])
+        found = []
+        for ask in asks:
+            try:
+                found.append(run_child(ask.function, ask.request, threads=threads, device=device))
+            except NightgateError as error:
+                found.append(error)
+        return found
+
+    taking_turns = []
+    monkeypatch.setenv("NIGHTGATE_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(asking, "run_child", run_child)
-    return asked, errors
+    monkeypatch.setattr(timing, "run_in_turns", run_in_turns)
+    return asked, errors, together, taking_turns
 
 
 def measured(prepared, tmp_path, asked=None):
@@ -225,7 +249,15 @@ CRASH = ChildError("it was ended by SIGSEGV")
 
 def test_every_step_asks_for_what_the_settings_say(children, prepared, tmp_path):
     asked = settings(
-        controls=(), passes=4, k=30, load_seconds=1.5, arrival_rate=70, threads=3, batch=17, recall_target=0.8
+        controls=(),
+        passes=4,
+        precision=0.03,
+        k=30,
+        load_seconds=1.5,
+        arrival_rate=70,
+        threads=3,
+        batch=17,
+        recall_target=0.8,
     )
     measured(prepared, tmp_path, asked)
     calls = [(function, strategy, threads, device) for function, strategy, _, threads, device in children[0]]
@@ -233,6 +265,8 @@ def test_every_step_asks_for_what_the_settings_say(children, prepared, tmp_path)
         ("time_queries", "hybrid", 1, "cpu"), ("time_queries", "hybrid", 1, "cpu"), ("time_stages", "hybrid", 1, "cpu"),
         ("open_loop_latency", "hybrid", 1, "cpu"), ("throughput", "hybrid", 3, "cpu"), ("sweep_batches", "hybrid", 3, "cpu"),
     ]  # fmt: skip
+    assert children[2] == [["time_stages", "open_loop_latency"], ["throughput", "sweep_batches"]]
+    assert children[3] == [], "alone there are no turns to take"
     requests = [request for _, _, request, _, _ in children[0]]
     for request in requests:
         work = request.work
@@ -240,7 +274,8 @@ def test_every_step_asks_for_what_the_settings_say(children, prepared, tmp_path)
         assert work.subject.folders == (Path("/indexes/ivfpq"),)
     assert [request.setting for request in requests] == [None, *5 * [{"step": 1}]], "tuned once"
     for request in requests[:2]:
-        assert (request.passes, request.depths) == (4, (1, 10, 30))
+        assert request.passes == Passes(4, 40, precision=0.03 * 2**0.5)
+        assert request.depths == (1, 10, 30)
         assert request.tuning == Tuning(0.8, 0.02, queries=500, warmup=50, whole_curve_to=0.995)
     assert (requests[3].rate, requests[3].seconds) == (70, 1.5)
     assert (requests[4].threads, requests[4].batch, requests[4].seconds) == (3, 17, 1.5)
@@ -258,7 +293,7 @@ def test_the_records_hold_what_the_children_told(children, prepared, tmp_path):
         at = [number / 10 + depth / 10 + np.arange(QUERIES).mean() / 1e3 for depth in range(3)]
         assert [metrics[f"recall_at_{k}"].value for k in (1, 10, 100)] == pytest.approx(at)
         assert metrics["peak_rss_bytes"].value == 10 * number + 1
-        assert metrics["latency_p95"].n == 2 * 3 * QUERIES
+        assert metrics["latency_p95"].n == (3 + 4) * QUERIES
         assert metrics["throughput_qps"].value == pytest.approx(100 * number)
         assert metrics["open_loop_p50"].value == pytest.approx((200 + number) / 1e9)
         assert ("route_seconds" in metrics) == (variant != "hnsw")
@@ -269,7 +304,10 @@ def test_the_records_hold_what_the_children_told(children, prepared, tmp_path):
         assert (record.facts.vectors.rows, record.facts.inputs, record.facts.threads) == (5, {"data": "d"}, 1)
         assert record.settings["k"] == 100
         assert samples[f"{variant}/ids"].tolist() == np.full((QUERIES, 100), number).tolist()
-        assert samples[f"{variant}/durations_ns"].shape == (6, QUERIES)
+        assert samples[f"{variant}/durations_ns"].shape == samples[f"{variant}/beside_ns"].shape == (7, QUERIES)
+        assert samples[f"{variant}/processes"].tolist() == [0, 0, 0, 1, 1, 1, 1]
+        middles = np.quantile(samples[f"{variant}/durations_ns"] / 1e9, 0.5, axis=1, method="higher")
+        assert samples[f"{variant}/round_p50"].tolist() == middles.tolist()
         assert samples[f"{variant}/recall"] == pytest.approx(at[2] + (np.arange(QUERIES) - 49.5) / 1e3)
         assert f"{variant}/query_rows" not in samples
         assert record.facts.earlier == {}
@@ -285,12 +323,43 @@ def test_figures_of_an_earlier_run_say_of_which_day_they_are(children, prepared,
     assert found["hybrid_seeded"].facts.earlier == {"build_seconds": "before", "build_peak_rss_bytes": "before"}
 
 
-def test_the_strategies_take_turns_in_opposite_order(children, prepared, tmp_path):
-    measured(prepared, tmp_path, settings(processes=3, load_seconds=0))
+def test_the_strategies_take_turns_in_each_process(children, prepared, tmp_path):
+    found = measured(prepared, tmp_path, settings(processes=3, load_seconds=0))
+    assert children[3] == 3 * [["hybrid", "hnsw", "ivfpq_refine"]]
+    requests = [request for function, _, request, *_ in children[0] if function == "time_queries"]
+    assert {(request.passes.a_turn, request.passes.warm_again) for request in requests} == {(100, 10)}
+    assert {function for function, *_ in children[0]} == {"time_queries", "time_stages"}
+    assert found["hnsw"].facts.turns == "every 100 queries, with hybrid, ivfpq_refine"
+
+
+def test_what_does_not_fit_beside_each_other_takes_turns_by_the_process(children, prepared, tmp_path, monkeypatch):
+    shape = Shape(rows=5, dim=3)
+    needed = settings().together_for(shape)
+    facts = host.describe()
+    monkeypatch.setattr(host, "describe", lambda: facts.model_copy(update={"memory_bytes": needed}))
+    measured(prepared, tmp_path, settings(processes=1, load_seconds=0))
+    assert len(children[3]) == 1, "it is just enough"
+    children[0].clear(), children[3].clear()
+    monkeypatch.setattr(host, "describe", lambda: facts.model_copy(update={"memory_bytes": needed - 2**28}))
+    found = measured(prepared, tmp_path, settings(processes=3, load_seconds=0))
     timed = [strategy for function, strategy, *_ in children[0] if function == "time_queries"]
     there = ["hybrid", "hnsw", "ivfpq_refine"]
-    assert timed == [*there, *there[::-1], *there]
-    assert {function for function, *_ in children[0]} == {"time_queries", "time_stages"}
+    assert timed == [*there, *there[::-1], *there] and children[3] == []
+    assert found["hybrid"].facts.turns == (
+        "process by process: all at once would need 1.8 GiB of memory and the host has 1.5 GiB"
+    )
+    with np.load(tmp_path / "s.npz") as kept:
+        assert "hybrid/round_p50" not in kept, "there is nothing to pair"
+
+
+def test_only_rounds_that_all_have_made_are_paired(children, prepared, tmp_path):
+    children[1]["time_queries", "hnsw", 1] = CRASH
+    measured(prepared, tmp_path, settings(processes=3, load_seconds=0))
+    with np.load(tmp_path / "s.npz") as kept:
+        for variant in ("hybrid", "hnsw", "ivfpq_refine"):
+            assert len(kept[f"{variant}/round_p50"]) == 3 + 5, "none of the second process"
+        middle = np.quantile(kept["hybrid/durations_ns"][[0, 1, 2, 7, 8, 9, 10, 11]], 0.5, axis=1, method="higher")
+        assert kept["hybrid/round_p50"].tolist() == (middle / 1e9).tolist()
 
 
 def test_indexes_of_several_parts_are_added_up(children, prepared, tmp_path):
@@ -353,7 +422,7 @@ def test_a_later_process_that_crashes_leaves_what_the_others_measured(children, 
     children[1]["time_queries", "hybrid", 1] = CRASH
     record = measured(prepared, tmp_path, settings(processes=3))["hybrid"]
     assert record.reason == "process 2 of 3 was not measured: it was ended by SIGSEGV"
-    assert record.metrics["latency_p95"].n == 2 * 3 * QUERIES, "of the first and the third"
+    assert record.metrics["latency_p95"].n == (3 + 5) * QUERIES, "of the first and the third"
     assert record.metrics["recall_at_100"].value == pytest.approx(0.3495)
 
 

@@ -9,6 +9,7 @@ import pytest
 from support.scripted_store import BUILT, OURS, POINT, URL, World
 
 from nightgate.errors import ChildError, ServiceUnavailable
+from nightgate.vector_search.passes import Passes
 from nightgate.vector_search.store import Address, KeptTuning, TunedFor
 from nightgate.vector_search.timed import ClientsAnswer
 from nightgate.vector_search.tuning import Tuning
@@ -65,7 +66,7 @@ def test_each_child_is_asked_for_what_the_settings_say(world, tmp_path):
         work = request.work
         assert (work.k, work.vectors, work.truth) == (5, tmp_path, tmp_path)
         assert work.subject.address == Address(URL) and work.subject.collection.variant == variant
-        assert (request.setting, request.passes, request.depths) == (None, passes, (1, 5))
+        assert (request.setting, request.passes, request.depths) == (None, Passes(passes, passes), (1, 5))
         assert request.tuning == Tuning(0.9, margin, queries, warmup=20, give_up_early=True)
         assert timeout == 600 + 0.5 * (100 * passes + 5000)
     loop, loop_timeout = world.requests["half", "open_loop_latency"]
@@ -217,7 +218,9 @@ def test_without_what_is_judged_a_variant_has_failed_and_the_next_is_measured(wo
     failed = found["half"]
     assert (failed.status, failed.reason, failed.metrics, failed.samples) == ("failed", "it went", {}, None)
     assert failed.finished_at and found["graph"].status == "measured"
-    assert list(np.load(tmp_path / "s.npz")) == ["graph/durations_ns", "graph/recall", "graph/ids"]
+    assert list(np.load(tmp_path / "s.npz")) == [
+        f"graph/{name}" for name in ("durations_ns", "beside_ns", "processes", "recall", "ids")
+    ]
     assert "remove" in world.store.done
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from nightgate.errors import ServiceUnavailable
-from nightgate.measure import clock
+from nightgate.measure import blocks, clock
 from nightgate.measure.clients import Crowd
 from nightgate.measure.load import Load
 from nightgate.vector_search import store_measuring, timed, tuning
+from nightgate.vector_search.passes import Passes
 from nightgate.vector_search.session import Proof
 from nightgate.vector_search.store import StoreSession
 from nightgate.vector_search.store_measuring import ColdRequest
@@ -110,7 +111,8 @@ def folder(tmp_path):
 @pytest.fixture
 def server(folder, monkeypatch):
     made = Server(folder)
-    monkeypatch.setattr(clock, "perf_counter_ns", lambda: made.now)
+    for module in (blocks, clock):
+        monkeypatch.setattr(module, "perf_counter_ns", lambda: made.now)
     return made
 
 
@@ -123,7 +125,12 @@ def work(server, folder):
 def search(work):
     def search(setting=None, passes=2, target=0.5, margin=0.09):
         sought = Tuning(target, margin, queries=6, warmup=20, give_up_early=True)
-        return timed.time_queries(QueriesRequest(work, setting, sought, passes, (5,)))
+        timing = timed.time_queries(QueriesRequest(work, setting, sought, Passes(passes, passes), (5,)))
+        while True:
+            try:
+                next(timing)
+            except StopIteration as done:
+                return done.value
 
     return search
 

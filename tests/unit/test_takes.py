@@ -25,7 +25,8 @@ def takes_of(settings):
 
 def hybrid(**more):
     given = {
-        "variants": ["hybrid"], "rows": 1_000_000, "dim": 100, "queries": 1000, "passes": 3, "processes": 2, "load_seconds": 5, "threads": 2,
+        "variants": ["hybrid"], "rows": 1_000_000, "dim": 100, "queries": 1000, "passes": 3, "most_passes": 4, "processes": 2,
+        "load_seconds": 5, "threads": 2,
     }  # fmt: skip
     return takes_of(HybridAnn.model_validate(given | more))
 
@@ -33,7 +34,7 @@ def hybrid(**more):
 def test_the_hybrid():
     # 1,000 measured, 500 to tune and 200 to warm up: 1,700 queries compared with 1e8 numbers
     made, exact, built = 20, 1700 * 0.02, 20
-    one = 2 * 10 + 2 * 5 + (2 * 3 * 1000 + 20 * 500) * (1e-3 + 4e-4)
+    one = 2 * 10 + 2 * 5 + (2 * 4 * 1000 + 20 * 500) * (1e-3 + 4e-4)
     assert hybrid().prepare == pytest.approx(60 + made + exact + built)
     batches = 4 * 5  # seconds under load for each size, of the gated one
     assert hybrid().measure == pytest.approx(20 + one + batches)

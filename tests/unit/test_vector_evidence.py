@@ -23,6 +23,7 @@ QUERIES = 90
 RECALL = np.linspace(0.5, 0.95, QUERIES)  # rises with the number of the query
 POINT = Point(setting={"lists": 4}, recall=0.9, latency_p50=0.001, latency_p95=0.002, queries=7)
 HARDNESS = np.arange(QUERIES)
+PACE = [300_000.0, 190_000.0, 250_000.0]  # ns: beside each call the kernel took 200,000
 
 
 @pytest.fixture
@@ -46,8 +47,9 @@ def process(evidence, first=1_000, recall=RECALL, ids=None, peak=7, tuned=True, 
         "setting": {"lists": 4}, "tuned": Tuned({"lists": 4}, tuned, [POINT]), "first_touch_ns": 12_000,
         "proof": Proof({"faiss": "1"}, {"plan": ["Index Scan"]}), "warmed": {"warmed": {"queries": 5}},
     }  # fmt: skip
-    recalls = {1: recall / 2, 20: recall}
-    evidence.add_timed(Timed(durations=durations(first), recalls=recalls, ids=ids, **made | changed), peak)
+    recalls, times = {1: recall / 2, 20: recall}, durations(first)
+    made["beside"] = np.full_like(times, 200_000)
+    evidence.add_timed(Timed(durations=times, recalls=recalls, ids=ids, **made | changed), peak)
 
 
 def test_a_record_holds_what_was_measured(evidence):
@@ -57,7 +59,7 @@ def test_a_record_holds_what_was_measured(evidence):
     process(evidence, first=5_000, recall=RECALL / 3, ids=np.zeros((QUERIES, 20), int), peak=9, setting={"lists": 8})
     process(evidence, peak=8, tuned=False, first_touch_ns=1, proof=Proof({}), warmed={})
     assert evidence.setting == {"lists": 4}
-    raw = evidence.finish(HARDNESS[::-1], None)  # the last queries, which find most, are the easy ones
+    raw = evidence.finish(HARDNESS[::-1], None, PACE)  # the last queries, which find most, are the easy ones
     record = evidence.record
     assert (record.status, record.reason, record.samples) == ("measured", None, "s.npz")
     assert record.finished_at >= record.started_at
@@ -82,12 +84,12 @@ def test_a_record_holds_what_was_measured(evidence):
     assert (found["build_seconds"], found["index_bytes"]) == ((2.5, 1), (40, 1))
     assert set(found) == {
         "recall_at_1", "recall_at_20", "recall_p5", "recall_easy", "recall_middle", "recall_hard", "latency_p50",
-        "latency_p95", "latency_p99", "qps", "first_touch", "peak_rss_bytes", "build_seconds", "index_bytes",
+        "latency_p95", "latency_p99", "qps", "latency_p50_fast", "latency_p95_fast", "latency_p99_fast", "fast_share", "first_touch", "peak_rss_bytes", "build_seconds", "index_bytes",
     }  # fmt: skip
     assert record.facts.tuning == Tuning(target=0.95, setting={"lists": 4}, reached=True, curve=[POINT])
     assert record.facts.provenance.versions == {"faiss": "1"}
     assert record.detail == {"plan": ["Index Scan"], "warmed": {"queries": 5}}
-    assert set(raw) == {"durations_ns", "recall", "ids"}
+    assert set(raw) == {"durations_ns", "beside_ns", "processes", "recall", "ids"}
     assert raw["durations_ns"].tolist() == together.tolist()
     assert raw["recall"].tolist() == RECALL.tolist()
     assert raw["ids"].tolist() == np.arange(QUERIES * 20).reshape(QUERIES, 20).tolist()
@@ -111,7 +113,7 @@ def test_what_came_beside_is_told_beside(evidence):
     evidence.add_open_loop(OpenLoopAnswer(loop, np.arange(1, 401) * 1_000))
     evidence.add_batches([BatchRate(10, 70.0, 7, (60.0, 80.0), 0.9)], threads=2)
     evidence.add_throughput(np.array([50.0, 200.0]), threads=2, batch=256)
-    raw = evidence.finish(HARDNESS, Places(np.array([9]), np.array([[1, 5]]), np.array([5, 6])))
+    raw = evidence.finish(HARDNESS, Places(np.array([9]), np.array([[1, 5]]), np.array([5, 6])), PACE)
     metrics, facts = evidence.record.metrics, evidence.record.facts
     assert (metrics["route_seconds"].value, metrics["route_seconds"].n) == (0.001, QUERIES)
     assert (metrics["rerank_seconds"].value, metrics["scan_recall"].value) == (3.0, 0.75)
@@ -135,7 +137,7 @@ def test_the_throughput_of_clients_is_that_of_their_best_number(evidence):
     levels = [Level(crowd, n) for crowd, n in zip(crowds, (10, 9, 8), strict=True)]
     process(evidence)
     evidence.add_clients(levels)
-    evidence.finish(HARDNESS, None)
+    evidence.finish(HARDNESS, None, PACE)
     best = evidence.record.metrics["throughput_qps"]
     assert (best.value, best.n, best.ci95) == (170.0, 9, (160.0, 180.0))
     assert evidence.record.facts.crowds == crowds
@@ -153,7 +155,7 @@ def test_what_was_tuned_before_is_told_where_nothing_was_looked_for(evidence):
     again = Evidence(evidence.record, 0.95)
     again.add_timed(Timed(**vars(evidence.timed) | {"tuned": None}))
     again.known = Tuned({"lists": 9}, False, [POINT])
-    again.finish(HARDNESS, None)
+    again.finish(HARDNESS, None, PACE)
     assert again.record.facts.tuning == Tuning(target=0.95, setting={"lists": 9}, reached=False, curve=[POINT])
     assert again.record.reason == "no setting reaches recall 0.95 with its margin: lists 9 comes closest, with 0.900"
 
@@ -162,19 +164,19 @@ def test_the_memory_of_a_device_is_the_most_of_any_process(evidence):
     process(evidence)
     for peak in (DeviceMemory(5, "process"), DeviceMemory(3, "process"), None):
         evidence.add_timed(evidence.timed, 7, peak)
-    evidence.finish(HARDNESS, None)
+    evidence.finish(HARDNESS, None, PACE)
     assert evidence.record.metrics["peak_device_bytes"].value == 5
 
 
 def test_the_memory_of_a_client_is_not_that_of_a_server(evidence):
     process(evidence, peak=None)
-    evidence.finish(HARDNESS, None)
+    evidence.finish(HARDNESS, None, PACE)
     assert "peak_rss_bytes" not in evidence.record.metrics
 
 
 def test_a_target_out_of_reach_is_the_reason(evidence):
     process(evidence, tuned=False)
-    evidence.finish(HARDNESS, None)
+    evidence.finish(HARDNESS, None, PACE)
     assert evidence.record.reason == "no setting reaches recall 0.95 with its margin: lists 4 comes closest, with 0.900"
     assert evidence.record.facts.tuning.reached is False
 
@@ -192,11 +194,11 @@ def test_a_step_beside_that_fails_takes_nothing_with_it(evidence, caplog):
     evidence.beside("the throughput", fails(ValueError()))
     evidence.beside("the cold start", fails(OSError("no\npid")))
     evidence.beside("the stages", lambda one: one.add_stages(stages()))
-    raw = evidence.finish(HARDNESS, None)
+    raw = evidence.finish(HARDNESS, None, PACE)
     record = evidence.record
     assert record.status == "measured"
     assert {"recall_at_20", "latency_p95", "route_seconds"} <= set(record.metrics)
-    assert set(raw) == {"durations_ns", "recall", "ids"}
+    assert set(raw) == {"durations_ns", "beside_ns", "processes", "recall", "ids"}
     assert record.facts.not_measured == {
         "the open loop": "it was ended by SIGSEGV. Next step: look", "the throughput": "ValueError",
         "the cold start": "OSError: no pid",
@@ -220,7 +222,7 @@ def test_without_the_judged_numbers_it_failed_and_nothing_else_is_tried(evidence
     evidence.attempt(fails(NotMeasured("the child crashed")))
     evidence.beside("the open loop", lambda _: pytest.fail("tried"))
     evidence.attempt(lambda _: pytest.fail("tried"))
-    assert evidence.finish(HARDNESS, Places(np.array([9]), np.array([[1, 5]]), np.array([5]))) == {}
+    assert evidence.finish(HARDNESS, Places(np.array([9]), np.array([[1, 5]]), np.array([5])), []) == {}
     record = evidence.record
     assert (record.status, record.reason, record.samples) == ("failed", "the child crashed", None)
     assert record.finished_at
@@ -231,16 +233,22 @@ def test_a_failure_after_numbers_leaves_none(evidence):
     process(evidence)
     evidence.add_throughput(np.array([5.0]), threads=1, batch=1)
     evidence.fail("the server went")
-    assert (evidence.finish(HARDNESS, None), evidence.record.metrics, evidence.record.samples) == ({}, {}, None)
+    assert (evidence.finish(HARDNESS, None, PACE), evidence.record.metrics, evidence.record.samples) == ({}, {}, None)
 
 
 def test_no_interval_of_a_recall_goes_beyond_all(evidence):
     recall = np.r_[np.ones(99), 0.99]
     process(evidence)
-    more = {"durations": np.arange(1, 301).reshape(3, 100), "recalls": {100: recall}, "ids": np.zeros((100, 1), int)}
+    times = np.arange(1, 301).reshape(3, 100)
+    more = {
+        "durations": times,
+        "beside": np.full_like(times, 200_000),
+        "recalls": {100: recall},
+        "ids": np.zeros((100, 1), int),
+    }
     again = Evidence(evidence.record, 0.95)
     again.add_timed(Timed(**vars(evidence.timed) | more))
-    again.finish(np.arange(100.0), None)
+    again.finish(np.arange(100.0), None, PACE)
     found = again.record.metrics
     assert found["recall_at_100"].ci95[0] < found["recall_at_100"].value < found["recall_at_100"].ci95[1] == 1.0
     assert found["recall_hard"].ci95[1] == 1.0
@@ -259,7 +267,7 @@ def test_no_interval_of_a_recall_goes_beyond_all(evidence):
 def test_what_a_later_stage_finds_and_an_earlier_one_lost_is_believed_of_neither(evidence, route, scan, wrong):
     process(evidence)
     evidence.add_stages(stages(route_recall=route, scan_recall=scan))
-    raw = evidence.finish(HARDNESS, None)
+    raw = evidence.finish(HARDNESS, None, PACE)
     if wrong is None:
         assert evidence.record.status == "measured" and raw
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from nightgate import paths
 from nightgate.artifacts import Artifact, Cache
 from nightgate.measure import host
 from nightgate.measure.child import run_child
+from nightgate.record import utc_now
 from nightgate.vector_search.session import Facts
 from nightgate.vector_search.strategy import Index
 from nightgate.vectors.dataset import open_dataset
@@ -73,12 +74,21 @@ def build_index(index: Index, prepared: PreparedData, parameters: Mapping[str, i
     trained, first = _made(cache, f"{index.name}-trained", key, request, training=True)
     request = BuildRequest(index, prepared.vectors, Path(), {"threads": threads}, trained.path)
     _, made = _made(cache, index.name, key | {"trained": trained.digest}, request)
-    return made.model_copy(update={
-        "facts": first.facts | made.facts,
-        "build_seconds": first.build_seconds + made.build_seconds,
-        "build_peak_rss_bytes": max(first.build_peak_rss_bytes, made.build_peak_rss_bytes),
-        "built_at": min(first.built_at, made.built_at), "reused": first.reused or made.reused,
-    })  # fmt: skip
+    return _both(first, made)
+
+
+def build_anew(
+    index: Index, prepared: PreparedData, parameters: Mapping[str, int], folder: Path, seed: int
+) -> BuiltIndex:
+    """``index`` of a data set, built in ``folder`` whatever the cache holds, and with another ``seed`` than that where it takes
+    one. See `build_index`."""
+    threads = {"threads": parameters["threads"]}
+    own = {name: parameters[name] for name in index.parameters} | ({"seed": seed} if index.seeded else {})
+    request = BuildRequest(index, prepared.vectors, folder / index.name, threads | own)
+    if index.train is None:
+        return _anew(request)
+    first = _anew(replace(request, folder=folder / f"{index.name}-trained"), training=True)
+    return _both(first, _anew(replace(request, parameters=threads, trained=first.folder)))
 
 
 def train(request: BuildRequest) -> Facts:
@@ -95,16 +105,37 @@ def build(request: BuildRequest) -> Facts:
     return request.index.build(request.folder, data.base, data.metric, **request.parameters, **trained)
 
 
+def _both(first: BuiltIndex, second: BuiltIndex) -> BuiltIndex:
+    """What two steps made, as if it were one: the second's, at the cost of both."""
+    return second.model_copy(update={
+        "facts": first.facts | second.facts,
+        "build_seconds": first.build_seconds + second.build_seconds,
+        "build_peak_rss_bytes": max(first.build_peak_rss_bytes, second.build_peak_rss_bytes),
+        "built_at": min(first.built_at, second.built_at), "reused": first.reused or second.reused,
+    })  # fmt: skip
+
+
+def _anew(request: BuildRequest, *, training: bool = False) -> BuiltIndex:
+    request.folder.mkdir(parents=True)
+    told = _built(request, training=training)
+    size = sum(file.stat().st_size for file in request.folder.rglob("*") if file.is_file())
+    return BuiltIndex(folder=request.folder, bytes=size, built_at=utc_now(), reused=False, **told)
+
+
+def _built(request: BuildRequest, *, training: bool) -> dict[str, Any]:
+    """Make one step in a child; what a `BuiltIndex` tells of it."""
+    with host.alone(paths.home()):  # or its seconds would be those of a host that did something else besides
+        child = run_child(train if training else build, request, threads=request.parameters["threads"])
+    return {
+        "facts": child.value, "build_seconds": child.wall_seconds, "build_peak_rss_bytes": child.peak_rss_bytes,
+    }  # fmt: skip
+
+
 def _made(
     cache: Cache, kind: str, key: dict[str, Any], request: BuildRequest, *, training: bool = False
 ) -> tuple[Artifact, BuiltIndex]:
     def make(folder: Path) -> dict[str, Any]:
-        wanted = BuildRequest(request.index, request.vectors, folder, request.parameters, request.trained)
-        with host.alone(paths.home()):  # or its seconds would be those of a host that did something else besides
-            child = run_child(train if training else build, wanted, threads=request.parameters["threads"])
-        return {
-            "facts": child.value, "build_seconds": child.wall_seconds, "build_peak_rss_bytes": child.peak_rss_bytes,
-        }  # fmt: skip
+        return _built(replace(request, folder=folder), training=training)
 
     made = cache.get(kind, key, make)
     return made, BuiltIndex(

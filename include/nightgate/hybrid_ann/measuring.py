@@ -1,30 +1,22 @@
-"""Each strategy timed alone, in turns; then stage by stage, and under load."""
+"""The strategies timed, in turns; then stage by stage, and under load."""
 
 from __future__ import annotations
 
-import logging
 from functools import partial
 
 from nightgate.benchmark import Context
 from nightgate.hybrid_ann import strategies
 from nightgate.hybrid_ann.prepared import HybridPrepared
 from nightgate.hybrid_ann.settings import Settings
-from nightgate.measure.attempts import turns
+from nightgate.hybrid_ann.timing import time_all
 from nightgate.record import Record
 from nightgate.vector_search.asking import Asking
-from nightgate.vector_search.benchmark import VectorBenchmark, finish
+from nightgate.vector_search.benchmark import VectorBenchmark, finish, shape_of
 from nightgate.vector_search.evidence import Evidence
 from nightgate.vector_search.in_process import InProcess
 from nightgate.vector_search.metrics import BUILD_PEAK_RSS, BUILD_SECONDS, INDEX_BYTES
 from nightgate.vector_search.strategy import SearchesMany, Strategy, stages
 from nightgate.vector_search.timed import Work
-from nightgate.vector_search.tuning import Tuning
-from nightgate.vectors.dataset import MOST_TUNING
-
-log = logging.getLogger(__name__)
-
-_WHOLE_CURVE_TO = 0.995
-_TUNING_WARMUP = 50
 
 
 def measure(
@@ -49,16 +41,7 @@ def measure(
             work = Work(InProcess(strategy, folders), prepared.vectors, prepared.truth, settings.k)
             asking[one.variant] = Asking(work, settings, device)
     ready = [one for one in found if one.variant in asking]
-    tuning = Tuning(
-        settings.recall_target, settings.recall_margin, MOST_TUNING, _TUNING_WARMUP, whole_curve_to=_WHOLE_CURVE_TO
-    )  # fmt: skip
-    for process, one in turns(ready, settings.processes):
-        log.info("%s: process %d of %d", one.variant, process + 1, settings.processes)
-        step = partial(asking[one.variant].queries, tuning=tuning, passes=settings.passes)
-        if process == 0:
-            one.attempt(step)
-        else:
-            one.beside(f"process {process + 1} of {settings.processes}", step)
+    time_all(ready, asking, settings, shape_of(prepared), device)
     for one in ready:
         _beside(one, asking[one.variant], settings)
     finish(found, prepared, context.samples)
@@ -66,16 +49,21 @@ def measure(
 
 
 def _beside(one: Evidence, asking: Asking, settings: Settings) -> None:
-    """What else is to be known of a strategy than the time of its queries one by one."""
+    """What else is to be known of a strategy than the time of its queries one by one: in two processes, for what takes one
+    thread and what takes all cores."""
+    if one.record.status != "measured":
+        return
     strategy = strategies.on(asking.device, one.variant)
-    if stages(strategy):
-        one.beside("the time of each stage", asking.stages)
+    alone = [asking.stages_of(one)] if stages(strategy) else []
+    many = []
     if settings.load_seconds:
-        one.beside("the open loop", asking.open_loop)
+        alone.append(asking.open_loop_of(one))
         if issubclass(strategy, SearchesMany):
-            one.beside("the throughput", partial(asking.throughput, threads=settings.cores, batch=settings.batch))
+            many.append(asking.throughput_of(one, threads=settings.cores, batch=settings.batch))
             if asking.device == "gpu" or one.gated:
-                one.beside("the batches", partial(asking.batches, threads=settings.cores))
+                many.append(asking.batches_of(one, threads=settings.cores))
+    asking.together(one, alone, threads=1)
+    asking.together(one, many, threads=settings.cores)
 
 
 def _add_costs(one: Evidence, strategy: type[Strategy], prepared: HybridPrepared) -> None:

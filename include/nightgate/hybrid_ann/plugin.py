@@ -32,14 +32,20 @@ class HybridAnn(VectorBenchmark[Settings, HybridPrepared]):
         """
         return preparing.prepare(settings, context)
 
+    def tidy(self, settings: Settings, context: Context) -> None:
+        preparing.tidy(context)
+
     def measure(self, settings: Settings, prepared: HybridPrepared, context: Context) -> list[Record]:
         """One record per variant that is made for the device. One that fails is recorded as failed, and the next is
         measured. Failed is only one whose queries could not be timed at all: what else is missing is said in its record.
 
-        The strategies take turns, in the opposite order in every other process, so that a host that slows down meanwhile
-        does not favour one of them.
+        The strategies take turns, see `timing.time_all`, so that a host that slows down meanwhile does not favour one of
+        them. Indexes that were built anew for ``context.fresh`` go away afterwards.
         """
-        return measuring.measure(self, settings, prepared, context)
+        try:
+            return measuring.measure(self, settings, prepared, context)
+        finally:
+            self.tidy(settings, context)
 
 
 BENCHMARK = HybridAnn()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from nightgate.benchmark import Context
 from nightgate.errors import NightgateError, NotMeasured, Unavailable
 from nightgate.hybrid_ann import strategies
-from nightgate.hybrid_ann.indexes import BuiltIndex, build_index
+from nightgate.hybrid_ann.indexes import BuiltIndex, build_anew, build_index
 from nightgate.hybrid_ann.prepared import HybridPrepared
 from nightgate.hybrid_ann.settings import Settings
 from nightgate.measure import devices
@@ -33,9 +35,15 @@ def prepare(settings: Settings, context: Context) -> HybridPrepared:
     }
     indexes: dict[str, BuiltIndex] = {}
     failed: dict[str, str] = {}
+    gated = _indexes({variant: chosen[variant] for variant in settings.gated(device) if variant in chosen})
+    tidy(context)
     for name, index in _indexes(chosen).items():
         try:
-            indexes[name] = build_index(index, found, settings.parameters, context.cache)
+            if context.fresh and name in gated:
+                seed = 1 + context.fresh  # 1 is what all others are built with
+                indexes[name] = build_anew(index, found, settings.parameters, scratch(context), seed)
+            else:
+                indexes[name] = build_index(index, found, settings.parameters, context.cache)
         except Unavailable as error:
             missing |= {variant: error for variant, strategy in chosen.items() if index in strategy.indexes()}
         except Exception as error:  # whatever it is, the strategies that do not read this index are measured
@@ -44,6 +52,17 @@ def prepare(settings: Settings, context: Context) -> HybridPrepared:
     _refuse_nothing(settings, device, missing)
     said = {variant: str(error) for variant, error in missing.items()}
     return HybridPrepared(**dict(found), indexes=indexes, failed=failed, missing=said)
+
+
+def scratch(context: Context) -> Path:
+    """Where indexes lie that are built anew for one measurement."""
+    return context.samples.with_name(f"{context.samples.stem}-indexes").absolute()
+
+
+def tidy(context: Context) -> None:
+    """Remove what was built anew for one measurement."""
+    if context.fresh:
+        shutil.rmtree(scratch(context), ignore_errors=True)
 
 
 def see_gpu(variants: Sequence[str]) -> dict[str, Unavailable]:

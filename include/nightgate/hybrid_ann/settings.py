@@ -38,6 +38,15 @@ class Settings(VectorSettings):
     processes: Aside[int] = Field(
         default=2, ge=1, le=10, title="Processes", description="Fresh processes whose samples are pooled."
     )
+    precision: Aside[float] = Field(
+        default=0.02, gt=0, le=0.5, title="Precision",
+        description="The passes are repeated until P50 and P95 are known to this share of themselves, as far as repeating "
+        "helps: how much the queries differ from each other is not in it.",
+    )  # fmt: skip
+    most_passes: Aside[int] = Field(
+        default=40, ge=1, le=1000, title="Most passes",
+        description="In each process, where the precision is not reached before.",
+    )  # fmt: skip
     recall_margin: float = Field(
         default=MARGIN, ge=0, le=0.2, title="Recall margin",
         description="How far above the target the setting must be, so that the measured queries reach it as well.",
@@ -71,6 +80,12 @@ class Settings(VectorSettings):
             "rows_per_list": self.rows_per_list,
         }  # fmt: skip
 
+    def together_for(self, shape: Shape) -> int:
+        """Bytes of memory that all strategies take at once, each in a process of its own, estimated from above. The vectors
+        themselves are in memory once: every process maps the same file."""
+        indexes = sum(one.index_bytes_per_number for one in self._chosen())
+        return int(1.6 * shape.numbers * 4 + shape.numbers * indexes) + 2**30 + len(self._chosen()) * 2**28
+
     def needs_for(self, shape: Shape) -> Needs:
         vectors, per_number = shape.numbers * 4, [one.index_bytes_per_number for one in self._chosen()]
         disk = int((0.3 + self.copies(shape)) * vectors) + sum(int(shape.numbers * each) for each in per_number)
@@ -84,7 +99,8 @@ class Settings(VectorSettings):
         builds = sum(one.build_seconds_per_number * (effort if _is_graph(one) else 1) for one in chosen)
         prepare = 60 + numbers * (MAKE_SECONDS + (self.exact_seconds() + builds) * 2 / cores)
         query = 1e-3 + _QUERY * numbers
-        asked = self.processes * (self.passes * self.queries) + _SETTINGS_TRIED * query_counts(self.queries)["tuning"]
+        passes = max(self.passes, self.most_passes)
+        asked = self.processes * (passes * self.queries) + _SETTINGS_TRIED * query_counts(self.queries)["tuning"]
         measure = 20 + len(chosen) * (10 * self.processes + 2 * self.load_seconds + asked * query)
         measure += len(self.variants) * len(BATCHES) * self.load_seconds
         return Takes(prepare=prepare, measure=measure, lower=f"{self.rows_setting}, passes or controls")

@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
+Turns = Generator[bool | None, Any, Answer]
+"""Work in turns: each ``yield`` ends one, and may say True when no more are needed; it is True when the work may end."""
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _KEPT = (
@@ -49,6 +51,7 @@ _KEPT = (
 """The variables a child inherits: where things lie, and how libraries compute. Tokens and passwords have other names."""
 _PR_SET_PDEATHSIG = 1
 _TURN = b"."  # "go on" to a child that works in turns, "my turn is over" from it
+_ENOUGH = b"!"  # the same, and "you may end" to it, "I need no more turns" from it
 _TIMEOUT = 3600.0  # seconds, outside of a step
 _SLOWER = "lower the scale, or see what else uses this host"
 _end: ContextVar[float | None] = ContextVar("end", default=None)  # by time.monotonic
@@ -95,7 +98,7 @@ def _left(timeout: float | None) -> float:
 
 @overload
 def run_child(
-    function: Callable[[Request], Generator[None, None, Answer]],
+    function: Callable[[Request], Turns[Answer]],
     request: Request,
     *,
     threads: int,
@@ -142,7 +145,7 @@ def run_child(
     glance()
     child: Child[Any] = Child(function, request, threads=threads, device=device, timeout=timeout, keep=keep)
     with child:
-        while inspect.isgeneratorfunction(function) and child.turn():
+        while inspect.isgeneratorfunction(function) and child.turn(enough=child.content):
             pass
         return child.result()
 
@@ -151,7 +154,8 @@ class Child(Generic[Answer]):
     """A child process at work, as `run_child` starts it; when the ``with`` block ends it is gone.
 
     A function that is a generator works in turns: up to its first ``yield`` when `turn` is called first, then from one to
-    the next, and what it returns at last is its answer. In between it waits, and takes no time of a core.
+    the next, and what it returns at last is its answer. In between it waits, and takes no time of a core. It may yield True
+    when it needs no more turns: `content` says so.
     """
 
     def __init__(
@@ -176,6 +180,7 @@ class Child(Generic[Answer]):
         self._call = pickle.dumps((function, request))
         self._environment = _environment(os.environ, threads, device, keep)
         self._device = device
+        self.content = False
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -206,20 +211,25 @@ class Child(Generic[Answer]):
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def turn(self) -> bool:
+    def turn(self, *, enough: bool = False) -> bool:
         """Let it work until its turn is over; False when it is done, and `result` has its answer.
+
+        Args:
+            enough: its ``yield`` is True, which tells it that it may end.
 
         Raises:
             ChildError: it ran out of time.
         """
         self._ours.settimeout(max(0.001, self._end - time.monotonic()))
         try:
-            self._ours.sendall(_TURN)
-            return bool(self._ours.recv(1))
+            self._ours.sendall(_ENOUGH if enough else _TURN)
+            answer = self._ours.recv(1)
         except TimeoutError:
             raise self._too_slow() from None
         except OSError:  # it is gone, and `result` says why
             return False
+        self.content = answer == _ENOUGH
+        return bool(answer)
 
     def result(self) -> ChildResult[Answer]:
         """Wait for its end. Raises what `run_child` does."""
@@ -314,14 +324,16 @@ def _answered(target: str, inbox: Path, parent: socket.socket) -> bytes:
     return pickle.dumps(_Reply(error=failed))
 
 
-def _in_turns(work: Generator[None, None, Any], parent: socket.socket) -> Any:
+def _in_turns(work: Turns[Any], parent: socket.socket) -> Any:
     """Go on by one ``yield`` whenever the parent says so; what ``work`` returns."""
-    while parent.recv(1):
+    begun = False
+    while order := parent.recv(1):
         try:
-            next(work)
+            content = work.send(order == _ENOUGH) if begun else next(work)
         except StopIteration as done:
             return done.value
-        parent.sendall(_TURN)
+        begun = True
+        parent.sendall(_ENOUGH if content else _TURN)
     sys.exit(1)  # the parent gave it up
 
 

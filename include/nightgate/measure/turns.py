@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from nightgate.errors import NightgateError
-from nightgate.measure.child import Child, ChildResult
+from nightgate.measure.child import Child, ChildResult, Turns
 from nightgate.measure.glancing import glance
 
 Answer = TypeVar("Answer")
@@ -16,9 +16,10 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Ask(Generic[Answer]):
-    """What one child is asked: ``function``, a generator that yields when its turn is over and returns its answer."""
+    """What one child is asked: ``function``, a generator that yields when its turn is over and returns its answer. It may
+    yield True when it needs no more turns."""
 
-    function: Callable[[Any], Generator[None, None, Answer]]
+    function: Callable[[Any], Turns[Answer]]
     request: Any
 
 
@@ -35,6 +36,8 @@ def run_in_turns(
 
     The first turn of each is whatever it does before its first ``yield``, such as loading. Then they take one turn after
     the other, every other round in the opposite order, until each has answered. One that fails does not end the others.
+    From the round on before which all that still work have said that they need no more, each ``yield`` is True: so those
+    that end then have had the same turns.
 
     Args:
         between: called in this process before each round, while all of them wait; by default the host is looked at.
@@ -58,9 +61,10 @@ def run_in_turns(
             if not waiting:
                 break
             between()
+            enough = all(children[place].content for place in waiting)
             for place in waiting:
                 try:
-                    if not children[place].turn():
+                    if not children[place].turn(enough=enough):
                         found[place] = children[place].result()
                 except NightgateError as error:
                     found[place] = error

@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
+from nightgate.errors import ChildError, NightgateError
 from nightgate.measure.child import ChildResult, run_child
+from nightgate.measure.turns import Ask
 from nightgate.record import Device
-from nightgate.vector_search import batches, stages, timed
+from nightgate.vector_search import batches, several, stages, timed
 from nightgate.vector_search.evidence import Evidence
+from nightgate.vector_search.passes import Passes
 from nightgate.vector_search.session import Setting
 from nightgate.vector_search.settings import VectorSettings
-from nightgate.vector_search.timed import Work
+from nightgate.vector_search.timed import Timed, Work
 from nightgate.vector_search.tuning import Tuning
+
+log = logging.getLogger(__name__)
 
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Step:
+    """``what`` is measured by a child's ``function``; its answer is given to ``take``."""
+
+    what: str
+    function: Callable[[Any], Any]
+    request: Any
+    take: Callable[[Any], None]
 
 
 @dataclass(frozen=True)
@@ -34,21 +51,31 @@ class Asking:
     remote: bool = False
 
     def queries(
-        self, one: Evidence, tuning: Tuning, passes: int, known: Setting | None = None, timeout: float | None = None
+        self, one: Evidence, tuning: Tuning, passes: Passes, known: Setting | None = None, timeout: float | None = None
     ) -> None:
         """Time every query alone in a fresh process, which also looks for the setting, unless it is ``known``."""
+        ask = self.to_time(one, tuning, passes, known)
+        self.timed(one, run_child(
+            ask.function, ask.request, threads=1, device=self.device, timeout=timeout, keep=self.keep
+        ))  # fmt: skip
+
+    def to_time(self, one: Evidence, tuning: Tuning, passes: Passes, known: Setting | None = None) -> Ask[Timed]:
+        """What a process is asked that does so, alone or in turns."""
         depths = self.settings.recall_depths
-        request = timed.QueriesRequest(self.work, one.setting or known, tuning, passes, depths)
-        child = self._child(timed.time_queries, request, timeout=timeout)
+        return Ask(timed.time_queries, timed.QueriesRequest(self.work, one.setting or known, tuning, passes, depths))
+
+    def timed(self, one: Evidence, found: ChildResult[Timed] | NightgateError, process: int | None = None) -> None:
+        """Take what such a process answered, the ``process``-th. Raises the error that it ended with."""
+        if isinstance(found, NightgateError):
+            raise found
         if self.remote:
-            one.add_timed(child.value)
+            one.add_timed(found.value, process=process)
         else:
-            one.add_timed(child.value, child.peak_rss_bytes, child.device_memory)
+            one.add_timed(found.value, found.peak_rss_bytes, found.device_memory, process=process)
 
     def open_loop(self, one: Evidence, timeout: float | None = None) -> None:
-        rate, seconds = self.settings.arrival_rate, self.settings.load_seconds
-        request = timed.OpenLoopRequest(self.work, one.timed.setting, rate, seconds)
-        one.add_open_loop(self._child(timed.open_loop_latency, request, timeout=timeout).value)
+        step = self.open_loop_of(one)
+        step.take(self._child(step.function, step.request, timeout=timeout).value)
 
     def clients(self, one: Evidence, clients: tuple[int, ...], timeout: float | None = None) -> None:
         request = timed.ClientsRequest(self.work, one.timed.setting, clients, self.settings.load_seconds)
@@ -58,19 +85,42 @@ class Asking:
         if answer.failed:
             one.miss("the clients", answer.failed)
 
-    def throughput(self, one: Evidence, threads: int, batch: int) -> None:
-        seconds = self.settings.load_seconds
-        request = batches.BatchesRequest(self.work, one.timed.setting, threads, batch, seconds)
-        found = self._child(batches.throughput, request, threads=threads).value
-        one.add_throughput(found, threads=threads, batch=batch)
+    def open_loop_of(self, one: Evidence) -> Step:
+        rate, seconds = self.settings.arrival_rate, self.settings.load_seconds
+        request = timed.OpenLoopRequest(self.work, one.timed.setting, rate, seconds)
+        return Step("the open loop", timed.open_loop_latency, request, one.add_open_loop)
 
-    def batches(self, one: Evidence, threads: int) -> None:
-        request = batches.SweepRequest(self.work, one.timed.setting, threads, self.settings.load_seconds)
-        one.add_batches(self._child(batches.sweep_batches, request, threads=threads).value, threads=threads)
-
-    def stages(self, one: Evidence) -> None:
+    def stages_of(self, one: Evidence) -> Step:
         request = stages.StagesRequest(self.work, one.timed.setting)
-        one.add_stages(self._child(stages.time_stages, request).value)
+        return Step("the time of each stage", stages.time_stages, request, one.add_stages)
+
+    def throughput_of(self, one: Evidence, threads: int, batch: int) -> Step:
+        request = batches.BatchesRequest(self.work, one.timed.setting, threads, batch, self.settings.load_seconds)
+        take = partial(one.add_throughput, threads=threads, batch=batch)
+        return Step("the throughput", batches.throughput, request, take)
+
+    def batches_of(self, one: Evidence, threads: int) -> Step:
+        request = batches.SweepRequest(self.work, one.timed.setting, threads, self.settings.load_seconds)
+        return Step("the batches", batches.sweep_batches, request, partial(one.add_batches, threads=threads))
+
+    def together(self, one: Evidence, steps: Sequence[Step], *, threads: int) -> None:
+        """Make ``steps`` beside what was timed, in one child; where it crashes each in one of its own, so that the one that
+        crashed it takes no other's numbers."""
+        if len(steps) > 1:
+            try:
+                calls = [(step.function, step.request) for step in steps]
+                answers = self._child(several.answer, calls, threads=threads).value
+            except ChildError as error:
+                log.warning("%s: %s; each step is made in a process of its own", one.variant, error)
+            else:
+                for step, answer in zip(steps, answers, strict=True):
+                    one.beside(step.what, partial(_taken, step, answer))
+                return
+        for step in steps:
+            one.beside(step.what, partial(self._alone, step, threads))
+
+    def _alone(self, step: Step, threads: int, one: Evidence) -> None:
+        step.take(self._child(step.function, step.request, threads=threads).value)
 
     def _child(
         self, function: Callable[[Request], Answer], request: Request, *, threads: int = 1, timeout: float | None = None
@@ -78,3 +128,9 @@ class Asking:
         return run_child(
             function, request, threads=threads, device=self.device, timeout=timeout, keep=self.keep
         )  # fmt: skip
+
+
+def _taken(step: Step, answer: Any, one: Evidence) -> None:
+    if isinstance(answer, NightgateError):
+        raise answer
+    step.take(answer)

@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from nightgate import paths
 from nightgate.benchmark import Benchmark, Context, Looked, Made
 from nightgate.facts import Facts, Vectors
+from nightgate.measure import blocks, pace
 from nightgate.measure.samples import save
 from nightgate.record import Record
 from nightgate.suite import Needs, Takes
 from nightgate.vector_search.evidence import Evidence
-from nightgate.vector_search.metrics import HEADLINES, RECALL
+from nightgate.vector_search.metrics import HEADLINES, RECALL, UNDER_LOAD
 from nightgate.vector_search.settings import Shape, VectorSettings
 from nightgate.vectors.data import open_hardness
 from nightgate.vectors.places import open_places
@@ -37,6 +39,13 @@ class VectorBenchmark(Benchmark[Asked, Made], ABC, Generic[Asked, Made]):
         asked = dict.fromkeys(record.settings.get("k") or depth for record in records)
         names = (*(RECALL[k].name for k in asked), *HEADLINES)
         return tuple(name for name in names if any(name in record.metrics for record in records))
+
+    def to_confirm(self, settings: Asked, metrics: Sequence[str]) -> Asked:
+        """The gated variants alone; without load, where none of ``metrics`` is taken under it."""
+        asked = super().to_confirm(settings, metrics)
+        if any(spec.name in metrics for spec in UNDER_LOAD):
+            return asked
+        return asked.model_copy(update={"load_seconds": 0.0})
 
     def look(self, settings: Asked, services: Mapping[str, str]) -> Shape:
         """What will be searched; of a file of the user's by its header.
@@ -64,6 +73,12 @@ class VectorBenchmark(Benchmark[Asked, Made], ABC, Generic[Asked, Made]):
         return Evidence(record, settings.recall_target)
 
 
+def shape_of(prepared: PreparedData) -> Shape:
+    """What is searched."""
+    known = prepared.data
+    return Shape(rows=known.rows, dim=known.dim, metric=known.metric)
+
+
 def _shape(looked: Looked) -> Shape:
     assert isinstance(looked, Shape)
     return looked
@@ -72,11 +87,24 @@ def _shape(looked: Looked) -> Shape:
 def finish(found: Sequence[Evidence], prepared: PreparedData, samples: Path) -> None:
     """Fill the records, and keep the raw samples of those that were measured in ``samples``.
 
-    Per variant: durations_ns, int64, (passes, queries); recall at k, float64, (queries,); ids, int64, (queries, k), -1
+    Per variant: durations_ns and beside_ns, int64, (passes, queries), see `passes.Asked`; processes, int64, (passes,); where
+    it took turns with others round_p50, float64 seconds, (rounds,), see `Evidence.add_rounds`; recall at k, float64, (queries,); ids, int64, (queries, k), -1
     where an answer is missing; where it was put under load open_loop_ns, int64, (queries served,). Of a user's file the
     ids are its row numbers, and there are query_rows and held_out, see `Places`.
     """
     hardness, places = open_hardness(prepared.truth), open_places(prepared.vectors)
-    raw = {f"{one.variant}/{name}": array for one in found for name, array in one.finish(hardness, places).items()}
+    seen = _pace(found)
+    raw = {
+        f"{one.variant}/{name}": array for one in found for name, array in one.finish(hardness, places, seen).items()
+    }
     if raw:
         save(samples, raw)
+
+
+def _pace(found: Sequence[Evidence]) -> list[float]:
+    """What this measurement and the last before it on this host saw of the kernel at its fastest, ns; all variants have
+    the host in common."""
+    import numpy as np
+
+    readings = [one.readings.ravel() for one in found if one.readings is not None]
+    return pace.remember(paths.home(), blocks.fastest(np.concatenate(readings))) if readings else []

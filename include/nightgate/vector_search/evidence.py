@@ -26,6 +26,7 @@ from nightgate.vector_search.metrics import (
     THROUGHPUT,
 )
 from nightgate.vector_search.session import Facts, Setting
+from nightgate.vector_search.states import add_states, pool
 from nightgate.vectors.hardness import BUCKETS, buckets
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class Evidence(Attempts):
     record says so and no other step is made. When a step after it fails, what was measured before stays (`beside`).
 
     ``costs`` are the metrics of what was built for it; they stand in the record when it is measured. ``known`` is what was
-    tuned before, where it was not looked for now. ``missed`` says what else was not measured, a sentence each.
+    tuned before, where it was not looked for now. ``missed`` says what else was not measured, a sentence each. ``precision``
+    is what the passes were repeated for, 0 where their number was given.
     """
 
     def __init__(self, record: Record, recall_target: float) -> None:
@@ -55,8 +57,8 @@ class Evidence(Attempts):
         self.costs: dict[MetricSpec, float] = {}
         self.known: Tuned | None = None
         self.missed: list[str] = []
-        self._timed: Timed | None = None
-        self._durations: list[np.ndarray] = []
+        self.precision = 0.0
+        self._processes: dict[int, Timed] = {}
         self._stages: Stages | None = None
         self._raw: dict[str, np.ndarray] = {}
         self._peak_rss = 0
@@ -69,27 +71,48 @@ class Evidence(Attempts):
     @property
     def setting(self) -> Setting | None:
         """The one that is measured; None until it is found."""
-        return self._timed.setting if self._timed else None
+        return self.timed.setting if self._processes else None
 
     @property
     def timed(self) -> Timed:
         """What the first process answered."""
-        assert self._timed, "the queries come first"
-        return self._timed
+        assert self._processes, "the queries come first"
+        return next(iter(self._processes.values()))
+
+    @property
+    def readings(self) -> np.ndarray | None:
+        """The readings of the kernel beside every call, int64 ns, (passes, queries); None where none was timed."""
+        return pool(self._processes).beside if self._processes else None
+
+    def passes(self, process: int) -> np.ndarray:
+        """What was timed in that process, int64 ns, (passes, queries); no passes where it failed."""
+        import numpy as np
+
+        known = self._processes.get(process)
+        return np.empty((0, 0), np.int64) if known is None else known.durations
 
     def miss(self, what: str, reason: str) -> None:
         super().miss(what, reason)
         self.missed.append(f"{what} was not measured: {reason}")
 
     def add_timed(
-        self, timed: Timed, peak_rss_bytes: int | None = None, device_memory: DeviceMemory | None = None
+        self,
+        timed: Timed,
+        peak_rss_bytes: int | None = None,
+        device_memory: DeviceMemory | None = None,
+        *,
+        process: int | None = None,
     ) -> None:
-        """What was answered is the first process's, the times are those of all. What the process took of the memories is
-        None where that says nothing of what was measured."""
-        self._timed = self._timed or timed
-        self._durations.append(timed.durations)
+        """What was answered is the first process's, the times are those of all; this is the next, or the ``process``-th. What
+        it took of the memories is None where that says nothing of what was measured."""
+        self._processes[len(self._processes) if process is None else process] = timed
         self._peak_rss = max(self._peak_rss, peak_rss_bytes or 0)
         self._device_memory.append(device_memory)
+
+    def add_rounds(self, p50: np.ndarray) -> None:
+        """The P50 of each pass that was made in turns with others, seconds, float64 (rounds,): in each round all ask the same
+        queries, so that two are compared pair by pair."""
+        self._raw["round_p50"] = p50
 
     def add_stages(self, found: Stages) -> None:
         self._stages = found
@@ -125,12 +148,13 @@ class Evidence(Attempts):
         self.record.add(COLD_START_FIRST, float(seconds[0]))
         self.record.add(COLD_START_P50, *estimates.quantile(seconds, 0.5))
 
-    def finish(self, hardness: np.ndarray, places: Places | None) -> dict[str, np.ndarray]:
+    def finish(self, hardness: np.ndarray, places: Places | None, pace: Sequence[float]) -> dict[str, np.ndarray]:
         """Fill the record; returns the raw samples by name, none of a variant that has failed.
 
         Args:
             hardness: of each measured query, float64 (queries,).
             places: where the queries stand in the user's files, if they do, so that the answers can be checked.
+            pace: see `add_states`; needed where it was measured.
         """
         record = self.record
         record.finished_at = utc_now()
@@ -139,8 +163,8 @@ class Evidence(Attempts):
         if record.status != "measured":
             record.metrics, record.samples = {}, None
             return {}
-        self._add_metrics(hardness)
-        timed, shortfall = self.timed, None
+        self._add_metrics(hardness, pace)
+        timed, shortfall, times = self.timed, None, pool(self._processes)
         if tuned := timed.tuned or self.known:
             record.facts.tuning = Tuning(
                 target=self.recall_target, setting=timed.setting, reached=tuned.reached, curve=tuned.curve
@@ -149,22 +173,26 @@ class Evidence(Attempts):
         record.reason = "; ".join([*([shortfall] if shortfall else []), *self.missed]) or None
         record.facts.provenance = Provenance(versions=dict(timed.proof.versions))
         record.detail |= {**timed.proof.facts, **timed.warmed}
-        raw = {"durations_ns": _together(self._durations), "recall": self._recall(), "ids": timed.ids, **self._raw}
+        raw = {
+            "durations_ns": times.durations, "beside_ns": times.beside, "processes": times.processes,
+            "recall": self._recall(), "ids": timed.ids, **self._raw,
+        }  # fmt: skip
         return raw | ({"query_rows": places.queries, "held_out": places.held_out} if places else {})
 
     def tell(self, facts: Facts) -> None:
         """What else is to be told, in the record's detail."""
         self.record.detail |= facts
 
-    def _add_metrics(self, hardness: np.ndarray) -> None:
-        record, timed, recall = self.record, self.timed, self._recall()
+    def _add_metrics(self, hardness: np.ndarray, pace: Sequence[float]) -> None:
+        record, timed, recall, times = self.record, self.timed, self._recall(), pool(self._processes)
         for depth, found in timed.recalls.items():
             record.add(RECALL[depth], *share(found))
         record.add(RECALL_WORST, *estimates.quantile(recall, 0.05))
         bucket = buckets(hardness)
         for number, name in enumerate(BUCKETS):
             record.add(RECALL_BY_HARDNESS[name], *share(recall[bucket == number]))
-        add_latencies(record, _together(self._durations))
+        add_latencies(record, times.durations, times.processes.tolist())
+        add_states(record, times, pace, self.precision)
         record.add(FIRST_TOUCH, timed.first_touch_ns / 1e9)
         if self._stages:
             for spec in STAGES:
@@ -191,9 +219,3 @@ class Evidence(Attempts):
                     "both cannot be true, so neither is believed"
                 )
         return None
-
-
-def _together(arrays: list[np.ndarray]) -> np.ndarray:
-    import numpy as np
-
-    return np.concatenate(arrays)

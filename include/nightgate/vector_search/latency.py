@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nightgate.facts import OpenLoop
 from nightgate.measure import estimates
 from nightgate.record import Record
-from nightgate.vector_search.metrics import LATENCY, OPEN_LOOP_LATENCY, QPS
+from nightgate.vector_search.metrics import AT_FULL_SPEED, LATENCY, OPEN_LOOP_LATENCY, QPS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def add_latencies(record: Record, durations_ns: np.ndarray, *, processes: Sequence[int] | None = None) -> None:
-    """``latency_p50|p95|p99`` and ``qps`` of queries that were timed one at a time, int64 nanoseconds, (passes, queries).
+def add_latencies(record: Record, durations_ns: np.ndarray, processes: Sequence[int] | None = None) -> None:
+    """``latency_p50|p95|p99`` and ``qps`` of queries that were timed one at a time, in whatever state the host was.
 
     Args:
-        processes: the process of each pass; one for all by default.
+        durations_ns: int64 nanoseconds, (passes, queries).
+        processes: the process that each pass was made in; None: all in one.
     """
     seconds = durations_ns / 1e9
     for percentile, spec in LATENCY.items():
@@ -31,6 +32,15 @@ def add_latencies(record: Record, durations_ns: np.ndarray, *, processes: Sequen
     # closed loop, one client: the next query starts when the last one is answered
     found = turned(*estimates.mean_of_passes(seconds, processes=processes))
     record.add(QPS, *found, shared=estimates.shared(seconds, processes=processes))
+
+
+def add_at_full_speed(record: Record, durations_ns: np.ndarray, processes: Sequence[int]) -> None:
+    """``latency_p50_fast|p95_fast|p99_fast``: as `add_latencies`, of calls that were made at the host's full speed alone."""
+    seconds = durations_ns / 1e9
+    for percentile, spec in AT_FULL_SPEED.items():
+        q = percentile / 100
+        found = estimates.quantile(seconds, q, processes=processes)
+        record.add(spec, *found, shared=estimates.shared(seconds, q, processes=processes))
 
 
 def add_open_loop(record: Record, loop: OpenLoop, latencies_ns: np.ndarray) -> None:

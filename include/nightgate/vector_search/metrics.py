@@ -35,7 +35,21 @@ def _latency(percentile: int) -> MetricSpec:
 
 
 LATENCY = {percentile: _latency(percentile) for percentile in (50, 95, 99)}
-"""The time of one query at a time, by percentile."""
+"""The time of one query at a time, by percentile, in whatever state the host was: what a user gets."""
+_FULL_SPEED = "One query at a time, at the host's full speed"
+AT_FULL_SPEED = {
+    percentile: MetricSpec(
+        f"latency_p{percentile}_fast", "seconds", f"P{percentile} latency at full speed", section=_FULL_SPEED,
+        gauge="nightgate_latency_at_full_speed_seconds", labels=(("percentile", str(percentile)),),
+        help="Time of one query at a quantile, of those asked while nothing slowed the host down.",
+    )
+    for percentile in (50, 95, 99)
+}  # fmt: skip
+"""The same of the queries alone beside which the host was at its full speed: like with like, also between runs."""
+FAST_SHARE = MetricSpec(
+    "fast_share", "ratio", "Queries asked at full speed", None, section=_FULL_SPEED, share=True,
+    help="Share of the timed queries beside which the host was at its full speed.",
+)  # fmt: skip
 QPS = MetricSpec(
     "qps", "per_second", "Queries", "higher", section=ONE_BY_ONE, gauge="nightgate_queries_per_second",
     help="Queries per second of one client that asks the next when the last is answered.",
@@ -67,12 +81,14 @@ ROWS_PER_SECOND = MetricSpec("rows_per_second", "per_second", "Rows loaded", "hi
 INDEX_BYTES = MetricSpec("index_bytes", "bytes", "Index size", short="Index")
 PEAK_RSS = MetricSpec("peak_rss_bytes", "bytes", "Peak memory")
 
-_QUERIES = (*RECALL.values(), *RECALL_BY_HARDNESS.values(), RECALL_WORST, *LATENCY.values(), QPS)
-_LOAD = (*OPEN_LOOP_LATENCY.values(), THROUGHPUT)
-IN_PROCESS = (*_QUERIES, *STAGES, *_LOAD, BUILD_SECONDS, BUILD_PEAK_RSS, INDEX_BYTES, PEAK_RSS, FIRST_TOUCH)
+_QUERIES = (
+    *RECALL.values(), *RECALL_BY_HARDNESS.values(), RECALL_WORST, *LATENCY.values(), QPS, *AT_FULL_SPEED.values(), FAST_SHARE,
+)  # fmt: skip
+UNDER_LOAD = (*OPEN_LOOP_LATENCY.values(), THROUGHPUT)
+IN_PROCESS = (*_QUERIES, *STAGES, *UNDER_LOAD, BUILD_SECONDS, BUILD_PEAK_RSS, INDEX_BYTES, PEAK_RSS, FIRST_TOUCH)
 """Of an index in this process, in the order in which they are read."""
 OF_A_STORE = (
-    *_QUERIES, *_LOAD, COLD_START_FIRST, COLD_START_P50, BUILD_SECONDS, LOAD_SECONDS, ROWS_PER_SECOND, INDEX_BYTES, FIRST_TOUCH,
+    *_QUERIES, *UNDER_LOAD, COLD_START_FIRST, COLD_START_P50, BUILD_SECONDS, LOAD_SECONDS, ROWS_PER_SECOND, INDEX_BYTES, FIRST_TOUCH,
 )  # fmt: skip
 """Of a server."""
 HEADLINES = ("latency_p50", "latency_p95", "throughput_qps", "build_seconds", "index_bytes")

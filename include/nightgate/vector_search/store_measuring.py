@@ -18,6 +18,7 @@ from nightgate.vector_search.asking import Asking
 from nightgate.vector_search.benchmark import VectorBenchmark, finish
 from nightgate.vector_search.evidence import Evidence
 from nightgate.vector_search.metrics import BUILD_SECONDS, INDEX_BYTES, LOAD_SECONDS, ROWS_PER_SECOND
+from nightgate.vector_search.passes import Passes
 from nightgate.vector_search.session import Encoded, Setting
 from nightgate.vector_search.store import Address, Built, Collection, KeptTuning, StoreSession, TunedFor, VectorStore
 from nightgate.vector_search.store_preparing import StorePrepared
@@ -193,7 +194,7 @@ class _Measuring:
             _TUNING_WARMUP, give_up_early=True,
         )  # fmt: skip
         timeout = 600 + _SLOWEST_QUERY * (settings.queries * passes + _TRIES)
-        asking.queries(one, tuning, passes, known.setting if known else None, timeout)
+        asking.queries(one, tuning, Passes(passes, passes), known.setting if known else None, timeout)
 
     def _tuned_for(self) -> TunedFor:
         settings = self.settings

@@ -34,6 +34,9 @@ class Index:
 
     With ``train`` it is built in two steps and each is kept, so that a build that was killed in the second resumes there:
     the parameters go to ``train`` then, and ``build`` is given its folder as ``trained``.
+
+    ``seeded``: the first of its steps also takes a ``seed``, and makes another index of the same vectors with another. One is
+    given where a verdict is to be confirmed on an index that is built anew.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Index:
     requires: tuple[str, ...]
     parameters: tuple[str, ...] = ()
     train: Callable[..., Facts] | None = None
+    seeded: bool = False
 
 
 class Strategy(ABC):
@@ -48,7 +52,7 @@ class Strategy(ABC):
 
     ``name`` is that of its entry point and the variant it is measured as, unless it stands for ``variant`` on its
     ``devices``; ``label`` is what people read. ``requires`` are the modules that answer: where one is missing the variant is skipped, and their
-    versions go into the record. ``settings`` stand from the cheapest to the dearest.
+    versions go into the record. ``settings`` stand from the cheapest to the dearest. ``seeded``: see `Index`.
 
     The two figures estimate from above, per number of the base, what the index takes on two cores: seconds to build it,
     and bytes of disk and memory.
@@ -60,6 +64,7 @@ class Strategy(ABC):
     devices: ClassVar[tuple[Device, ...]] = ("cpu",)
     requires: ClassVar[tuple[str, ...]]
     parameters: ClassVar[tuple[str, ...]] = ()
+    seeded: ClassVar[bool] = False
     build_seconds_per_number: ClassVar[float] = 1.5e-6
     index_bytes_per_number: ClassVar[float] = 9.6
 
@@ -68,7 +73,7 @@ class Strategy(ABC):
     @classmethod
     def indexes(cls) -> tuple[Index, ...]:
         """What it reads; by default one index of its own, which `build` makes."""
-        return (Index(cls.name, cls.build, cls.requires, cls.parameters),)
+        return (Index(cls.name, cls.build, cls.requires, cls.parameters, seeded=cls.seeded),)
 
     @classmethod
     def see_device(cls) -> Facts:

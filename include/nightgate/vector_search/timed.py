@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 from nightgate.errors import NightgateError
 from nightgate.facts import Crowd, OpenLoop
 from nightgate.measure import clients as crowds
+from nightgate.measure.child import Turns
 from nightgate.measure.clients import closed_loop_clients
 from nightgate.measure.clock import time_calls
 from nightgate.measure.load import Load, open_loop
-from nightgate.vector_search.session import Facts, Ids, Proof, Setting, Subject
+from nightgate.vector_search.passes import Passes, time_passes
+from nightgate.vector_search.session import Encoded, Facts, Ids, Proof, Session, Setting, Subject
 from nightgate.vector_search.tuning import Tuned, Tuning, tune
 from nightgate.vectors import recall
 from nightgate.vectors.dataset import Dataset, open_dataset
@@ -48,19 +50,20 @@ class Work:
 
 @dataclass(frozen=True)
 class QueriesRequest:
-    """Time each query alone, ``passes`` times over, and count recall at each of ``depths``. ``setting`` None: find it."""
+    """Time each query alone, as often as ``passes`` says, and count recall at each of ``depths``. ``setting`` None: find it."""
 
     work: Work
     setting: Setting | None
     tuning: Tuning
-    passes: int
+    passes: Passes
     depths: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Timed:
-    """``durations`` int64 ns, (passes, queries); ``recalls``: depth → float64, (queries,); ``ids`` of the first pass, int64,
-    (queries, k), -1 where an answer is missing, numbered as in the user's file if there is one.
+    """``durations`` and ``beside`` int64 ns, (passes, queries), see `passes.Asked`; ``recalls``: depth → float64, (queries,);
+    ``ids`` of the first pass, int64, (queries, k), -1 where an answer is missing, numbered as in the user's file if there is
+    one.
 
     ``setting`` is the one that was timed, ``tuned`` how it was found, if it was looked for; ``first_touch_ns`` the time of
     the very first query.
@@ -74,6 +77,7 @@ class Timed:
     ids: np.ndarray
     proof: Proof
     warmed: Facts
+    beside: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -120,8 +124,10 @@ class ClientsAnswer:
     failed: str | None = None
 
 
-def time_queries(request: QueriesRequest) -> Timed:
+def time_queries(request: QueriesRequest) -> Turns[Timed]:
     """Tune (unless a setting is given), warm up, time, and prove that it was the search that was meant.
+
+    It can take turns with others: the first turn is all that comes before the timing; see `time_passes`.
 
     Raises:
         NotMeasured: what was prepared is not there, or something else was searched. ServiceUnavailable: a server went away.
@@ -133,23 +139,31 @@ def time_queries(request: QueriesRequest) -> Timed:
         session.check()
         session.tune(request.setting or session.settings[0], warmup[0])
         first, _ = time_calls(session.search, warmup[:1], passes=1)
-        setting, tuned = request.setting, None
-        warmed: Facts = {}
-        if setting is None:
-            if found := session.warm(data.base):  # or the settings tried first would be timed on a cold server
-                warmed["warmed_for_tuning"] = found
-            tuning = subject.encode(data.tuning[: request.tuning.queries])
-            tuned = tune(session, tuning, warmup, data, open_truth(work.truth, "tuning"), work.k, request.tuning)
-            setting = tuned.setting
-        session.tune(setting, warmup[0])
-        if found := session.warm(data.base):
-            warmed["warmed"] = found
-        durations, answers = time_calls(session.search, queries, passes=request.passes, warmup=warmup)
+        setting, tuned, warmed = _ready(session, request, data, warmup)
+        found = yield from time_passes(session.search, queries, warmup, request.passes)
         proof = session.prove(queries[0])
-    recalls = _recalls(answers, data, work.truth, request.depths)
-    ids, places = rectangle(answers, work.k), open_places(work.vectors)
+    recalls = _recalls(found.answers, data, work.truth, request.depths)
+    ids, places = rectangle(found.answers, work.k), open_places(work.vectors)
     ids = places.in_file_order(ids) if places else ids
-    return Timed(setting, tuned, int(first[0, 0]), durations, recalls, ids, proof, warmed)
+    return Timed(setting, tuned, int(first[0, 0]), found.durations, recalls, ids, proof, warmed, found.beside)
+
+
+def _ready(
+    session: Session, request: QueriesRequest, data: Dataset, warmup: Encoded
+) -> tuple[Setting, Tuned | None, Facts]:
+    """Put the setting in force that is to be timed, found if it is not given; it, how it was found, and what was warmed."""
+    work, setting, tuned = request.work, request.setting, None
+    warmed: Facts = {}
+    if setting is None:
+        if found := session.warm(data.base):  # or the settings tried first would be timed on a cold server
+            warmed["warmed_for_tuning"] = found
+        tuning = work.subject.encode(data.tuning[: request.tuning.queries])
+        tuned = tune(session, tuning, warmup, data, open_truth(work.truth, "tuning"), work.k, request.tuning)
+        setting = tuned.setting
+    session.tune(setting, warmup[0])
+    if found := session.warm(data.base):
+        warmed["warmed"] = found
+    return setting, tuned, warmed
 
 
 def open_loop_latency(request: OpenLoopRequest) -> OpenLoopAnswer:

@@ -21,18 +21,20 @@ _NEAR_CELLS = (
 _SEED = 1
 
 
-def two_level(sample: np.ndarray, lists: int, metric: str) -> np.ndarray:
+def two_level(sample: np.ndarray, lists: int, metric: str, seed: int = _SEED) -> np.ndarray:
     """``lists`` centroids (fewer when ``sample`` has fewer vectors) of ``sample`` (n, dim) float32; float32 (lists, dim)."""
     import numpy as np
 
     cells = max(1, round(math.sqrt(lists)))
-    chosen = np.random.default_rng(_SEED).permutation(len(sample))[: cells * _POINTS_PER_CELL]
-    coarse = _kmeans(sample[chosen], cells, metric)
+    chosen = np.random.default_rng(seed).permutation(len(sample))[: cells * _POINTS_PER_CELL]
+    coarse = _kmeans(sample[chosen], cells, metric, seed)
     cell = coarse.search(sample, 1)[1][:, 0]
     sizes = np.bincount(cell, minlength=cells)
     shares = np.minimum(_apportion(sizes, lists), sizes)
     parts = [
-        _vectors(_kmeans(sample[cell == number], int(share), metric)) for number, share in enumerate(shares) if share
+        _vectors(_kmeans(sample[cell == number], int(share), metric, seed))
+        for number, share in enumerate(shares)
+        if share
     ]
     return np.concatenate(parts)
 
@@ -67,13 +69,13 @@ def _apportion(sizes: np.ndarray, seats: int) -> np.ndarray:
     return answer
 
 
-def _kmeans(vectors: np.ndarray, count: int, metric: str) -> Any:
+def _kmeans(vectors: np.ndarray, count: int, metric: str, seed: int) -> Any:
     """A flat faiss index that holds ``count`` centroids of ``vectors``."""
     import faiss
     import numpy as np
 
     clustering = faiss.Clustering(vectors.shape[1], min(count, len(vectors)))
-    clustering.niter, clustering.seed = _ITERATIONS, _SEED
+    clustering.niter, clustering.seed = _ITERATIONS, seed
     clustering.spherical = metric == "cosine"  # unit vectors: centroids belong on the sphere as well
     clustering.min_points_per_centroid, clustering.max_points_per_centroid = 1, len(vectors)
     # by Euclidean distance also under "ip": a mean is the best centre in that sense alone

@@ -23,18 +23,20 @@ class Hnswlib(Strategy):
 
     name, label = "hnswlib", "HNSW, hnswlib"
     requires = ("hnswlib",)
-    parameters = ("m", "ef_construction")
+    parameters, seeded = ("m", "ef_construction"), True
     build_seconds_per_number = 1e-6
     settings = tuple({"ef": ef} for ef in (100, 150, 200, 300, 400, 600, 800))
 
     @classmethod
-    def build(cls, folder: Path, base: np.ndarray, metric: str, *, threads: int, m: int, ef_construction: int) -> Facts:
+    def build(
+        cls, folder: Path, base: np.ndarray, metric: str, *, threads: int, m: int, ef_construction: int, seed: int = 1
+    ) -> Facts:
         """Build the graph of ``base`` (rows, dim) float32 into ``folder``; returns the parameters it was built with."""
         import hnswlib
 
         rows, dim = base.shape
         graph = hnswlib.Index(space=metric, dim=dim)  # its spaces bear the names of our metrics
-        graph.init_index(max_elements=rows, M=m, ef_construction=ef_construction, random_seed=1)
+        graph.init_index(max_elements=rows, M=m, ef_construction=ef_construction, random_seed=seed)
         graph.add_items(base, num_threads=threads)
         graph.save_index(str(folder / _FILE))
         return {"m": m, "ef_construction": ef_construction}

@@ -65,10 +65,12 @@ def fits_half(base: np.ndarray) -> bool:
     return answer
 
 
-def train(folder: Path, base: np.ndarray, metric: str, *, threads: int, rows_per_list: int) -> Facts:
+def train(folder: Path, base: np.ndarray, metric: str, *, threads: int, rows_per_list: int, seed: int = 1) -> Facts:
     """As `ivfpq_index.train`, with 8-bit codes."""
     codes = codes_for(base.shape[1], _CODES[-1] if fits_half(base) else _MOST_IN_FLOAT32)
-    return ivfpq_index.train(folder, base, metric, threads=threads, rows_per_list=rows_per_list, codes=codes, bits=8)
+    return ivfpq_index.train(
+        folder, base, metric, threads=threads, rows_per_list=rows_per_list, codes=codes, bits=8, seed=seed
+    )
 
 
 def build(folder: Path, base: np.ndarray, metric: str, *, trained: Path, threads: int) -> Facts:
@@ -91,7 +93,7 @@ def see_device() -> Facts:
     return {"faiss_gpus": faiss.get_num_gpus(), **arrays.on("gpu").facts()}
 
 
-IVFPQ_GPU = Index("ivfpq_gpu", build, ("faiss",), ("rows_per_list",), train)
+IVFPQ_GPU = Index("ivfpq_gpu", build, ("faiss",), ("rows_per_list",), train, seeded=True)
 
 
 class HybridOnGpu(Hybrid):

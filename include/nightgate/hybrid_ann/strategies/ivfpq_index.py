@@ -41,6 +41,7 @@ def train(
     rows_per_list: int,
     codes: int | None = None,
     bits: int = 4,
+    seed: int = 1,
 ) -> Facts:
     """Find the centroids, the graph over them and the codebooks from a sample of ``base`` (rows, dim) float32.
 
@@ -52,8 +53,8 @@ def train(
     faiss.omp_set_num_threads(threads)
     rows, dim = base.shape
     lists = lists_for(rows, rows_per_list)
-    order = np.random.default_rng(1).permutation(rows)
-    centroids = two_level(base[np.sort(order[: lists * _SAMPLE_PER_LIST])], lists, metric)
+    order = np.random.default_rng(seed).permutation(rows)
+    centroids = two_level(base[np.sort(order[: lists * _SAMPLE_PER_LIST])], lists, metric, seed)
     kind = faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_INNER_PRODUCT
     # in half precision a centroid takes half the memory traffic, and the same lists are found
     if half := half_precision_suffices(centroids):
@@ -66,7 +67,7 @@ def train(
     # two dimensions a code, 4 bits each: what the registers of a fast scan hold (André et al., ICMR 2017)
     codes = codes or (dim // 2 if dim % 2 == 0 else dim)
     index = faiss.IndexIVFPQ(router, dim, len(centroids), codes, bits, kind)
-    index.pq.cp.seed = 1
+    index.pq.cp.seed = seed
     index.train(base[np.sort(order[:_SAMPLE_FOR_CODES])])
     faiss.write_index(index, str(folder / _TRAINED))
     faiss.write_index(assigner(centroids, metric), str(folder / _ASSIGNER))
@@ -128,5 +129,5 @@ def open_list_of(folder: Path) -> np.ndarray:
     return answer
 
 
-IVFPQ = Index("ivfpq", build, ("faiss",), ("rows_per_list",), train)
+IVFPQ = Index("ivfpq", build, ("faiss",), ("rows_per_list",), train, seeded=True)
 """What `hybrid` and its like read."""
