@@ -61,23 +61,32 @@ def in_order(records: Sequence[Record], names: Iterable[str]) -> list[str]:
 
 def defaults(name: str) -> dict[str, Any]:
     """The default of every setting of a benchmark that has one; empty for a benchmark that is not here any more."""
-    known = installed().get(name)
-    fields = known.settings.model_fields if known else {}
-    return {
-        key: field.get_default(call_default_factory=True) for key, field in fields.items() if not field.is_required()
-    }
+    return dict(_settings(name)[0])
 
 
 def work(record: Record) -> tuple[dict[str, Any], dict[str, str], dict[str, str]]:
     """What makes the work of a record: the settings that shape it (see `suite.Aside`), with the defaults of those that came
     later than the record; the digests of its data; and those of its tools (`Benchmark.tools`)."""
+    default, aside = _settings(record.benchmark)
     known = installed().get(record.benchmark)
-    aside, tools = (known.settings.aside(), known.tools) if known else (BenchmarkSettings.aside(), ())
-    asked = {**defaults(record.benchmark), **record.settings}
+    tools = known.tools if known else ()
+    asked = {**default, **record.settings}
     shaping = {name: value for name, value in asked.items() if name not in aside and value is not None}
     inputs = record.facts.inputs
     data = {name: digest for name, digest in inputs.items() if name not in tools}
     return shaping, data, {name: digest for name, digest in inputs.items() if name in tools}
+
+
+@cache
+def _settings(name: str) -> tuple[Mapping[str, Any], frozenset[str]]:
+    """The defaults of a benchmark's settings, and which of them are `suite.Aside`."""
+    known = installed().get(name)
+    model = known.settings if known else BenchmarkSettings
+    fields = model.model_fields if known else {}
+    default = {
+        key: field.get_default(call_default_factory=True) for key, field in fields.items() if not field.is_required()
+    }
+    return default, model.aside()
 
 
 @cache

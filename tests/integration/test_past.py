@@ -6,7 +6,8 @@ import pytest
 from support.nights import HOST, at, record, summary
 
 from nightgate.judge.past import Past
-from nightgate.results import files
+from nightgate.results import files, notes
+from nightgate.results.noted import Scope
 from nightgate.results.past import NIGHTS, past_of, pasts_of
 
 KEY = ("hybrid_ann", "hybrid", "cpu")
@@ -139,3 +140,60 @@ def test_several_records_at_once_each_have_their_own(kept):
         KEY: ["night-001", "night-002"], ("hybrid_ann", "hnsw", "cpu"): ["night-001"],
     }  # fmt: skip
     assert [n.measured[0].metrics["latency_p95"].value for n in found[KEY].nights] == [0.001, 0.002]
+
+
+def test_of_a_disturbed_night_it_is_known_why(kept):
+    kept.save_summary(summary(1, record(1, disturbed="other programs took 1.3 of 2 cores")))
+    kept.save_summary(summary(2))
+    found = past(kept, record(5))
+    assert [night.measured[0].disturbed for night in found.nights] == ["other programs took 1.3 of 2 cores", None]
+
+
+def test_an_excluded_result_is_no_past_until_it_is_included_again(store):
+    for night in (1, 2, 3):
+        store.save_summary(summary(night, record(night), record(night, variant="hnsw")))
+    both = [record(5), record(5, variant="hnsw")]
+
+    def nights():
+        found = pasts_of(both, "smoke", run_id="judged", standing="night", store=store)
+        return [[int(name[-1]) for name in runs(one)] for one in found.values()]
+
+    assert nights() == [[1, 2, 3], [1, 2, 3]]
+    one = Scope("night-002", variant="hybrid")
+    notes.say(store, "excluded", one, "the disk was slow", "me@here")
+    assert nights() == [[1, 3], [1, 2, 3]]
+    notes.say(store, "excluded", Scope("night-003"), "the wrong branch", "me@here")
+    assert nights() == [[1], [1, 2]]
+    notes.take_back(store, "excluded", one, None, "you@there")
+    assert nights() == [[1, 2], [1, 2]]
+
+
+def test_from_an_accepted_run_on_nothing_before_it_counts(store):
+    for night in (1, 2, 3, 4):
+        store.save_summary(summary(night, record(night), record(night, variant="hnsw")))
+
+    def nights(judged_night, variant="hybrid", run_id="judged"):
+        judged = record(judged_night, variant=variant)
+        return [int(name[-1]) for name in runs(past_of(judged, "smoke", run_id=run_id, standing="night", store=store))]
+
+    accepted = Scope("night-003", variant="hybrid")
+    notes.say(store, "accepted", accepted, "a slower library, and we want its fix", "me@here")
+    assert nights(9) == [3, 4]
+    assert nights(9, "hnsw") == [1, 2, 3, 4]
+    assert nights(3, run_id="night-003") == [], "the accepted run is the first of its baseline"
+    assert nights(2, run_id="night-002") == [1], "what was judged before it stays as it was"
+    notes.take_back(store, "accepted", accepted, "it was no shift", "me@here")
+    assert nights(9) == [1, 2, 3, 4]
+
+
+def test_an_accepted_run_by_hand_is_no_baseline_of_nights(store):
+    for night in (1, 2):
+        store.save_summary(summary(night))
+    store.save_summary(summary(3, scheduled=False, name="hand"))
+    store.save_summary(summary(3, record(3), scale="full", name="full"))
+    for name in ("hand-003", "full-003"):
+        notes.say(store, "accepted", Scope(name), "so be it", "me@here")
+    assert runs(past_of(record(5), "smoke", run_id="judged", standing="night", store=store)) == [
+        "night-001",
+        "night-002",
+    ]

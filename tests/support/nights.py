@@ -37,9 +37,7 @@ def record(
         started_at=at(night), finished_at=at(night, 3), metrics={"latency_p95": metric(p95), "recall_at_100": metric(0.93, "ratio")},
     )  # fmt: skip
     made.facts.inputs = {"data": "d1"}
-    made.facts.noise = Noise()
-    if disturbed:
-        made.facts.noise = Noise.model_construct(disturbed=disturbed)
+    made.facts.noise = Noise(disturbed=disturbed) if disturbed else None
     if verdict:
         made.objectives = [Objective(metric="latency_p95", op="<", limit=0.02, value=p95, verdict=verdict)]
     made.looks = [

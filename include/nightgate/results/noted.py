@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from nightgate.record import Device, Record
+from nightgate.results.queries import TIME
 
 Kind = Literal["excluded", "accepted"]
 
@@ -26,8 +27,13 @@ class Scope:
         return run_id == self.run_id and all(mine in ("", its) for mine, its in zip(own, theirs, strict=True))
 
     def __str__(self) -> str:
-        what = " ".join(filter(None, (self.benchmark, self.variant, self.device and f"on {self.device}")))
-        return f"{what} of {self.run_id}" if what else self.run_id
+        what = [
+            self.benchmark,
+            self.variant,
+            f"on {self.device}" if self.device and (self.benchmark or self.variant) else self.device,
+        ]
+        told = " ".join(filter(None, what))
+        return f"{told} of {self.run_id}" if told else self.run_id
 
 
 @dataclass(frozen=True)
@@ -48,16 +54,10 @@ class Note:
         return self.withdrawn_at is None
 
 
-COLUMNS = (
-    "kind, run_id, benchmark, variant, device, reason, noted_by, {at}, withdrawn_reason, withdrawn_by, {until}".format(
-        **{
-            name: f"""to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
-            for name, column in {"at": "noted_at", "until": "withdrawn_at"}.items()
-        }
-    )
-)
 NOTES = f"""
-SELECT {COLUMNS} FROM nightgate.notes WHERE (withdrawn_at IS NULL OR %(withdrawn)s) AND (%(runs)s::text[] IS NULL OR run_id = ANY(%(runs)s))
+SELECT kind, run_id, benchmark, variant, device, reason, noted_by, {TIME.format("noted_at")},
+    withdrawn_reason, withdrawn_by, {TIME.format("withdrawn_at")}
+FROM nightgate.notes WHERE (withdrawn_at IS NULL OR %(withdrawn)s) AND (%(runs)s::text[] IS NULL OR run_id = ANY(%(runs)s))
 ORDER BY noted_at, run_id, kind, benchmark, variant, device
 """
 

@@ -17,8 +17,8 @@ from nightgate.series import Series, series_of
 if TYPE_CHECKING:
     from nightgate.results.store import Store
 
-NIGHTS = 40
-"""Of a series, at most: the scatter between runs is learned from the last 30 that count, and a few may not."""
+NIGHTS = 36
+"""Of a series, at most: the scatter between runs is learned from the last 30 that count, and a few do not."""
 
 _RUNS = 60  # on disk, the newest, that are looked through without a store
 
@@ -62,24 +62,34 @@ def _stored(
         for place, key in enumerate(keys)
     ]
     with store.together():
-        works = store.rows(queries.WORKS, {"wanted": json.dumps(rows)})
-        same = [
-            rows[place] | {"work": work}
-            for place, work, one in works
-            if series_of(Record.model_validate(one, context=STORED), wanted[keys[place]].scale) == wanted[keys[place]]
-        ]
-        found = store.rows(queries.NIGHTS_BEFORE, {"wanted": json.dumps(same), "most": NIGHTS}) if same else []
-    nights: dict[Key, list[tuple[datetime, Night]]] = {key: [] for key in keys}
-    for place, *columns in found:
-        nights[keys[place]].append((columns[1], _night(*columns)))
-    return {key: _newest(of) for key, of in nights.items()}
+        works = _works(store, rows, wanted)
+        found = store.rows(queries.NIGHTS_BEFORE, {"wanted": json.dumps(works), "most": NIGHTS}) if works else []
+    nights: dict[Key, list[Night]] = {key: [] for key in keys}
+    for place, *columns in reversed(found):
+        nights[keys[place]].append(_night(*columns))
+    return {key: Past(tuple(of)) for key, of in nights.items()}
+
+
+def _works(store: Store, rows: list[dict[str, Any]], wanted: Mapping[Key, Series]) -> list[dict[str, Any]]:
+    """Those of ``rows`` of whose series the store has something, each with its ``works``: settings and inputs, to the letter,
+    that make that series."""
+    keys, known = list(wanted), dict[tuple[str, str], Series]()
+    found: dict[int, list[str]] = {}
+    for place, work, one in store.rows(queries.WORKS, {"wanted": json.dumps(rows)}):
+        series = wanted[keys[place]]
+        if (series.benchmark, work) not in known:  # variants share theirs
+            known[series.benchmark, work] = series_of(Record.model_validate(one, context=STORED), series.scale)
+        its = known[series.benchmark, work]
+        if (its.data, its.settings) == (series.data, series.settings):
+            found.setdefault(place, []).append(work)
+    return [rows[place] | {"works": works} for place, works in found.items()]
 
 
 _COLUMNS = ("suite", "scale", "benchmark", "variant", "device", "fingerprint")
 
 
 def _night(
-    run_id: str, at: datetime, metrics: str, looks: str | None, objectives: str | None, disturbed: str | None
+    run_id: str, at: str, metrics: str, looks: str | None, objectives: str | None, disturbed: str | None
 ) -> Night:
     """From the columns of `queries.NIGHTS_BEFORE`; what is JSON is read here, where it needs no detour."""
     of_metrics, of_looks, of_objectives = _readers()
@@ -87,7 +97,7 @@ def _night(
     if looks:
         measured += [Measured(look.metrics, look.disturbed) for look in of_looks.validate_json(looks)]
     verdicts = {one.metric: one for one in of_objectives.validate_json(objectives)} if objectives else {}
-    return Night(run_id, _written(at), tuple(measured), verdicts)
+    return Night(run_id, at, tuple(measured), verdicts)
 
 
 @cache
@@ -125,7 +135,7 @@ def _summaries(night: bool) -> Iterable[Summary]:
 
 def _of_record(run_id: str, ended: datetime, record: Record) -> Night:
     noise = record.facts.noise
-    own = Measured(record.metrics, getattr(noise, "disturbed", None))
+    own = Measured(record.metrics, noise.disturbed if noise else None)
     confirming = (Measured(look.metrics, look.disturbed) for look in record.looks)
     verdicts = {one.metric: one for one in record.objectives}
     return Night(run_id, _written(ended), (own, *confirming), verdicts)

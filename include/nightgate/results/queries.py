@@ -42,6 +42,9 @@ suites AS (
 )
 """
 
+TIME = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
+"""A time as the records write it."""
+
 RUN_COLUMNS = (
     "run_id, dag_id, scale, state, head->>'started_at', head->>'finished_at', standing, overrides, recorded_at, suite"
 )
@@ -137,7 +140,7 @@ _WANTED = """
 wanted AS (
     SELECT * FROM jsonb_to_recordset(%(wanted)s::jsonb) AS wanted(
         place int, run_id text, suite text, scale text, benchmark text, variant text, device text, fingerprint text,
-        night boolean, before timestamptz, work text)
+        night boolean, before timestamptz, works text[])
 )
 """
 _OF_THE_SAME = """
@@ -157,13 +160,15 @@ WITH RECURSIVE {_WANTED}, works AS (
         ORDER BY own.work LIMIT 1
     ) AS following
 )
-SELECT works.place, works.work, jsonb_build_object(
-    'suite', own.suite, 'benchmark', own.benchmark, 'variant', own.variant, 'device', own.device, 'status', own.status,
-    'host', own.record->'host', 'settings', own.record->'settings',
-    'facts', jsonb_build_object('inputs', coalesce(own.record#>'{{facts,inputs}}', '{{}}')),
-    'detail', {KEPT_DETAIL.replace("record", "own.record")})
-FROM works JOIN wanted USING (place) JOIN nightgate.results AS own
-    ON (own.run_id, own.benchmark, own.variant, own.device) = (works.run_id, wanted.benchmark, wanted.variant, wanted.device)
+SELECT works.place, works.work, one.record FROM works JOIN wanted USING (place), LATERAL (
+    SELECT jsonb_build_object(
+        'suite', own.suite, 'benchmark', own.benchmark, 'variant', own.variant, 'device', own.device, 'status', own.status,
+        'settings', own.record->'settings', 'facts', jsonb_build_object('inputs', coalesce(own.record#>'{{facts,inputs}}', '{{}}')),
+        'detail', {KEPT_DETAIL.replace("record", "own.record")}) AS record
+    FROM nightgate.results AS own
+    WHERE own.run_id = works.run_id AND own.benchmark = wanted.benchmark AND own.variant = wanted.variant AND own.device = wanted.device
+    LIMIT 1
+) AS one
 """
 
 NOTED = """
@@ -181,11 +186,13 @@ WITH {_WANTED}, baselines AS (
     GROUP BY wanted.place
 )
 SELECT wanted.place, night.* FROM wanted LEFT JOIN baselines USING (place), LATERAL (
-    SELECT own.run_id, own.measured_at, own.metrics::text, own.looks::text, own.objectives::text, own.disturbed
+    SELECT own.run_id, {TIME.format("own.measured_at")}, own.metrics::text, nullif(own.looks, '[]')::text,
+        nullif(own.objectives, '[]')::text, own.disturbed
     FROM nightgate.results AS own JOIN nightgate.runs USING (run_id)
-    WHERE {_OF_THE_SAME} AND own.work = wanted.work AND runs.scale = wanted.scale AND own.run_id <> wanted.run_id
+    WHERE {_OF_THE_SAME} AND own.work = ANY(wanted.works) AND runs.scale = wanted.scale AND own.run_id <> wanted.run_id
       AND own.measured_at < wanted.before AND own.measured_at >= coalesce(baselines.since, '-infinity')
       AND NOT EXISTS (SELECT FROM nightgate.notes AS note WHERE note.kind = 'excluded' AND {NOTED})
-    ORDER BY own.measured_at DESC LIMIT %(most)s
+    ORDER BY own.measured_at DESC, own.run_id DESC LIMIT %(most)s
 ) AS night
 """
+"""Newest first."""

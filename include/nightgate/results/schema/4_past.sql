@@ -11,8 +11,11 @@ ALTER TABLE nightgate.results
     ADD COLUMN objectives jsonb GENERATED ALWAYS AS (record->'objectives') STORED,
     ADD COLUMN disturbed text GENERATED ALWAYS AS (record#>>'{facts,noise,disturbed}') STORED;
 
-CREATE INDEX past_of_series
-    ON nightgate.results (suite, benchmark, variant, device, fingerprint, (standing = 'night'), work, measured_at DESC)
+CREATE INDEX works_of_series
+    ON nightgate.results (suite, benchmark, variant, device, fingerprint, (standing = 'night'), work)
+    WHERE status = 'measured';
+CREATE INDEX nights_of_series
+    ON nightgate.results (suite, benchmark, variant, device, fingerprint, (standing = 'night'), measured_at DESC) INCLUDE (work)
     WHERE status = 'measured';
 
 -- What people have said of results: 'excluded', or 'accepted' as a new baseline. An empty benchmark, variant or device is
