@@ -56,6 +56,11 @@ def test_on_a_large_host_more_may_be_busy():
     seen = noise(others=2.9)
     seen.cores = 64
     assert trust.disturbed(seen, []) is None
+    assert (
+        trust.loaded_from(64) == 8.0
+        and trust.loaded_from(16) == 2.0
+        and trust.loaded_from(4) == trust.loaded_from(1) == 0.5
+    )
     assert "3.3 of 64 cores" in (trust.disturbed(seen.model_copy(update={"others": 3.3}), []) or "")
 
 

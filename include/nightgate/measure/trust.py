@@ -7,8 +7,8 @@ other programs, on average         0.2 cores more      Airflow beside a task tak
                                    than usual, on      for a fifth of the time reaches into the P95 and into means
                                    more than 4 cores
                                    a twentieth
-other programs, half a core        a twentieth of the  the P95 is decided by the slowest twentieth of the calls
-and more at a time                 time
+other programs, 2.5 × as much, or  a twentieth of the  the P95 is decided by the slowest twentieth of the calls
+half a core, and more at a time    time
 the same, of samples alone         0.4 cores more      they are few and short, and all there is where a server that
                                    than usual, or a    works for us cannot be told from others
                                    fifth of the time
@@ -35,8 +35,9 @@ from nightgate.facts import HostSample, Noise
 from nightgate.measure.known_host import Known
 
 AVERAGE, OF_CORES = 0.2, 0.05
-LOADED = 0.5
-"""Cores. Whoever keeps so much busy over a stretch of seconds is at work, and no service that wakes up now and then."""
+LOADED = 2.5
+"""Times the limit on average. Who keeps so much busy over a stretch of seconds is at work, and no service that wakes up now and
+then."""
 SHARE = 0.05
 AT_REST, SHARE_AT_REST = 2.0, 0.2
 """Times the limit on average, and the share of the time, where only samples can tell."""
@@ -91,6 +92,11 @@ def limit_of(cores: int) -> float:
     return max(AVERAGE, OF_CORES * cores)
 
 
+def loaded_from(cores: int) -> float:
+    """From how many cores on that others keep busy over a stretch of seconds, they are at work."""
+    return LOADED * limit_of(cores)
+
+
 def lost_share(samples: Sequence[HostSample]) -> float:
     """Of all the time that the canary's loop was at work."""
     seconds = sum(sample.seconds for sample in samples)
@@ -105,7 +111,8 @@ def _at_work(noise: Noise) -> str | None:
         (since, noise.loaded_share, SHARE, "of the time"), (at_rest, noise.loaded_at_rest, SHARE_AT_REST, "of the samples"),
     ):  # fmt: skip
         if share is not None and share >= least:
-            kept = statistics.fmean([others for others in seen if others is not None and others >= LOADED] or [LOADED])
+            least = loaded_from(noise.cores or 1)
+            kept = statistics.fmean([others for others in seen if others is not None and others >= least] or [least])
             when = "all the time" if share > 0.9 else "for most of it" if share > 0.5 else f"for {share:.0%} {of}"
             return _kept(noise, kept, when)
     return None

@@ -148,22 +148,23 @@ class Watch:
         seen = self._seen
         whole = self._between(seen[0].last if len(seen) > 1 else seen[0].first, seen[-1].last)
         noise.stolen, noise.throttled, noise.hot, noise.waited = whole.stolen, whole.throttled, whole.hot, whole.waited
+        loaded = trust.loaded_from(seen[0].first.cores)
         at_rest = [self._at_rest(one) for one in seen]
         stretches = [self._between(one.last, next_.last) for one, next_ in pairwise(seen)]
-        noise.others, noise.loaded_share = _loaded(stretches)
+        noise.others, noise.loaded_share = _loaded(stretches, loaded)
         if self._servers or not stretches:
-            noise.others_at_rest, noise.loaded_at_rest = _loaded(at_rest)
+            noise.others_at_rest, noise.loaded_at_rest = _loaded(at_rest, loaded)
         named = [(load.seconds * (load.others or 0.0), load.program) for load in (*stretches, *at_rest) if load.program]
         noise.program = max(named, key=lambda each: each[0])[1] if named else None
 
 
-def _loaded(stretches: Sequence[Load]) -> tuple[float | None, float | None]:
-    """How many cores others kept busy on average, and the share of the time in which they were at work."""
+def _loaded(stretches: Sequence[Load], least: float) -> tuple[float | None, float | None]:
+    """How many cores others kept busy on average, and the share of the time in which it were ``least`` or more."""
     counted = [(load.seconds, load.others) for load in stretches if load.others is not None]
     total = sum(seconds for seconds, _ in counted)
     if not total:
         return None, None
-    loaded = sum(seconds for seconds, others in counted if others >= trust.LOADED)
+    loaded = sum(seconds for seconds, others in counted if others >= least)
     return sum(seconds * others for seconds, others in counted) / total, loaded / total
 
 
