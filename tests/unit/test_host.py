@@ -99,6 +99,9 @@ def seen(monkeypatch, tmp_path):
         def __init__(self, servers):
             noted.append(("watch", servers))
 
+        def settle(self, seconds, patience, known):
+            noted.append(("settle", seconds, patience, known))
+
         def sample(self, seconds):
             noted.append(("sample", seconds))
 
@@ -120,7 +123,7 @@ def seen(monkeypatch, tmp_path):
 def test_the_host_is_watched_before_between_and_after(tmp_path, seen, caplog):
     host.glance()
     with host.quiet(tmp_path / "deep" / "home") as noise:
-        assert seen == [("watch", ()), ("sample", 1.0)]
+        assert seen == [("watch", ()), ("settle", 1.0, 30.0, [])]
         assert (noise.load_before, noise.load_after, noise.disturbed) == (0.5, None, None)
         assert [path.name for path in (tmp_path / "deep" / "home").iterdir()] == ["measure.lock"]
         host.glance()
@@ -144,6 +147,7 @@ def test_a_host_can_be_declared_as_shared(tmp_path, seen, monkeypatch, value, to
     with host.quiet(tmp_path):
         pass
     assert seen[-1] == ("judged", "hosts", tolerant)
+    assert seen[1] == ("settle", 1.0, 0.0 if tolerant else 30.0, []), "who never comes is not waited for"
 
 
 @pytest.fixture
@@ -177,6 +181,15 @@ def test_a_host_is_quiet_when_others_are_on_average(looks):
     asked = looks(0.39, 0.25, 0.15, 0.15, 0.35, 0.15, 0.05, "never asked")
     assert host.wait_until_quiet(Path("home"), 60)
     assert len(asked) == 4, "0.39, 0.25 and 0.15 are too much together, and 0.25, 0.15 and 0.15 are not"
+
+
+def test_what_others_always_do_is_not_waited_for(looks, tmp_path):
+    file = known_host.file_of(tmp_path, host.describe().fingerprint)
+    one = Known(at="then", cpu=0.01, fastest=0.01, memory=6e9, cache=2e-9, others=0.25)
+    known_host.add(file, [one] * 4, one)
+    asked = looks(0.46, 0.45, 0.46, 0.4, "never asked")
+    assert host.wait_until_quiet(tmp_path, 60)
+    assert len(asked) == 4
 
 
 def test_waiting_ends(looks):

@@ -56,6 +56,11 @@ def test_on_a_large_host_more_may_be_busy():
     seen = noise(others=2.9)
     seen.cores = 64
     assert trust.disturbed(seen, []) is None
+    assert (
+        trust.loaded_from(64) == 8.0
+        and trust.loaded_from(16) == 2.0
+        and trust.loaded_from(4) == trust.loaded_from(1) == 0.5
+    )
     assert "3.3 of 64 cores" in (trust.disturbed(seen.model_copy(update={"others": 3.3}), []) or "")
 
 
@@ -86,7 +91,7 @@ def test_where_a_server_works_for_us_samples_must_tell_more():
 
 def test_a_lost_core_is_told_where_nothing_else_explains_it():
     seen = [sample(seconds=1.0, lost=0.02), sample(seconds=0.2, lost=0.52)]
-    assert trust.disturbed(noise(*seen), []) == "something else ran on the core of the canary for 10% of its time"
+    assert trust.disturbed(noise(*seen), []) == "something else ran on the canary's core for 10% of its time"
     assert "canary" not in (trust.disturbed(noise(*seen, others=0.9), []) or "")
     assert trust.disturbed(noise(sample(lost=0.02), sample(lost=0.17)), []) is None
 
@@ -101,7 +106,40 @@ def test_a_lost_core_is_told_where_nothing_else_explains_it():
 )
 def test_a_part_that_was_never_so_slow_disturbs(changed, sentence):
     assert trust.disturbed(noise(sample(**changed)), known(20)) == sentence
-    assert trust.disturbed(noise(sample(**changed)), known(9)) is None, "too little is known"
+    assert trust.disturbed(noise(sample(**changed)), known(4)) is None, "too little is known"
+
+
+@pytest.mark.parametrize(
+    ("seen", "kept"),
+    [
+        ({"others": 0.49}, {"others": 0.3}),
+        ({"others_at_rest": 0.69}, {"others": 0.3}),
+        ({"stolen": 0.12}, {"stolen": 0.08}),
+        ({"samples": [sample(lost=0.17)]}, {"lost": 0.08}),
+    ],
+)
+def test_what_is_usual_on_a_host_is_no_disturbance(seen, kept):
+    found = noise().model_copy(update=seen)
+    assert trust.disturbed(found, known(5, **kept)) is None
+    assert trust.disturbed(found, known(4, **kept)) is not None, "too little is known"
+    assert trust.disturbed(found, known(8, **kept) + known(8)) is not None, "by the newest fifteen it is not"
+
+
+def test_what_comes_on_top_is_told_with_what_is_usual():
+    sentence = "another program (gcc) kept 0.6 of 2 cores busy on average (0.3 as a rule)"
+    assert trust.disturbed(noise(others=0.55, program="gcc"), known(5, others=0.3)) == sentence
+    assert trust.disturbed(noise(others=0.55, loaded_share=0.05), known(5, others=0.6)), "who is at work is never usual"
+
+
+@pytest.mark.parametrize(
+    ("changed", "usual"),
+    [
+        ({}, True), ({"others": 0.45, "loaded_share": 0.04}, True), ({"stolen": 0.14}, True), ({"loaded_share": 0.05}, False),
+        ({"loaded_at_rest": 0.2}, False), ({"stolen": 0.15}, False), ({"throttled": 0.05}, False), ({"hot": 0.05}, False),
+    ],
+)  # fmt: skip
+def test_what_tells_how_a_host_is_by_itself(changed, usual):
+    assert trust.is_usual(noise(**changed)) is usual
 
 
 def test_the_two_speeds_of_a_virtual_host_are_no_disturbance():

@@ -153,7 +153,9 @@ def test_medians_of_the_canary(host):
     )  # fmt: skip
     # 4, 4, 6, 8, 8 and 12 ms
     assert (found.fast_share, found.slowdown) == (0.3333, 2.0)
-    assert watching.known().model_dump(exclude={"at"}) == {"cpu": 0.007, "fastest": 0.004, "memory": 6e9, "cache": 2e-9}
+    assert watching.known(found).model_dump(exclude={"at"}) == {
+        "cpu": 0.007, "fastest": 0.004, "memory": 6e9, "cache": 2e-9, "others": 0.0, "stolen": 0.0, "lost": 0.01,
+    }  # fmt: skip
     assert told(watching, [Known(at="", cpu=1, fastest=0.001, memory=1, cache=1)]).fast_share == 0.0
 
 
@@ -192,6 +194,33 @@ def test_a_slow_glance_is_followed_by_a_long_pause(host):
     host.works(2)
     watching.glance()
     assert host.sampled == [1.0, 1.5, 1.5]
+
+
+def test_a_measurement_begins_in_a_quiet_moment(host, caplog):
+    watching, host.others_in_samples = watch.Watch(), 0.9
+    plain = host.sample
+
+    def sample(seconds):
+        found = plain(seconds)
+        host.others_in_samples = 0.9 if len(host.sampled) < 4 else 0.0
+        return found
+
+    host.sample = sample
+    with caplog.at_level("INFO"):
+        watching.settle(1.0, 30.0, [])
+    assert host.sampled == [1.0] * 5
+    (first,) = told(watching).samples
+    assert (first.at, first.others) == (-1.0, 0.0), "what was before is no part of it"
+    assert caplog.messages == [
+        "the measurement waits for a quiet moment, 30 s at most: another program (make) kept 0.9 of 3 cores busy all the time"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("patience", "samples"), [(0.0, 1), (3.0, 3)])
+def test_it_begins_all_the_same_when_none_comes(host, patience, samples):
+    watching, host.others_in_samples = watch.Watch(), 0.9
+    watching.settle(1.0, patience, [])
+    assert host.sampled == [1.0] * samples
 
 
 @pytest.fixture
@@ -234,3 +263,13 @@ def test_one_that_was_slow_for_no_reason_to_be_seen_is_remembered(host, file):
     watch.judged(found, disturbed_by(host, 0.0), file, tolerant=False)
     assert found.disturbed == "computing took 4.0 × as long as in the last 10 quiet measurements"
     assert len(known_host.read(file)) == 11
+
+
+def test_what_never_rests_is_remembered_although_it_disturbs_at_first(host, file):
+    sentences = []
+    for _ in range(6):
+        found = Noise()
+        watch.judged(found, disturbed_by(host, 3.0), file, tolerant=False)
+        sentences.append(found.disturbed)
+    assert sentences == ["another program (make) kept 0.3 of 3 cores busy on average"] * 5 + [None]
+    assert [one.others for one in known_host.read(file)] == [0.3] * 6

@@ -25,11 +25,14 @@ from nightgate.record import Host
 log = logging.getLogger(__name__)
 
 __all__ = [
-    "SAMPLE", "SHARED", "alone", "describe", "glance", "known", "look", "quiet", "told", "usable_cores", "wait_until_quiet",
+    "PATIENCE", "SAMPLE", "SHARED", "alone", "describe", "glance", "known", "look", "quiet", "told", "usable_cores", "wait_until_quiet",
 ]  # fmt: skip
 
 SAMPLE = 1.0
 """Seconds that the canary takes before a measurement, and after it."""
+
+PATIENCE = 30.0
+"""Seconds that a measurement waits at most for a quiet moment to begin."""
 
 SHARED = "NIGHTGATE_SHARED_HOST"
 """The variable that says that others may use this host while it measures: what they do is told, and not held against it."""
@@ -72,7 +75,8 @@ def _memory_class(size: int) -> int:
 
 @contextmanager
 def quiet(home: Path, servers: Sequence[str] = ()) -> Iterator[Noise]:
-    """Hold the host for one measurement, and watch it: whoever else measures here waits.
+    """Hold the host for one measurement, and watch it: whoever else measures here waits. It begins in a quiet moment, if one
+    comes within half a minute.
 
     Call it in the process that starts what is timed. `run_child` and `run_in_turns` glance at the host before they let a
     child work; whoever times otherwise calls `glance` there whenever all that is timed rests.
@@ -87,7 +91,7 @@ def quiet(home: Path, servers: Sequence[str] = ()) -> Iterator[Noise]:
     """
     with alone(home):
         watch, noise = Watch(servers), Noise(load_before=os.getloadavg()[0])
-        watch.sample(SAMPLE)
+        watch.settle(SAMPLE, 0.0 if _shared() else PATIENCE, known(home))
         try:
             with looking(watch.glance):
                 yield noise
@@ -121,11 +125,14 @@ def wait_until_quiet(home: Path, seconds: float) -> bool:
         whether it became quiet within ``seconds``.
     """
     end, say_again, quiet_samples = time.monotonic() + seconds, 0.0, list[float]()
+    before = trust.usual(known(home), "others")
     while True:
         now = look(home)
         found = now.disturbed
         quiet_samples = [] if found else [*quiet_samples, now.others_at_rest or 0.0][-_QUIET_SAMPLES:]
-        if len(quiet_samples) == _QUIET_SAMPLES and statistics.fmean(quiet_samples) < trust.limit_of(now.cores or 1):
+        if len(quiet_samples) == _QUIET_SAMPLES and statistics.fmean(quiet_samples) < before + trust.limit_of(
+            now.cores or 1
+        ):
             return True
         left = end - time.monotonic()
         if left <= 0:

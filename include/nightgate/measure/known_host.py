@@ -1,7 +1,7 @@
-"""What is known of a host from earlier measurements: how fast it is when no other program is at work.
+"""What is known of a host from earlier measurements: how it is by itself, when no other program is at work.
 
-A file of JSON lines per fingerprint, below NIGHTGATE_HOME; the newest sixty are kept. A measurement that other programs
-disturbed leaves none. It is read before a measurement is judged and written after it, so that no decision changes later.
+A file of JSON lines per fingerprint, below NIGHTGATE_HOME; the newest sixty are kept. A measurement beside which another
+program was at work leaves none. It is read before a measurement is judged and written after it, so that no decision changes later.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ KEPT = 60
 
 class Known(BaseModel):
     """Medians over the samples of one measurement, in the units of `nightgate.facts.HostSample`; ``fastest``: of the
-    computation, the tenth of the rounds that were fastest end here."""
+    computation, the tenth of the rounds that were fastest end here; ``others``, ``stolen`` and ``lost`` are of all of it."""
 
     model_config = ConfigDict(extra="ignore")
     at: str
@@ -30,6 +30,9 @@ class Known(BaseModel):
     fastest: float
     memory: float
     cache: float
+    others: float = 0.0
+    stolen: float = 0.0
+    lost: float = 0.0
 
 
 def file_of(home: Path, fingerprint: str) -> Path:

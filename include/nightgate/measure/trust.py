@@ -3,24 +3,27 @@
 =================================  ==================  ===============================================================
 seen                               disturbed from      because
 =================================  ==================  ===============================================================
-other programs, on average         0.2 cores, on more  Airflow beside a task takes 0.08, in its worst second 0.16; who works
-                                   than 4 cores a      for a fifth of the time reaches into the P95 and into means
-                                   twentieth of them
-other programs, half a core        a twentieth of the  the P95 is decided by the slowest twentieth of the calls
-and more at a time                 time
-the same, of samples alone         0.4 cores, or a     they are few and short, and all there is where a server that
-                                   fifth of their      works for us cannot be told from others
-                                   time
+other programs, on average         0.2 cores more      Airflow beside a task takes 0.08, in its worst second 0.16; who works
+                                   than usual, on      for a fifth of the time reaches into the P95 and into means
+                                   more than 4 cores
+                                   a twentieth
+other programs, 2.5 × as much, or  a twentieth of the  the P95 is decided by the slowest twentieth of the calls
+half a core, and more at a time    time
+the same, of samples alone         0.4 cores more      they are few and short, and all there is where a server that
+                                   than usual, or a    works for us cannot be told from others
+                                   fifth of the time
 stolen by the hypervisor           .05 of the time     as above
+                                   more than usual
 held back at the cgroup's limit    .05 of the time     as above
 slowed down for heat               .05 of the time     as above
 the canary's loop lost its core    .10 of the time     it stands in for stealing that is not counted; the loop's own
-                                                       interrupts stay below .01
+                                   more than usual     interrupts stay below .01
 the canary's computation, memory   2.5 × slower than   such hosts have two speeds by themselves, 1.6 × apart and 1.9 ×
-or cache                           the median of the   between extremes; beyond that it is somebody else
-                                   newest 15 quiet
-                                   measurements
+or cache                           usual               between extremes; beyond that it is somebody else
 =================================  ==================  ===============================================================
+
+Usual is the median of the newest fifteen measurements that `is_usual` let into what is known of the host, once there are five.
+A host whose services never rest, or whose hypervisor steals a little every night, is so; what comes on top is a disturbance.
 """
 
 from __future__ import annotations
@@ -32,14 +35,17 @@ from nightgate.facts import HostSample, Noise
 from nightgate.measure.known_host import Known
 
 AVERAGE, OF_CORES = 0.2, 0.05
-LOADED = 0.5
-"""Cores. Whoever keeps so much busy over a stretch of seconds is at work, and no service that wakes up now and then."""
+LOADED = 2.5
+"""Times the limit on average. Who keeps so much busy over a stretch of seconds is at work, and no service that wakes up now and
+then."""
 SHARE = 0.05
 AT_REST, SHARE_AT_REST = 2.0, 0.2
 """Times the limit on average, and the share of the time, where only samples can tell."""
 LOST = 0.10
 SLOWER = 2.5
-ENOUGH, NEWEST = 10, 15
+ENOUGH, NEWEST = 5, 15
+STOLEN_EVERY_NIGHT = 0.15
+"""A host that loses more of its time than this is never usual."""
 NEAR = 1.25
 """A round of the canary is fast when it took at most so many times the fastest."""
 
@@ -51,64 +57,104 @@ def disturbed(noise: Noise, known: Sequence[Known]) -> str | None:
         noise: all of it, but ``disturbed``.
         known: what was known of the host before, oldest first.
     """
-    others = _others(noise)
+    others = _at_work(noise) or _on_average(noise, known)
+    stolen = _over(
+        noise.stolen, SHARE + usual(known, "stolen"), "the hypervisor gave {} of the running time to other machines"
+    )
+    lost = _over(
+        lost_share(noise.samples),
+        LOST + usual(known, "lost"),
+        "something else ran on the canary's core for {} of its time",
+    )
     reasons = [
-        others,
-        _over(noise.stolen, "the hypervisor gave {} of the running time to other machines"),
-        _over(noise.throttled, "the limit of the cgroup held our processes back for {} of the time"),
-        _over(noise.hot, "the processor was slowed down for its heat for {} of the time"),
-        None if others else _lost(noise.samples),
-        *_slow(noise.samples, known),
-    ]
+        others, stolen, *_of_the_host(noise), None if others or stolen else lost, *_slow(noise.samples, known),
+    ]  # fmt: skip
     return "; ".join(reason for reason in reasons if reason) or None
 
 
+def is_usual(noise: Noise) -> bool:
+    """Whether a measurement tells how the host is by itself: nobody was at work beside it, and nothing held it back.
+
+    One that was slow for no reason to be seen is among them: if the host stays so, this is how it is.
+    """
+    stolen = (noise.stolen or 0.0) < STOLEN_EVERY_NIGHT
+    return stolen and not _at_work(noise) and not any(_of_the_host(noise))
+
+
+def usual(known: Sequence[Known], part: str) -> float:
+    """The median of the newest; 0 while too little is known."""
+    newest = known[-NEWEST:] if len(known) >= ENOUGH else []
+    return statistics.median(float(getattr(one, part)) for one in newest) if newest else 0.0
+
+
 def limit_of(cores: int) -> float:
-    """How many cores other programs may keep busy on average."""
+    """How many cores other programs may keep busy on average beyond what is usual."""
     return max(AVERAGE, OF_CORES * cores)
 
 
-def _others(noise: Noise) -> str | None:
-    cores = noise.cores or 1
+def loaded_from(cores: int) -> float:
+    """From how many cores on that others keep busy over a stretch of seconds, they are at work."""
+    return LOADED * limit_of(cores)
+
+
+def lost_share(samples: Sequence[HostSample]) -> float:
+    """Of all the time that the canary's loop was at work."""
+    seconds = sum(sample.seconds for sample in samples)
+    return sum(sample.lost * sample.seconds for sample in samples) / seconds if seconds else 0.0
+
+
+def _at_work(noise: Noise) -> str | None:
+    """Others that kept much of the host busy, for some of the time."""
     since = [sample.others_since for sample in noise.samples]
     at_rest = [sample.others for sample in noise.samples]
-    who = f"another program ({noise.program})" if noise.program else "other programs"
-    for seen, share, least, often, average, limit in (
-        (since, noise.loaded_share, SHARE, "of the time", noise.others, limit_of(cores)),
-        (at_rest, noise.loaded_at_rest, SHARE_AT_REST, "of the samples", noise.others_at_rest, AT_REST * limit_of(cores)),
+    for seen, share, least, of in (
+        (since, noise.loaded_share, SHARE, "of the time"), (at_rest, noise.loaded_at_rest, SHARE_AT_REST, "of the samples"),
     ):  # fmt: skip
         if share is not None and share >= least:
-            kept = statistics.fmean([others for others in seen if others is not None and others >= LOADED] or [LOADED])
-            when = "all the time" if share > 0.9 else "for most of it" if share > 0.5 else f"for {share:.0%} {often}"
-            return f"{who} kept {kept:.1f} of {cores} cores busy {when}"
-        if average is not None and average >= limit:
-            return f"{who} kept {average:.1f} of {cores} cores busy on average"
+            least = loaded_from(noise.cores or 1)
+            kept = statistics.fmean([others for others in seen if others is not None and others >= least] or [least])
+            when = "all the time" if share > 0.9 else "for most of it" if share > 0.5 else f"for {share:.0%} {of}"
+            return _kept(noise, kept, when)
     return None
 
 
-def _over(share: float | None, sentence: str) -> str | None:
-    return sentence.format(f"{share:.0%}") if share is not None and share >= SHARE else None
+def _on_average(noise: Noise, known: Sequence[Known]) -> str | None:
+    limit, before = limit_of(noise.cores or 1), usual(known, "others")
+    for others, most in ((noise.others, limit), (noise.others_at_rest, AT_REST * limit)):
+        if others is not None and others >= before + most:
+            return _kept(noise, others, "on average" + (f" ({before:.1f} as a rule)" if before >= 0.05 else ""))
+    return None
 
 
-def _lost(samples: Sequence[HostSample]) -> str | None:
-    seconds = sum(sample.seconds for sample in samples)
-    share = sum(sample.lost * sample.seconds for sample in samples) / seconds if seconds else 0.0
-    return f"something else ran on the core of the canary for {share:.0%} of its time" if share >= LOST else None
+def _kept(noise: Noise, others: float, when: str) -> str:
+    who = f"another program ({noise.program})" if noise.program else "other programs"
+    return f"{who} kept {others:.1f} of {noise.cores or 1} cores busy {when}"
+
+
+def _of_the_host(noise: Noise) -> list[str | None]:
+    return [
+        _over(noise.throttled, SHARE, "the limit of the cgroup held our processes back for {} of the time"),
+        _over(noise.hot, SHARE, "the processor was slowed down for its heat for {} of the time"),
+    ]
+
+
+def _over(share: float | None, limit: float, sentence: str) -> str | None:
+    return sentence.format(f"{share:.0%}") if share is not None and share >= limit else None
 
 
 def _slow(samples: Sequence[HostSample], known: Sequence[Known]) -> list[str]:
     if len(known) < ENOUGH or not samples:
         return []
-    newest = known[-NEWEST:]
     parts = {
-        "computing": (_median(samples, "cpu"), statistics.median(one.cpu for one in newest)),
-        "copying memory": (1 / _median(samples, "memory"), 1 / statistics.median(one.memory for one in newest)),
-        "reading from the cache": (_median(samples, "cache"), statistics.median(one.cache for one in newest)),
+        "computing": (_median(samples, "cpu"), usual(known, "cpu")),
+        "copying memory": (1 / _median(samples, "memory"), 1 / usual(known, "memory")),
+        "reading from the cache": (_median(samples, "cache"), usual(known, "cache")),
     }
+    count = min(len(known), NEWEST)
     return [
-        f"{part} took {now / usual:.1f} × as long as in the last {len(newest)} quiet measurements"
-        for part, (now, usual) in parts.items()
-        if now >= SLOWER * usual
+        f"{part} took {now / before:.1f} × as long as in the last {count} quiet measurements"
+        for part, (now, before) in parts.items()
+        if now >= SLOWER * before
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import statistics
 import time
@@ -17,6 +18,8 @@ from nightgate.measure.canary import Canary, Readings
 from nightgate.measure.counters import KERNEL_THREADS, ROOT, Counters, Load, between, read
 from nightgate.measure.known_host import Known
 from nightgate.record import utc_now
+
+log = logging.getLogger(__name__)
 
 GLANCE = 0.2
 """Seconds of a sample between what is timed."""
@@ -70,6 +73,23 @@ class Watch:
         if time.monotonic() >= self._next:
             self.sample(GLANCE)
 
+    def settle(self, seconds: float, patience: float, known: Sequence[Known]) -> None:
+        """Wait, ``patience`` seconds at most, until nothing disturbs one sample of ``seconds``; then that is the first.
+
+        What was started before, such as the last task of another benchmark, comes to its end meanwhile.
+        """
+        end, said = time.monotonic() + patience, False
+        while True:
+            self._seen.clear()
+            self.sample(seconds)
+            self.describe(now := Noise(), known)
+            found = trust.disturbed(now, known)
+            if not found or time.monotonic() >= end:
+                return
+            if not said:
+                log.info("the measurement waits for a quiet moment, %.0f s at most: %s", patience, found)
+                said = True
+
     def describe(self, noise: Noise, known: Sequence[Known]) -> None:
         """Write all that was seen into ``noise``, but what was decided of it."""
         seen, start = self._seen, self._seen[0].last.at
@@ -84,8 +104,8 @@ class Watch:
         for name in _NUMBERS:
             setattr(noise, name, _rounded(getattr(noise, name)))
 
-    def known(self) -> Known:
-        """What this measurement tells of the host."""
+    def known(self, noise: Noise) -> Known:
+        """What this measurement tells of the host; ``noise`` as `describe` wrote it."""
         rounds = [seconds for one in self._seen for seconds in one.readings.cpu]
         return Known(
             at=utc_now(),
@@ -93,6 +113,9 @@ class Watch:
             fastest=trust.fastest_of(rounds),
             memory=statistics.median(rate for one in self._seen for rate in one.readings.memory),
             cache=statistics.median(seconds for one in self._seen for seconds in one.readings.cache),
+            others=(noise.others_at_rest if noise.others is None else noise.others) or 0.0,
+            stolen=noise.stolen or 0.0,
+            lost=trust.lost_share(noise.samples),
         )
 
     def _at_rest(self, one: _Seen) -> Load:
@@ -125,22 +148,23 @@ class Watch:
         seen = self._seen
         whole = self._between(seen[0].last if len(seen) > 1 else seen[0].first, seen[-1].last)
         noise.stolen, noise.throttled, noise.hot, noise.waited = whole.stolen, whole.throttled, whole.hot, whole.waited
+        loaded = trust.loaded_from(seen[0].first.cores)
         at_rest = [self._at_rest(one) for one in seen]
         stretches = [self._between(one.last, next_.last) for one, next_ in pairwise(seen)]
-        noise.others, noise.loaded_share = _loaded(stretches)
+        noise.others, noise.loaded_share = _loaded(stretches, loaded)
         if self._servers or not stretches:
-            noise.others_at_rest, noise.loaded_at_rest = _loaded(at_rest)
+            noise.others_at_rest, noise.loaded_at_rest = _loaded(at_rest, loaded)
         named = [(load.seconds * (load.others or 0.0), load.program) for load in (*stretches, *at_rest) if load.program]
         noise.program = max(named, key=lambda each: each[0])[1] if named else None
 
 
-def _loaded(stretches: Sequence[Load]) -> tuple[float | None, float | None]:
-    """How many cores others kept busy on average, and the share of the time in which they were at work."""
+def _loaded(stretches: Sequence[Load], least: float) -> tuple[float | None, float | None]:
+    """How many cores others kept busy on average, and the share of the time in which it were ``least`` or more."""
     counted = [(load.seconds, load.others) for load in stretches if load.others is not None]
     total = sum(seconds for seconds, _ in counted)
     if not total:
         return None, None
-    loaded = sum(seconds for seconds, others in counted if others >= trust.LOADED)
+    loaded = sum(seconds for seconds, others in counted if others >= least)
     return sum(seconds * others for seconds, others in counted) / total, loaded / total
 
 
@@ -155,7 +179,7 @@ def _rounded(number: float | None) -> float | None:
 
 
 def judged(noise: Noise, watch: Watch, file: Path, *, tolerant: bool) -> None:
-    """Describe and judge a measurement that is over, and remember it where nobody disturbed it.
+    """Describe and judge a measurement that is over, and remember it where it tells how the host is.
 
     Args:
         file: what is known of the host, see `known_host`.
@@ -165,5 +189,5 @@ def judged(noise: Noise, watch: Watch, file: Path, *, tolerant: bool) -> None:
     watch.describe(noise, known)
     found = trust.disturbed(noise, known)
     noise.disturbed, noise.tolerated = (None, found) if tolerant else (found, None)
-    if trust.disturbed(noise, ()) is None:  # one that is slow for no reason to be seen is how the host is
-        known_host.add(file, known, watch.known())
+    if trust.is_usual(noise):
+        known_host.add(file, known, watch.known(noise))
