@@ -10,7 +10,10 @@ from scipy.stats import ttest_ind
 
 from nightgate.judge import comparison
 from nightgate.measure import estimates
-from nightgate.record import Metric
+from nightgate.record import Between, Metric
+from nightgate.vector_search.metrics import INDEX_BYTES, LATENCY, RECALL
+
+P95 = LATENCY[95]
 
 SLOW, FAST = np.array([0.125, 0.121, 0.130, 0.127, 0.124]), np.array([0.081, 0.079, 0.084, 0.080])
 
@@ -166,3 +169,88 @@ def test_the_interval_of_a_ratio_holds_the_true_one_as_often_as_it_says():
         low, high = comparison.ratio(fast, slow).ci95
         held += low <= 3 <= high
     assert 0.92 <= held / 400 <= 0.985
+
+
+# two runs
+
+
+def run_of(value, half, sd=None, runs=30, spec=P95, shared=None):
+    """A judged metric: the interval of the run alone is ±``half`` of it, and runs of its series differ by ``sd``."""
+    own = (value * (1 - half), value * (1 + half))
+    between = Between(sd=sd, runs=runs, prior=False) if sd is not None else None
+    ci95 = own if sd is None else (value * (1 - 9 * half), value * (1 + 9 * half))
+    return Metric(value=value, unit=spec.unit, n=900, ci95=ci95, within95=own if between else None, between=between)
+
+
+def test_two_runs_differ_when_more_than_runs_anyway():
+    calm, wild = run_of(1.0, 0.01, 0.02), run_of(1.0, 0.01, 0.08)
+    found = comparison.between_runs(calm, run_of(1.1, 0.01, 0.02), P95)
+    assert (found.scale, found.value, found.real) == ("ratio", pytest.approx(1.1), True)
+    # t of the 24.9 degrees of freedom of 30 nights is 2.060: √(2·.01² + 2·(2.060·.02)²) = .060
+    assert found.ci95 == (pytest.approx(1.1 * np.exp(-0.060), rel=1e-3), pytest.approx(1.1 * np.exp(0.060), rel=1e-3))
+    assert comparison.between_runs(wild, run_of(1.1, 0.01, 0.08), P95).real is False
+    assert comparison.between_runs(calm, run_of(1.02, 0.01, 0.02), P95).real is False
+    turned = comparison.between_runs(run_of(1.1, 0.01, 0.02), calm, P95)
+    assert turned.real and turned.value == pytest.approx(1 / 1.1)
+
+
+def test_runs_of_which_nothing_is_known_are_assumed_to_differ():
+    assert comparison.between_runs(run_of(1.0, 0.01), run_of(1.1, 0.01), P95).real is False
+    assert comparison.between_runs(run_of(1.0, 0.01), run_of(1.4, 0.01), P95).real is True
+    recall = comparison.between_runs(
+        run_of(0.95, 0.002, spec=RECALL[5]), run_of(0.90, 0.002, spec=RECALL[5]), RECALL[5]
+    )
+    assert (recall.scale, recall.value, recall.real) == ("difference", pytest.approx(-0.05), True)
+
+
+def test_what_has_no_interval_and_no_scatter_cannot_be_told_apart():
+    size = Metric(value=9.0, unit="bytes", n=1)
+    found = comparison.between_runs(size, size.model_copy(update={"value": 10.0}), INDEX_BYTES)
+    assert (found.real, found.reason, found.value) == (None, "neither is known to scatter", pytest.approx(10 / 9))
+    few = Metric(value=1.0, unit="seconds", n=3)
+    assert comparison.between_runs(few, run_of(1.1, 0.01), P95).reason == "no interval"
+    nought = comparison.between_runs(run_of(1.0, 0.1), Metric(value=0.0, unit="seconds", n=1), P95)
+    assert (nought.scale, nought.value, nought.real) == ("difference", -1.0, None)
+
+
+@pytest.mark.parametrize("sd", [0.0, 0.03, 0.08])
+def test_pairs_of_identical_runs_are_rarely_called_different(sd):
+    rng, called = np.random.default_rng(9), 0
+    for _ in range(400):
+        first, second = (run_of(np.exp(rng.normal(0, np.hypot(sd, 0.01))), 0.0196, max(sd, 0.011)) for _ in range(2))
+        called += bool(comparison.between_runs(first, second, P95).real)
+    assert called / 400 <= 0.06
+
+
+# two variants that took turns
+
+
+def test_what_disturbs_a_round_disturbs_both_and_falls_out():
+    rng = np.random.default_rng(10)
+    state = np.where(rng.random(20) < 0.5, 1.0, 1.6)
+    first, second = state * np.exp(rng.normal(0, 0.01, 20)), 0.95 * state * np.exp(rng.normal(0, 0.01, 20))
+    found = comparison.paired(first, second)
+    assert found.real and found.value == pytest.approx(0.95, rel=0.01) and found.scale == "ratio"
+    low, high = found.ci95
+    assert 0.93 < low < found.value < high < 0.97
+    assert comparison.speeds(first, second).real is False, "unpaired, the states hide it"
+    turned = comparison.paired(second, first)
+    assert turned.ci95 == (pytest.approx(1 / high), pytest.approx(1 / low))
+
+
+def test_pairs_by_hand_and_too_few_of_them():
+    logs = np.array([1.0, 2, 3, 4, 5])  # mean 3, s = 1.5811, t of 4 = 2.776445, half = 1.96320
+    found = comparison.paired(np.ones(5), np.exp(logs))
+    assert found.ci95 == (pytest.approx(np.exp(3 - 1.96324), rel=1e-4), pytest.approx(np.exp(3 + 1.96324), rel=1e-4))
+    few = comparison.paired(np.ones(4), np.exp(logs[:4]))
+    assert (few.real, few.reason) == (None, "4 rounds are too few, 5 are needed")
+    assert comparison.paired(np.ones(5), np.full(5, 2.0)).reason == "no round differs from another"
+
+
+@pytest.mark.parametrize(
+    "bad", [([1.0, 2.0], [1.0]), ([], []), ([1.0, 0.0], [1.0, 1.0]), ([[1.0]], [[1.0]]), ([1.0], [np.nan])]
+)
+@pytest.mark.filterwarnings("ignore:.*encountered in log")
+def test_what_makes_no_pairs_is_refused(bad):
+    with pytest.raises(ValueError, match="pairs are as many values above 0"):
+        comparison.paired(*map(np.array, bad))

@@ -1,16 +1,16 @@
 """Is the difference between two measurements of one metric real, and how large is it?
 
-A difference is real when its 95 % interval excludes "no difference". What was kept decides the method:
+A difference is real when its 95 % interval excludes "no difference". What is compared, and what was kept, decides the method:
 
-    speeds        Welch's t on the logarithms of the repeats; gives a ratio
+    between_runs  two runs: the interval of each run alone, and what differs between runs of their series
+    paired        two variants of one run that took turns: their rounds in pairs; gives a ratio
+    speeds        Welch's t on the logarithms of the repeats of one run; gives a ratio
     error_rates   paired bootstrap over the clips that both transcribed; gives a difference
     intervals     only the two estimates are at hand: real when their 95 % intervals do not overlap
     ratio         the same, with an interval of the ratio that follows from the two
 
 `intervals` is conservative: two intervals of like width that just touch are a difference at about 99.4 %, not at 95 %.
-
-Repeats of one measurement share their processes and their hour. Between two runs a difference of the hosts' state is
-as real to these methods as one of the code.
+Repeats of one run share its processes and its hour, so `speeds` says nothing of two runs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from nightgate.judge import scatter
+from nightgate.judge.sequential import mean_of
 from nightgate.measure import estimates
+from nightgate.metrics import MetricSpec
 from nightgate.record import Metric
 
 if TYPE_CHECKING:
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 Scale = Literal["ratio", "difference"]
 
 _FEWEST_REPEATS = 3
+_FEWEST_ROUNDS = 5
+_NORMAL = 1.959964
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,65 @@ def speeds(first: np.ndarray, second: np.ndarray) -> Difference:
         welch = ttest_ind(logs[1], logs[0], equal_var=False)
     low, high = (float(end) for end in welch.confidence_interval(estimates.CONFIDENCE))
     return Difference("ratio", math.exp(shift), (math.exp(low), math.exp(high)), method, not low <= 0 <= high)
+
+
+def between_runs(first: Metric, second: Metric, spec: MetricSpec) -> Difference:
+    """The second run against the first, with what either leaves open and what differs between runs anyway.
+
+    The four add by the root of their squares (MOVER, see `ratio`). What differs between runs is what was learned of either
+    series (`Metric.between`), else what is assumed of metrics of its kind.
+    """
+    method = "both intervals, and what differs between runs"
+    scale: Scale = "ratio" if spec.logarithmic and min(first.value, second.value) > 0 else "difference"
+    value = second.value / first.value if scale == "ratio" else second.value - first.value
+    one, two = scatter.point(first, spec), scatter.point(second, spec)
+    told = all(metric.n == 1 or scatter.own_interval(metric) is not None for metric in (first, second))
+    if one is None or two is None or not told:
+        return Difference(scale, value, None, method, None, "no interval")
+    means = [
+        mean_of([[at]], scatter.known(metric.between, spec)) for at, metric in ((one, first), (two, second))
+    ]  # fmt: skip
+    if all(mean.certain for mean in means):
+        return Difference(scale, value, None, method, None, "neither is known to scatter")
+    below = math.hypot(means[1].reach("below", _NORMAL), means[0].reach("above", _NORMAL))
+    above = math.hypot(means[1].reach("above", _NORMAL), means[0].reach("below", _NORMAL))
+    shift = two.value - one.value
+    ends = (shift - below, shift + above)
+    interval = (math.exp(ends[0]), math.exp(ends[1])) if scale == "ratio" else ends
+    return Difference(scale, value, interval, method, not ends[0] <= 0 <= ends[1])
+
+
+def paired(first: np.ndarray, second: np.ndarray) -> Difference:
+    """The ratio of two variants of one run that took turns, round by round: what disturbed a round disturbed both.
+
+    Student's t on the logarithms of the rounds' ratios (as in duet benchmarking: Bulej et al., *Duet benchmarking: improving
+    measurement accuracy in the cloud*, ICPE 2020).
+
+    Args:
+        first, second: what each found in each round (a time, a rate), finite and > 0, float64, (rounds,).
+    """
+    import numpy as np
+
+    method = "the rounds in pairs"
+    logs = [np.log(np.asarray(found, dtype=np.float64)) for found in (first, second)]
+    if (
+        not all(log.ndim == 1 and np.isfinite(log).all() for log in logs)
+        or len(logs[0]) != len(logs[1])
+        or not len(logs[0])
+    ):
+        raise ValueError("pairs are as many values above 0 of either variant")
+    shifts = logs[1] - logs[0]
+    value = math.exp(float(shifts.mean()))
+    if len(shifts) < _FEWEST_ROUNDS:
+        reason = f"{len(shifts)} rounds are too few, {_FEWEST_ROUNDS} are needed"
+        return Difference("ratio", value, None, method, None, reason)
+    if np.ptp(shifts) == 0:
+        return Difference("ratio", value, None, method, None, "no round differs from another")
+    _, _, bounds = estimates.mean(shifts)
+    assert bounds
+    return Difference(
+        "ratio", value, (math.exp(bounds[0]), math.exp(bounds[1])), method, not bounds[0] <= 0 <= bounds[1]
+    )
 
 
 def error_rates(first: np.ndarray, second: np.ndarray, words: np.ndarray) -> Difference:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from nightgate.judge.past import Measured, Night, Past
-from nightgate.judge.scatter import Point, Scatter, learn, own_interval, valid
-from nightgate.judge.sequential import LOOKS, POOLED, Mean, Side, boundaries, newest
+from nightgate.judge.scatter import NONE, Point, Scatter, learn, own_interval, valid
+from nightgate.judge.sequential import LOOKS, POOLED, Mean, Side, boundaries, mean_of, newest
 from nightgate.metrics import MetricSpec
 from nightgate.objectives import Limit
 from nightgate.record import Metric, Op, Record, Verdict
@@ -21,6 +21,9 @@ from nightgate.record import Metric, Op, Record, Verdict
 COMPARE: Mapping[Op, Callable[[float, float], bool]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
+
+
+_FAR = 1.96  # standard errors that the mean of further looks may move by
 
 
 @dataclass(frozen=True)
@@ -56,18 +59,19 @@ class Case:
         return decision
 
     def hopeless(self) -> bool:
-        """Whether no further run can decide, because what all of them share (the same queries, the same clips) is too near
-        the limit already."""
-        shared = Mean(
-            (
-                tuple(
-                    Point(one.value, one.below * one.shared**0.5, one.above * one.shared**0.5, 1.0)
-                    for one in self.night
-                ),
-            ),
-            Scatter(0.0, 0.0, self.scatter.freedom, 0, False, 0.0),
+        """Whether no further run can decide: what all of them share (the same queries, the same clips) leaves too much open,
+        wherever within its scatter their mean comes to lie."""
+        shared = [
+            one._replace(below=one.below * one.shared**0.5, above=one.above * one.shared**0.5) for one in self.night
+        ]
+        mean, common = (
+            mean_of([self.night], self.scatter),
+            mean_of([[one._replace(shared=1.0) for one in shared]], NONE),
         )
-        return self._verdict(shared, *boundaries(LOOKS, pooled=False)) is None
+        aside = mean._replace(below=0.0, above=0.0).reach("above", _FAR)
+        inside, outside = boundaries(LOOKS, pooled=False)
+        places = (common._replace(value=mean.value + shift) for shift in (-aside, aside))
+        return all(self._verdict(place, inside, outside) is None for place in places)
 
     @property
     def bound(self) -> float:
@@ -79,11 +83,10 @@ class Case:
     def _decisions(self) -> Iterator[Decision]:
         for look in range(1, len(self.night) + 1):
             tonight = self.night[:look]
-            alone = Mean((tonight,), self.scatter)
+            alone = mean_of((tonight,), self.scatter)
             yield Decision(self._verdict(alone, *boundaries(look, pooled=False)), alone, 0, look)
             if self.debt:
-                pool = newest((*self.debt, tonight))
-                pooled = Mean(pool, self.scatter)
+                pooled = mean_of(newest((*self.debt, tonight)), self.scatter)
                 yield Decision(self._verdict(pooled, *boundaries(look, pooled=True)), pooled, self.owed, look)
 
     def _verdict(self, mean: Mean, inside: float, outside: float) -> Verdict | None:
@@ -120,14 +123,12 @@ def told(metric: Metric, scatter: Scatter) -> bool:
 def wants_another(case: Case, record: Record) -> bool:
     """Whether one more run tonight can help the objective, see `judge.wanted`."""
     made = measured(record)
-    if len(made) >= LOOKS:
+    gave_up = case.spec.of_speed and len(made) > 1 and all(one.disturbed for one in made[-2:])
+    if len(made) >= LOOKS or gave_up:
         return False
     if not case.night:
-        return len(made) < 2 and case.spec.name in record.metrics  # disturbed; twice is enough
-    if made[-1].disturbed and made[-2].disturbed if len(made) > 1 else False:
-        return False
-    found = case.decide()
-    if found.verdict is not None or case.hopeless():
+        return case.spec.of_speed and any(one.disturbed for one in made)
+    if case.decide().verdict is not None or case.hopeless():
         return False
     outside = not COMPARE[case.limit.op](case.night[0].value, case.bound)
     return outside or sum(map(len, case.debt)) + len(case.night) < POOLED

@@ -19,12 +19,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, median
-from typing import NamedTuple
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
 
 from nightgate.judge.past import Measured, Night, Past
 from nightgate.metrics import MetricSpec, Repeats
-from nightgate.record import Metric
+from nightgate.record import Between, Metric
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _NIGHTS = 30
 _REACH = 3  # nights; pairs further apart say more of how the level moves
@@ -60,12 +63,6 @@ class Point(NamedTuple):
     above: float
     shared: float
 
-    @property
-    def noise(self) -> float:
-        """The variance that another run would draw anew."""
-        error = (self.below + self.above) / 2
-        return (1 - self.shared) * error * error if math.isfinite(error) else 0.0
-
 
 @dataclass(frozen=True)
 class Scatter:
@@ -83,6 +80,10 @@ class Scatter:
         """The standard deviation between runs that goes with one run's own errors: together never below ``least``."""
         own = (point.below + point.above) / 2
         return max(self.sd, math.sqrt(max(0.0, self.least**2 - own * own)))
+
+
+NONE = Scatter(sd=0.0, of_night=0.0, freedom=1.0, runs=0, prior=False, least=0.0)
+"""Of what does not differ between runs."""
 
 
 def assumed(spec: MetricSpec) -> Assumed:
@@ -121,13 +122,26 @@ def learn(past: Past, spec: MetricSpec) -> Scatter:
     """The scatter between the runs of a series."""
     nights = _newest(past.nights, spec)
     prior = assumed(spec)
-    firsts = [night[0] for night in nights]
-    learned, freedom = _between(firsts)
-    weight = _PRIOR_WEIGHT * max(0.0, 1 - freedom / _ENOUGH)
+    learned, freedom = _between([night[0] for night in nights])
+    weight = _weight(freedom)
     variance = (weight * prior.sd**2 + freedom * learned) / (weight + freedom)
     runs = sum(len(night) for night in nights)
     of_night = _of_one_night(nights, variance)
     return Scatter(math.sqrt(variance), of_night, weight + freedom, runs, weight >= freedom, prior.least)
+
+
+def known(between: Between | None, spec: MetricSpec) -> Scatter:
+    """The scatter that a judged metric states, or what is assumed of its kind."""
+    prior = assumed(spec)
+    if between is None:
+        return Scatter(prior.sd, 0.0, _PRIOR_WEIGHT, 0, True, prior.least)
+    freedom = _pairs(min(between.runs, _NIGHTS))[2] if between.runs > 1 else 0.0
+    return Scatter(between.sd, 0.0, freedom + _weight(freedom), between.runs, between.prior, prior.least)
+
+
+def _weight(freedom: float) -> float:
+    """How much the prior weighs beside what was learned with so many degrees of freedom."""
+    return _PRIOR_WEIGHT * max(0.0, 1 - freedom / _ENOUGH)
 
 
 def _of_inputs(spec: MetricSpec) -> bool:
@@ -136,47 +150,79 @@ def _of_inputs(spec: MetricSpec) -> bool:
     return not spec.of_speed and not isinstance(spec.samples, Repeats)
 
 
-def _newest(nights: Sequence[Night], spec: MetricSpec) -> list[list[Point]]:
-    found: list[list[Point]] = []
+_Drawn = tuple[float, float]
+"""What one run found, on the scale of comparison, and the variance that another would draw anew."""
+
+
+def _newest(nights: Sequence[Night], spec: MetricSpec) -> list[list[_Drawn]]:
+    """Of the newest nights that count, oldest first. Hundreds of metrics with as many nights are read at every gate, so
+    nothing is looked up twice."""
+    name, of_speed, logarithmic, of_inputs = spec.name, spec.of_speed, spec.logarithmic, float(_of_inputs(spec))
+    found: list[list[_Drawn]] = []
     for night in reversed(nights):
-        if points := valid(night.measured, spec):
+        points = []
+        for one in night.measured:
+            metric = one.metrics.get(name)
+            if metric is None or (one.disturbed and of_speed) or (logarithmic and metric.value <= 0):
+                continue
+            ends = metric.within95 if metric.between is not None else metric.ci95
+            shared = of_inputs if metric.shared is None else metric.shared
+            if ends is None or shared == 1 or (logarithmic and ends[0] <= 0):
+                noise = 0.0
+            else:
+                width = math.log(ends[1] / ends[0]) if logarithmic else ends[1] - ends[0]
+                noise = (1 - shared) * (width / (2 * _NORMAL)) ** 2
+            points.append((math.log(metric.value) if logarithmic else metric.value, noise))
+        if points:
             found.append(points)
             if len(found) == _NIGHTS:
                 break
     return found[::-1]
 
 
-def _between(points: Sequence[Point]) -> tuple[float, float]:
-    """The variance between runs, without their own noise, and the degrees of freedom of the estimate (of a quadratic form
-    of independent normal variables: trace² over the trace of the square)."""
-    number = len(points)
-    if number < 2:
+def _between(points: Sequence[_Drawn]) -> tuple[float, float]:
+    """The variance between runs, without their own noise, and the degrees of freedom of the estimate."""
+    import numpy as np
+
+    if len(points) < 2:
         return 0.0, 0.0
-    pairs = [(i, j) for i in range(number) for j in range(i + 1, min(number, i + _REACH + 1))]
-    values = [one.value for one in points]
-    noises = [one.noise for one in points]
-    squares = [(values[i] - values[j]) ** 2 for i, j in pairs]
-    middle = median(squares) / _MEDIAN_SQUARE
+    earlier, later, freedom = _pairs(len(points))
+    values, noises = np.array(points).T
+    squares = (values[later] - values[earlier]) ** 2
+    noise = float((noises[later] + noises[earlier]).mean())
+    squares.sort()
+    middle = float(squares[len(squares) // 2]) / _MEDIAN_SQUARE
     if middle > 0:
         for _ in range(3):
-            middle = fmean(min(square, _LARGEST * middle) for square in squares)
+            middle = float(np.minimum(squares, _LARGEST * middle).mean())
     else:  # most nights are alike: those that are not are all there is to learn from
-        middle = fmean(squares)
-    noise = fmean(noises[i] + noises[j] for i, j in pairs)
-    degrees = [min(i, _REACH) + min(number - 1 - i, _REACH) for i in range(number)]
+        middle = float(squares.mean())
+    return max(0.0, (middle - noise) / 2), freedom
+
+
+@cache
+def _pairs(number: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """The pairs of ``number`` nights that lie near each other, as places, and the degrees of freedom of their mean square:
+    of a quadratic form of independent normal variables, trace² over the trace of the square."""
+    import numpy as np
+
+    pairs = [(i, j) for i in range(number) for j in range(i + 1, min(number, i + _REACH + 1))]
+    neighbours = [min(i, _REACH) + min(number - 1 - i, _REACH) for i in range(number)]
     trace = 2 * len(pairs)
-    return max(0.0, (middle - noise) / 2), trace**2 / (sum(d * d for d in degrees) + trace)
+    earlier, later = np.array(pairs).T
+    return earlier, later, trace**2 / (sum(of * of for of in neighbours) + trace)
 
 
-def _of_one_night(nights: Sequence[Sequence[Point]], variance: float) -> float:
+def _of_one_night(nights: Sequence[Sequence[_Drawn]], variance: float) -> float:
     """The part of ``variance`` that runs of one night share: what the scatter inside of nights leaves over. It takes
     `_SHARED_WEIGHT` re-runs until that is half believed."""
     inside, freedom = 0.0, 0
     for night in nights:
-        if len(night) > 1:
-            centre = fmean(one.value for one in night)
-            noise = fmean(one.noise for one in night)
-            inside += sum((one.value - centre) ** 2 for one in night) - noise * (len(night) - 1)
-            freedom += len(night) - 1
+        again = len(night) - 1
+        if again:
+            centre = sum(value for value, _ in night) / len(night)
+            noise = sum(noise for _, noise in night) / len(night)
+            inside += sum((value - centre) ** 2 for value, _ in night) - noise * again
+            freedom += again
     apart = (max(0.0, inside) + _SHARED_WEIGHT * variance) / (freedom + _SHARED_WEIGHT)
     return max(0.0, variance - apart)

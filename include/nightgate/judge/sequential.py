@@ -14,10 +14,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from statistics import fmean
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from nightgate.judge.scatter import Point, Scatter
 
@@ -34,25 +32,24 @@ _INTERVAL = 1.959964
 Side = Literal["below", "above"]
 
 
-@dataclass(frozen=True)
-class Mean:
-    """The mean of the looks of one or more nights (the points of each) of a series that scatters so."""
+class Mean(NamedTuple):
+    """The mean of ``looks`` measurements of a series.
 
-    nights: tuple[tuple[Point, ...], ...]
-    scatter: Scatter
+    ``below`` and ``above`` are variances: what the measurements themselves leave open on either side. ``between`` is the
+    variance by what differs between runs, known with so many degrees of ``freedom``.
+    """
 
-    @property
-    def points(self) -> list[Point]:
-        return [point for night in self.nights for point in night]
-
-    @property
-    def value(self) -> float:
-        return fmean(point.value for point in self.points)
+    value: float
+    looks: int
+    below: float
+    above: float
+    between: float
+    freedom: float
 
     @property
     def certain(self) -> bool:
-        """Whether it stands for itself: neither the run nor the series has any scatter."""
-        return self._between == 0 and all(point.below == point.above == 0 for point in self.points)
+        """Whether it stands for itself: neither the runs nor the series have any scatter."""
+        return self.below == self.above == self.between == 0
 
     def reach(self, side: Side, normal: float) -> float:
         """How far the mean may be from the truth on one side, at the confidence of ``normal`` standard errors of a normal
@@ -61,25 +58,31 @@ class Mean:
         What the runs themselves leave open and what differs between them add by the root of their squares (MOVER: Zou &
         Donner, Statistics in Medicine 2008); the second is as sure as Student's t for the nights it was learned from.
         """
-        points = self.points
-        number = len(points)
-        squares = [(getattr(point, side) ** 2, point.shared) for point in points]
-        own = sum(shared * square for square, shared in squares) / number
-        own += sum((1 - shared) * square for square, shared in squares) / number**2
-        return math.sqrt(normal**2 * own + student(normal, self.scatter.freedom) ** 2 * self._between)
+        own = self.below if side == "below" else self.above
+        return math.sqrt(normal**2 * own + student(normal, self.freedom) ** 2 * self.between)
 
     def interval(self) -> tuple[float, float]:
         """At 95 %."""
         return self.value - self.reach("below", _INTERVAL), self.value + self.reach("above", _INTERVAL)
 
-    @property
-    def _between(self) -> float:
-        """The variance of the mean by what differs between runs."""
-        points = self.points
-        number = len(points)
-        apart = fmean(self.scatter.beside(point) ** 2 for point in points)
-        of_night = min(self.scatter.of_night, apart)
-        return (apart - of_night) / number + of_night * sum(len(night) ** 2 for night in self.nights) / number**2
+
+def mean_of(nights: Sequence[Sequence[Point]], scatter: Scatter) -> Mean:
+    """The mean of the looks of one or more nights, the points of each.
+
+    Of a look's own variance the part that comes from the inputs is in every look and stays; the rest is divided by their
+    number. So is what differs between runs, but for what the runs of one night share: that, by the number of nights.
+    """
+    points = [point for night in nights for point in night]
+    looks = len(points)
+    below = above = apart = 0.0
+    for point in points:
+        remains = point.shared / looks + (1 - point.shared) / looks**2
+        below += remains * point.below**2
+        above += remains * point.above**2
+        apart += scatter.beside(point) ** 2 / looks
+    of_night = min(scatter.of_night, apart)
+    between = (apart - of_night) / looks + of_night * sum(len(night) ** 2 for night in nights) / looks**2
+    return Mean(sum(point.value for point in points) / looks, looks, below, above, between, scatter.freedom)
 
 
 def boundaries(look: int, *, pooled: bool) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from nightgate import registry
 from nightgate.judge.deciding import COMPARE, Case, Decision, case, measured, told, wants_another
 from nightgate.judge.past import Past
 from nightgate.judge.scatter import Scatter, learn, own_interval, point
-from nightgate.judge.sequential import Mean
+from nightgate.judge.sequential import mean_of
 from nightgate.metrics import MetricSpec
 from nightgate.objectives import Limit, limit_of
 from nightgate.record import Between, Metric, Objective, Record, Verdict
@@ -138,7 +138,7 @@ def _judge_one(record: Record, name: str, limit: Limit, past: Past) -> Objective
     ends = None if found.mean.certain else found.mean.interval()
     stated = ends and (_back(spec, ends[0]), _back(spec, ends[1]))
     judged = verdict(found.verdict or "inconclusive", _value(found, spec, metric))
-    judged.ci95, judged.looks, judged.nights = stated, len(found.mean.points), found.nights + 1
+    judged.ci95, judged.looks, judged.nights = stated, found.mean.looks, found.nights + 1
     if found.verdict is None:
         judged.reason = _why_undecided(one, found, judged)
     elif found.verdict == "breach":
@@ -147,7 +147,7 @@ def _judge_one(record: Record, name: str, limit: Limit, past: Past) -> Objective
 
 
 def _value(found: Decision, spec: MetricSpec, metric: Metric) -> float:
-    return metric.value if len(found.mean.points) == 1 else _back(spec, found.mean.value)
+    return metric.value if found.mean.looks == 1 else _back(spec, found.mean.value)
 
 
 def _back(spec: MetricSpec, value: float) -> float:
@@ -191,7 +191,7 @@ def _state(metric: Metric, spec: MetricSpec, scatter: Scatter) -> None:
         return
     metric.within95 = own
     metric.between = Between(sd=scatter.beside(at), runs=scatter.runs, prior=scatter.prior)
-    mean = Mean(((at,),), scatter)
+    mean = mean_of(((at,),), scatter)
     if told(metric, scatter) and not mean.certain:
         low, high = mean.interval()
         metric.ci95 = (_back(spec, low), _back(spec, high))
