@@ -64,38 +64,39 @@ def test_the_values_of_the_runs_are_listed_and_those_of_a_disturbed_host_marked(
 
 
 @pytest.mark.parametrize(
-    ("spec", "metric", "text"),
+    ("spec", "metric", "holds"),
     [
-        (P95, {"ci95": (0.9, 1.1)}, "±10 % (this run alone)"),
-        (P95, {"ci95": None}, None),
+        (P95, {"ci95": (0.9, 1.1)}, ("±10 %", "±10 %", "–", "this run alone")),
         (
             P95, {"ci95": (0.969, 1.031), "within95": (0.98, 1.02), "between": Between(sd=0.0243, runs=17, prior=False)},
-            "±3.1 % (this run ±2.0 %, between runs 2.4 %, learned from 17 runs)",
+            ("±3.1 %", "±2.0 %", "2.4 %", "17 runs"),
         ),
         (
             P95, {"ci95": (0.84, 1.16), "within95": (0.98, 1.02), "between": Between(sd=0.08, runs=2, prior=True)},
-            "±16 % (this run ±2.0 %, between runs 8.0 % assumed, 2 runs are too few to learn it)",
+            ("±16 %", "±2.0 %", "8.0 %", "assumed, 2 runs are too few"),
         ),
         (
             P95, {"ci95": (0.84, 1.16), "between": Between(sd=0.08, runs=1, prior=True)},
-            "±16 % (between runs 8.0 % assumed, 1 run is too few to learn it)",
+            ("±16 %", "–", "8.0 %", "assumed, 1 run is too few"),
         ),
         (
             P95, {"ci95": (0.84, 1.16), "between": Between(sd=0.08, runs=0, prior=True)},
-            "±16 % (between runs 8.0 % assumed, no earlier run yet)",
+            ("±16 %", "–", "8.0 %", "assumed, no run before"),
         ),
         (
-            RECALL, {"ci95": (0.992, 1.008), "within95": (0.994, 1.006), "between": Between(sd=0.002, runs=9, prior=False)},
-            "±0.008 (this run ±0.006, between runs 0.002, learned from 9 runs)",
+            RECALL, {"ci95": (0.992, 1.008), "within95": (0.994, 1.006), "between": Between(sd=0.002, runs=1, prior=False)},
+            ("±0.008", "±0.006", "0.002", "1 run"),
         ),
     ],
 )  # fmt: skip
-def test_an_interval_says_what_it_holds(spec, metric, text):
-    assert certainty.held_by(Metric(value=1.0, unit=spec.unit, n=5, **metric), spec) == text
+def test_an_interval_says_what_it_holds(spec, metric, holds):
+    assert certainty.holds(Metric(value=1.0, unit=spec.unit, n=5, **metric), spec) == holds
 
 
 def test_a_half_width_is_told_against_the_value():
-    assert certainty.held_by(Metric(value=4.0, unit="seconds", n=5, ci95=(3.0, 5.0)), P95) == "±25 % (this run alone)"
+    found = certainty.holds(Metric(value=4.0, unit="seconds", n=5, ci95=(3.0, 5.0)), P95)
+    assert found and found.whole == "±25 %"
+    assert certainty.holds(Metric(value=4.0, unit="seconds", n=1), P95) is None
 
 
 def between(runs, prior=False, ci95=(1.0, 2.0)):

@@ -102,7 +102,7 @@ def _looks(records: list[Record]) -> dict[str, Any]:
     return {"titles": [registry.spec_of(again[0], name).title for name in names], "rows": rows}
 
 
-def _intervals(records: list[Record]) -> list[dict[str, str]]:
+def _intervals(records: list[Record]) -> list[dict[str, Any]]:
     """What the interval of every metric holds, metric by metric; nothing where they are of one run alone."""
     if not any(metric.between for record in records for metric in record.metrics.values()):
         return []
@@ -110,7 +110,7 @@ def _intervals(records: list[Record]) -> list[dict[str, str]]:
     for name in registry.in_order(records, [name for record in records for name in record.metrics]):
         for record in records:
             spec, metric = registry.spec_of(record, name), record.metrics.get(name)
-            if metric and (holds := certainty.held_by(metric, spec)):
+            if metric and (holds := certainty.holds(metric, spec)):
                 found.append({
                     "metric": spec.title, "variant": record.variant, "value": value_text(metric, record, spec),
                     "interval": figures.interval(metric) or "–", "holds": holds,

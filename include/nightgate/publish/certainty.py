@@ -4,12 +4,12 @@ disturbed a host."""
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from nightgate import registry
 from nightgate.metrics import MetricSpec
 from nightgate.publish.figures import human
-from nightgate.record import Between, Metric, Objective, Record
+from nightgate.record import Metric, Objective, Record
 
 MARK = "†"
 """Behind a figure that was taken while the host was disturbed."""
@@ -21,6 +21,16 @@ UNDECIDED = (
 """What the verdict ``inconclusive`` stands for, and what settles it."""
 
 DISTURBED = f"{MARK} was taken while the host was disturbed: it is shown and not judged. What has nothing to do with time is judged."
+
+
+class Holds(NamedTuple):
+    """Half the width of an interval (``whole``), of that of its run alone (``own``), the standard deviation ``between`` runs,
+    and from what it is known (``learned``): "±3.1 %", "±2.0 %", "2.4 %", "17 runs"."""
+
+    whole: str
+    own: str
+    between: str
+    learned: str
 
 
 def word(verdict: str) -> str:
@@ -82,18 +92,25 @@ def looks(objective: Objective, record: Record) -> list[str]:
     return values if len(values) > 1 else []
 
 
-def held_by(metric: Metric, spec: MetricSpec) -> str | None:
-    """What the 95 % interval of a metric holds: "±3.1 % (this run ±2.0 %, between runs 2.4 %, learned from 17 runs)".
+def holds(metric: Metric, spec: MetricSpec) -> Holds | None:
+    """What the 95 % interval of a metric holds; None when there is no interval.
 
-    Of what is told by differences, such as recall, the sizes are in its unit. None when there is no interval.
+    Of what is told by differences, such as recall, the sizes are in its unit.
     """
     if metric.ci95 is None:
         return None
-    whole = _half(metric.ci95, metric, spec)
-    if metric.between is None:
-        return f"±{whole} (this run alone)"
-    own = f"this run ±{_half(metric.within95, metric, spec)}, " if metric.within95 else ""
-    return f"±{whole} ({own}{_between(metric.between, metric, spec)})"
+    whole, between = f"±{_half(metric.ci95, metric, spec)}", metric.between
+    if between is None:
+        return Holds(whole, whole, "–", "this run alone")
+    own = f"±{_half(metric.within95, metric, spec)}" if metric.within95 else "–"
+    runs = f"{between.runs} run{'s' * (between.runs != 1)}"
+    if between.prior:
+        runs = (
+            f"assumed, {runs} {'is' if between.runs == 1 else 'are'} too few"
+            if between.runs
+            else "assumed, no run before"
+        )
+    return Holds(whole, own, _size(between.sd, 1.0, metric, spec), runs)
 
 
 def learned(metrics: Iterable[Metric]) -> str | None:
@@ -137,15 +154,6 @@ def _causes(records: Iterable[Record], name: Literal["disturbed", "tolerated"]) 
         if why := getattr(record.facts.noise, name, None):
             causes.setdefault(why.rstrip("."), []).append(f"{registry.title(record.benchmark)} on {record.device}")
     return [f"{', '.join(dict.fromkeys(where))}: {why}" for why, where in causes.items()]
-
-
-def _between(between: Between, metric: Metric, spec: MetricSpec) -> str:
-    size = _size(between.sd, 1.0, metric, spec)
-    runs = f"{between.runs} run{'s' * (between.runs != 1)}"
-    if not between.prior:
-        return f"between runs {size}, learned from {runs}"
-    few = f"{runs} {'is' if between.runs == 1 else 'are'} too few to learn it" if between.runs else "no earlier run yet"
-    return f"between runs {size} assumed, {few}"
 
 
 def _half(ends: tuple[float, float], metric: Metric, spec: MetricSpec) -> str:

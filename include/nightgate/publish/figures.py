@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,6 +28,11 @@ def headlines(records: Sequence[Record]) -> list[str]:
     known = registry.installed().get(records[0].benchmark)
     names = known.headline(records) if known else tuple(records[0].metrics)[:_FIRST]
     return list(names)
+
+
+def of_objectives(records: Iterable[Record]) -> list[Metric]:
+    """What was measured of every metric that an objective is about."""
+    return [m for record in records for o in record.objectives if (m := record.metrics.get(o.metric))]
 
 
 def human(value: float, unit: str, *, trim: bool = False) -> str:

@@ -39,7 +39,7 @@ def render_report(summary: Summary, folder: Path) -> str:
     return environment.get_template("report.html").render(
         summary=summary, rows=rows, version=__version__, style=Markup((_HERE / "style.css").read_text()),
         headline=headline(summary.state, rows), lead=_lead(rows),
-        objectives_chart=Markup(charts.objectives(bars)) if bars else "", certainty=certainty,
+        learned=certainty.learned(figures.of_objectives(summary.results)), objectives_chart=Markup(charts.objectives(bars)) if bars else "", certainty=certainty,
         cards=cards(summary, folder), absent=absent(summary.results), skipped=skips(summary.results),
         disturbed=certainty.disturbances(summary.results), tolerated=certainty.tolerances(summary.results), tiles=_tiles(summary, rows),
     )  # fmt: skip

@@ -14,11 +14,18 @@ from nightgate.judge import comparison
 from nightgate.judge.comparison import Difference
 from nightgate.measure import samples
 from nightgate.metrics import ErrorRate, MetricSpec, Repeats
-from nightgate.publish import figures
-from nightgate.record import Metric, Record, Summary, differing
+from nightgate.publish import certainty, figures
+from nightgate.record import Between, Metric, Record, Summary, differing
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+_STRETCHES = 20
+
+UNKNOWN = 0.15
+"""What the speeds of two runs are taken to differ by (sd of the logarithm) while too few runs are known to tell: virtual
+hosts, which have two speeds, come to that. An objective assumes less, because more runs of its night correct it."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,11 @@ class Side:
             return None
         return 1 / times if kept.inverted else times
 
+    def rounds(self, spec: MetricSpec) -> np.ndarray | None:
+        """What each round took in which it took turns with others, shape (rounds,); None when that was not kept."""
+        times = self.samples.get(spec.rounds.array) if spec.rounds else None
+        return times if times is not None and times.ndim == 1 and len(times) else None
+
     def inputs(self, kept: ErrorRate) -> tuple[Any, ...] | None:
         """What makes two sets of inputs, and how an error rate is counted on them, the same; None when it was not kept."""
         digest, sizes = self.record.facts.inputs.get(kept.over), self.samples.get(kept.sizes)
@@ -120,14 +132,19 @@ def _row(name: str, one: Side, two: Side, *, comparable: bool) -> Row:
     found = _difference(spec, one, two)
     if not comparable:
         found = replace(found, real=None, reason="not the same work")
-    elif _is_speed(spec) and one.host != two.host:
+    elif spec.of_speed and one.host != two.host:
         found = replace(found, real=None, reason="different hosts")
+    elif any(certainty.doubtful(side.record, spec) for side in (one, two)):
+        found = replace(found, real=None, reason="a disturbed host")
     second_wins = (found.value < (1 if found.scale == "ratio" else 0)) != spec.higher_is_better
     return Row(name, first, second, found, _in_words(found, f"{(two if second_wins else one).name} {_advantage(spec)}"))
 
 
 def _difference(spec: MetricSpec, one: Side, two: Side) -> Difference:
-    if isinstance(spec.samples, Repeats):
+    same_run = one.run_id == two.run_id
+    if same_run and (pairs := _paired(spec, one, two)):
+        return pairs
+    if same_run and isinstance(spec.samples, Repeats):
         first, second = one.repeats(spec.samples), two.repeats(spec.samples)
         if first is not None and second is not None:
             return comparison.speeds(first, second)
@@ -135,13 +152,49 @@ def _difference(spec: MetricSpec, one: Side, two: Side) -> Difference:
         sizes, before, after = one.samples[kept.sizes], one.samples.get(kept.errors), two.samples.get(kept.errors)
         if before is not None and after is not None and before.shape == after.shape == sizes.shape:
             return comparison.error_rates(before, after, sizes)
-    scale: comparison.Scale = "difference" if spec.zero_is_possible else "ratio"
-    return comparison.intervals(one.record.metrics[spec.name], two.record.metrics[spec.name], scale)
+    first, second = (_as_known(side.record.metrics[spec.name], spec, same_run) for side in (one, two))
+    found = comparison.between_runs(first, second, spec)
+    if any(metric.ci95 is None and not _learned(metric) for metric in (first, second)):
+        return replace(found, ci95=None, real=None, reason="no interval, and too few runs are known")
+    return found
 
 
-def _is_speed(spec: MetricSpec) -> bool:
-    """Whether it is another on another host: whatever has to do with time."""
-    return not spec.zero_is_possible and spec.unit != "bytes"
+def _learned(metric: Metric) -> bool:
+    return metric.between is not None and not metric.between.prior
+
+
+def _as_known(metric: Metric, spec: MetricSpec, same_run: bool) -> Metric:
+    """A metric with what runs are taken to differ by: what was learned, or `UNKNOWN`."""
+    if _learned(metric) or same_run or not spec.of_speed:
+        return metric
+    before = metric.between
+    sd, runs = (before.sd, before.runs) if before else (0.0, 0)
+    own = metric.within95 if before else metric.ci95
+    between = Between(sd=max(sd, UNKNOWN), runs=runs, prior=True)
+    return metric.model_copy(update={"between": between, "within95": own})
+
+
+def _paired(spec: MetricSpec, one: Side, two: Side) -> Difference | None:
+    """By the rounds in which two variants of one run took turns; None when they did not, or these were not kept."""
+    first, second = one.rounds(spec), two.rounds(spec)
+    if spec.rounds is None or first is None or second is None:
+        return None
+    rounds = min(len(first), len(second))
+    both = [times[:rounds] for times in ((second, first) if spec.rounds.inverted else (first, second))]
+    made = (both[0] > 0) & (both[1] > 0)  # neither is of a round that one of them did not make: NaN
+    if not made.any():
+        return None
+    return comparison.paired(*(_in_stretches(times[made]) for times in both))
+
+
+def _in_stretches(times: np.ndarray) -> np.ndarray:
+    """Rounds one after the other are alike, so what counts as one observation is a stretch of them: at most `_STRETCHES` of
+    as many rounds each (batch means: Law & Kelton, *Simulation Modeling and Analysis*)."""
+    import numpy as np
+
+    each = -(-len(times) // _STRETCHES)
+    whole = len(times) // each * each
+    return np.asarray(times[:whole], np.float64).reshape(-1, each).mean(axis=1)
 
 
 def _advantage(spec: MetricSpec) -> str:
@@ -172,8 +225,23 @@ def _notes(one: Side, two: Side) -> list[str]:
     if one.host != two.host:
         notes.append("Different hosts: speeds cannot be compared, recall and error rates can.")
     elif one.run_id != two.run_id:
-        notes.append("The repeats of a run share its hour: between runs, the state of the host counts as well.")
+        notes.append(_between_runs([side.record for side in (one, two)]))
+    for side in (one, two):
+        if why := certainty.disturbed(side.record):
+            notes.append(f"The host of {side.name} was disturbed, so its speeds are not compared: {why}")
     return notes
+
+
+def _between_runs(records: list[Record]) -> str:
+    """Where it is known from how much whole runs differ."""
+    found = [metric.between for record in records for metric in record.metrics.values() if metric.between]
+    learned = [between.runs for between in found if not between.prior]
+    if learned and len(learned) == len(found):
+        return f"What whole runs differ by is in every interval, learned from {max(learned)} runs of the series."
+    return (
+        "What whole runs differ by is in every interval. Of some metrics too few runs are known to learn it, and a good deal "
+        "is assumed: only large differences can be told."
+    )
 
 
 def _differences(one: Side, two: Side) -> list[str]:

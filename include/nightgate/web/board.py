@@ -50,7 +50,7 @@ class TrackedObjective:
 
 @dataclass(frozen=True)
 class JudgedSuite:
-    """The newest judged night of a suite. ``disturbed``, ``skipped`` and ``notes`` are sentences."""
+    """The newest judged night of a suite. ``disturbed``, ``skipped`` and ``notes`` are sentences, ``learned`` one."""
 
     newest: Run
     headline: str
@@ -58,6 +58,7 @@ class JudgedSuite:
     disturbed: list[str]
     skipped: list[str]
     notes: list[str]
+    learned: str | None
 
 
 def listed(run: Run, notes: Sequence[Note] = ()) -> ListedRun:
@@ -86,7 +87,7 @@ def judged(newest: Run, nights: Sequence[Run], notes: Sequence[Note] = ()) -> Ju
     headline = report.headline(str(newest.state), [row.now for row in rows])
     return JudgedSuite(
         newest, headline, rows, certainty.disturbances(newest.results), skips(newest.results),
-        noted.sentences(newest.run_id, notes),
+        noted.sentences(newest.run_id, notes), certainty.learned(figures.of_objectives(newest.results)),
     )  # fmt: skip
 
 
