@@ -38,19 +38,20 @@ BOTH = Settings(variants=(OLD,), controls=(NEW,), threads=2, gpu_batch=8, batch_
 GOOD = ["red green blue", "Red, green; black.", "red green blue", "red green blue", "red green blue"]
 
 
+def prepared_of(folder, count):
+    """So many clips of 10 s."""
+    folder.mkdir()
+    clips = [
+        SavedClip(id=f"clip-{i}", file=f"{i}.npy", seconds=10.0, sha256=f"{i}", text="red green blue")
+        for i in range(1, count + 1)
+    ]
+    model = ResolvedModel(name="m", path="m.bin", source="file", bytes=1, sha256="0", n_vocab=51_864, ftype=1)
+    return TranscriptionPrepared(model=model, clips=PreparedClips(folder=folder, facts=save_set(folder, clips)))
+
+
 @pytest.fixture
 def prepared(tmp_path):
-    folder = tmp_path / "clips"
-    folder.mkdir()
-    facts = save_set(
-        folder,
-        [
-            SavedClip(id=f"clip-{i}", file=f"{i}.npy", seconds=10.0, sha256=f"{i}", text="red green blue")
-            for i in range(1, 6)
-        ],
-    )
-    model = ResolvedModel(name="m", path="m.bin", source="file", bytes=1, sha256="0", n_vocab=51_864, ftype=1)
-    return TranscriptionPrepared(model=model, clips=PreparedClips(folder=folder, facts=facts))
+    return prepared_of(tmp_path / "clips", 5)
 
 
 def model_is(prepared, **facts):
@@ -214,20 +215,23 @@ def test_every_repeat_is_a_new_process_of_each_and_they_take_turns(prepared, tmp
     ]  # fmt: skip
 
 
-def test_it_ends_in_the_middle_of_a_repeat_when_it_is_precise_but_not_before_a_quarter(prepared, tmp_path, child):
-    child({OLD: GOOD, NEW: GOOD}, seconds={OLD: [2.0, 2.0], NEW: [3.0, [3.0, 3.3, 3.0, 2.7, 3.0]]})
-    settings = BOTH.model_copy(update={"variants": (OLD, NEW), "controls": (), "repeats": 2, "precision": 0.02})
-    old, new = measure(settings, prepared, tmp_path / "s.npz")
+@pytest.mark.parametrize(("count", "fewest"), [(4, 4), (5, 5), (8, 5), (20, 5), (23, 6)])
+def test_it_ends_in_the_middle_of_a_repeat_when_it_is_precise_but_not_at_once(tmp_path, child, count, fewest):
+    noisy = 3.0 + np.resize([0.0, 0.4, -0.2, -0.3], count)
+    child({OLD: GOOD * 5, NEW: GOOD * 5}, seconds={OLD: [2.0, 2.0], NEW: [3.0, noisy]})
+    settings = BOTH.model_copy(update={"variants": (OLD, NEW), "controls": (), "repeats": 2, "precision": 0.01})
+    old, new = measure(settings, prepared_of(tmp_path / "clips", count), tmp_path / "s.npz")
     with np.load(tmp_path / "s.npz") as raw:
-        assert (raw[f"{OLD}/durations_ns"] > 0).sum(axis=1).tolist() == [5, 2], "a quarter of five clips, rounded up"
-        assert (raw[f"{NEW}/durations_ns"] > 0).sum(axis=1).tolist() == [5, 5]
-        assert np.isnan(raw[f"{OLD}/round_seconds"]).tolist() == [False] * 7 + [True] * 3
-        assert raw[f"{NEW}/round_seconds"] == pytest.approx([3.0] * 5 + [3.0, 3.3, 3.0, 2.7, 3.0])
+        heard = (raw[f"{OLD}/durations_ns"] > 0).sum(axis=1).tolist()
+        assert heard == [count, fewest], "five, or a quarter, or all there are"
+        assert (raw[f"{NEW}/durations_ns"] > 0).all()
+        assert np.isnan(raw[f"{OLD}/round_seconds"]).tolist() == [False] * sum(heard) + [True] * (count - fewest)
+        assert raw[f"{NEW}/round_seconds"] == pytest.approx([3.0] * count + noisy.tolist())
     assert (old.detail["stopped"], old.detail["half_width"]) == ("precision", 0.0)
-    assert new.detail["stopped"] == "repeats"
     low, high = new.metrics["xrt"].ci95
     assert (high - low) / 2 / new.metrics["xrt"].value == pytest.approx(new.detail["half_width"])
-    assert new.detail["half_width"] > 0.02
+    assert new.detail["half_width"] > 0.01
+    assert new.detail["stopped"] == "repeats"
 
 
 def test_the_controls_end_with_the_gated_engines(prepared, tmp_path, child):
@@ -239,12 +243,12 @@ def test_the_controls_end_with_the_gated_engines(prepared, tmp_path, child):
     assert new.detail["half_width"] > settings.precision
 
 
-def test_the_least_repeats_are_whole_but_for_the_last(prepared, tmp_path, child):
-    child({OLD: GOOD, NEW: GOOD})
+def test_the_least_repeats_are_whole_but_for_the_last(tmp_path, child):
+    child({OLD: GOOD * 2, NEW: GOOD * 2})
     settings = BOTH.model_copy(update={"least_repeats": 3, "repeats": 4})
-    measure(settings, prepared, tmp_path / "s.npz")
+    measure(settings, prepared_of(tmp_path / "clips", 8), tmp_path / "s.npz")
     with np.load(tmp_path / "s.npz") as raw:
-        assert (raw[f"{OLD}/durations_ns"] > 0).sum(axis=1).tolist() == [5, 5, 2]
+        assert (raw[f"{OLD}/durations_ns"] > 0).sum(axis=1).tolist() == [8, 8, 5]
 
 
 def test_where_they_do_not_fit_into_memory_one_comes_after_the_other(prepared, tmp_path, child):

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-_FEWEST = 1 / 4  # of the clips, in a repeat that is broken off: of fewer the scatter is hardly known
+_FEWEST, _SHARE = 5, 1 / 4
+"""Clips, all in all and of all there are, in a repeat that is broken off: from fewer the scatter looks small too often."""
 
 Answer = TypeVar("Answer")
 
@@ -121,7 +122,7 @@ class _Run:
         for one in group:
             one.look(heard[one.variant])
         for one in self._ended():
-            if one in group and len(heard[one.variant]) >= _FEWEST * len(one.clips):
+            if one in group and len(heard[one.variant]) >= max(_FEWEST, _SHARE * len(one.clips)):
                 progress[one.variant].stop()
 
     def _look_at_batches(self, batches: int, progress: Mapping[str, Progress]) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from nightgate.errors import NightgateError, NotMeasured
 from nightgate.measure.child import ChildResult
+from nightgate.measure.glancing import glance
 from nightgate.measure.turns import Ask, run_in_turns
 from nightgate.transcription.clips.folder import SavedClip
 from nightgate.transcription.progress import Progress
@@ -51,12 +52,17 @@ def take_turns(
         progress = {one.variant: Progress(Path(folder, str(place))) for place, one in enumerate(asked)}
         for each in progress.values():
             each.folder.mkdir()
+
+        def between() -> None:
+            glance()
+            look(progress)
+
         found = run_in_turns(
             [Ask(one.function, one.request(progress[one.variant])) for one in asked],
             threads=threads,
             device=device,
             timeout=sum(_START_SECONDS + _SLOWEST_XRT * one.audio_seconds for one in asked),  # it waits for the others
-            between=lambda: look(progress),
+            between=between,
         )
         return [
             _named(result, one, progress[one.variant]) if isinstance(result, NightgateError) else result
