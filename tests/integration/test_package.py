@@ -45,7 +45,7 @@ def test_the_wheel_holds_what_is_needed_and_nothing_else(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     brought = {name.removeprefix("nightgate/") for name in names if name.startswith("nightgate/")}
     assert brought >= {
-        "py.typed", "pools.json", "suites/nightly.yaml", "dags/nightly_benchmarks.py", "dashboards/nightly-slo.json",
+        "py.typed", "pools.json", "suites/nightly.yaml", "suites/own.yaml", "dags/nightly_benchmarks.py", "dashboards/nightly-slo.json",
         "dashboards/cache-backpressure.json", "dashboards/rules/nightgate.yml", "results/schema.sql", "web/board.html",
         "publish/report.html", "publish/style.css", "transcription/clips/corpus.txt",
     }  # fmt: skip

@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from nightgate.benchmark import Context, Service
+from nightgate.errors import NightgateError
 from nightgate.facts import Crowd, OpenLoop, Point
 from nightgate.measure.child import ChildResult
 from nightgate.vector_search.session import Proof
@@ -45,7 +46,7 @@ class ScriptedStore(VectorStore):
 
     def __init__(self):
         self.done, self.broken, self.lacking, self.tuning, self.free = [], {}, {}, None, True
-        self.reused = False
+        self.reused, self.fits = False, True
         self.required, self.remembered, self.explained = [], [], None
 
     def check(self, name):
@@ -99,6 +100,10 @@ class ScriptedStore(VectorStore):
         self.check(f"reindex {collection.variant}")
         return built.model_copy(update={"build": "anew", "indexed_at": "now", "build_seconds": 9, "tuning": None})
 
+    def together(self, connection, collections):
+        self.check("together " + " ".join(collection.variant for collection in collections))
+        return self.fits
+
     def remember(self, connection, collection, built):
         self.check(f"remember {collection.variant}")
         self.remembered.append(built)
@@ -123,6 +128,7 @@ class World:
         from nightgate.vector_search import asking, benchmark, store_measuring, store_preparing
 
         self.store, self.requests, self.folder = ScriptedStore(), {}, tmp_path
+        self.in_turns = []
         self.benchmark = StoreBenchmark(self.store)
         self.prepared_data = PreparedData(vectors=tmp_path, truth=tmp_path, data=FACTS)
         self.context = Context("cpu", None, samples=tmp_path / "s.npz", services={"scripted": URL})
@@ -132,6 +138,7 @@ class World:
             monkeypatch.setattr(module, "open_dataset", lambda folder: SimpleNamespace(base="base"))
         monkeypatch.setattr(asking, "run_child", self.run_child)
         monkeypatch.setattr(store_measuring, "run_child", self.run_child)
+        monkeypatch.setattr(store_measuring, "run_in_turns", self.run_in_turns)
         monkeypatch.setattr(benchmark, "open_hardness", lambda folder: np.arange(3))
         monkeypatch.setattr(store_preparing.data, "prepare", lambda cache, source, threads: self.prepared_data)
         fingerprint = store_measuring.host.describe().model_copy(update={"fingerprint": "this host"})
@@ -156,6 +163,16 @@ class World:
     def measure(self, found=None, **asked):
         records = self.benchmark.measure(self.settings(**asked), found or self.prepared(), self.context)
         return {record.variant: record for record in records}
+
+    def run_in_turns(self, asks, **options):
+        self.in_turns.append([ask.request.work.subject.collection.variant for ask in asks])
+        answers = []
+        for ask in asks:
+            try:
+                answers.append(self.run_child(ask.function, ask.request, **options))
+            except NightgateError as error:
+                answers.append(error)
+        return answers
 
     def run_child(self, function, request, *, threads, timeout, keep, device="cpu"):
         variant, name = request.work.subject.collection.variant, function.__name__

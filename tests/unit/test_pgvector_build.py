@@ -287,3 +287,14 @@ def test_a_lock_that_is_not_to_be_had_in_time_is_left():
     connection = Connection([], LockNotAvailable("timeout"))
     assert locks.take(connection) is False
     assert connection.said == expected, "the patience of others is put back"
+
+
+def test_what_the_servers_memory_holds(quoted):
+    pair = [table("ivfflat"), table("hnsw_halfvec")]
+    asked = [
+        ("SELECT coalesce(pg_relation_size(to_regclass(%s)), 0)", [f"nightgate_bench.{one.index}"]) for one in pair
+    ]
+    for sizes, fits in (((300, 500), True), ((300, 501), False)):
+        connection = Connection([(1000,)], [(sizes[0],)], [(sizes[1],)])
+        assert tables.fit(connection, pair) is fits
+        assert connection.said == ["SELECT pg_size_bytes(current_setting('shared_buffers'))", *asked]

@@ -30,8 +30,8 @@ def test_a_gated_variant_is_held_timed_and_put_under_load(world):
     done = world.store.done
     assert done[:-3] == [
         "hold what was loaded", "lock", "load and index the vectors", "ensure half", "load and index the vectors",
-        "ensure graph", "share", "time_queries half", "remember half", "time_queries graph", "remember graph",
-        "open_loop_latency half", "many_clients half",
+        "ensure graph", "share", "together half graph", "time_queries half", "time_queries graph", "remember half",
+        "remember graph", "open_loop_latency half", "many_clients half",
     ]  # fmt: skip
     assert done[-3:] == ["remove what was loaded", "try lock", "remove"]
     kept = world.store.remembered[0]
@@ -53,7 +53,7 @@ def test_a_gated_variant_is_held_timed_and_put_under_load(world):
 def test_a_control_is_timed_and_no_more(world):
     record = world.measure()["graph"]
     assert [done for done in world.store.done if done.endswith(" graph")] == [
-        "ensure graph", "time_queries graph", "remember graph",
+        "ensure graph", "together half graph", "time_queries graph", "remember graph",
     ]  # fmt: skip
     assert "open_loop_p50" not in record.metrics and record.status == "measured" and not record.gated
 
@@ -61,18 +61,51 @@ def test_a_control_is_timed_and_no_more(world):
 def test_each_child_is_asked_for_what_the_settings_say(world, tmp_path):
     world.measure()
     margin = world.settings().recall_margin
-    for variant, passes, queries in (("half", 7, 500), ("graph", 2, 200)):
+    for variant, least, most, queries in (("half", 7, 10, 500), ("graph", 2, 2, 200)):
         request, timeout = world.requests[variant, "time_queries"]
         work = request.work
-        assert (work.k, work.vectors, work.truth) == (5, tmp_path, tmp_path)
+        assert (work.k, work.vectors, work.truth, work.warmup) == (5, tmp_path, tmp_path, 50)
         assert work.subject.address == Address(URL) and work.subject.collection.variant == variant
-        assert (request.setting, request.passes, request.depths) == (None, Passes(passes, passes), (1, 5))
+        assert (request.setting, request.passes, request.depths) == (
+            None, Passes(least, most, 0.02, a_turn=20, warm_again=1), (1, 5),
+        )  # fmt: skip
         assert request.tuning == Tuning(0.9, margin, queries, warmup=20, give_up_early=True)
-        assert timeout == 600 + 0.5 * (100 * passes + 5000)
+        assert timeout == 1200 + 0.5 * (100 * (10 + 2) + 2 * 5000), "of all that take turns"
     loop, loop_timeout = world.requests["half", "open_loop_latency"]
     crowd, crowd_timeout = world.requests["half", "many_clients"]
     assert (loop.rate, loop.seconds, loop.setting, loop_timeout) == (20, 0.5, {"probes": 9}, 120 + 10 * 0.5 * 3)
     assert (crowd.clients, crowd.seconds, crowd.setting, crowd_timeout) == ((1, 3), 0.5, {"probes": 9}, 135)
+
+
+def test_what_the_servers_memory_holds_is_timed_in_turns(world, tmp_path):
+    found = world.measure(control_passes=3)
+    assert world.in_turns == [["half", "graph"]]
+    assert {name: record.facts.turns for name, record in found.items()} == {
+        "half": "every 20 queries, with graph", "graph": "every 20 queries, with half",
+    }  # fmt: skip
+    samples = np.load(tmp_path / "s.npz")
+    assert samples["half/round_p50"].tolist() == samples["graph/round_p50"].tolist() == [6e-9, 6e-9]
+
+
+def test_what_it_does_not_hold_is_timed_one_after_the_other(world):
+    world.store.fits = False
+    found = world.measure()
+    assert world.in_turns == [] and found["half"].status == found["graph"].status == "measured"
+    assert found["half"].facts.turns == "one after the other: the server's memory does not hold all, with graph"
+    request, timeout = world.requests["half", "time_queries"]
+    assert (request.passes, timeout) == (Passes(7, 10, 0.02), 600 + 0.5 * (100 * 10 + 5000))
+
+
+def test_one_alone_takes_turns_with_none(world):
+    assert world.measure(controls=())["half"].facts.turns is None
+    assert world.in_turns == [] and not [done for done in world.store.done if done.startswith("together")]
+
+
+def test_a_failed_turn_is_the_failure_of_one(world):
+    world.store.broken["time_queries graph"] = ServiceUnavailable("it went")
+    found = world.measure()
+    assert (found["half"].status, found["graph"].status, found["graph"].reason) == ("measured", "failed", "it went")
+    assert "open_loop_p50" in found["half"].metrics
 
 
 def test_an_address_shows_itself_to_nobody(world):

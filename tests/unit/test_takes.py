@@ -69,7 +69,8 @@ def test_pgvector(variant, built):
         "rows": 1_000_000,
         "dim": 100,
         "queries": 1000,
-        "passes": 3,
+        "passes": 1,
+        "most_passes": 3,
         "load_seconds": 3,
         "clients": [1, 4],
     }

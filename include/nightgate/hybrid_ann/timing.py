@@ -14,7 +14,7 @@ from nightgate.measure import attempts, host, pace
 from nightgate.measure.turns import run_in_turns
 from nightgate.record import Device
 from nightgate.vector_search.asking import Asking
-from nightgate.vector_search.evidence import Evidence
+from nightgate.vector_search.evidence import Evidence, keep_rounds
 from nightgate.vector_search.passes import Passes
 from nightgate.vector_search.settings import Shape
 from nightgate.vector_search.tuning import Tuning
@@ -66,20 +66,7 @@ def _in_turns(ready: Sequence[Evidence], asking: Mapping[str, Asking], settings:
         asks = [asking[one.variant].to_time(one, tuning, passes) for one in working]
         for one, found in zip(working, run_in_turns(asks, threads=1, device=device), strict=True):
             _take(one, process, settings, partial(asking[one.variant].timed, found=found, process=process))
-    _keep_rounds([one for one in ready if one.record.status == "measured"], settings.processes)
-
-
-def _keep_rounds(compared: Sequence[Evidence], processes: int) -> None:
-    """Keep the P50 of every pass that all of them have made."""
-    import numpy as np
-
-    if len(compared) < 2:
-        return
-    shared = [min(len(one.passes(process)) for one in compared) for process in range(processes)]
-    for one in compared:
-        rounds = [one.passes(process)[:count] for process, count in enumerate(shared) if count]
-        if rounds:
-            one.add_rounds(np.quantile(np.concatenate(rounds) / 1e9, 0.5, axis=1, method="higher"))
+    keep_rounds([one for one in ready if one.record.status == "measured"], settings.processes)
 
 
 def _take(one: Evidence, process: int, settings: Settings, step: Callable[[Evidence], None]) -> None:

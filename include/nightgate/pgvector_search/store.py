@@ -93,6 +93,9 @@ class Pgvector(VectorStore["Connection[Any]", Settings]):
     ) -> Built:
         return tables.rebuild(connection, address, _table(collection), built)
 
+    def together(self, connection: Connection[Any], collections: Sequence[Collection]) -> bool:
+        return tables.fit(connection, [_table(collection) for collection in collections])
+
     def finish(self, connection: Connection[Any], collection: Collection, built: Built) -> Built:
         return tables.finish(connection, _table(collection), built)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ FORMAT = 3  # raise it when the same name would stand for another table
 _DRAFT = "_loading"
 _OURS = re.compile(r"(ivfflat|hnsw)[a-z0-9_]*_[0-9a-f]{20}_\d+(_loading)?")  # also those of versions to come or gone
 _SAMPLE = 100
+_HELD = 0.8  # of shared_buffers may be taken by indexes; the rest is for the rows that answer, and the server's own
 
 
 @dataclass(frozen=True)
@@ -189,6 +191,13 @@ def require_rows(connection: Connection[Any], table: Table, rows: int) -> None:
     if found != rows:
         what = f"the table {table.name} holds {found} rows, not {rows}"
         raise NotMeasured(what, "prepare the benchmark again")
+
+
+def fit(connection: Connection[Any], tables: Sequence[Table]) -> bool:
+    """Whether the server's memory (shared_buffers) holds the indexes of all ``tables`` at once, with some room."""
+    row = connection.execute("SELECT pg_size_bytes(current_setting('shared_buffers'))").fetchone()
+    assert row
+    return sum(_size(connection, "pg_relation_size", table.index) for table in tables) <= _HELD * int(row[0])
 
 
 def drop_drafts(connection: Connection[Any]) -> None:

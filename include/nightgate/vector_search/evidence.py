@@ -219,3 +219,16 @@ class Evidence(Attempts):
                     "both cannot be true, so neither is believed"
                 )
         return None
+
+
+def keep_rounds(compared: Sequence[Evidence], processes: int) -> None:
+    """Keep the P50 of every pass that all of those that took turns in each of the ``processes`` have made."""
+    import numpy as np
+
+    if len(compared) < 2:
+        return
+    shared = [min(len(one.passes(process)) for one in compared) for process in range(processes)]
+    for one in compared:
+        rounds = [one.passes(process)[:count] for process, count in enumerate(shared) if count]
+        if rounds:
+            one.add_rounds(np.quantile(np.concatenate(rounds) / 1e9, 0.5, axis=1, method="higher"))

@@ -8,22 +8,24 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from nightgate import paths
 from nightgate.benchmark import Context
 from nightgate.errors import NightgateError, NotMeasured
-from nightgate.measure import host
-from nightgate.measure.child import run_child
+from nightgate.measure import host, pace
+from nightgate.measure.child import ChildResult, run_child
 from nightgate.measure.clock import time_calls
+from nightgate.measure.turns import Ask, run_in_turns
 from nightgate.record import Record
 from nightgate.vector_search.asking import Asking
 from nightgate.vector_search.benchmark import VectorBenchmark, finish
-from nightgate.vector_search.evidence import Evidence
+from nightgate.vector_search.evidence import Evidence, keep_rounds
 from nightgate.vector_search.metrics import BUILD_SECONDS, INDEX_BYTES, LOAD_SECONDS, ROWS_PER_SECOND
 from nightgate.vector_search.passes import Passes
 from nightgate.vector_search.session import Encoded, Setting
 from nightgate.vector_search.store import Address, Built, Collection, KeptTuning, StoreSession, TunedFor, VectorStore
 from nightgate.vector_search.store_preparing import StorePrepared
 from nightgate.vector_search.store_settings import StoreSettings
-from nightgate.vector_search.timed import Work
+from nightgate.vector_search.timed import Timed, Work
 from nightgate.vector_search.tuning import Tuned, Tuning
 from nightgate.vectors.dataset import MOST_TUNING, Dataset, open_dataset
 
@@ -37,6 +39,8 @@ log = logging.getLogger(__name__)
 _SLOWEST_QUERY = 0.5  # seconds; a child slower than this on average is given up
 _TUNING_OF_CONTROLS = 200
 _TUNING_WARMUP = 20
+_WARMUP = 50  # queries: the server's memory is warm by then, and the session is soon
+_A_TURN, _WARM_AGAIN = 20, 1  # queries: some tens of milliseconds, or with long queries some tenths of a second
 _TRIES = 5_000  # queries that tuning and warming ask at most
 _COLD = 20
 
@@ -125,8 +129,7 @@ class _Measuring:
                 for one in found:
                     one.attempt(self._stand)
                 self.store.share(connection)
-                for one in found:
-                    one.attempt(partial(self._queries, connection))
+                self._time([one for one in found if one.record.status == "measured"], connection)
                 for one in found:
                     if one.gated and self.settings.load_seconds and one.record.status == "measured":
                         self._load(one)
@@ -148,19 +151,74 @@ class _Measuring:
         self._built[variant] = built
         _add_costs(one, built, made, indexed=anew)
 
-    def _queries(self, connection: Any, one: Evidence) -> None:
-        built, asked = self._built[one.variant], self._tuned_for()
-        known = built.tuning if built.tuning and built.tuning.asked == asked else None
-        self._ask(one, self._asking(self._collection(one.variant)), known)
-        if found := self._kept(one, asked):
-            with_it = built.model_copy(update={"tuning": found})
+    def _time(self, ready: Sequence[Evidence], connection: Any) -> None:
+        """Time the queries of what is ``ready``, in turns where the server's memory holds all of it."""
+        timeout = sum(self._patience(one) for one in ready)
+        if len(ready) > 1 and self.store.together(connection, [self._collection(one.variant) for one in ready]):
+            asks = [self._to_time(one, in_turns=True) for one in ready]
+            keep = self.store.keep_variables
+            answers: Sequence[ChildResult[Timed] | NightgateError | None]
+            answers = run_in_turns(asks, threads=1, timeout=timeout, keep=keep)
+        else:
+            answers = [None] * len(ready)
+        for one, answer in zip(ready, answers, strict=True):
+            one.precision = self.settings.precision
+            if others := ", ".join(other.variant for other in ready if other is not one):
+                turns = f"every {_A_TURN} queries, with {others}"
+                one.record.facts.turns = (
+                    turns if answer else f"one after the other: the server's memory does not hold all, with {others}"
+                )
+            one.attempt(partial(self._timed, answer=answer))
+            if one.record.status == "measured":
+                self._remember(one, connection)
+        keep_rounds([one for one in ready if one.record.status == "measured"], 1)
+
+    def _timed(self, one: Evidence, answer: ChildResult[Timed] | NightgateError | None) -> None:
+        """Take ``answer``, or ask for it alone."""
+        if answer is None:
+            ask = self._to_time(one)
+            answer = run_child(
+                ask.function, ask.request, threads=1, timeout=self._patience(one), keep=self.store.keep_variables
+            )
+        self._asking(one).timed(one, answer)
+
+    def _to_time(self, one: Evidence, *, in_turns: bool = False) -> Ask[Timed]:
+        settings, known = self.settings, self._known(one)
+        least = settings.passes if one.gated else settings.control_passes
+        passes = Passes(
+            least, max(least, settings.most_passes) if one.gated else least, settings.precision,
+            a_turn=_A_TURN if in_turns else 0, warm_again=_WARM_AGAIN if in_turns else 0,
+            fastest_ns=min(pace.known(paths.home()), default=None),
+        )  # fmt: skip
+        tuning = Tuning(
+            settings.recall_target, settings.recall_margin, MOST_TUNING if one.gated else _TUNING_OF_CONTROLS,
+            _TUNING_WARMUP, give_up_early=True,
+        )  # fmt: skip
+        return self._asking(one).to_time(one, tuning, passes, known.setting if known else None)
+
+    def _patience(self, one: Evidence) -> float:
+        """Seconds after which timing it is given up."""
+        settings = self.settings
+        passes = max(settings.passes, settings.most_passes) if one.gated else settings.control_passes
+        return 600 + _SLOWEST_QUERY * (settings.queries * passes + _TRIES)
+
+    def _known(self, one: Evidence) -> KeptTuning | None:
+        """What was found before, of the same that is asked now."""
+        kept = self._built[one.variant].tuning
+        return kept if kept and kept.asked == self._tuned_for() else None
+
+    def _remember(self, one: Evidence, connection: Any) -> None:
+        """Keep what was tuned now with the collection, or say what was tuned before."""
+        if tuned := one.timed.tuned:
+            kept = KeptTuning(asked=self._tuned_for(), setting=tuned.setting, reached=tuned.reached, curve=tuned.curve)
+            with_it = self._built[one.variant].model_copy(update={"tuning": kept})
             keep = partial(self.store.remember, connection, self._collection(one.variant), with_it)
             one.beside("keeping what was tuned", lambda _: keep())
-        elif known:
+        elif known := self._known(one):
             one.known = Tuned(known.setting, known.reached, known.curve)
 
     def _load(self, one: Evidence) -> None:
-        asking, clients = self._asking(self._collection(one.variant)), self.settings.clients
+        asking, clients = self._asking(one), self.settings.clients
         timeout = 120 + 10 * self.settings.load_seconds * (1 + len(clients))
         one.beside("the open loop", partial(asking.open_loop, timeout=timeout))
         one.beside("the throughput", partial(asking.clients, clients=clients, timeout=timeout))
@@ -173,28 +231,17 @@ class _Measuring:
                 return
             log.info("%s: restarting the server for a cold start", one.variant)
             self.store.restart(connection, self.address)
-        work = self._asking(self._collection(one.variant)).work
-        request = ColdRequest(work, one.timed.setting)
+        request = ColdRequest(self._asking(one).work, one.timed.setting)
         child = run_child(cold_start, request, threads=1, timeout=300, keep=self.store.keep_variables)
         one.add_cold_start(child.value)
 
     def _collection(self, variant: str) -> Collection:
         return self.store.collection(variant, self.prepared.data, self.settings)
 
-    def _asking(self, collection: Collection) -> Asking:
-        subject = OnServer(self.store, self.address, collection)
-        work = Work(subject, self.prepared.vectors, self.prepared.truth, self.settings.k)
+    def _asking(self, one: Evidence) -> Asking:
+        subject = OnServer(self.store, self.address, self._collection(one.variant))
+        work = Work(subject, self.prepared.vectors, self.prepared.truth, self.settings.k, _WARMUP)
         return Asking(work, self.settings, keep=self.store.keep_variables, remote=True)
-
-    def _ask(self, one: Evidence, asking: Asking, known: KeptTuning | None) -> None:
-        settings = self.settings
-        passes = settings.passes if one.gated else settings.control_passes
-        tuning = Tuning(
-            settings.recall_target, settings.recall_margin, MOST_TUNING if one.gated else _TUNING_OF_CONTROLS,
-            _TUNING_WARMUP, give_up_early=True,
-        )  # fmt: skip
-        timeout = 600 + _SLOWEST_QUERY * (settings.queries * passes + _TRIES)
-        asking.queries(one, tuning, Passes(passes, passes), known.setting if known else None, timeout)
 
     def _tuned_for(self) -> TunedFor:
         settings = self.settings
@@ -202,13 +249,6 @@ class _Measuring:
             recall_target=settings.recall_target, recall_margin=settings.recall_margin, k=settings.k,
             host=host.describe().fingerprint,
         )  # fmt: skip
-
-    def _kept(self, one: Evidence, asked: TunedFor) -> KeptTuning | None:
-        """What was found now, to be kept with the collection."""
-        tuned = one.timed.tuned
-        if tuned is None:
-            return None
-        return KeptTuning(asked=asked, setting=tuned.setting, reached=tuned.reached, curve=tuned.curve)
 
 
 def _add_costs(one: Evidence, built: Built, made: Built | None, *, indexed: bool) -> None:

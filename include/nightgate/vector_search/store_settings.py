@@ -32,6 +32,14 @@ class StoreSettings(VectorSettings):
         description="Recall is told at this depth (recall_at_5 for 5), and at 1 and 10 where it reaches as far.",
     )  # fmt: skip
     passes: Aside[int] = Field(default=3, ge=1, le=20, title="Passes", description="Timed passes over the queries.")
+    precision: Aside[float] = Field(
+        default=0.02, gt=0, le=0.5, title="Precision",
+        description="The passes are repeated until P50 and P95 are known to this share of themselves, as far as repeating "
+        "helps: how much the queries differ from each other is not in it.",
+    )  # fmt: skip
+    most_passes: Aside[int] = Field(
+        default=10, ge=1, le=1000, title="Most passes", description="Where the precision is not reached before."
+    )
     recall_target: float = Field(
         default=0.90, ge=0.5, le=1, title="Recall target",
         description="The cheapest setting that reaches it on the tuning queries, with room for chance, is measured.",
@@ -95,7 +103,7 @@ class StoreSettings(VectorSettings):
         prepare, measure = 60 + numbers * (MAKE_SECONDS + self.exact_seconds()), 20.0
         for variant in (*self.variants, *self.controls):
             prepare += numbers * (_LOAD_SECONDS + self.build_seconds(variant))
-            passes = self.passes if variant in self.variants else self.control_passes
+            passes = max(self.passes, self.most_passes) if variant in self.variants else self.control_passes
             asked = self.queries * passes + _SETTINGS_TRIED * counts["tuning"]
             measure += 20 + asked * (2e-3 + _QUERY_SECONDS * numbers) + self.load_seconds * (1 + len(self.clients))
         return Takes(prepare=prepare, measure=measure, lower=f"{self.rows_setting}, passes or controls")

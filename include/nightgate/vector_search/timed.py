@@ -24,7 +24,7 @@ from nightgate.vector_search.passes import Passes, time_passes
 from nightgate.vector_search.session import Encoded, Facts, Ids, Proof, Session, Setting, Subject
 from nightgate.vector_search.tuning import Tuned, Tuning, tune
 from nightgate.vectors import recall
-from nightgate.vectors.dataset import Dataset, open_dataset
+from nightgate.vectors.dataset import WARMUP, Dataset, open_dataset
 from nightgate.vectors.places import open_places
 from nightgate.vectors.truth import open_truth
 
@@ -40,12 +40,13 @@ _SEED = 1
 @dataclass(frozen=True)
 class Work:
     """What is measured: ``subject``, asked for the ``k`` nearest in the data set of the folder ``vectors``, whose exact
-    neighbours lie in ``truth``."""
+    neighbours lie in ``truth``. At most ``warmup`` queries are asked before anything is timed."""
 
     subject: Subject
     vectors: Path
     truth: Path
     k: int
+    warmup: int = WARMUP
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def time_queries(request: QueriesRequest) -> Turns[Timed]:
     """
     work = request.work
     data, subject = open_dataset(work.vectors), work.subject
-    queries, warmup = subject.encode(data.queries), subject.encode(data.warmup)
+    queries, warmup = subject.encode(data.queries), subject.encode(data.warmup[: work.warmup])
     with subject.open(data, work.k) as session:
         session.check()
         session.tune(request.setting or session.settings[0], warmup[0])
@@ -170,7 +171,7 @@ def open_loop_latency(request: OpenLoopRequest) -> OpenLoopAnswer:
     """The measured queries in turn, as a Poisson process, on one thread."""
     data = open_dataset(request.work.vectors)
     subject = request.work.subject
-    queries, warmup = subject.encode(data.queries), subject.encode(data.warmup)
+    queries, warmup = subject.encode(data.queries), subject.encode(data.warmup[: request.work.warmup])
     with subject.open(data, request.work.k) as session:
         session.tune(request.setting, warmup[0])
         search = session.search
