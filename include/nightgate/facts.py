@@ -137,14 +137,13 @@ class HostSample(_Model):
 class Noise(_Model):
     """The state of the host before, during and after; ``load_`` is the average of a minute.
 
-    ``cores``: of those that can be used, how many there are. ``others``: how many of them other programs kept busy on average,
-    ``loaded_share``: of the time, how much they kept half a core busy or more (an eighth of
-    more than four), ``program``: the busiest; ``_at_rest`` the same
-    of the samples alone, during which a server that works for us rests. ``stolen``: the share
-    of the running time that the hypervisor gave to other machines; ``throttled``, ``hot``, ``waited``: shares of the time in
-    which our processes were at the limit of their cgroup, a core was slowed down for its heat, some process waited for a
-    core (ours among them). ``fast_share``: of the canary's rounds, those within 1.25 × of the fastest, and ``slowdown`` by
-    how much the others took longer, in the median: a virtual host has two speeds. ``unread``: what could not be read.
+    ``cores``: how many can be used. ``others``: how many of them other programs kept busy on average, ``loaded_share``: of the
+    time, how much they kept half a core busy or more (an eighth of more than four), ``program``: the busiest; ``_at_rest`` the
+    same of the samples alone, during which a server that works for us rests. ``stolen``: the share of the running time that
+    the hypervisor gave to other machines; ``throttled``, ``hot``, ``waited``: shares of the time in which our processes were
+    at the limit of their cgroup, a core was slowed down for its heat, some process waited for a core (ours among them).
+    ``fast_share``: of the canary's rounds, those within 1.25 × of the fastest, and ``slowdown`` by how much the others took
+    longer, in the median: a virtual host has two speeds. ``unread``: what could not be read.
 
     ``disturbed``: why speeds that were measured meanwhile count for nothing; None where they do. ``tolerated``: the same
     sentence, where the host was declared as one that others use too.
