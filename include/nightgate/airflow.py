@@ -33,9 +33,11 @@ _ABOUT = """### {title}
 Measures what its suite asks for on this host, records every number, judges it against the objectives of {suite} with a
 stated confidence, and fails when one does not hold.
 
-`prepare` builds what is missing, `measure` has the host for itself, `record` stores the numbers, `gate` judges them.
-`report`, `verdict` and `upload_dashboards` are teardowns: they run after a breach as well, and after somebody ended the
-run. `verdict` alone decides the run's state: it fails unless everything was judged and holds.
+`prepare` builds what is missing, `measure` has the host for itself, `record` stores the numbers, `confirm` measures once
+more what they leave undecided or find breached (skipped when that is nothing), `gate` judges them. `report`, `verdict` and
+`upload_dashboards` are teardowns: they run after a breach as well, and after somebody ended the run. `verdict` alone
+decides the run's state: it fails unless everything was judged and holds. What stays undecided skips its gate and `verdict`,
+and fails neither, unless the suite is strict.
 """
 
 
@@ -91,11 +93,11 @@ def _from_now_on(schedule: str) -> ScheduleArg:
 
 
 def _street(suite: str | None) -> None:
-    """preflight → prepare → measure → record → gate → report → upload."""
+    """preflight → prepare → measure → record → confirm → gate → report → upload."""
     plan: Any = preflight(suite)  # while a DAG is made, what a task gives stands for what it will give
     gates = [gate for name, known in registry.installed().items() for gate in measured(name, known.devices, plan)]
     closing: Any = report(plan).as_teardown()
     # it must be a leaf of its own: what is pending when a run is ended by hand is skipped, and skipped gates fail nobody
-    decided = verdict(closing).as_teardown(on_failure_fail_dagrun=True)
+    decided = verdict(closing, plan).as_teardown(on_failure_fail_dagrun=True)
     gates >> closing >> [decided, upload_dashboards().as_teardown()]
     gates >> decided

@@ -19,7 +19,8 @@ from rich.logging import RichHandler
 
 from nightgate import paths, registry, steps, terminal
 from nightgate.artifacts import Cache
-from nightgate.errors import EXIT_BREACH, EXIT_NOT_MEASURED, InputError, NightgateError, Unavailable
+from nightgate.errors import EXIT_BREACH, EXIT_NOT_MEASURED, Disturbed, InputError, NightgateError, Unavailable
+from nightgate.measure import durations, host
 from nightgate.publish.absent import skips
 from nightgate.publish.figures import human
 from nightgate.record import Record, Summary
@@ -42,6 +43,7 @@ out = terminal.console()
 err = terminal.console(stderr=True)
 
 _TYPER_INTERRUPTED = 130
+_PATIENCE = 120.0  # seconds
 
 Scale = Annotated[str, typer.Option(help="smoke (minutes) or full (a million vectors).")]
 Suite = Annotated[
@@ -74,7 +76,7 @@ def run(
     _report_line(summary.run_id, screen)
     if json:
         print(summary.model_dump_json(indent=1))
-    _finish(code, screen, summary.results)
+    _finish(code, screen, summary)
 
 
 @app.command()
@@ -83,6 +85,7 @@ def measure(
     scale: Scale = "smoke",
     device: Annotated[str, typer.Option(help="cpu or gpu.")] = "cpu",
     variant: Annotated[str, typer.Option(help="Only this variant, gated.")] = "",
+    confirm: Annotated[bool, typer.Option(help="Measure once more what one run leaves undecided or breached.")] = True,
     suite: Suite = None,
     set_: Set = None,
     json: Json = False,
@@ -101,8 +104,8 @@ def measure(
         overrides |= alone
     run_id = steps.new_run_id(f"measure-{benchmark}")
     plan = steps.preflight(
-        run_id, dag_id=steps.BY_HAND, scale=scale, only=[benchmark], devices=[device], overrides=overrides
-    )
+        run_id, dag_id=steps.BY_HAND, scale=scale, only=[benchmark], devices=[device], overrides=overrides, confirm=confirm
+    )  # fmt: skip
     with terminal.ends_like_ctrl_c(signal.SIGTERM, signal.SIGHUP), _servers(benchmark):
         try:
             for name, chosen in plan.work:  # one benchmark on one device
@@ -112,12 +115,15 @@ def measure(
             raise
         except NightgateError as error:
             err.print(str(error), style="red", highlight=False, soft_wrap=True)
+        else:
+            if plan.confirm:
+                _confirm(plan)
         summary = steps.report(plan, None)
     _show(summary.results, screen)
     _report_line(summary.run_id, screen)
     if json:
         print("[" + ",\n".join(record.model_dump_json() for record in summary.results) + "]")
-    _finish(tables.EXIT_OF_STATE.get(summary.state, EXIT_NOT_MEASURED), screen, summary.results)
+    _finish(tables.EXIT_OF_STATE.get(summary.state, EXIT_NOT_MEASURED), screen, summary)
 
 
 @app.command()
@@ -354,10 +360,31 @@ def _exit(code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _finish(code: int, screen: Console, records: list[Record]) -> NoReturn:
+def _finish(code: int, screen: Console, summary: Summary) -> NoReturn:
     # one line however long, so that it stays the last one of a pipe
-    screen.print(tables.last_line(code, skips(records)), highlight=False, soft_wrap=True)
+    screen.print(tables.last_line(code, skips(summary.results), summary.state), highlight=False, soft_wrap=True)
     raise SystemExit(code)
+
+
+def _confirm(plan: steps.Plan) -> None:
+    """As `steps.confirm`. What a busy host has spoilt waits until it is quiet, but not for long: somebody sits here."""
+    for name, device in plan.work:
+        try:
+            try:
+                steps.confirm(plan, name, device, None)
+            except Disturbed as error:
+                seconds = min(_PATIENCE, durations.again_seconds())
+                err.print(
+                    f"{error.what}; waiting {durations.human(seconds)} at most for a quiet host",
+                    highlight=False,
+                    soft_wrap=True,
+                )
+                host.wait_until_quiet(paths.home(), seconds)
+                steps.confirm(plan, name, device, None, at_once=True)
+        except Unavailable as error:  # nothing is to be confirmed
+            err.print(str(error), style="dim", highlight=False)
+        except NightgateError as error:
+            err.print(str(error), style="red", highlight=False, soft_wrap=True)
 
 
 def _show(records: list[Record], screen: Console) -> None:

@@ -5,10 +5,12 @@
     │   └── BusyError             another run holds this NIGHTGATE_HOME
     ├── ObjectiveBreached         exit 1: measured, and an objective does not hold
     ├── Unavailable               no exit code: this host cannot measure it, so it is skipped with the reason
+    ├── Undecided                 exit 3: measured, and not known yet whether an objective holds
     └── NotMeasured               exit 3: there is no number to judge
         ├── ArtifactError         a prepared file is missing, torn or foreign
         │   └── CacheFull         the byte limit of the cache is reached and all of it is in use
         ├── ChildError            the timed process crashed or ran out of time
+        ├── Disturbed             the host was not quiet; it is measured again later
         ├── DriverError           a GPU's driver is there and does not work
         ├── ServiceUnavailable    a database or another server did not answer
         └── StackError            the embedded stack did not start
@@ -64,6 +66,12 @@ class Unavailable(NightgateError):
     """This host cannot measure it, which skips it with the reason."""
 
 
+class Undecided(NightgateError):
+    """It was measured, and not known yet is whether an objective holds."""
+
+    exit_code = EXIT_NOT_MEASURED
+
+
 class NotMeasured(NightgateError):
     """There is no number to judge."""
 
@@ -80,6 +88,10 @@ class CacheFull(ArtifactError):
 
 class ChildError(NotMeasured):
     """The timed process crashed or ran out of time."""
+
+
+class Disturbed(NotMeasured):
+    """The host was not quiet while something was timed, which is measured again later."""
 
 
 class DriverError(NotMeasured):

@@ -26,6 +26,7 @@ VARIABLES = (
     "NIGHTGATE_MODELS_URL",
     "NIGHTGATE_METRICS_TOKEN",
     "NIGHTGATE_SHARED_HOST",
+    "NIGHTGATE_AGAIN_AFTER",
     EMBEDDED_PGVECTOR,
 )
 """Every variable of our own that something reads."""

@@ -58,6 +58,8 @@ class Plan(BaseModel):
     scheduled: bool = False
     overrides: dict[str, Any] = {}
     suite: str = SUITE
+    confirm: bool = True
+    """Whether what one run leaves undecided is measured once more."""
 
     @property
     def standing(self) -> Standing:
@@ -84,17 +86,20 @@ def preflight(
     require_gpu: bool = False,
     scheduled: bool = False,
     suite_file: Path | None = None,
+    confirm: bool = True,
 ) -> Plan:
     """Decide the plan and refuse, within seconds, what cannot work.
 
     Args:
         suite_file: of another suite than `paths.suite_file` names.
         scheduled: whether the schedule asked for the run, and not a person.
+        confirm: whether what one run leaves undecided is measured once more.
 
     Raises:
         InputError: an unknown name, a value out of bounds, too little disk or memory.
     """
     paths.check_environment()
+    durations.again_seconds()  # what cannot be read is refused now, and not when something is to be confirmed
     known = registry.installed()
     _known("benchmark", only, tuple(known))
     _known("device", devices, DEVICES)
@@ -139,7 +144,7 @@ def preflight(
         },
         settings={name: suite.settings[name].model_dump(mode="json") for name in chosen},
         looked={name: found.model_dump(mode="json") for name, found in looked.items()}, require_gpu=require_gpu,
-        scheduled=scheduled, overrides=changed, suite=suite.name, strict=suite.strict, **estimates,
+        scheduled=scheduled, overrides=changed, suite=suite.name, strict=suite.strict, confirm=confirm, **estimates,
     )  # fmt: skip
 
 

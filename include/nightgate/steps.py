@@ -1,4 +1,4 @@
-"""The street: preflight → prepare → measure → record → gate → report → upload.
+"""The street: preflight → prepare → measure → record → confirm → gate → report → upload.
 
 The DAG and the terminal call these same functions. Each takes a plan (a JSON-able dict, so that it can travel
 between tasks), leaves its result in the run's folder, and can be called again with the same effect.
@@ -8,32 +8,33 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from nightgate import paths, registry
 from nightgate.artifacts import Cache
-from nightgate.errors import NotMeasured, ObjectiveBreached, Unavailable
+from nightgate.confirming import confirm
+from nightgate.errors import NotMeasured, ObjectiveBreached, ServiceUnavailable, Unavailable, Undecided
 from nightgate.facts import Noise
-from nightgate.judge import judge, night, unmet
+from nightgate.judge import night, unmet
+from nightgate.judged import judged
 from nightgate.measure import host, provenance
 from nightgate.measure.child import ends_within
 from nightgate.metrics import MEASURE_SECONDS, PREPARE_SECONDS
-from nightgate.objectives import not_judged
 from nightgate.planning import Plan, new_run_id, preflight
 from nightgate.publish import figures, statsd
 from nightgate.publish.report import render_report
 from nightgate.record import BY_HAND, Device, Record, Summary, utc_now
 from nightgate.results import files
 from nightgate.results.store import Store
+from nightgate.street import owner, records_of, save, tidied, tidy
 from nightgate.uploading import rehearse_upload, upload
 
 log = logging.getLogger(__name__)
 
 __all__ = [
-    "BY_HAND", "Plan", "gate", "measure", "new_run_id", "preflight", "prepare", "record", "rehearse_upload", "report", "upload",
+    "BY_HAND", "Plan", "confirm", "gate", "measure", "new_run_id", "preflight", "prepare", "record", "rehearse_upload", "report",
+    "upload",
 ]  # fmt: skip
 
 _PREPARE_SECONDS = "prepare_seconds"
@@ -53,8 +54,8 @@ def prepare(plan: Plan, benchmark: str, device: Device) -> dict[str, Any]:
         with ends_within(plan.timeout_of(benchmark, device, "prepare")):
             made = registry.named(benchmark).prepare(settings, plan.context(benchmark, device, cache))
             prepared = made.model_dump(mode="json")
-        with _tidied(plan, benchmark, device):  # the measurement may run in another process, and later
-            cache.reserve(prepared, _owner(plan, benchmark, device))
+        with tidied(plan, benchmark, device):  # the measurement may run in another process, and later
+            cache.reserve(prepared, owner(plan, benchmark, device))
         return {**prepared, _PREPARE_SECONDS: time.monotonic() - start}
     except Unavailable as error:
         if device == "gpu" and plan.require_gpu:
@@ -76,12 +77,13 @@ def measure(plan: Plan, benchmark: str, device: Device, prepared: dict[str, Any]
     """
     settings = plan.settings_of(benchmark)
     samples = files.samples_path(plan.run_id, benchmark, device)
+    files.forget_looks(plan.run_id, benchmark, device)
     known, cache = registry.named(benchmark), Cache(paths.cache_dir())
     made = known.prepared.model_validate({key: value for key, value in prepared.items() if key != _PREPARE_SECONDS})
     try:
         with (
-            _tidied(plan, benchmark, device),
-            cache.using(prepared, _owner(plan, benchmark, device)),
+            tidied(plan, benchmark, device),
+            cache.using(prepared, owner(plan, benchmark, device)),
             host.quiet(paths.home(), [service.program for service in known.services]) as noise,
             ends_within(plan.timeout_of(benchmark, device, "measure")),
         ):
@@ -112,11 +114,11 @@ def measure(plan: Plan, benchmark: str, device: Device, prepared: dict[str, Any]
 
 def record(plan: Plan, benchmark: str, device: Device, store_url: str | None) -> None:
     """Put the records of one measurement into the store and, where the run counts, send them to statsd."""
-    records = _records(plan, benchmark, device)
+    records = records_of(plan, benchmark, device)
     if store_url:
         store = Store(store_url)
         store.migrate()
-        _save(store, plan, records)
+        save(store, plan, records)
         counts = plan.standing == store.counting(plan.suite)
     else:
         log.warning(
@@ -134,17 +136,19 @@ def gate(plan: Plan, benchmark: str, device: Device, store_url: str | None) -> N
 
     Raises:
         ObjectiveBreached: an objective does not hold.
-        NotMeasured: an objective could not be decided.
+        Undecided: none is known not to hold, and not of each is known that it does.
+        NotMeasured: an objective could not be judged.
     """
-    records = _judge(plan, _records(plan, benchmark, device))
+    store = Store(store_url) if store_url else None
+    records = judged(plan, records_of(plan, benchmark, device), store)
     files.write_records(plan.run_id, benchmark, device, records)
-    if store_url:
-        _save(Store(store_url), plan, records)
+    if store:
+        save(store, plan, records)
     state = night(records)
-    if state == "breach":
-        raise ObjectiveBreached("; ".join(unmet(records)))
-    if state != "pass":
-        raise NotMeasured("; ".join(unmet(records)) or f"{benchmark} on {device} was not measured")
+    if state == "pass":
+        return
+    why = "; ".join(unmet(records)) or f"{benchmark} on {device} was not measured"
+    raise {"breach": ObjectiveBreached, "inconclusive": Undecided}.get(state, NotMeasured)(why)
 
 
 def report(plan: Plan, store_url: str | None) -> Summary:
@@ -153,21 +157,21 @@ def report(plan: Plan, store_url: str | None) -> Summary:
     records = {(r.benchmark, r.device, r.variant): r for r in files.read_records(plan.run_id)}
     for benchmark, device in plan.work:
         if not any(key[:2] == (benchmark, device) for key in records):
-            _tidy(plan, benchmark, device)
+            tidy(plan, benchmark, device)
             reason = "it left no result: its task was killed, timed out, or never ran"
             for record in _leave(plan, benchmark, device, "failed", reason):
                 records[(benchmark, device, record.variant)] = record
-    judged = sorted(_judge(plan, list(records.values())), key=lambda record: _place(plan, record))
+    store = Store(store_url) if store_url else None
+    found = sorted(_judged(plan, list(records.values()), store), key=lambda record: _place(plan, record))
     for benchmark, device in plan.work:
-        own = [r for r in judged if (r.benchmark, r.device) == (benchmark, device)]
+        own = [r for r in found if (r.benchmark, r.device) == (benchmark, device)]
         files.write_records(plan.run_id, benchmark, device, own)
     summary = Summary(
-        run_id=plan.run_id, dag_id=plan.dag_id, suite=plan.suite, scale=plan.scale, state=night(judged), started_at=plan.started_at,
-        finished_at=utc_now(), host=host.describe(), scheduled=plan.scheduled, overrides=plan.overrides, results=judged,
+        run_id=plan.run_id, dag_id=plan.dag_id, suite=plan.suite, scale=plan.scale, state=night(found), started_at=plan.started_at,
+        finished_at=utc_now(), host=host.describe(), scheduled=plan.scheduled, overrides=plan.overrides, results=found,
     )  # fmt: skip
     files.write_summary(summary)
-    if store_url:
-        store = Store(store_url)
+    if store:
         store.migrate()
         store.save_summary(summary)
     files.write_report(plan.run_id, render_report(summary, paths.run_dir(plan.run_id)))
@@ -184,37 +188,13 @@ def _require_whole(records: list[Record], plan: Plan, benchmark: str, device: De
         raise NotMeasured(f"{benchmark} on {device} returned no record of {', '.join(missing)}")
 
 
-def _save(store: Store, plan: Plan, records: list[Record]) -> None:
-    run = (plan.run_id, plan.dag_id, plan.scale)
-    store.save_records(*run, records, suite=plan.suite, standing=plan.standing, overrides=plan.overrides)
-
-
-def _records(plan: Plan, benchmark: str, device: Device) -> list[Record]:
-    return [r for r in files.read_records(plan.run_id) if (r.benchmark, r.device) == (benchmark, device)]
-
-
-def _judge(plan: Plan, records: list[Record]) -> list[Record]:
-    measured = {
-        (r.benchmark, r.device)
-        for r in records
-        if r.status == "measured" and (r.gated or r.device == "cpu" or plan.require_gpu)  # see `measure`
-    }
-    for record in records:
-        expected = (record.benchmark, record.device) in measured
-        limits = {} if _never_there(plan, record) else plan.objectives.get(record.benchmark, {})
-        record.objectives = judge(record, limits, gated=record.gated, expected=expected)
-        if record.gated:
-            record.facts.not_judged = not_judged(limits, record.variant, record.device)
-    return records
-
-
-def _never_there(plan: Plan, record: Record) -> bool:
-    """Whether it failed, or was ended, before anybody could find out that this host has no such device.
-
-    Then there is no verdict about the device; the run is invalid all the same, see `night`.
-    """
-    without = record.host is not None and record.host.gpu is None and record.host.gpu_fault is None
-    return record.status == "failed" and record.device == "gpu" and without and not plan.require_gpu
+def _judged(plan: Plan, records: list[Record], store: Store | None) -> list[Record]:
+    """As `judged`; by the runs in the files where the store does not answer, so that a run is closed in any case."""
+    try:
+        return judged(plan, records, store)
+    except ServiceUnavailable as error:
+        log.warning("%s; judged by the runs in %s", error, paths.runs_dir())
+        return judged(plan, records, None)
 
 
 def _place(plan: Plan, record: Record) -> tuple[int, int]:
@@ -238,23 +218,3 @@ def _leave(plan: Plan, benchmark: str, device: Device, status: Any, reason: str)
     ]  # fmt: skip
     files.write_records(plan.run_id, benchmark, device, records)
     return records
-
-
-@contextmanager
-def _tidied(plan: Plan, benchmark: str, device: Device) -> Iterator[None]:
-    """What was prepared outside the cache does not outlast a run that ends in here."""
-    try:
-        yield
-    except BaseException:
-        _tidy(plan, benchmark, device)
-        raise
-
-
-def _tidy(plan: Plan, benchmark: str, device: Device) -> None:
-    context = plan.context(benchmark, device, Cache(paths.cache_dir()))
-    registry.named(benchmark).tidy(plan.settings_of(benchmark), context)
-
-
-def _owner(plan: Plan, benchmark: str, device: Device) -> str:
-    """Whose reservation it is that keeps what was prepared until it is measured."""
-    return f"{plan.run_id}-{benchmark}-{device}"

@@ -59,7 +59,7 @@ def calls(monkeypatch, connections):
 
         return step
 
-    for name in ("preflight", "prepare", "measure", "record", "gate", "report", "upload"):
+    for name in ("preflight", "prepare", "measure", "record", "confirm", "gate", "report", "upload"):
         monkeypatch.setattr(steps, name, replaced(name))
     monkeypatch.setattr(steps, "Plan", SimpleNamespace(model_validate=lambda plan: ("typed", plan)))
     return SimpleNamespace(made=made, answers=answers)

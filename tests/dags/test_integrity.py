@@ -74,7 +74,7 @@ def test_every_task_has_a_timeout(bag):
 
 def test_what_takes_long_is_ended_by_its_plan_before_airflow_ends_it(bag):
     dag = bag.dags["nightly_benchmarks"]
-    for name, minutes in (("prepare", 370), ("measure", 370), ("record", 5), ("gate", 5)):
+    for name, minutes in (("prepare", 370), ("measure", 370), ("record", 5), ("confirm", 370), ("gate", 5)):
         task = dag.get_task(f"hybrid_ann.cpu.{name}")
         assert task.execution_timeout.total_seconds() == minutes * 60, name
     assert dag.dagrun_timeout.total_seconds() == 20 * 3600
@@ -126,13 +126,14 @@ def test_the_street_of_a_benchmark(nightly, benchmark):
     prefix = f"{benchmark}.cpu"
     assert task(f"{prefix}.prepare").downstream_task_ids == {f"{prefix}.measure"}
     assert task(f"{prefix}.measure").downstream_task_ids == {f"{prefix}.record"}
-    assert task(f"{prefix}.record").downstream_task_ids == {f"{prefix}.gate"}
+    assert task(f"{prefix}.record").downstream_task_ids == {f"{prefix}.confirm", f"{prefix}.gate"}
+    assert task(f"{prefix}.confirm").downstream_task_ids == {f"{prefix}.gate"}
     assert task(f"{prefix}.gate").downstream_task_ids == {"report", "verdict"}
 
 
 def test_a_measurement_takes_its_whole_pool(nightly):
     for task in nightly.tasks:
-        if task.task_id.endswith(".measure"):
+        if task.task_id.endswith((".measure", ".confirm")):
             assert task.pool_slots == POOLS[task.pool]["slots"]
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from nightgate.errors import InputError, NotMeasured, ObjectiveBreached, Unavailable
+from nightgate.errors import Disturbed, InputError, NotMeasured, ObjectiveBreached, Unavailable, Undecided
 from nightgate.orchestration import tasks
 
 STORE = "postgresql://someone@host/results"
 PLAN = {"work": [["hybrid_ann", "cpu"]]}  # as it comes from JSON
-STREET = ("prepare", "measure", "record", "gate")
+STREET = ("prepare", "measure", "record", "confirm", "gate")
 
 
 @pytest.fixture
@@ -27,8 +28,19 @@ def street():
 
 
 @pytest.fixture
-def call(street):
-    return lambda task, *values: street.get_task(f"hybrid_ann.{task}").python_callable(*values)
+def call(street, monkeypatch):
+    """``call("cpu.measure", plan, …)``. The gate fetches the plan by itself."""
+
+    def called(task, plan, *values):
+        def pull(task_ids):
+            assert task_ids == "preflight"
+            return plan
+
+        monkeypatch.setattr(tasks, "get_current_context", lambda: {"ti": SimpleNamespace(xcom_pull=pull)})
+        given = () if task.endswith(".gate") else (plan, *values)
+        return street.get_task(f"hybrid_ann.{task}").python_callable(*given)
+
+    return called
 
 
 @pytest.mark.parametrize("step", STREET)
@@ -45,15 +57,17 @@ def test_what_is_not_in_the_plan_is_skipped(call, calls, connections, step, devi
 
 @pytest.mark.parametrize("device", ["cpu", "gpu"])
 def test_each_task_calls_its_step(call, calls, device):
-    calls.answers |= {"prepare": {"made": 1}, "measure": Path("/runs/a/file.json")}
+    calls.answers |= {"prepare": {"made": 1}, "measure": Path("/runs/a/file.json"), "confirm": 2}
     plan = {"work": [["transcription", "cpu"], ["hybrid_ann", device]]}
     here = (("typed", plan), "hybrid_ann", device)
     assert call(f"{device}.prepare", plan) == {"made": 1}
     assert call(f"{device}.measure", plan, {"made": 1}) == "/runs/a/file.json"
     assert call(f"{device}.record", plan) is None
+    assert call(f"{device}.confirm", plan) == 2
     assert call(f"{device}.gate", plan) is None
     assert calls.made == [
-        ("prepare", *here), ("measure", *here, {"made": 1}), ("record", *here, STORE), ("gate", *here, STORE),
+        ("prepare", *here), ("measure", *here, {"made": 1}), ("record", *here, STORE), ("confirm", *here, STORE),
+        ("gate", *here, STORE),
     ]  # fmt: skip
 
 
@@ -63,11 +77,19 @@ def test_each_task_says_the_errors_of_its_step_in_airflows_words(call, calls, st
     for error, raised in (
         (Unavailable("no device"), AirflowSkipException), (InputError("no such thing"), AirflowFailException),
         (ObjectiveBreached("too slow"), AirflowFailException), (NotMeasured("nobody knows"), NotMeasured),
+        (Undecided("near the limit"), AirflowSkipException), (Disturbed("a busy host"), Disturbed),
     ):  # fmt: skip
         calls.answers[step] = error
         with pytest.raises(raised, match=f"^{error}$") as caught:
             call(f"cpu.{step}", *given)
-        assert raised is NotMeasured or caught.value.__cause__ is error
+        assert raised is type(error) or caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize(("strict", "raised"), [(True, AirflowFailException), (False, AirflowSkipException)])
+def test_an_undecided_objective_fails_its_gate_only_where_the_suite_is_strict(call, calls, strict, raised):
+    calls.answers["gate"] = Undecided("latency_p95 is 0.0199, the objective is < 0.02, for 3 nights")
+    with pytest.raises(raised, match="for 3 nights"):
+        call("cpu.gate", {**PLAN, "strict": strict})
 
 
 def test_without_a_connection_there_is_no_store(call, calls, connections):
@@ -92,11 +114,14 @@ def test_the_database_of_the_benchmark_comes_from_its_connection_unless_it_is_na
 
 @pytest.mark.parametrize(
     ("step", "slots", "priority", "retries", "minutes"),
-    [("prepare", 1, 2, 1, 370), ("measure", "all", 1, 1, 370), ("record", 1, 3, 1, 5), ("gate", 1, 3, 0, 5)],
-)
+    [
+        ("prepare", 1, 2, 1, 370), ("measure", "all", 1, 1, 370), ("record", 1, 3, 1, 5), ("confirm", "all", 3, 2, 370),
+        ("gate", 1, 3, 0, 5),
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize(("device", "whole"), [("cpu", 2), ("gpu", 1)])
 def test_how_the_tasks_of_a_street_take_turns(street, step, slots, priority, retries, minutes, device, whole):
-    """What is measured is stored and judged before the next measurement; preparing comes before measuring."""
+    """What is measured is stored, confirmed and judged before the next measurement; preparing comes before measuring."""
     task = street.get_task(f"hybrid_ann.{device}.{step}")
     assert (task.pool, task.queue) == (device, device)
     assert task.weight_rule == "absolute", "the priority is its own, not that of what follows"
@@ -106,7 +131,7 @@ def test_how_the_tasks_of_a_street_take_turns(street, step, slots, priority, ret
         retries,
     )
     assert task.execution_timeout == timedelta(minutes=minutes)
-    assert task.retry_delay == timedelta(seconds=5) or not retries
+    assert task.retry_delay == timedelta(seconds=0 if step == "confirm" else 5) or not retries
 
 
 def test_the_street_in_its_order_and_what_is_handed_on(street):
@@ -117,7 +142,8 @@ def test_the_street_in_its_order_and_what_is_handed_on(street):
         for here in [f"hybrid_ann.{device}"]
         for step, before, given in (
             ("prepare", ["preflight"], ["preflight"]), ("measure", ["preflight", "prepare"], ["preflight", f"{here}.prepare"]),
-            ("record", ["preflight", "measure"], ["preflight"]), ("gate", ["preflight", "record"], ["preflight"]),
+            ("record", ["preflight", "measure"], ["preflight"]), ("confirm", ["preflight", "record"], ["preflight"]),
+            ("gate", ["record", "confirm"], []),
         )
     }  # fmt: skip
     assert [gate.operator.task_id for gate in street.gates] == ["hybrid_ann.cpu.gate", "hybrid_ann.gpu.gate"]
@@ -126,3 +152,19 @@ def test_the_street_in_its_order_and_what_is_handed_on(street):
 def inputs(task):
     """Of which tasks the results are handed to this one, in the order of its parameters."""
     return [argument.operator.task_id for argument in task.op_args]
+
+
+def test_a_busy_host_is_tried_again_after_the_time_that_is_asked_for(monkeypatch):
+    monkeypatch.setenv("NIGHTGATE_AGAIN_AFTER", "77")
+    with DAG("street", schedule=None) as made:
+        tasks.measured("hybrid_ann", ("cpu",), tasks.preflight())
+    assert made.get_task("hybrid_ann.cpu.confirm").retry_delay == timedelta(seconds=77)
+
+
+def test_a_gate_follows_a_confirm_that_had_nothing_to_do_and_no_record_that_was_skipped(street):
+    """One success and no failure among what comes before it: preflight, a success always, must not be of these."""
+    gate = street.get_task("hybrid_ann.cpu.gate")
+    assert gate.trigger_rule == "none_failed_min_one_success"
+    assert gate.upstream_task_ids == {"hybrid_ann.cpu.record", "hybrid_ann.cpu.confirm"}
+    others = {task.trigger_rule for task in street.tasks if not task.task_id.endswith(".gate")}
+    assert others == {"all_success"}

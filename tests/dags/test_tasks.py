@@ -18,6 +18,7 @@ from nightgate.errors import (
     ObjectiveBreached,
     ServiceUnavailable,
     Unavailable,
+    Undecided,
 )
 from nightgate.orchestration import tasks
 from nightgate.orchestration.params import trigger_params
@@ -35,6 +36,13 @@ def call():
 def test_what_cannot_be_measured_here_is_skipped(error):
     with pytest.raises(AirflowSkipException, match="^no device. Next step: get one$"), tasks.translated():
         raise error
+
+
+def test_what_is_undecided_is_skipped_and_never_a_success_unless_it_shall_fail():
+    with pytest.raises(AirflowSkipException, match="^near the limit$"), tasks.translated():
+        raise Undecided("near the limit")
+    with pytest.raises(AirflowFailException, match="^near the limit$"), tasks.translated(strict=True):
+        raise Undecided("near the limit")
 
 
 @pytest.mark.parametrize("kind", [InputError, ObjectiveBreached, ArtifactError, CacheFull])
@@ -154,17 +162,22 @@ def test_the_report_knows_the_database_in_which_something_may_be_left(call, call
     assert os.environ["PGVECTOR_URL"] == "postgresql://u@h/bench"
 
 
+@pytest.mark.parametrize("strict", [True, False])
 @pytest.mark.parametrize("state", ["breach", "invalid", "inconclusive", ""])
-def test_only_a_pass_is_green(call, state):
+def test_only_a_pass_is_green(call, state, strict):
+    """What is undecided is skipped, which no run fails by, and which nobody takes for a pass."""
+    amber = state == "inconclusive" and not strict
     message = f"^the verdict of this run is {state}; its report and the log of its gates say why$"
-    with pytest.raises(AirflowFailException, match=message):
-        call("verdict", state)
-    assert call("verdict", "pass") is None
+    if amber:
+        message = "^this run is undecided: nothing is breached, and not of every objective is known that it holds; "
+    with pytest.raises(AirflowSkipException if amber else AirflowFailException, match=message):
+        call("verdict", state, {**PLAN, "strict": strict})
+    assert call("verdict", "pass", {**PLAN, "strict": strict}) is None
 
 
 def test_without_a_verdict_a_run_is_not_green(call):
     with pytest.raises(AirflowFailException) as caught:
-        call("verdict", None)
+        call("verdict", None, None)
     assert str(caught.value) == (
         "there is no verdict: the run was refused or ended before it had a plan, or its report failed"
     )

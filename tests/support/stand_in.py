@@ -16,7 +16,12 @@ class Anything(Prepared):
 
 def stand_in(monkeypatch, doings):
     """Every benchmark does as ``doings`` says: functions ``prepare(settings, device, cache)``,
-    ``measure(settings, device, prepared, samples)`` and, if it has one, ``tidy(name, settings)``."""
+    ``measure(settings, device, prepared, samples)`` and, if it has them, ``tidy(name, settings)`` and ``fresh(step, number)``,
+    which is told how fresh each step shall build."""
+
+    def told(*what):
+        getattr(doings, "fresh", lambda *_: None)(*what)
+
     real = registry.named
 
     def named(name):
@@ -26,12 +31,15 @@ def stand_in(monkeypatch, doings):
             prepared = Anything
 
             def prepare(self, settings, context):
+                told("prepare", context.fresh)
                 return Anything(**doings.prepare(settings, context.device, context.cache))
 
             def measure(self, settings, prepared, context):
+                told("measure", context.fresh)
                 return doings.measure(settings, context.device, prepared.model_dump(), context.samples)
 
             def tidy(self, settings, context):
+                told("tidy", context.fresh)
                 if hasattr(doings, "tidy"):
                     doings.tidy(name, settings)
 

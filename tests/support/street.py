@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from support.specs import add
 from support.stand_in import stand_in
 
-from nightgate import paths, registry, steps
+from nightgate import judged, paths, registry, steps
 from nightgate.measure import host
 from nightgate.record import Host, Look, Record
 from nightgate.suite import load_suite
@@ -29,15 +29,15 @@ def plan(**changes):
     return steps.Plan(**given | changes)
 
 
-def measured(variant="hybrid", latency=0.001, spread=0.1, **facts):
-    """A record of `hybrid_ann` on the CPU; recall holds, the latency has an interval of ±``spread``. A second run found the
-    same."""
+def measured(variant="hybrid", latency=0.001, spread=0.1, looks=1, **facts):
+    """A record of `hybrid_ann` on the CPU; recall holds, the latency has an interval of ±``spread``. As many confirming runs
+    as ``looks`` found the same."""
     given = {"benchmark": "hybrid_ann", "device": "cpu", "status": "measured", "settings": {"variants": ["hybrid"]}}
     record = Record(**{**given, "variant": variant, "host": HOST, **facts})
     if record.status == "measured":
         add(record, "latency_p95", latency, 1000, (latency * (1 - spread), latency * (1 + spread)))
         add(record, "recall_at_100", 0.96, 200, (0.95, 0.97))
-        record.looks = [Look(started_at="later", metrics=record.metrics)]
+        record.looks = [Look(started_at="later", metrics=record.metrics) for _ in range(looks)]
     return record
 
 
@@ -48,6 +48,7 @@ class Street:
         monkeypatch.setenv("NIGHTGATE_RUNS", str(folder / "runs"))
         monkeypatch.setenv("NIGHTGATE_HOME", str(folder / "home"))
         monkeypatch.setattr(host, "describe", lambda: HOST)
+        monkeypatch.setattr(judged, "pasts_of", lambda *_, **__: {})  # nothing is known of before
         self.calls = []
         self.fake = SimpleNamespace(
             prepare=lambda *_: {"ready": True},

@@ -38,6 +38,12 @@ def test_the_last_line_tells_them():
     assert last_line(0, skips(RECORDS[2:5])) == (
         "nightgate: exit code 0: all objectives hold; skipped: transcription on gpu, hybrid_ann on gpu: this host has no NVIDIA device"
     )
+    assert last_line(3, state="invalid") == "nightgate: exit code 3: could not measure everything"
+    undecided = (
+        "undecided: everything was measured and nothing is breached, but not of every objective is known that it holds"
+    )
+    assert last_line(3, ["a: x"], "inconclusive") == f"nightgate: exit code 3: {undecided}; skipped: a: x"
+    assert last_line(0, state="inconclusive") == "nightgate: exit code 0: all objectives hold", "the code comes first"
     assert last_line(3, ["a: x", "b: y"]) == "nightgate: exit code 3: could not measure everything; skipped: a: x; b: y"
 
 

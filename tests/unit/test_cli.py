@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from nightgate import cli, paths, terminal
 from nightgate.artifacts import Cache
-from nightgate.errors import InputError, NightgateError
+from nightgate.errors import Disturbed, InputError, NightgateError, NotMeasured, Unavailable
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -186,3 +186,89 @@ def test_a_signal_that_is_ignored_stays_ignored():
         assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.fixture
+def measuring(monkeypatch, tmp_path):
+    """`nightgate measure` with steps that do nothing; ``said`` is what they were called with, ``confirm`` what `confirm` does."""
+    from nightgate.record import Host, Summary
+
+    host = Host(fingerprint="f", cpu="c", cores=2, memory_bytes=1)
+    summary = Summary(run_id="a", dag_id="d", scale="smoke", state="inconclusive", started_at="s", finished_at="e", host=host, results=[])  # fmt: skip
+    made = SimpleNamespace(calls=[], confirm=lambda **_: 1)
+
+    def preflight(run_id, confirm, **facts):
+        return SimpleNamespace(work=[("transcription", "cpu")], confirm=confirm)
+
+    def confirm(plan, benchmark, device, store_url, **named):
+        made.calls.append(("confirm", benchmark, device, store_url, named))
+        return made.confirm(**named)
+
+    monkeypatch.setenv("NIGHTGATE_HOME", str(tmp_path))
+    for name, step in (
+        ("preflight", preflight), ("prepare", lambda *_: {}), ("measure", lambda *_: made.calls.append("measure")),
+        ("confirm", confirm), ("report", lambda *_: made.calls.append("report") or summary),
+    ):  # fmt: skip
+        monkeypatch.setattr(cli.steps, name, step)
+    monkeypatch.setattr(cli.host, "wait_until_quiet", lambda home, seconds: made.calls.append(("wait", home, seconds)))
+    return made
+
+
+def words(*given):
+    done = CliRunner().invoke(cli.app, ["measure", "transcription", *given])
+    return done.exit_code, " ".join(done.output.split())
+
+
+CONFIRMED = ("confirm", "transcription", "cpu", None)
+UNDECIDED = (
+    "nightgate: exit code 3: undecided: everything was measured and nothing is breached, but not of every objective is "
+    "known that it holds"
+)
+
+
+def test_a_measurement_from_the_terminal_is_confirmed_as_well(measuring):
+    code, said = words()
+    assert measuring.calls == ["measure", (*CONFIRMED, {}), "report"]
+    assert code == 3 and said.endswith(UNDECIDED)
+    measuring.calls.clear()
+    assert words("--no-confirm")[0] == 3
+    assert measuring.calls == ["measure", "report"]
+
+
+def test_where_nothing_is_to_be_confirmed_that_is_said_and_no_failure(measuring):
+    def nothing(**_):
+        raise Unavailable("nothing is to be confirmed")
+
+    measuring.confirm = nothing
+    assert "nothing is to be confirmed" in words()[1]
+    assert measuring.calls[-1] == "report"
+
+
+@pytest.mark.parametrize(("again", "seconds"), [("900", 120.0), ("7", 7.0)])
+def test_on_a_busy_host_the_terminal_waits_a_little_and_measures_again(
+    measuring, monkeypatch, again, seconds, tmp_path
+):
+    monkeypatch.setenv("NIGHTGATE_AGAIN_AFTER", again)
+
+    def busy(at_once=False):
+        if not at_once:
+            raise Disturbed("another program is busy", "wait")
+
+    measuring.confirm = busy
+    said = words()[1]
+    assert measuring.calls == [
+        "measure", (*CONFIRMED, {}), ("wait", tmp_path, seconds), (*CONFIRMED, {"at_once": True}), "report",
+    ]  # fmt: skip
+    assert "another program is busy; waiting " in said
+
+
+@pytest.mark.parametrize("error", [NotMeasured("it crashed"), InputError("the file is gone")])
+def test_a_confirming_run_that_fails_takes_nothing_away(measuring, error, tmp_path, monkeypatch):
+    monkeypatch.setenv("NIGHTGATE_RUNS", str(tmp_path))
+
+    def failed(**_):
+        raise error
+
+    measuring.confirm = failed
+    assert str(error) in words()[1]
+    assert measuring.calls[-1] == "report", "what was measured is judged all the same"

@@ -109,12 +109,35 @@ def test_what_only_the_rates_say_is_a_warning():
 
 
 def test_a_night_that_fits_exactly_is_no_warning():
-    found = {("b", "cpu"): known(5 * HOUR, 5 * HOUR), ("c", "cpu"): known(5 * HOUR, 5 * HOUR)}
+    """With all that it may have to confirm, which is each measurement three times more."""
+    found = {("b", "cpu"): known(1 * HOUR, 1 * HOUR), ("c", "cpu"): known(1 * HOUR, 2 * HOUR)}
     assert durations.check(found, LOWER, nightly=True) == []
-    found["d", "cpu"] = known(360, 0)
+    found["d", "cpu"] = known(90, 0)
+    assert durations.check(found, LOWER, nightly=True) == [
+        "the run would take up to 20.1 h if all of it had to be confirmed, and after 20.0 h it is ended"
+    ]
+    assert durations.check(found, LOWER, nightly=False) == []
+    found["d", "cpu"] = known(5 * HOUR, 5 * HOUR)
+    found["e", "cpu"] = known(5 * HOUR, 0)
+    assert durations.check(found, LOWER, nightly=True)[0].startswith("the run would take up to 80.0 h if")
+    found["e", "cpu"] = known(5 * HOUR, 360)
     assert durations.check(found, LOWER, nightly=True) == [
         "the run would take about 20.1 h, and after 20.0 h it is ended"
     ]
+
+
+def test_what_a_busy_host_has_spoilt_is_tried_again_a_while_later(monkeypatch):
+    for text, seconds in (("", 900.0), (" 7.5 ", 7.5), ("0", 0.0)):
+        monkeypatch.setenv("NIGHTGATE_AGAIN_AFTER", text)
+        assert durations.again_seconds() == seconds
+    monkeypatch.delenv("NIGHTGATE_AGAIN_AFTER")
+    assert durations.again_seconds() == 900.0
+    for text in ("soon", "-1", "nan", "inf"):
+        monkeypatch.setenv("NIGHTGATE_AGAIN_AFTER", text)
+        with pytest.raises(
+            InputError, match=f"^NIGHTGATE_AGAIN_AFTER='{text}' is no number of seconds. Next step: write seconds"
+        ):
+            durations.again_seconds()
 
 
 @pytest.mark.parametrize(

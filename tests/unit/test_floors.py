@@ -20,6 +20,8 @@ FLOORS = [
     {"transcription", "hybrid_ann", "pgvector_search", "judge", "results", "series", "stack"},
     {"publish", "api"},
     {"planning", "uploading", "web"},
+    {"judged", "street"},
+    {"confirming"},
     {"steps"},
     {"orchestration", "terminal"},
     {"cli", "airflow"},

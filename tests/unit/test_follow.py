@@ -10,11 +10,12 @@ from nightgate.terminal import follow as following
 from nightgate.terminal.follow import busy_seconds, follow
 
 
-def task(name, start, end):
+def task(name, start, end, state="success"):
     return {
         "task_id": name,
         "start_date": start and f"2026-01-01T00:00:{start}Z",
         "end_date": end and f"2026-01-01T00:00:{end}Z",
+        "state": state,
     }
 
 
@@ -25,9 +26,11 @@ def test_overlapping_work_counts_once_and_other_tasks_do_not_count():
         task("b.cpu.prepare", "10", "12"),
         task("a.cpu.measure", "20", "25"),
         task("a.cpu.gate", "25", "40"),
+        task("a.cpu.confirm", "41", "44"),
+        task("b.cpu.confirm", "45", "47", "skipped"),
         task("c.gpu.measure", None, None),
     ]
-    assert busy_seconds(tasks) == 15
+    assert busy_seconds(tasks) == 18
 
 
 def test_the_states_it_returns_are_those_after_the_end(monkeypatch):

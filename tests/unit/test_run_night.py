@@ -33,7 +33,7 @@ def over(tmp_path, monkeypatch):
     [
         ("pass", {}, 0), ("pass", {"upload_dashboards": "failed"}, 0), ("pass", {"hybrid_ann.cpu.record": "failed"}, 0),
         ("pass", {"verdict": "failed"}, 3), ("pass", {"verdict": "upstream_failed"}, 3), ("breach", {"verdict": "failed"}, 1),
-        ("inconclusive", {"verdict": "failed"}, 3), ("invalid", {"verdict": "failed"}, 3), ("breach", {}, 1),
+        ("inconclusive", {"verdict": "failed"}, 3), ("inconclusive", {"verdict": "skipped"}, 3), ("invalid", {"verdict": "failed"}, 3), ("breach", {}, 1),
     ],
 )  # fmt: skip
 def test_the_exit_code_is_the_verdict_and_the_state_in_airflow(over, state, states, code):

@@ -13,9 +13,9 @@ import pytest
 from support.specs import add
 from support.stand_in import stand_in
 
-from nightgate import paths, steps
+from nightgate import judged, paths, steps
 from nightgate.artifacts import Cache
-from nightgate.errors import ArtifactError, InputError, NotMeasured, ObjectiveBreached, Unavailable
+from nightgate.errors import ArtifactError, InputError, NotMeasured, ObjectiveBreached, Unavailable, Undecided
 from nightgate.facts import Canary, Noise
 from nightgate.measure import host
 from nightgate.record import Look, Record
@@ -53,13 +53,13 @@ def benchmark(monkeypatch):
     return fake
 
 
-def measured(variant, latency=0.001, **facts):
+def measured(variant, latency=0.001, looks=1, **facts):
     given = {"benchmark": "hybrid_ann", "device": "cpu", "status": "measured", "settings": {"variants": ["hybrid"]}}
     record = Record(**{**given, "variant": variant, **facts})
     if record.status == "measured":
         add(record, "latency_p95", latency, 1000, (latency * 0.9, latency * 1.1))
         add(record, "recall_at_100", 0.96, 200, (0.95, 0.97))
-        record.looks = [Look(started_at="later", metrics=record.metrics)]
+        record.looks = [Look(started_at="later", metrics=record.metrics) for _ in range(looks)]
     return record
 
 
@@ -242,7 +242,13 @@ def test_a_gated_variant_that_is_skipped_beside_measured_ones_does_not_pass(plan
 
 def test_a_gate_does_not_let_an_undecided_objective_pass(plan, benchmark):
     benchmark.measure = lambda *_: [measured("hybrid", latency=0.0195)]
-    with pytest.raises(NotMeasured, match="latency_p95 is 0.0195, the objective is < 0.02: inconclusive"):
+    with pytest.raises(
+        NotMeasured, match=r"is 0.0195, the objective is < 0.02: invalid \(.*; it was to be measured once more: "
+    ):
+        walk(plan)
+    assert steps.report(plan, None).state == "invalid", "it was not confirmed, so nobody has looked well enough"
+    benchmark.measure = lambda *_: [measured("hybrid", latency=0.0195, looks=3)]
+    with pytest.raises(Undecided, match="latency_p95 is 0.0195, the objective is < 0.02: inconclusive"):
         walk(plan)
     assert steps.report(plan, None).state == "inconclusive"
 
@@ -330,6 +336,7 @@ class FakeStore:
 @pytest.fixture
 def store(monkeypatch):
     monkeypatch.setattr(steps, "Store", FakeStore)
+    monkeypatch.setattr(judged, "pasts_of", lambda *_, **__: {})
     monkeypatch.setattr(FakeStore, "made", [])
     return FakeStore
 

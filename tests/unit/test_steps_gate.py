@@ -5,8 +5,12 @@ from __future__ import annotations
 import pytest
 from support.street import BOTH, HOST, Street, measured, plan
 
+from nightgate import judged as judging
 from nightgate import steps
-from nightgate.errors import NotMeasured, ObjectiveBreached
+from nightgate.errors import NotMeasured, ObjectiveBreached, ServiceUnavailable, Undecided
+from nightgate.judge.past import Measured, Night, Past
+from nightgate.judged import judged as judge_all
+from nightgate.record import Metric, Objective
 from nightgate.results import files
 from nightgate.suite import Limit
 
@@ -42,8 +46,8 @@ def street(monkeypatch, tmp_path):
     return street
 
 
-def left(latency=0.001, device="cpu", **facts):
-    files.write_records("a-run", "hybrid_ann", device, [measured(latency=latency, device=device, **facts)])
+def left(latency=0.001, device="cpu", looks=3, **facts):
+    files.write_records("a-run", "hybrid_ann", device, [measured(latency=latency, device=device, looks=looks, **facts)])
 
 
 def saved(device, verdicts, standing="night", overrides=None):
@@ -81,7 +85,7 @@ def test_what_does_not_count_is_stored_with_its_standing_and_not_sent(street, ch
 @pytest.mark.parametrize(
     ("latency", "spread", "verdict", "error"),
     [
-        (0.0100, 0.1, "pass", None), (0.0195, 0.1, "inconclusive", NotMeasured), (0.0205, 0.1, "inconclusive", NotMeasured),
+        (0.0100, 0.1, "pass", None), (0.0199, 0.1, "inconclusive", Undecided), (0.0201, 0.1, "inconclusive", Undecided),
         (0.0300, 0.1, "breach", ObjectiveBreached),
     ],
 )  # fmt: skip
@@ -90,7 +94,7 @@ def test_verdicts_are_written_and_stored_before_the_gate_fails(street, latency, 
     raised = None
     try:
         steps.gate(plan(), "hybrid_ann", "cpu", STORE)
-    except (NotMeasured, ObjectiveBreached) as caught:
+    except (NotMeasured, ObjectiveBreached, Undecided) as caught:
         raised = caught
     assert type(raised) is (error or type(None))
     assert [o.verdict for o in files.read_records("a-run")[0].objectives] == ["pass", verdict]
@@ -114,7 +118,7 @@ def test_everything_that_is_unmet_is_said():
         "a-run",
         "hybrid_ann",
         "cpu",
-        [measured(latency=0.0195), measured("v", status="failed", reason="no", settings={"variants": ["v"]})],
+        [measured(latency=0.0199, looks=3), measured("v", status="failed", reason="no", settings={"variants": ["v"]})],
     )
     with pytest.raises(NotMeasured) as caught:
         steps.gate(
@@ -125,7 +129,7 @@ def test_everything_that_is_unmet_is_said():
         )
     assert str(caught.value) == (
         "hybrid_ann v on cpu: latency_p95 is no value, the objective is < 0.02: invalid (no); "
-        "hybrid_ann hybrid on cpu: latency_p95 is 0.0195, the objective is < 0.02: inconclusive (the limit lies inside the 95 % interval, 0.01724 to 0.02197, of 2 runs; "
+        "hybrid_ann hybrid on cpu: latency_p95 is 0.0199, the objective is < 0.02: inconclusive (the limit lies inside the 95 % interval, 0.01824 to 0.02165, of 4 runs; "
         "runs are assumed to differ by 5.0%, too few are known)"
     )
 
@@ -160,11 +164,11 @@ def test_a_record_says_which_objectives_are_of_other_variants_alone():
 def test_a_gated_variant_is_expected_only_where_its_own_device_was_measured():
     skipped = {"status": "skipped", "reason": "not here"}
     records = [measured(device="cpu"), measured(device="gpu", **skipped), measured("hnsw", device="gpu", **skipped)]
-    found = [[o.verdict for o in r.objectives] for r in steps._judge(plan(work=BOTH), records)]
+    found = [[o.verdict for o in r.objectives] for r in judge_all(plan(work=BOTH), records, None)]
     assert found == [["pass", "pass"], [], []]
     both = {"variants": ["hybrid", "faiss_hnsw"]}
     records.append(measured("faiss_hnsw", device="gpu", settings=both))
-    found = [[(o.verdict, o.reason) for o in r.objectives] for r in steps._judge(plan(work=BOTH), records)]
+    found = [[(o.verdict, o.reason) for o in r.objectives] for r in judge_all(plan(work=BOTH), records, None)]
     assert found == [[("pass", None)] * 2, [("invalid", "not here")] * 2, [], [("pass", None)] * 2]
 
 
@@ -176,7 +180,7 @@ def test_a_control_on_a_gpu_makes_a_gated_variant_expected_only_where_a_gpu_is_r
         ("cpu", False, ["invalid"] * 2),
     ):
         records = [measured(device=device, **skipped), measured("hnsw", device=device)]
-        found = steps._judge(plan(work=BOTH, require_gpu=required), records)
+        found = judge_all(plan(work=BOTH, require_gpu=required), records, None)
         assert [[o.verdict for o in record.objectives] for record in found] == [expected, []]
 
 
@@ -192,5 +196,46 @@ NONE = HOST.model_copy(update={"gpu": None})
     ],
 )  # fmt: skip
 def test_only_a_failure_on_a_gpu_that_the_host_has_not_is_no_verdict(facts, required, judged):
-    (record,) = steps._judge(plan(work=BOTH, require_gpu=required), [measured(**facts)])
+    (record,) = judge_all(plan(work=BOTH, require_gpu=required), [measured(**facts)], None)
     assert len(record.objectives) == judged
+
+
+def test_what_is_known_of_the_series_is_asked_for_as_of_this_run_and_judged_with(street, monkeypatch):
+    """The same night after two that could not decide: the evidence of all three is counted."""
+    asked = []
+    nights = [once(0.0199, "one"), once(0.0198, "two")]
+
+    def pasts_of(records, scale, **named):
+        asked.append(([record.variant for record in records], scale, named))
+        return {("hybrid_ann", "hybrid", "cpu"): Past(tuple(nights))}
+
+    left(0.0199)
+    with pytest.raises(Undecided) as alone:
+        steps.gate(plan(), "hybrid_ann", "cpu", None)
+    assert "nights" not in str(alone.value)
+    monkeypatch.setattr(judging, "pasts_of", pasts_of)
+    with pytest.raises(Undecided, match="undecided for 3 nights"):
+        steps.gate(plan(scale="full"), "hybrid_ann", "cpu", None)
+    assert asked == [(["hybrid"], "full", {"run_id": "a-run", "standing": "night", "store": None})]
+    (record,) = files.read_records("a-run")
+    assert {o.metric: o.nights for o in record.objectives} == {"recall_at_100": 1, "latency_p95": 3}
+    between = record.metrics["latency_p95"].between
+    assert (between.runs, between.prior) == (2, True), "too few to learn from"
+
+
+def once(latency, run_id):
+    """A night that could not decide the latency."""
+    metrics = {"latency_p95": Metric(value=latency, unit="seconds", n=1000, ci95=(latency * 0.9, latency * 1.1))}
+    owed = Objective(metric="latency_p95", op="<", limit=0.02, value=latency, verdict="inconclusive")
+    return Night(run_id, f"2026-11-2{len(run_id)}T02:00:00.000Z", (Measured(metrics),), {"latency_p95": owed})
+
+
+def test_a_store_that_does_not_answer_decides_nothing(street, monkeypatch):
+    def gone(*_, **__):
+        raise ServiceUnavailable("the results database is gone")
+
+    monkeypatch.setattr(judging, "pasts_of", gone)
+    left()
+    with pytest.raises(ServiceUnavailable):
+        steps.gate(plan(), "hybrid_ann", "cpu", STORE)
+    assert files.read_records("a-run")[0].objectives == []

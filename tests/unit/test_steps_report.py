@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from support.street import BOTH, HOST, Street, measured, plan
 
+from nightgate import judged as judging
 from nightgate import paths, steps
-from nightgate.errors import NotMeasured
+from nightgate.errors import ServiceUnavailable, Undecided
 from nightgate.record import Summary
 from nightgate.results import files
 
@@ -50,7 +51,13 @@ def test_the_summary_holds_the_run(street, monkeypatch):
         run_id="a-run", dag_id="nightly_benchmarks", scale="smoke", state="pass", started_at="2026-11-22T02:00:00.000Z",
         finished_at="2026-11-22T05:00:00.000Z", host=HOST, scheduled=False, overrides={"hybrid_ann.controls": []}, results=[judged],
     )  # fmt: skip
-    assert judged.model_copy(update={"objectives": []}) == good
+    assert judged.model_copy(update={"objectives": [], "metrics": {}, "looks": []}) == good.model_copy(
+        update={"metrics": {}, "looks": []}
+    )
+    assert {name: metric.within95 for name, metric in judged.metrics.items()} == {
+        name: metric.ci95 for name, metric in good.metrics.items()
+    }
+    assert judged.metrics["latency_p95"].ci95 != good.metrics["latency_p95"].ci95, "it holds what differs between runs"
     assert [(o.metric, o.verdict) for o in judged.objectives] == [("recall_at_100", "pass"), ("latency_p95", "pass")]
     assert files.read_summary("a-run") == summary
     assert files.read_records("a-run") == [judged], "the verdicts are in the records too"
@@ -112,7 +119,7 @@ def test_a_report_judges_anew_and_by_the_newest_records(street):
     """A task that ran again after the gate has overwritten what was judged."""
     left(measured("hnsw"), measured(latency=0.5))
     assert steps.report(plan(), None).state == "breach"
-    left(measured(latency=0.0195))
+    left(measured(latency=0.0199, looks=3))
     summary = steps.report(plan(), None)
     assert summary.state == "inconclusive"
     assert [r.variant for r in summary.results] == ["hybrid"], "nothing stays of the older try"
@@ -131,7 +138,36 @@ def test_one_device_that_breaches_is_not_hidden_by_the_other(street):
     left(measured())
     assert steps.report(plan(work=BOTH), None).state == "pass"
     steps.gate(plan(work=BOTH), "hybrid_ann", "gpu", None)
-    left(measured(device="gpu", latency=0.0195))
-    with pytest.raises(NotMeasured):
+    left(measured(device="gpu", latency=0.0199, looks=3))
+    with pytest.raises(Undecided):
         steps.gate(plan(work=BOTH), "hybrid_ann", "gpu", None)
     assert steps.report(plan(work=BOTH), None).state == "inconclusive"
+
+
+def test_a_run_is_closed_by_its_files_when_the_store_does_not_answer(street, monkeypatch):
+    asked = []
+
+    def pasts_of(records, scale, *, store, **_):
+        asked.append(store)
+        if store:
+            raise ServiceUnavailable("the results database is gone")
+        return {}
+
+    def gone(self, summary):
+        raise ServiceUnavailable("it is still gone")
+
+    monkeypatch.setattr(judging, "pasts_of", pasts_of)
+    monkeypatch.setattr(steps.Store, "save_summary", gone)
+    left(measured())
+    with pytest.raises(ServiceUnavailable, match="still gone"):
+        steps.report(plan(), "postgresql://store")
+    assert [store is None for store in asked] == [False, True]
+    assert files.read_summary("a-run").state == "pass", "whoever looks at the run finds it judged"
+
+
+def test_judging_again_changes_nothing(street):
+    left(measured(latency=0.0199, looks=3), measured("hnsw", 0.5))
+    first = steps.report(plan(), None)
+    assert [record.model_dump() for record in steps.report(plan(), None).results] == [
+        r.model_dump() for r in first.results
+    ]

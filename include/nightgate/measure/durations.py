@@ -6,6 +6,7 @@ the rates say of them, corrects it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -18,6 +19,12 @@ STEP_SECONDS = 6 * 3600.0
 
 NIGHT_SECONDS = 20 * 3600.0
 """After this Airflow ends the whole run, so that the next night can begin."""
+
+MOST_LOOKS = 3
+"""How often a night measures once more at most what its first measurement leaves undecided."""
+
+AGAIN_AFTER = "NIGHTGATE_AGAIN_AFTER"
+_AGAIN_SECONDS = 900.0  # time enough for a backup, an update or another night's job to be over
 
 _LEAST = 3600.0  # seconds of a time-out: what hangs is found, what is slow once is not
 Step = Literal["prepare", "measure"]
@@ -115,9 +122,31 @@ def check(estimates: Mapping[tuple[str, str], Estimate], lower: Mapping[str, str
                 raise InputError(what, f"lower {lower[benchmark]} of {benchmark}")
             warnings.append(f"{what}; no run of these settings says so yet")
     total = sum(one.seconds.prepare + one.seconds.measure for one in estimates.values())
+    most = total * (1 + MOST_LOOKS)
     if nightly and total > NIGHT_SECONDS:
         warnings.append(f"the run would take about {human(total)}, and after {human(NIGHT_SECONDS)} it is ended")
+    elif nightly and most > NIGHT_SECONDS:
+        warnings.append(
+            f"the run would take up to {human(most)} if all of it had to be confirmed, and after {human(NIGHT_SECONDS)} it is ended"
+        )
     return warnings
+
+
+def again_seconds() -> float:
+    """How long after a measurement that a busy host has spoilt it is tried again: 15 min, or what ``NIGHTGATE_AGAIN_AFTER``
+    says.
+
+    Raises:
+        InputError: that is no number of seconds.
+    """
+    text = os.environ.get(AGAIN_AFTER, "").strip()
+    try:
+        seconds = float(text or _AGAIN_SECONDS)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise InputError(f"{AGAIN_AFTER}={text!r} is no number of seconds", "write seconds, for example 900")
+    return seconds
 
 
 def human(seconds: float) -> str:

@@ -14,29 +14,34 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import Connection, TaskGroup, get_current_context, task
+from airflow.sdk import Connection, TaskGroup, TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSkipException
 
 from nightgate import paths
-from nightgate.errors import ArtifactError, InputError, ObjectiveBreached, Unavailable
-from nightgate.measure.durations import STEP_SECONDS
+from nightgate.errors import ArtifactError, InputError, ObjectiveBreached, Unavailable, Undecided
+from nightgate.measure.durations import STEP_SECONDS, again_seconds
 from nightgate.record import DAG_ID
 
 POOLS = {name: pool["slots"] for name, pool in json.loads(paths.pools_file().read_text()).items()}
 _RETRY: dict[str, Any] = {"retries": 1, "retry_delay": timedelta(seconds=5)}
-# what is measured is stored and judged before the next measurement starts; preparing comes before measuring
+# what is measured is stored, confirmed and judged before the next measurement starts; preparing comes before measuring
 _CLOSE, _PREPARE, _MEASURE = 3, 2, 1
 # the plan has a time-out of its own for each long step, which ends it before this one
 _SHORT, _LONG = timedelta(minutes=5), timedelta(seconds=STEP_SECONDS, minutes=10)
 
 
 @contextmanager
-def translated() -> Iterator[None]:
-    """Skip what cannot be measured here, fail for good what a retry cannot mend, let the rest be retried."""
+def translated(*, strict: bool = False) -> Iterator[None]:
+    """Skip what cannot be measured here, fail for good what a retry cannot mend, let the rest be retried.
+
+    What is undecided is skipped too, which no run fails by, unless it is ``strict``: never is it shown as a success.
+    """
     try:
         yield
     except Unavailable as error:
         raise AirflowSkipException(str(error)) from error
+    except Undecided as error:
+        raise (AirflowFailException if strict else AirflowSkipException)(str(error)) from error
     except (InputError, ObjectiveBreached, ArtifactError) as error:
         raise AirflowFailException(str(error)) from error
 
@@ -78,6 +83,7 @@ def measured(benchmark: str, devices: Sequence[str], plan: Any) -> list[Any]:
 def _on_device(benchmark: str, device: str, plan: Any) -> Any:
     one: dict[str, Any] = {"pool": device, "pool_slots": 1, "queue": device, "weight_rule": "absolute"}
     whole: dict[str, Any] = {**one, "pool_slots": POOLS[device], "priority_weight": _MEASURE}
+    confirming: dict[str, Any] = {**whole, "priority_weight": _CLOSE}
 
     @task(execution_timeout=_LONG, priority_weight=_PREPARE, **one, **_RETRY)
     def prepare(plan: dict[str, Any]) -> dict[str, Any]:
@@ -95,15 +101,29 @@ def _on_device(benchmark: str, device: str, plan: Any) -> Any:
         with _step(plan, benchmark, device) as (steps, typed):
             steps.record(typed, benchmark, device, _store_url())
 
-    @task(execution_timeout=_SHORT, retries=0, priority_weight=_CLOSE, **one)
-    def gate(plan: dict[str, Any]) -> None:
+    # a host that was not quiet is tried again after a while, and one more try is left for what else may fail
+    @task(execution_timeout=_LONG, retries=2, retry_delay=timedelta(seconds=again_seconds()), **confirming)
+    def confirm(plan: dict[str, Any]) -> int:
+        with _step(plan, benchmark, device) as (steps, typed):
+            looks: int = steps.confirm(typed, benchmark, device, _store_url())
+            return looks
+
+    # it follows a confirm that had nothing to do, and not a record that had: so it must not hang on preflight itself
+    @task(
+        execution_timeout=_SHORT, retries=0, priority_weight=_CLOSE, trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
+        **one,
+    )  # fmt: skip
+    def gate() -> None:
+        plan = get_current_context()["ti"].xcom_pull(task_ids="preflight")
         with _step(plan, benchmark, device) as (steps, typed):
             steps.gate(typed, benchmark, device, _store_url())
 
     with TaskGroup(device):
-        last = gate(plan)
+        last = gate()
         made: Any = prepare(plan)  # a reference to what the task will return
-        measure(plan, made) >> record(plan) >> last
+        recorded = record(plan)
+        measure(plan, made) >> recorded >> confirm(plan) >> last
+        recorded >> last
     return last
 
 
@@ -120,8 +140,10 @@ def report(plan: dict[str, Any] | None) -> str:
 
 
 @task(execution_timeout=_SHORT, retries=0)
-def verdict(state: str | None) -> None:
+def verdict(state: str | None, plan: dict[str, Any] | None) -> None:
     """Fail unless the run passed: this task alone is the state of the run in Airflow, whatever was marked by hand.
+
+    A run that is undecided does not fail, unless its suite is strict, and is no success either: the task is skipped.
 
     Args:
         state: what `report` found; None when it found nothing, because it failed or preflight did.
@@ -129,6 +151,11 @@ def verdict(state: str | None) -> None:
     if state is None:
         raise AirflowFailException(
             "there is no verdict: the run was refused or ended before it had a plan, or its report failed"
+        )
+    if state == "inconclusive" and not (plan and plan.get("strict")):
+        raise AirflowSkipException(
+            "this run is undecided: nothing is breached, and not of every objective is known that it holds; the gates that "
+            "are skipped say of which, and the nights that follow decide it"
         )
     if state != "pass":
         raise AirflowFailException(f"the verdict of this run is {state}; its report and the log of its gates say why")
@@ -150,7 +177,7 @@ def _step(plan: dict[str, Any], benchmark: str, device: str) -> Iterator[tuple[A
     if [benchmark, device] not in plan["work"]:
         raise AirflowSkipException(f"{benchmark} on {device} is not part of this run")
     _name_services()
-    with translated():
+    with translated(strict=plan.get("strict", False)):
         yield steps, steps.Plan.model_validate(plan)
 
 

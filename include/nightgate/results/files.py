@@ -91,11 +91,17 @@ def report_path(run_id: str) -> Path:
     return run_dir(run_id) / "report.html"
 
 
-def samples_path(run_id: str, benchmark: str, device: Device) -> Path:
-    """Where the raw samples of one measurement go; the folder exists afterwards."""
-    path = _measurement_path(run_id, benchmark, device, "npz")
+def samples_path(run_id: str, benchmark: str, device: Device, look: int = 0) -> Path:
+    """Where the raw samples of one measurement go, or of the ``look``-th that confirms it; the folder exists afterwards."""
+    path = _measurement_path(run_id, benchmark, f"{device}-confirm{look}" if look else device, "npz")
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def forget_looks(run_id: str, benchmark: str, device: Device) -> None:
+    """Remove the raw samples of what confirmed an earlier try of a measurement that is made anew."""
+    for path in run_dir(run_id).glob(f"{benchmark}-{device}-confirm*.npz"):
+        path.unlink(missing_ok=True)
 
 
 def newest_runs(limit: int | None = _NEWEST, since: datetime | None = None) -> list[str]:

@@ -44,13 +44,14 @@ def follow(client: AirflowClient, run_id: str, console: Console, check: Callable
 
 
 def busy_seconds(tasks: list[TaskInstance]) -> float:
-    """How long at least one benchmark was preparing or measuring; what overlaps counts once."""
+    """How long at least one benchmark was preparing, measuring or confirming; what overlaps counts once."""
     busy, until = 0.0, 0.0
     for start, end in sorted(
         (_time(task["start_date"]), _time(task["end_date"]))
         for task in tasks
-        if task["task_id"].endswith((".prepare", ".measure")) and task["start_date"] and task["end_date"]
-    ):
+        if task["task_id"].endswith((".prepare", ".measure", ".confirm")) and task["start_date"] and task["end_date"]
+        and task["state"] != "skipped"
+    ):  # fmt: skip
         busy += max(0.0, end - max(start, until))
         until = max(until, end)
     return busy

@@ -30,6 +30,10 @@ MEANING = {
     EXIT_INPUT: "bad input, nothing was started",
     EXIT_NOT_MEASURED: "could not measure everything",
 }
+UNDECIDED = (
+    "undecided: everything was measured and nothing is breached, but not of every objective is known that it holds"
+)
+"""What `EXIT_NOT_MEASURED` means where the state of the run is inconclusive."""
 
 EXIT_OF_STATE = {"pass": EXIT_PASS, "breach": EXIT_BREACH}
 """The exit code of a run's state; every other state is `EXIT_NOT_MEASURED`."""
@@ -114,9 +118,14 @@ def compared(comparisons: Iterable[Comparison]) -> Group:
     return Group(*parts)
 
 
-def last_line(code: int, skipped: Sequence[str] = ()) -> str:
-    """The exit code in words, and what was asked for and skipped (`skips`): a skip is no verdict, and no secret."""
-    line = f"nightgate: exit code {code}: {MEANING[code]}"
+def last_line(code: int, skipped: Sequence[str] = (), state: str = "") -> str:
+    """The exit code in words, and what was asked for and skipped (`skips`): a skip is no verdict, and no secret.
+
+    Args:
+        state: of the run, which tells the two meanings of `EXIT_NOT_MEASURED` apart.
+    """
+    undecided = code == EXIT_NOT_MEASURED and state == "inconclusive"
+    line = f"nightgate: exit code {code}: {UNDECIDED if undecided else MEANING[code]}"
     return f"{line}; skipped: {'; '.join(skipped)}" if skipped else line
 
 

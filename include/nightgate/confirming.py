@@ -1,0 +1,179 @@
+"""The step between record and gate: what one run leaves undecided, or finds breached, is measured once more.
+
+Each look is a measurement of its own, in new processes and, where an index is built, on a new one. It is kept as soon as
+it is taken, so that a step that is killed goes on from there when it is called again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from datetime import datetime
+
+from nightgate import paths, registry
+from nightgate.artifacts import Cache
+from nightgate.errors import Disturbed, InputError, NotMeasured, Unavailable
+from nightgate.judge import wanted
+from nightgate.judge.past import Past
+from nightgate.judged import ONE_MORE, limits_of, pasts
+from nightgate.measure import durations, host
+from nightgate.measure.child import ends_within
+from nightgate.metrics import MEASURE_SECONDS, PREPARE_SECONDS
+from nightgate.planning import Plan
+from nightgate.record import BY_HAND, Device, Look, Record, utc_now
+from nightgate.results import files
+from nightgate.results.store import Store
+from nightgate.street import owner, records_of, save, tidied
+from nightgate.suite import BenchmarkSettings
+
+log = logging.getLogger(__name__)
+
+Asked = Mapping[str, tuple[str, ...]]
+"""Variant → the metrics of it that are to be measured once more."""
+
+
+def confirm(plan: Plan, benchmark: str, device: Device, store_url: str | None, *, at_once: bool = False) -> int:
+    """Measure once more, up to three times, until every objective is decided. Returns how many looks were taken.
+
+    Args:
+        at_once: measure again now what a disturbed host has spoilt, however short a time ago that was.
+
+    Raises:
+        Unavailable: nothing is to be confirmed.
+        Disturbed: the host was not quiet at the first measurement, less than `durations.again_seconds` ago.
+        NotMeasured: a look failed. Those before it are kept, and what is undecided is invalid.
+    """
+    store = Store(store_url) if store_url else None
+    records = records_of(plan, benchmark, device)
+    known = pasts(plan, records, store)
+    end = time.monotonic() + (float("inf") if plan.dag_id == BY_HAND else durations.STEP_SECONDS)
+    taken = 0
+    while asked := _asked(plan, records, known):
+        if not at_once:
+            _require_a_while(records, asked)
+        _look(plan, records, asked, store, end - time.monotonic())
+        taken += 1
+    if not any(record.looks for record in records):
+        raise Unavailable(f"nothing is to be confirmed of {benchmark} on {device}: every objective is decided")
+    return taken
+
+
+def _asked(plan: Plan, records: Sequence[Record], known: Sequence[Past]) -> Asked:
+    found = {}
+    for record, past in zip(records, known, strict=True):
+        if record.gated and len(record.looks) < durations.MOST_LOOKS:
+            found[record.variant] = wanted(record, limits_of(plan, record), past)
+    return {variant: metrics for variant, metrics in found.items() if metrics}
+
+
+def _require_a_while(records: Sequence[Record], asked: Asked) -> None:
+    """Disturbed, where a busy host has spoilt the first measurement of a speed that is asked for, and a moment ago."""
+    for record in records:
+        spoilt = record.facts.noise and record.facts.noise.disturbed
+        speeds = any(registry.spec_of(record, name).of_speed for name in asked.get(record.variant, ()))
+        if spoilt and speeds and not record.looks and record.finished_at:
+            passed = datetime.fromisoformat(utc_now()) - datetime.fromisoformat(record.finished_at)
+            if passed.total_seconds() < (wait := durations.again_seconds()):
+                raise Disturbed(
+                    f"{record.benchmark} on {record.device} was measured on a host that was not quiet: {spoilt}",
+                    f"none; {durations.human(wait)} later it is measured once more",
+                )
+
+
+def _look(plan: Plan, records: Sequence[Record], asked: Asked, store: Store | None, left: float) -> None:
+    """Take one look at what is asked, and keep it. ``left``: the seconds there are for all that is still to be done."""
+    benchmark, device = records[0].benchmark, records[0].device
+    try:
+        found = _measured(plan, records, asked, left)
+    except Exception as error:
+        _keep(plan, records, dict.fromkeys(asked, str(error)), store)
+        if isinstance(error, (InputError, Unavailable)):  # it was fine a moment ago, so this is a failure and no skip
+            raise NotMeasured(error.what, error.next_step) from error
+        raise
+    _keep(plan, records, found, store)
+    failed = [f"{variant}: {why}" for variant, why in found.items() if isinstance(why, str)]
+    if failed:
+        raise NotMeasured(f"{benchmark} on {device} could not be measured once more: {'; '.join(failed)}")
+
+
+def _measured(plan: Plan, records: Sequence[Record], asked: Asked, left: float) -> dict[str, Look | str]:
+    """A look at each variant that is asked for, or why there is none of it."""
+    if left <= 0:
+        raise NotMeasured(f"confirming took longer than {durations.human(durations.STEP_SECONDS)}")
+    benchmark, device, number = records[0].benchmark, records[0].device, 1 + max(len(r.looks) for r in records)
+    names = tuple(dict.fromkeys(name for metrics in asked.values() for name in metrics))
+    log.info("%s on %s once more (%d): %s of %s", benchmark, device, number, ", ".join(names), ", ".join(asked))
+    known, cache = registry.named(benchmark), Cache(paths.cache_dir())
+    programs = [service.program for service in known.services]
+    firsts = {record.variant: record for record in records if record.variant in asked}
+    settings = known.to_confirm(_alone(plan.settings_of(benchmark), firsts.values()), names)
+    samples = files.samples_path(plan.run_id, benchmark, device, look=number)
+    context = replace(plan.context(benchmark, device, cache, samples), fresh=number)
+    whose = f"{owner(plan, benchmark, device)}-{number}"
+    end = time.monotonic() + left
+
+    def limited(step: durations.Step) -> AbstractContextManager[None]:
+        return ends_within(min(end - time.monotonic(), plan.timeout_of(benchmark, device, step)))
+
+    with tidied(plan, benchmark, device, fresh=number):
+        start = time.monotonic()
+        with limited("prepare"):
+            made = known.prepare(settings, context)
+        prepared, between = made.model_dump(mode="json"), time.monotonic()
+        cache.reserve(prepared, whose)
+        with cache.using(prepared, whose), host.quiet(paths.home(), programs) as noise, limited("measure"):
+            begun = time.monotonic()
+            again = {record.variant: record for record in known.measure(settings, made, context)}
+            took = time.monotonic() - begun
+    found: dict[str, Look | str] = {}
+    for variant, first in firsts.items():
+        if why := _no_look(first, again.get(variant), asked[variant]):
+            found[variant] = why
+        else:
+            second = again[variant]
+            second.add(PREPARE_SECONDS, between - start)
+            second.add(MEASURE_SECONDS, took)
+            at = second.started_at or utc_now()
+            found[variant] = Look(started_at=at, metrics=second.metrics, disturbed=noise.disturbed)
+    return found
+
+
+def _alone(settings: BenchmarkSettings, records: Iterable[Record]) -> BenchmarkSettings:
+    """Of the gated variants only those that are asked for."""
+    asked = {record.instead_of or record.variant for record in records}
+    chosen = {
+        key: tuple(name for name in getattr(settings, key) if name in asked)
+        for key in ("variants", "gpu_variants") if hasattr(settings, key)
+    }  # fmt: skip
+    return settings.model_copy(update=chosen) if chosen["variants"] else settings
+
+
+def _no_look(first: Record, second: Record | None, metrics: Iterable[str]) -> str | None:
+    """Why ``second`` says nothing of ``first``; None: it does."""
+    if second is None:
+        return "the benchmark returned no record of it"
+    if second.status != "measured":
+        return second.reason or "no reason was given"
+    if other := [
+        name for name, digest in first.facts.inputs.items() if second.facts.inputs.get(name, digest) != digest
+    ]:
+        return f"its input has changed meanwhile: {', '.join(other)}"
+    if missing := [name for name in metrics if name not in second.metrics]:
+        return f"that measurement gave no {', '.join(missing)}"
+    return None
+
+
+def _keep(plan: Plan, records: Sequence[Record], found: Mapping[str, Look | str], store: Store | None) -> None:
+    """Put the looks, or why there is none, into the records, and write these to the files and the store."""
+    for record in records:
+        if isinstance(look := found.get(record.variant), Look):
+            record.looks.append(look)
+            record.facts.not_measured.pop(ONE_MORE, None)
+        elif look is not None:
+            record.facts.not_measured[ONE_MORE] = look
+    files.write_records(plan.run_id, records[0].benchmark, records[0].device, records)
+    if store:
+        save(store, plan, records)
