@@ -60,8 +60,8 @@ class Asking:
         ))  # fmt: skip
 
     def to_time(self, one: Evidence, tuning: Tuning, passes: Passes, known: Setting | None = None) -> Ask[Timed]:
-        """What a process is asked that does so, alone or in turns."""
-        depths = self.settings.recall_depths
+        """What a process is asked that does so, alone or in turns. Recall is that of the first."""
+        depths = () if one.setting else self.settings.recall_depths
         return Ask(timed.time_queries, timed.QueriesRequest(self.work, one.setting or known, tuning, passes, depths))
 
     def timed(self, one: Evidence, found: ChildResult[Timed] | NightgateError, process: int | None = None) -> None:

@@ -19,7 +19,8 @@ def per_query(
     """Recall of each query, float64 in [0, 1], shape (queries,).
 
     An answer counts when it is no farther than the true k-th neighbour: ids alone would punish a tie. How much farther
-    it is comes from the difference of the two (`metric.behind`), so nothing else of the distances can hide it. Missing
+    one is that is none of the true neighbours comes from the difference of the two (`metric.behind`), so nothing else of the
+    distances can hide it. Missing
     answers (fewer than k, or -1) are misses; the denominator is always k.
 
     Args:
@@ -43,7 +44,10 @@ def per_query(
             raise NotMeasured(f"query {row} was answered with the same id twice")
         if len(ids) and ids.max() >= len(base):
             raise NotMeasured(f"query {row} was answered with id {ids.max()}, outside the base of {len(base)} rows")
-        recall[row] = reaching(ids, truth.ids[row, k - 1], base, queries[row], metric) / k
+        true = truth.ids[row, :k]
+        known = np.isin(ids, true)
+        ties = reaching(ids[~known], true[-1], base, queries[row], metric) if not known.all() else 0
+        recall[row] = (np.count_nonzero(known) + ties) / k
     return recall
 
 
