@@ -45,4 +45,4 @@ def students_t(p: float, free: int) -> float:
         (5 * z**5 + 16 * z**3 + 3 * z) / 96,
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
     )  # fmt: skip
-    return z + sum(term / free**power for power, term in enumerate(terms, 1))
+    return z + sum(term / float(free) ** power for power, term in enumerate(terms, 1))

@@ -152,9 +152,9 @@ def _difference(spec: MetricSpec, one: Side, two: Side) -> Difference:
         sizes, before, after = one.samples[kept.sizes], one.samples.get(kept.errors), two.samples.get(kept.errors)
         if before is not None and after is not None and before.shape == after.shape == sizes.shape:
             return comparison.error_rates(before, after, sizes)
-    first, second = (_as_known(side.record.metrics[spec.name], spec, same_run) for side in (one, two))
-    found = comparison.between_runs(first, second, spec)
-    if any(metric.ci95 is None and not _learned(metric) for metric in (first, second)):
+    known = [_as_known(side.record.metrics[spec.name], spec, same_run) for side in (one, two)]
+    found = comparison.between_runs(known[0], known[1], spec)
+    if any(metric.ci95 is None and not _learned(metric) for metric in known):
         return replace(found, ci95=None, real=None, reason="no interval, and too few runs are known")
     return found
 
@@ -194,7 +194,8 @@ def _in_stretches(times: np.ndarray) -> np.ndarray:
 
     each = -(-len(times) // _STRETCHES)
     whole = len(times) // each * each
-    return np.asarray(times[:whole], np.float64).reshape(-1, each).mean(axis=1)
+    stretches: np.ndarray = np.asarray(times[:whole], np.float64).reshape(-1, each).mean(axis=1)
+    return stretches
 
 
 def _advantage(spec: MetricSpec) -> str:
