@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from support.turning import alone
 
 from nightgate.errors import NotMeasured, Unavailable
 from nightgate.hybrid_ann import indexes, preparing
@@ -141,18 +141,6 @@ def run(work):
         return alone(answer), Known.opened.pop()
 
     return run
-
-
-def alone(answer):
-    """What work in turns answers when nobody else has one."""
-    if not isinstance(answer, Generator):
-        return answer
-    enough = next(answer)
-    while True:
-        try:
-            enough = answer.send(enough)
-        except StopIteration as done:
-            return done.value
 
 
 def asked_for(folder, name, count=None):

@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from support.turning import alone
 
 from nightgate.errors import ServiceUnavailable
 from nightgate.measure import blocks, clock
@@ -125,12 +126,7 @@ def work(server, folder):
 def search(work):
     def search(setting=None, passes=2, target=0.5, margin=0.09):
         sought = Tuning(target, margin, queries=6, warmup=20, give_up_early=True)
-        timing = timed.time_queries(QueriesRequest(work, setting, sought, Passes(passes, passes), (5,)))
-        while True:
-            try:
-                next(timing)
-            except StopIteration as done:
-                return done.value
+        return alone(timed.time_queries(QueriesRequest(work, setting, sought, Passes(passes, passes), (5,))))
 
     return search
 

@@ -77,4 +77,5 @@ def _add_costs(one: Evidence, strategy: type[Strategy], prepared: HybridPrepared
     }
     if days := [index.built_at for index in built.values() if index.reused]:
         one.record.facts.earlier = dict.fromkeys((BUILD_SECONDS.name, BUILD_PEAK_RSS.name), min(days))
+    one.record.facts.builds = {name: index.built_at for name, index in built.items()}
     one.tell({"index": {name: index.told() for name, index in built.items()}})
