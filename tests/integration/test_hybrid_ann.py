@@ -30,7 +30,16 @@ CONTROLS = ("hnsw", "ivfpq_refine", "hybrid_seeded")
 
 @pytest.fixture(scope="module")
 def settings():
-    return Settings(variants=("hybrid",), controls=CONTROLS, rows=4000, dim=32, queries=100, passes=2, most_passes=2, load_seconds=0.2)
+    return Settings(
+        variants=("hybrid",),
+        controls=CONTROLS,
+        rows=4000,
+        dim=32,
+        queries=100,
+        passes=2,
+        most_passes=2,
+        load_seconds=0.2,
+    )
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from nightgate import versions
 from nightgate.artifacts import Cache, store
 from nightgate.artifacts import Settings as CacheSettings
 from nightgate.benchmark import Context
-from nightgate.hybrid_ann import indexes, measuring, strategies
+from nightgate.hybrid_ann import indexes, measuring, preparing, strategies
 from nightgate.hybrid_ann.indexes import BuiltIndex
 from nightgate.hybrid_ann.plugin import BENCHMARK
 from nightgate.hybrid_ann.prepared import HybridPrepared
@@ -164,3 +164,72 @@ def test_the_record_and_the_report_say_the_day(tmp_path):
 
 def test_versions_are_those_of_what_is_installed():
     assert versions.installed("numpy", "nosuch") == {"numpy": version("numpy")}
+
+
+@pytest.fixture
+def anew(monkeypatch, tmp_path):
+    """Prepares a data set of which nothing is kept but its indexes; what each child was asked is in the second."""
+    asked = []
+
+    def run_child(function, request, *, threads):
+        asked.append((function.__name__, request.index.name, request.folder, dict(request.parameters), request.trained))
+        (request.folder / "graph").write_text("seven b")
+        return ChildResult({"lists": 16}, 100, 2.0)
+
+    monkeypatch.setattr(indexes, "run_child", run_child)
+    found = PreparedData(vectors=tmp_path, truth=tmp_path, data=DataFacts(rows=5, dim=3, digest="d"))
+    monkeypatch.setattr(preparing.data, "prepare", lambda cache, **_: found)
+    return asked
+
+
+def test_to_confirm_an_index_is_built_anew_with_another_seed_and_kept_nowhere(anew, cache, tmp_path):
+    settings = Settings(variants=("hybrid", "hnswlib"), controls=("hnsw",), threads=2)
+    kept = BENCHMARK.prepare(settings, Context("cpu", cache))
+    assert {parameters.get("seed") for *_, parameters, _ in anew} == {None}
+    anew.clear()
+    context = Context("cpu", cache, samples=tmp_path / "run" / "hybrid_ann-cpu-confirm2.npz", fresh=2)
+    found = BENCHMARK.prepare(settings, context)
+    folder = tmp_path / "run" / "hybrid_ann-cpu-confirm2-indexes"
+    own = {"rows_per_list": 128, "seed": 3}
+    assert [one for one in anew if one[1] == "ivfpq"] == [
+        ("train", "ivfpq", folder / "ivfpq-trained", {"threads": 2, **own}, None),
+        ("build", "ivfpq", folder / "ivfpq", {"threads": 2}, folder / "ivfpq-trained"),
+    ]
+    ((_, _, made, parameters, _),) = [one for one in anew if one[1] == "hnswlib"]
+    assert (made, parameters["seed"]) == (folder / "hnswlib", 3)
+    assert not [one for one in anew if one[1] == "hnsw"], "a control is not confirmed"
+    assert found.indexes["hnsw"].folder == kept.indexes["hnsw"].folder
+    index = found.indexes["ivfpq"]
+    assert (index.bytes, index.build_seconds, index.reused, index.facts) == (7, 4.0, False, {"lists": 16})
+    assert len(cache.entries()) == 4, "the cache holds what it held"
+    anew.clear()
+    BENCHMARK.prepare(settings, context)
+    assert len(anew) == 3, "once more, it is built once more"
+    BENCHMARK.tidy(settings, Context("cpu", cache, samples=context.samples))
+    assert folder.exists(), "of another measurement"
+    BENCHMARK.tidy(settings, context)
+    assert not folder.exists() and kept.indexes["ivfpq"].folder.exists()
+
+
+def test_what_was_built_anew_goes_away_with_its_measurement(anew, cache, tmp_path, monkeypatch):
+    settings = Settings(variants=("hybrid",))
+    context = Context("cpu", cache, samples=tmp_path / "s.npz", fresh=1)
+    prepared = BENCHMARK.prepare(settings, context)
+    seen = []
+
+    def measure(*_):
+        seen.append(prepared.indexes["ivfpq"].folder.exists())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(measuring, "measure", measure)
+    with pytest.raises(KeyboardInterrupt):
+        BENCHMARK.measure(settings, prepared, context)
+    assert seen == [True] and not prepared.indexes["ivfpq"].folder.exists()
+
+
+def test_a_confirming_run_asks_for_what_is_to_be_confirmed():
+    settings = Settings(variants=("hybrid",), controls=("hnsw",), load_seconds=3)
+    asked = BENCHMARK.to_confirm(settings, ("latency_p95", "recall_at_100"))
+    assert (asked.variants, asked.controls, asked.load_seconds) == (("hybrid",), (), 0)
+    for metric in ("throughput_qps", "open_loop_p95"):
+        assert BENCHMARK.to_confirm(settings, ("latency_p95", metric)).load_seconds == 3

@@ -46,6 +46,18 @@ def test_one_that_fails_crashes_or_never_starts_does_not_end_the_others(tmp_path
     assert whole.value == "whole is done"
 
 
+def test_those_that_need_no_more_turns_go_on_until_all_say_so_and_then_have_had_as_many(tmp_path):
+    asks = [
+        Ask(child_targets.take_part, (name, after, tmp_path / "turns"))
+        for name, after in (("a", 1), ("b", 4), ("c", 0))
+    ]
+    found = run_in_turns(asks, threads=1)
+    assert [one.value for one in found] == [4, 4, 4]
+    assert (tmp_path / "turns").read_text().split()[-3:] == ["a4", "b4", "c4"]
+    alone = run_child(child_targets.take_part, ("d", 3, tmp_path / "turns"), threads=1)
+    assert alone.value == 3, "alone there is nobody to wait for"
+
+
 def test_one_that_hangs_is_ended_and_all_are_gone_afterwards(tmp_path):
     start = time.monotonic()
     (hung,) = run_in_turns([Ask(child_targets.hang_halfway, None)], threads=1, timeout=3)
