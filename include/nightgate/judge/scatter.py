@@ -47,7 +47,7 @@ class Assumed(NamedTuple):
     least: float
 
 
-SPEEDS, SHARES, SIZES = Assumed(0.05, 0.015), Assumed(0.003, 0.0005), Assumed(0.0, 0.0)
+SPEEDS, SHARES, SIZES = Assumed(0.05, 0.01), Assumed(0.003, 0.0005), Assumed(0.0, 0.0)
 """Times and rates; recall and error rates, as a difference; bytes and counts, which are what they are until they differ."""
 
 

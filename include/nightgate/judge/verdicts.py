@@ -147,7 +147,9 @@ def _judge_one(record: Record, name: str, limit: Limit, past: Past) -> Objective
 
 
 def _value(found: Decision, spec: MetricSpec, metric: Metric) -> float:
-    return metric.value if found.mean.looks == 1 else _back(spec, found.mean.value)
+    """The mean; of the record's own measurement alone its very value, which no logarithm has rounded."""
+    value = _back(spec, found.mean.value)
+    return metric.value if math.isclose(value, metric.value, rel_tol=1e-12) else value
 
 
 def _back(spec: MetricSpec, value: float) -> float:
