@@ -96,6 +96,12 @@ def test_another_series_is_no_past(kept, what):
     assert past(kept, record(5)) == Past()
 
 
+def test_between_its_own_nights_those_of_other_work_are_passed_over(kept):
+    for night, rows in ((1, 50_000), (2, 60_000), (3, 50_000)):
+        kept.save_summary(summary(night, record(night, settings={"rows": rows})))
+    assert runs(past(kept, record(5))) == ["night-001", "night-003"]
+
+
 def test_other_data_is_no_past(kept):
     other = record(1)
     other.facts.inputs = {"data": "d2"}
