@@ -46,7 +46,7 @@ from nightgate.measure.samples import save as save_samples
 from nightgate.metrics import ErrorRate, MetricSpec, Quantile, Repeats
 from nightgate.objectives import Limit
 from nightgate.record import Device, Host, Metric, Objective, Record
-from nightgate.suite import BenchmarkSettings, Needs, Takes
+from nightgate.suite import Aside, BenchmarkSettings, Needs, Takes
 from nightgate.transcription.engines.interface import BatchEngine, Decoding, Engine, Model, Segment, Transcript
 from nightgate.vector_search.session import Encoded, Ids, Proof, Setting
 from nightgate.vector_search.settings import Shape
@@ -60,6 +60,7 @@ __all__ = [
     "Address",
     "Artifact",
     "ArtifactError",
+    "Aside",
     "Batch",
     "BatchEngine",
     "Benchmark",

@@ -46,7 +46,7 @@ def test_the_wheel_holds_what_is_needed_and_nothing_else(wheel):
     brought = {name.removeprefix("nightgate/") for name in names if name.startswith("nightgate/")}
     assert brought >= {
         "py.typed", "pools.json", "suites/nightly.yaml", "suites/own.yaml", "dags/nightly_benchmarks.py", "dashboards/nightly-slo.json",
-        "dashboards/cache-backpressure.json", "dashboards/rules/nightgate.yml", "results/schema.sql", "web/board.html",
+        "dashboards/cache-backpressure.json", "dashboards/rules/nightgate.yml", "results/schema/1_results.sql", "results/schema/4_past.sql", "web/board.html",
         "publish/report.html", "publish/style.css", "transcription/clips/corpus.txt",
     }  # fmt: skip
     own = {str(file.relative_to(ROOT / "include/nightgate")) for file in (ROOT / "include/nightgate").rglob("*.py")}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+import psycopg
 import pytest
 from support.nights import HOST, at, record, summary
 
@@ -9,6 +12,7 @@ from nightgate.judge.past import Past
 from nightgate.results import files, notes
 from nightgate.results.noted import Scope
 from nightgate.results.past import NIGHTS, past_of, pasts_of
+from nightgate.results.store import Store
 
 KEY = ("hybrid_ann", "hybrid", "cpu")
 
@@ -94,6 +98,12 @@ OTHERS = {
 def test_another_series_is_no_past(kept, what):
     kept.save_summary(OTHERS[what])
     assert past(kept, record(5)) == Past()
+
+
+def test_between_its_own_nights_those_of_other_work_are_passed_over(kept):
+    for night, rows in ((1, 50_000), (2, 60_000), (3, 50_000)):
+        kept.save_summary(summary(night, record(night, settings={"rows": rows})))
+    assert runs(past(kept, record(5))) == ["night-001", "night-003"]
 
 
 def test_other_data_is_no_past(kept):
@@ -197,3 +207,33 @@ def test_an_accepted_run_by_hand_is_no_baseline_of_nights(store):
         "night-001",
         "night-002",
     ]
+
+
+def test_the_history_is_not_read_for_the_newest_nights_of_it(store, monkeypatch):
+    store.save_summary(summary(0, record(0), record(0, variant="hnsw")))
+    with psycopg.connect(**store._parameters, autocommit=True) as connection:
+        for table, moved in (("runs", "finished_at"), ("results", "measured_at")):
+            names = [column for column in COLUMNS[table] if column not in ("run_id", moved)]
+            connection.execute(
+                f"INSERT INTO nightgate.{table} (run_id, {moved}, {', '.join(names)}) SELECT 'old-' || n, "
+                f"{moved} - n * interval '1 day', {', '.join(names)} FROM nightgate.{table}, generate_series(1, 3000) n"
+            )
+        connection.execute("ANALYZE nightgate.results, nightgate.runs")
+        asked = []
+        monkeypatch.setattr(store, "rows", lambda *query: asked.append(query) or Store.rows(store, *query))
+        assert len(past_of(record(1), "smoke", run_id="judged", standing="night", store=store).nights) == NIGHTS
+        for query, values in asked:
+            (((plan,),),) = connection.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + query, values).fetchall()
+            assert rows(plan["Plan"]) < 12 * NIGHTS, json.dumps(plan, indent=1)
+
+
+def rows(node) -> float:
+    """That were looked at, in all nodes of a plan."""
+    own = (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+    return own + sum(rows(child) for child in node.get("Plans", []))
+
+
+COLUMNS = {
+    "runs": ("run_id", "dag_id", "suite", "scale", "standing", "overrides", "state", "finished_at", "head"),
+    "results": ("run_id", "suite", "benchmark", "variant", "device", "status", "judged", "fingerprint", "measured_at", "standing", "record"),
+}  # fmt: skip
