@@ -500,3 +500,22 @@ def test_what_the_verdict_itself_says_is_not_said_twice(folder):
     record.objectives[0].nights, record.objectives[0].reason = 3, "the limit lies inside; undecided for 3 nights"
     text = text_of(render_report(summary(record, state="inconclusive"), folder))
     assert text.count("undecided for 3 nights") == 1
+
+
+def test_a_card_says_with_whom_a_variant_took_turns_what_ended_it_and_how_the_host_was(folder):
+    first, second = query("hybrid"), query("hnsw")
+    for record, stopped, half in ((first, "precision", 0.0181), (second, "budget", 0.034)):
+        record.facts.stopped, record.facts.half_width = stopped, half
+        record.facts.turns = "every 100 queries, with the other"
+        record.facts.noise = Noise(others=0.04, cores=2, fast_share=0.62, slowdown=1.58)
+    text = text_of(render_report(summary(first, second), folder))
+    assert (
+        "In turns: hybrid every 100 queries, with the other; hnsw every 100 queries, with the other. "
+        "Repeated: hybrid until it was known to ±1.8 %; "
+        "hnsw until its budget was spent, at ±3.4 %. The host meanwhile: other programs took 0.0 of 2 cores · "
+        "at full speed 62 % of the time, else 1.6 × slower."
+    ) in text
+    second.facts.half_width = None
+    text = text_of(render_report(summary(second), folder))
+    assert "hnsw until its budget was spent, at no known precision." in text
+    assert "Repeated" not in text_of(render_report(summary(query("hybrid")), folder))

@@ -42,7 +42,7 @@ def cards(summary: Summary, folder: Path) -> list[dict[str, Any]]:
                 (record.variant, "gated" if record.gated else "control", _setting(record)) for record in records
             ],
             "sections": _sections(records, summary.results), "command": shlex.join(command),
-            "disturbed": certainty.disturbances(records), "conditions": [*_repeated(records), *_host(records)], "looks": _looks(records), "intervals": _intervals(records),
+            "disturbed": certainty.disturbances(records), "conditions": _conditions(records), "looks": _looks(records), "intervals": _intervals(records),
         })  # fmt: skip
     return found
 
@@ -68,16 +68,14 @@ def _sections(records: list[Record], run: list[Record]) -> list[dict[str, Any]]:
     return found
 
 
-def _repeated(records: list[Record]) -> list[str]:
-    """For how long each variant was repeated, in one sentence."""
-    known = [f"{record.variant} {how}" for record in records if (how := certainty.ended(record))]
-    return [f"Repeated: {', '.join(known)}."] if known else []
-
-
-def _host(records: list[Record]) -> list[str]:
-    """How the host was meanwhile; variants that were measured together share it."""
-    known = list(dict.fromkeys(line for record in records if (line := certainty.host(record))))
-    return [f"The host meanwhile: {'; '.join(known)}."] if known else []
+def _conditions(records: list[Record]) -> list[str]:
+    """How it was measured: with what the variants took turns, for how long each was repeated, how the host was meanwhile.
+    What several share is told once."""
+    turns = [f"{record.variant} {record.facts.turns}" for record in records if record.facts.turns]
+    ended = [f"{record.variant} {how}" for record in records if (how := certainty.ended(record))]
+    host = dict.fromkeys(line for record in records if (line := certainty.host(record)))
+    told = (("In turns", turns), ("Repeated", ended), ("The host meanwhile", host))
+    return [f"{what}: {'; '.join(known)}." for what, known in told if known]
 
 
 def _looks(records: list[Record]) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def host(record: Record) -> str | None:
 
 def ended(record: Record) -> str | None:
     """What ended the repetition of a measurement: "until it was known to ±1.8 %"; None where nothing says so."""
-    stopped, half = getattr(record.facts, "stopped", None), getattr(record.facts, "half_width", None)
+    stopped, half = record.facts.stopped, record.facts.half_width
     if stopped is None:
         return None
     known = f"±{_percent(half)}" if half is not None else "no known precision"
