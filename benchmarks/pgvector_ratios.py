@@ -56,7 +56,7 @@ def main() -> None:
     try:
         for name, wanted in (
             ("cold, from an empty database to the verdict", "≤ 240 s"),
-            ("table and index reused", "≤ 40 s"),
+            ("table and index reused", "≤ 60 s"),
         ):
             seconds, records = whole()
             screen.add_row(f"the whole benchmark, {name}", f"{seconds:.0f} s", wanted)
@@ -101,11 +101,13 @@ def said(records: list[dict[str, Any]]) -> str:
 
 def add_parts(screen: Screen, records: list[dict[str, Any]]) -> None:
     (gated,) = (record for record in records if record["objectives"])
-    p95, mean = gated["metrics"]["latency_p95"]["value"], 1 / gated["metrics"]["qps"]["value"]
+    p95, qps = gated["metrics"]["latency_p95"]["value"], gated["metrics"]["qps"]
     screen.add_row(
         "P95 over its limit of 30 ms, at recall@5 ≥ 0.90", f"{p95 / 0.030:.2f} ({p95 * 1e3:.1f} ms)", "≤ 0.90"
     )
-    screen.add_row("of the reused benchmark, the 3,000 timed queries alone", f"{3000 * mean:.0f} s", "")
+    screen.add_row(
+        f"of the reused benchmark, the {qps['n']:,} timed queries alone", f"{qps['n'] / qps['value']:.0f} s", ""
+    )
 
 
 def loads(where: Address, vectors: Path) -> dict[str, float]:

@@ -26,7 +26,7 @@ def nightgate(folder, *words):
     for name in ("PGVECTOR_URL", "NIGHTGATE_SUITE"):
         env.pop(name, None)
     command = [sys.executable, "-m", "nightgate.cli", *words]
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=500, check=False)
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=900, check=False)
 
 
 @pytest.fixture(scope="module")

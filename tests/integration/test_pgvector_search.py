@@ -17,11 +17,20 @@ from nightgate.errors import InputError, NotMeasured, Unavailable
 from nightgate.pgvector_search import locks, plan, tables
 from nightgate.pgvector_search.settings import Settings
 from nightgate.record import Record
-from nightgate.vector_search import asking
+from nightgate.vector_search import store_measuring
 from nightgate.vector_search.evidence import Evidence
 from nightgate.vector_search.store_measuring import _Measuring
 
-SMALL = {"rows": 5000, "dim": 32, "queries": 100, "lists": 20, "passes": 2, "load_seconds": 0.3, "clients": (1, 2)}
+SMALL = {
+    "rows": 5000,
+    "dim": 32,
+    "queries": 100,
+    "lists": 20,
+    "passes": 2,
+    "most_passes": 2,
+    "load_seconds": 0.3,
+    "clients": (1, 2),
+}
 ONE = Settings(variants=("ivfflat",), keep=True, **SMALL | {"load_seconds": 0})
 
 
@@ -99,9 +108,9 @@ def test_what_was_tuned_is_kept_with_the_table_until_it_is_asked_otherwise(pgvec
     assert first.detail["build"]["reused"] is True, "measure finds what prepare made"
     with monkeypatch.context() as patch:
         asked = []
-        real = asking.run_child
+        real = store_measuring.run_child
         patch.setattr(
-            asking,
+            store_measuring,
             "run_child",
             lambda function, request, **rest: asked.append(request) or real(function, request, **rest),
         )
