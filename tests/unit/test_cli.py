@@ -119,6 +119,28 @@ def test_the_doctor_tells_a_gpu_a_host_without_one_and_a_driver_that_fails():
     )
 
 
+def test_the_doctor_tells_how_quiet_the_host_is(tmp_path, monkeypatch):
+    from nightgate.measure import known_host, trust
+    from nightgate.terminal import doctor
+
+    monkeypatch.setenv("NIGHTGATE_HOME", str(tmp_path))
+    fine, said = doctor._quiet()
+    assert fine and said.startswith(
+        "host: quiet now (canary: computing 10.0 ms, memory 6.0 GB/s, cache 2.0 ns, sleeps 60 µs late;"
+    )
+    assert said.endswith("); no quiet measurement known so far")
+    one = known_host.Known(at="then", cpu=0.01, fastest=0.004, memory=6e9, cache=2e-9)
+    known_host.add(known_host.file_of(tmp_path, doctor.host.describe().fingerprint), [one], one)
+    monkeypatch.setattr(trust, "disturbed", lambda noise, known: f"by a test, {len(known)} known")
+    fine, said = doctor._quiet()
+    assert fine and said.startswith("host: not quiet now: by a test, 2 known (canary:")
+    assert said.endswith("); 2 quiet measurements known, 0% of the time at its fastest")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("NIGHTGATE_HOME", str(tmp_path / "file" / "home"))
+    fine, said = doctor._quiet()
+    assert not fine and "cannot be created" in said
+
+
 def test_the_doctor_names_a_variable_that_nothing_reads(monkeypatch):
     from nightgate.terminal import doctor
 

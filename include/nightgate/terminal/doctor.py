@@ -80,14 +80,15 @@ def _gpu(facts: Host) -> tuple[bool, str]:
 
 def _quiet() -> tuple[bool, str]:
     """How the host is now. That others are at work just now hinders no night, so it is no fault of the host."""
-    home = paths.home()
+    try:
+        home = paths.home()
+    except NightgateError as error:
+        return False, f"host: {error}"
     now, known = host.look(home), host.known(home)
-    states = f"; {now.fast_share:.0%} of the time at its fastest" if known else ""
+    state = f"not quiet now: {now.disturbed}" if now.disturbed else "quiet now"
     history = f"{len(known)} quiet measurements known" if known else "no quiet measurement known so far"
-    return (
-        True,
-        f"{'not quiet now: ' + now.disturbed if now.disturbed else 'quiet now'} ({host.told(now)}{states}), {history}",
-    )
+    speed = f", {now.fast_share:.0%} of the time at its fastest" if known else ""
+    return True, f"host: {state} ({host.told(now)}); {history}{speed}"
 
 
 def _of(benchmark: Benchmark[Any, Any]) -> list[tuple[bool, str]]:
