@@ -10,11 +10,9 @@ import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from datetime import datetime
 
 from nightgate import paths, registry
-from nightgate.artifacts import Cache
 from nightgate.errors import Disturbed, InputError, NotMeasured, Unavailable
 from nightgate.judge import wanted
 from nightgate.judge.past import Past
@@ -26,7 +24,7 @@ from nightgate.planning import Plan
 from nightgate.record import BY_HAND, Device, Look, Record, utc_now
 from nightgate.results import files
 from nightgate.results.store import Store
-from nightgate.street import owner, records_of, save, tidied
+from nightgate.street import context_of, owner, records_of, save, tidied, tidy
 from nightgate.suite import BenchmarkSettings
 
 log = logging.getLogger(__name__)
@@ -59,6 +57,11 @@ def confirm(plan: Plan, benchmark: str, device: Device, store_url: str | None, *
     if not any(record.looks for record in records):
         raise Unavailable(f"nothing is to be confirmed of {benchmark} on {device}: every objective is decided")
     return taken
+
+
+def next_look(records: Sequence[Record]) -> int:
+    """The number of the confirming run that comes next, or was ended."""
+    return 1 + max((len(record.looks) for record in records), default=0)
 
 
 def _asked(plan: Plan, records: Sequence[Record], known: Sequence[Past]) -> Asked:
@@ -103,28 +106,27 @@ def _measured(plan: Plan, records: Sequence[Record], asked: Asked, left: float) 
     """A look at each variant that is asked for, or why there is none of it."""
     if left <= 0:
         raise NotMeasured(f"confirming took longer than {durations.human(durations.STEP_SECONDS)}")
-    benchmark, device, number = records[0].benchmark, records[0].device, 1 + max(len(r.looks) for r in records)
+    benchmark, device, number = records[0].benchmark, records[0].device, next_look(records)
     names = tuple(dict.fromkeys(name for metrics in asked.values() for name in metrics))
     log.info("%s on %s once more (%d): %s of %s", benchmark, device, number, ", ".join(names), ", ".join(asked))
-    known, cache = registry.named(benchmark), Cache(paths.cache_dir())
+    known, context = registry.named(benchmark), context_of(plan, benchmark, device, number)
     programs = [service.program for service in known.services]
     firsts = {record.variant: record for record in records if record.variant in asked}
     settings = known.to_confirm(_alone(plan.settings_of(benchmark), firsts.values()), names)
-    samples = files.samples_path(plan.run_id, benchmark, device, look=number)
-    context = replace(plan.context(benchmark, device, cache, samples), fresh=number)
     whose = f"{owner(plan, benchmark, device)}-{number}"
     end = time.monotonic() + left
 
     def limited(step: durations.Step) -> AbstractContextManager[None]:
         return ends_within(min(end - time.monotonic(), plan.timeout_of(benchmark, device, step)))
 
-    with tidied(plan, benchmark, device, fresh=number):
+    tidy(plan, benchmark, device, number)  # what this look has left when it was killed
+    with tidied(plan, benchmark, device, number):
         start = time.monotonic()
         with limited("prepare"):
             made = known.prepare(settings, context)
         prepared, between = made.model_dump(mode="json"), time.monotonic()
-        cache.reserve(prepared, whose)
-        with cache.using(prepared, whose), host.quiet(paths.home(), programs) as noise, limited("measure"):
+        context.cache.reserve(prepared, whose)
+        with context.cache.using(prepared, whose), host.quiet(paths.home(), programs) as noise, limited("measure"):
             begun = time.monotonic()
             again = {record.variant: record for record in known.measure(settings, made, context)}
             took = time.monotonic() - begun

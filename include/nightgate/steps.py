@@ -13,7 +13,7 @@ from typing import Any
 
 from nightgate import paths, registry
 from nightgate.artifacts import Cache
-from nightgate.confirming import confirm
+from nightgate.confirming import confirm, next_look
 from nightgate.errors import NotMeasured, ObjectiveBreached, ServiceUnavailable, Unavailable, Undecided
 from nightgate.facts import Noise
 from nightgate.judge import night, unmet
@@ -27,7 +27,7 @@ from nightgate.publish.report import render_report
 from nightgate.record import BY_HAND, Device, Record, Summary, utc_now
 from nightgate.results import files
 from nightgate.results.store import Store
-from nightgate.street import owner, records_of, save, tidied, tidy
+from nightgate.street import context_of, owner, records_of, save, tidied, tidy
 from nightgate.uploading import rehearse_upload, upload
 
 log = logging.getLogger(__name__)
@@ -76,9 +76,10 @@ def measure(plan: Plan, benchmark: str, device: Device, prepared: dict[str, Any]
         Unavailable: the GPU of this host can measure none of the gated variants, only controls. The records are kept.
     """
     settings = plan.settings_of(benchmark)
-    samples = files.samples_path(plan.run_id, benchmark, device)
+    context = context_of(plan, benchmark, device)
+    cache, samples = context.cache, context.samples
     files.forget_looks(plan.run_id, benchmark, device)
-    known, cache = registry.named(benchmark), Cache(paths.cache_dir())
+    known = registry.named(benchmark)
     made = known.prepared.model_validate({key: value for key, value in prepared.items() if key != _PREPARE_SECONDS})
     try:
         with (
@@ -88,7 +89,7 @@ def measure(plan: Plan, benchmark: str, device: Device, prepared: dict[str, Any]
             ends_within(plan.timeout_of(benchmark, device, "measure")),
         ):
             start = time.monotonic()
-            records = known.measure(settings, made, plan.context(benchmark, device, cache, samples))
+            records = known.measure(settings, made, context)
             seconds = time.monotonic() - start
             _require_whole(records, plan, benchmark, device)
     except Exception as error:
@@ -166,6 +167,8 @@ def report(plan: Plan, store_url: str | None) -> Summary:
     for benchmark, device in plan.work:
         own = [r for r in found if (r.benchmark, r.device) == (benchmark, device)]
         files.write_records(plan.run_id, benchmark, device, own)
+        if any(o.verdict == "invalid" for record in own if record.status == "measured" for o in record.objectives):
+            tidy(plan, benchmark, device, next_look(own))  # what it had built, where it was ended while it confirmed
     summary = Summary(
         run_id=plan.run_id, dag_id=plan.dag_id, suite=plan.suite, scale=plan.scale, state=night(found), started_at=plan.started_at,
         finished_at=utc_now(), host=host.describe(), scheduled=plan.scheduled, overrides=plan.overrides, results=found,

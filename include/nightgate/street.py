@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from nightgate import paths, registry
 from nightgate.artifacts import Cache
+from nightgate.benchmark import Context
 from nightgate.planning import Plan
 from nightgate.record import Device, Record
 from nightgate.results import files
@@ -30,17 +31,22 @@ def owner(plan: Plan, benchmark: str, device: Device) -> str:
     return f"{plan.run_id}-{benchmark}-{device}"
 
 
+def context_of(plan: Plan, benchmark: str, device: Device, look: int = 0) -> Context:
+    """Where the first measurement of a run works, or the ``look``-th that confirms it."""
+    samples = files.samples_path(plan.run_id, benchmark, device, look)
+    return replace(plan.context(benchmark, device, Cache(paths.cache_dir()), samples), fresh=look)
+
+
 @contextmanager
-def tidied(plan: Plan, benchmark: str, device: Device, fresh: int = 0) -> Iterator[None]:
+def tidied(plan: Plan, benchmark: str, device: Device, look: int = 0) -> Iterator[None]:
     """What was prepared outside the cache does not outlast a run that ends in here."""
     try:
         yield
     except BaseException:
-        tidy(plan, benchmark, device, fresh)
+        tidy(plan, benchmark, device, look)
         raise
 
 
-def tidy(plan: Plan, benchmark: str, device: Device, fresh: int = 0) -> None:
+def tidy(plan: Plan, benchmark: str, device: Device, look: int = 0) -> None:
     """Remove what a run that ended between preparing and measuring left outside the cache."""
-    context = plan.context(benchmark, device, Cache(paths.cache_dir()))
-    registry.named(benchmark).tidy(plan.settings_of(benchmark), replace(context, fresh=fresh))
+    registry.named(benchmark).tidy(plan.settings_of(benchmark), context_of(plan, benchmark, device, look))

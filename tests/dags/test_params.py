@@ -27,8 +27,8 @@ def test_every_number_and_text_of_the_suite_is_in_the_form(form):
                 assert f"{name}.{key}" in form
     suite = load_suite(paths.suite_file(), registry.installed(), "smoke")
     for name, metrics in suite.objectives.items():
-        for metric in metrics:
-            assert f"objectives.{name}.{metric}.cpu" in form
+        for metric, limits in metrics.items():
+            assert {f"objectives.{name}.{metric}.{of}" for of in limits} <= set(form), "of a device or of a variant"
 
 
 @pytest.mark.parametrize(

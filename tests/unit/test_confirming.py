@@ -47,6 +47,11 @@ def street(monkeypatch, tmp_path):
     return street
 
 
+def of_looks(street):
+    """The steps, each with the number of its look."""
+    return [call for call in street.calls if len(call) == 2]
+
+
 def left(*records):
     files.write_records("a-run", "hybrid_ann", "cpu", records or [FIRST])
 
@@ -78,7 +83,7 @@ def test_a_look_is_a_measurement_of_its_own_without_controls_and_is_kept_beside_
     left(FIRST, measured("hnsw", 0.5))
     before = utc_now()
     assert confirm() == 1
-    assert street.calls == [("prepare", 1), ("measure", 1)], "built anew, and nothing to tidy"
+    assert of_looks(street) == [("tidy", 1), ("prepare", 1), ("measure", 1)], "built anew, and nothing left to tidy"
     assert [(asked.variants, asked.controls) for asked in street.asked] == [(("hybrid",), ())]
     assert street.made == [("cpu", {"made": 1}, "hybrid_ann-cpu-confirm1.npz")]
     first = kept()
@@ -98,7 +103,7 @@ def test_it_goes_on_until_nothing_is_wanted_and_three_times_at_most(street):
     street.wanted = lambda record: ("latency_p95", "recall_at_100")
     assert confirm() == 1, "with what is there"
     assert found(kept()) == [0.011, 0.012, 0.013]
-    assert [number for step, number in street.calls if step == "measure"] == [1, 2, 3]
+    assert [number for step, number in of_looks(street) if step == "measure"] == [1, 2, 3]
     assert [name for *_, name in street.made] == [f"hybrid_ann-cpu-confirm{number}.npz" for number in (1, 2, 3)]
     assert confirm() == 0, "it was confirmed, so this is no skip"
 
@@ -118,11 +123,12 @@ def test_a_look_that_is_ended_loses_none_before_it(street):
         confirm()
     assert found(kept()) == [0.011]
     assert street.calls[-1] == ("tidy", "hybrid_ann", plan().settings_of("hybrid_ann"))
-    assert street.calls[-2] == ("tidy", 2), "what was built for this look goes away"
+    assert of_looks(street)[-1] == ("tidy", 2), "what was built for this look goes away"
     street.fake.measure = measure
     assert confirm() == 1
     assert found(kept()) == [0.011, 0.012]
-    assert street.calls[-2:] == [("prepare", 2), ("measure", 2)]
+    killed = of_looks(street)[-3:]
+    assert killed == [("tidy", 2), ("prepare", 2), ("measure", 2)], "it may have been killed, and left something"
 
 
 @pytest.mark.parametrize(
@@ -395,3 +401,16 @@ def test_the_settings_of_the_record_stay_those_of_its_first_measurement(street):
     confirm()
     assert kept().settings == first.settings and kept().metrics == first.metrics
     assert paths.run_dir("a-run").exists()
+
+
+def test_what_a_look_had_built_when_it_was_killed_goes_away_with_the_report(street, monkeypatch):
+    monkeypatch.setattr(steps, "render_report", lambda *_: "")
+    left(undecided(FIRST, FIRST))
+    street.wanted = lambda record: ("latency_p95",)
+    assert steps.report(plan(), None).state == "invalid"
+    assert of_looks(street) == [("tidy", 3)]
+    street.calls.clear()
+    street.wanted = lambda record: ()
+    left(undecided(FIRST, FIRST))
+    assert steps.report(plan(), None).state == "inconclusive"
+    assert street.calls == []
