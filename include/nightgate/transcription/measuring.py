@@ -81,9 +81,13 @@ class _Run:
     found: Sequence[Evidence]
 
     def one_by_one(self, repeat: int) -> None:
-        """Let those that are not known well enough transcribe all clips once more, in turns clip by clip."""
-        ended = self._ended() if repeat >= self.settings.least_repeats else []
-        wanting = [one for one in self._alive() if one not in ended]
+        """Let all transcribe all clips, in turns clip by clip; after the least repeats only the gated engines that are not
+        known well enough."""
+        wanting = [
+            one
+            for one in self._alive()
+            if repeat < self.settings.least_repeats or (one.record.gated and not self._precise(one.reached))
+        ]
         self._say_turns(wanting if repeat == 0 else [])
         for group in self._groups(wanting[:: -1 if repeat % 2 else 1]):
             asked = [
