@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import t
 
 from nightgate.errors import ChildError, NotMeasured
+from nightgate.facts import Pace
 from nightgate.measure import estimates
 from nightgate.measure.child import ChildResult
 from nightgate.measure.device_memory import DeviceMemory
@@ -46,13 +47,16 @@ def texts_but(place, text):
     return [*TEXTS[:place], text, *TEXTS[place + 1 :]]
 
 
-def child(durations, first_segments, texts=HEARD, *, load=0.5, peak=1000, version="1.2", ran_on="cpu, 2 threads"):
+def child(
+    durations, first_segments, texts=HEARD, *, load=0.5, peak=1000, version="1.2", ran_on="cpu, 2 threads", beside=None
+):
     answer = OneByOneAnswer(
         versions={"fake": version, "its-backend": "7"},
         ran_on=ran_on,
         load_seconds=load,
         durations_ns=durations,
         first_segment_ns=first_segments,
+        beside_ns=first_segments // 7 if beside is None else beside,
         transcripts=tuple(Transcript((Segment(0.0, 1.0, text),) if text else ()) for text in texts),
     )
     return ChildResult(answer, peak, 9.0)
@@ -148,9 +152,25 @@ def test_a_repeat_that_was_broken_off_counts_as_far_as_it_came(samples):
     assert [row["time"] for row in rows] == exactly([each / 1000 for each in means])
 
 
+def test_the_states_of_the_host_are_told_beside_the_clips(samples):
+    one = Evidence(evidence().record, clips())
+    short = np.where(np.arange(6) < 4, SECOND[0], 0) * MS
+    one.add_process(child(FIRST[0] * MS, FIRST[0] * MS // 4, beside=np.array([100, 126, 131, 200, 110, 99])))
+    one.add_process(child(short, short // 2, HEARD[:4], beside=np.array([98, 125, 300, 90, 0, 0])))
+    assert one.readings.tolist() == [100, 126, 131, 200, 110, 99, 98, 125, 300, 90]
+    raw = one.finish(samples, [104.0, 100.8])
+    share = one.record.metrics["fast_share"]
+    assert (share.value, share.n, share.ci95) == (exactly(0.7), 10, None)
+    assert one.record.facts.pace == Pace(fastest_seconds=100.8 / 1e9, measurements=2, within=1.25)
+    assert raw["fake/beside_ns"].tolist() == [[100, 126, 131, 200, 110, 99], [98, 125, 300, 90, 0, 0]]
+    alone = evidence()
+    alone.finish(samples)
+    assert alone.record.facts.pace is None and "fast_share" not in alone.record.metrics
+
+
 def test_rounds_of_engines_that_took_turns_are_kept_in_their_order(samples):
     one = Evidence(evidence().record, clips())
-    one.detail.turns = "clip"
+    one.by_clip = True
     one.add_process(child(FIRST[0] * MS, FIRST[0] * MS // 4))
     short = np.where(np.arange(6) < 2, SECOND[0], 0) * MS
     one.add_process(child(short, short // 2, HEARD[:2]))

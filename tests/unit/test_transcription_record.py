@@ -38,6 +38,12 @@ BOTH = Settings(variants=(OLD,), controls=(NEW,), threads=2, gpu_batch=8, batch_
 GOOD = ["red green blue", "Red, green; black.", "red green blue", "red green blue", "red green blue"]
 
 
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """The pace of the host is remembered there."""
+    monkeypatch.setenv("NIGHTGATE_HOME", str(tmp_path / "home"))
+
+
 def prepared_of(folder, count):
     """So many clips of 10 s."""
     folder.mkdir()
@@ -103,6 +109,7 @@ def hears(request, texts, seconds):
         heard.append(Transcript((Segment(0.0, 1.0, texts[place]),)))
     return OneByOneAnswer(
         versions={"a-library": "1"}, ran_on="cpu", load_seconds=0.5, durations_ns=spent, first_segment_ns=spent // 4,
+        beside_ns=spent // 1000,
         transcripts=tuple(heard),
     )  # fmt: skip
 
@@ -174,6 +181,9 @@ def test_a_record_says_what_it_was_measured_with(prepared, tmp_path, child):
     assert (gated.gated, control.gated) == (True, False)
     assert gated.facts.inputs == {"clips": prepared.clips.facts.sha256, "model": "0"}
     assert gated.facts.threads == 2
+    assert (gated.facts.turns, control.facts.turns) == (f"every clip, with {NEW}", f"every clip, with {OLD}")
+    assert (gated.facts.stopped, gated.facts.half_width) == ("precision", 0.0)
+    assert gated.facts.pace.fastest_seconds == pytest.approx(0.002) and gated.metrics["fast_share"].value == 1
     assert gated.facts.provenance.versions == {"a-library": "1"}
     batch = gated.detail.pop("batch")
     assert batch.keys() == {
@@ -193,7 +203,7 @@ def test_a_record_says_what_it_was_measured_with(prepared, tmp_path, child):
             "language": "en", "initial_prompt": None, "no_context": True, "vad": False,
         },
         "scoring": {"normaliser": "Whisper's English normaliser", "judged_by": "wer"},
-        "ran_on": "cpu", "turns": "clip", "stopped": "precision", "half_width": 0.0,
+        "ran_on": "cpu",
     }  # fmt: skip
     read = Record.model_validate_json(gated.model_dump_json(), context=STORED)
     assert read == gated, "nothing in it is moved when it is read"
@@ -207,9 +217,9 @@ NOISY = [2.0, 2.6, 1.7, 2.2, 2.9]
 
 
 def test_every_repeat_is_a_new_process_of_each_and_they_take_turns(prepared, tmp_path, child):
-    requests = child({OLD: GOOD, NEW: GOOD}, seconds={OLD: [2.0, NOISY, 2.5], NEW: [3.0, 3.0, 3.0]})
+    requests = child({OLD: GOOD, NEW: GOOD}, seconds={OLD: [2.0, NOISY, 2.5], NEW: [3.0, NOISY, 3.0]})
     measure(BOTH.model_copy(update={"repeats": 3, "precision": 0.001}), prepared, tmp_path / "s.npz")
-    # the control was known well enough after two
+    # a control takes part in the least repeats only
     assert one_by_ones(requests) == [
         (OLD, [OLD, NEW]), (NEW, [OLD, NEW]), (NEW, [NEW, OLD]), (OLD, [NEW, OLD]), (OLD, [OLD]),
     ]  # fmt: skip
@@ -227,11 +237,11 @@ def test_it_ends_in_the_middle_of_a_repeat_when_it_is_precise_but_not_at_once(tm
         assert (raw[f"{NEW}/durations_ns"] > 0).all()
         assert np.isnan(raw[f"{OLD}/round_seconds"]).tolist() == [False] * sum(heard) + [True] * (count - fewest)
         assert raw[f"{NEW}/round_seconds"] == pytest.approx([3.0] * count + noisy.tolist())
-    assert (old.detail["stopped"], old.detail["half_width"]) == ("precision", 0.0)
+    assert (old.facts.stopped, old.facts.half_width) == ("precision", 0.0)
     low, high = new.metrics["xrt"].ci95
-    assert (high - low) / 2 / new.metrics["xrt"].value == pytest.approx(new.detail["half_width"])
-    assert new.detail["half_width"] > 0.01
-    assert new.detail["stopped"] == "repeats"
+    assert (high - low) / 2 / new.metrics["xrt"].value == pytest.approx(new.facts.half_width)
+    assert new.facts.half_width > 0.01
+    assert new.facts.stopped == "budget"
 
 
 def test_the_controls_end_with_the_gated_engines(prepared, tmp_path, child):
@@ -239,8 +249,8 @@ def test_the_controls_end_with_the_gated_engines(prepared, tmp_path, child):
     settings = BOTH.model_copy(update={"repeats": 3})
     old, new = measure(settings, prepared, tmp_path / "s.npz")
     assert one_by_ones(requests) == [(OLD, [OLD, NEW]), (NEW, [OLD, NEW]), (NEW, [NEW, OLD]), (OLD, [NEW, OLD])]
-    assert old.detail["stopped"] == new.detail["stopped"] == "precision"
-    assert new.detail["half_width"] > settings.precision
+    assert (old.facts.stopped, new.facts.stopped) == ("precision", "budget")
+    assert new.facts.half_width > settings.precision
 
 
 def test_the_least_repeats_are_whole_but_for_the_last(tmp_path, child):
@@ -256,7 +266,7 @@ def test_where_they_do_not_fit_into_memory_one_comes_after_the_other(prepared, t
     large = model_is(prepared, bytes=2**50)
     first, second = measure(BOTH.model_copy(update={"repeats": 2}), large, tmp_path / "s.npz")
     assert one_by_ones(requests) == [(OLD, [OLD]), (NEW, [NEW]), (NEW, [NEW]), (OLD, [OLD])]
-    assert first.detail["turns"] == second.detail["turns"] == "process"
+    assert first.facts.turns == second.facts.turns == "none, as the memory holds 1 of 2 models"
     with np.load(tmp_path / "s.npz") as raw:
         assert f"{OLD}/durations_ns" in raw and f"{OLD}/round_seconds" not in raw
 

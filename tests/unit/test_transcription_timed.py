@@ -1,5 +1,6 @@
 """The functions that are timed, called here in this process, with an engine and a clock that are told what to do."""
 
+import itertools
 import pickle
 import threading
 from pathlib import Path
@@ -35,7 +36,10 @@ def clock(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(timed, "perf_counter_ns", lambda: clock.now)
     monkeypatch.setattr(timed, "perf_counter", lambda: clock.now / 1e9)
-    monkeypatch.setattr(timed.rest, "until_idle", lambda: clock.pass_by(13_000_000_000))  # it would show at once
+    # they would show at once
+    monkeypatch.setattr(timed.rest, "until_idle", lambda: clock.pass_by(13_000_000_000))
+    kernels = itertools.count(1)
+    monkeypatch.setattr(timed.blocks, "kernel", lambda: clock.pass_by(19_000_000_000) or (next(kernels) * 7) % 10)
     return clock
 
 
@@ -154,6 +158,7 @@ def test_what_is_spent_is_the_time_of_the_call_in_nanoseconds(host, work):
     shares = [length * 100_000 // 16 for length in LENGTHS]  # a tenth of the audio, and 1 ms per call: the first warmed
     assert answer.durations_ns.tolist() == [share + (2 + place) * 1_000_000 for place, share in enumerate(shares)]
     assert answer.first_segment_ns.tolist() == [5_000_000] * 5
+    assert answer.beside_ns.tolist() == [7, 8, 5, 9, 3], "of 7 and 4, 1 and 8, 5 and 2, 9 and 6, 3 and 0"
     assert work.progress.durations_ns().tolist() == answer.durations_ns.tolist()
 
 
@@ -161,7 +166,7 @@ def test_it_ends_when_its_next_turn_begins_after_it_was_told_to(host, work):
     answer = one_by_one(work, lambda turn: turn == 4 and work.progress.stop())
     assert heard(host) == [16_000, *LENGTHS[:3]]
     assert (answer.durations_ns > 0).tolist() == [True, True, True, False, False]
-    assert answer.first_segment_ns[3:].tolist() == [0, 0]
+    assert answer.first_segment_ns[3:].tolist() == answer.beside_ns[3:].tolist() == [0, 0]
     assert len(answer.transcripts) == len(work.progress.durations_ns()) == 3
 
 

@@ -106,9 +106,7 @@ class Batch(_Model):
 
 
 class Detail(BaseModel):
-    """``ran_on``: the device in the engine's own words. ``turns``: whether the engines took turns clip by clip, or process by
-    process. ``half_width``: of the interval of xRT, over xRT; ``stopped``: whether that was the precision that was asked for
-    (of a control: or the gated engines had reached it), or the repeats were spent. The two lists name clips."""
+    """``ran_on``: the device in the engine's own words. The two lists name clips."""
 
     model: ModelDetail | None = None
     clips: ClipsDetail | None = None
@@ -117,9 +115,6 @@ class Detail(BaseModel):
     decoding: DecodingDetail | None = None
     scoring: Scoring | None = None
     ran_on: str | None = None
-    turns: Literal["clip", "process"] | None = None
-    half_width: float | None = None
-    stopped: Literal["precision", "repeats"] | None = None
     heard_nothing_in: list[str] | None = None
     heard_differently_the_second_time: list[str] | None = None
     batch: Batch | None = None

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nightgate.errors import NotMeasured
-from nightgate.facts import Provenance
-from nightgate.measure import estimates
+from nightgate.facts import Pace, Provenance
+from nightgate.measure import blocks, estimates
 from nightgate.measure.attempts import Attempts
 from nightgate.measure.child import ChildResult
 from nightgate.measure.device_memory import add_peak
@@ -42,6 +42,8 @@ class Evidence(Attempts):
         self.languages = [_language(clip, language) for clip in clips]
         self.audio_seconds = sum(clip.seconds for clip in clips)
         self.detail = detail or Detail()
+        self.by_clip = False
+        """Whether it took turns with others clip by clip."""
         self.reached: float | None = None
         """How well the time of all clips is known by now: half of its 95 % interval, over it."""
         self._processes: list[ChildResult[OneByOneAnswer]] = []
@@ -98,12 +100,24 @@ class Evidence(Attempts):
         whole = passes.levels * passes.total
         self._raw |= {"batch_seconds": whole, "batch_xrt_repeats": whole / audio_seconds}
 
-    def finish(self, samples: Path) -> dict[str, npt.NDArray[np.generic]]:
-        """Put the figures into the record and the transcripts into ``<samples>-<variant>.jsonl``; returns the raw arrays."""
+    @property
+    def readings(self) -> npt.NDArray[np.int64]:
+        """Of the reference computation beside every clip that was heard, int64 ns, (clips heard,)."""
+        beside = self._rows("beside_ns")
+        return beside[beside > 0]
+
+    def finish(self, samples: Path, pace: Sequence[float] = ()) -> dict[str, npt.NDArray[np.generic]]:
+        """Put the figures into the record and the transcripts into ``<samples>-<variant>.jsonl``; returns the raw arrays.
+
+        Args:
+            pace: see `pace.remember`.
+        """
         self.attempt(Evidence._estimate)
+        if pace and self.record.status == "measured":
+            self._put_states(pace)
         self.record.finished_at = utc_now()
         if self._processes:
-            self._raw |= {"durations_ns": self._speed().times, "first_segment_ns": self._first_segments()}
+            self._raw |= {name: self._rows(name) for name in ("durations_ns", "first_segment_ns", "beside_ns")}
             self._write_transcripts(samples.with_name(f"{samples.stem}-{self.variant}.jsonl"))
             self.record.samples = samples.name
         if self.record.status != "measured":
@@ -124,7 +138,7 @@ class Evidence(Attempts):
         self._put_ratio(metrics.XRT, metrics.RTFX, speed, self.audio_seconds * 1e9)
         per_clip = _medians(speed.times) / 1e9 / seconds
         self.record.add(metrics.XRT_P95, *estimates.quantile(per_clip, 0.95))
-        waited = _medians(self._first_segments()) / 1e9
+        waited = _medians(self._rows("first_segment_ns")) / 1e9
         self.record.add(metrics.FIRST_SEGMENT, *estimates.quantile(waited, 0.5))
         self._put_errors(texts)
         loads = [child.value.load_seconds for child in self._processes]
@@ -132,8 +146,14 @@ class Evidence(Attempts):
         self.record.add(metrics.PEAK_RSS, max(child.peak_rss_bytes for child in self._processes))
         add_peak(self.record, (child.device_memory for child in self._processes))
         self._raw["xrt_repeats"] = speed.levels * speed.total / 1e9 / self.audio_seconds
-        if self.detail.turns == "clip":
+        if self.by_clip:
             self._raw["round_seconds"] = np.where(speed.times > 0, speed.times / 1e9, np.nan).ravel()
+
+    def _put_states(self, pace: Sequence[float]) -> None:
+        fastest = min(pace)
+        self.record.facts.pace = Pace(fastest_seconds=fastest / 1e9, measurements=len(pace), within=blocks.WITHIN)
+        fast = blocks.fast(self.readings, fastest)
+        self.record.add(metrics.FAST_SHARE, float(fast.mean()), len(fast))
 
     def _put_errors(self, texts: list[str]) -> None:
         """The error rates of words and of characters. Where nobody speaks in any clip there are none."""
@@ -182,11 +202,12 @@ class Evidence(Attempts):
     def _speed(self) -> Repeated:
         return Repeated.of(self._durations(), len(self.clips))
 
-    def _first_segments(self) -> npt.NDArray[np.int64]:
+    def _rows(self, name: str) -> npt.NDArray[np.int64]:
+        """Of every process the array ``name`` of its answer: int64, (repeats, clips), without processes that heard nothing."""
         import numpy as np
 
-        times = Repeated.of([child.value.first_segment_ns for child in self._processes], len(self.clips)).times
-        return times.astype(np.int64)
+        heard = [child.value for child in self._processes if child.value.durations_ns.any()]
+        return np.array([getattr(answer, name) for answer in heard], np.int64).reshape(len(heard), len(self.clips))
 
     def _texts(self, process: int = 0) -> list[str]:
         return [transcript.text for transcript in self._processes[process].value.transcripts]

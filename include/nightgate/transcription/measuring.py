@@ -9,9 +9,10 @@ from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, TypeVar
 
+from nightgate import paths
 from nightgate.benchmark import Benchmark, Context
 from nightgate.errors import NightgateError
-from nightgate.measure import host
+from nightgate.measure import blocks, host, pace
 from nightgate.measure.child import ChildResult
 from nightgate.measure.samples import save
 from nightgate.record import Record
@@ -61,9 +62,10 @@ def measure(
         run.one_by_one(repeat)
     run.tell()
     run.in_batches()
+    seen = _pace(found)
     raw: dict[str, npt.NDArray[np.generic]] = {}
     for one in found:
-        raw |= one.finish(context.samples)
+        raw |= one.finish(context.samples, seen)
     if raw:
         save(context.samples, raw)
     return [one.record for one in found]
@@ -79,9 +81,14 @@ class _Run:
     found: Sequence[Evidence]
 
     def one_by_one(self, repeat: int) -> None:
-        """Let those that are not known well enough transcribe all clips once more, in turns clip by clip."""
-        ended = self._ended() if repeat >= self.settings.least_repeats else []
-        wanting = [one for one in self._alive() if one not in ended]
+        """Let all transcribe all clips, in turns clip by clip; after the least repeats only the gated engines that are not
+        known well enough."""
+        wanting = [
+            one
+            for one in self._alive()
+            if repeat < self.settings.least_repeats or (one.record.gated and not self._precise(one.reached))
+        ]
+        self._say_turns(wanting if repeat == 0 else [])
         for group in self._groups(wanting[:: -1 if repeat % 2 else 1]):
             asked = [
                 Asked(one.variant, one.clips, 2 * one.audio_seconds, one_by_one, partial(self._work, one, one.clips))
@@ -91,10 +98,10 @@ class _Run:
                 one.attempt(partial(_add, answer=answer, add=Evidence.add_process))
 
     def tell(self) -> None:
-        """Put into the details what ended the repeats, and what was reached."""
-        ended = self._ended()
+        """Put into the facts what ended the repeats, and what was reached."""
         for one in self._alive():
-            one.detail.stopped, one.detail.half_width = "precision" if one in ended else "repeats", one.reached
+            facts = one.record.facts
+            facts.stopped, facts.half_width = "precision" if self._precise(one.reached) else "budget", one.reached
 
     def in_batches(self) -> None:
         """Let the gated engines transcribe in batches, in turns, and the controls where the settings say so."""
@@ -113,6 +120,12 @@ class _Run:
             for one, answer in zip(group, answers, strict=True):
                 add = partial(Evidence.add_batches, size=size, places=places)
                 one.beside("batch", partial(_add, answer=answer, add=add))
+
+    def _say_turns(self, engines_: Sequence[Evidence]) -> None:
+        apart = self._apart(engines_)
+        for one in engines_ if len(engines_) > 1 else ():
+            others = ", ".join(other.variant for other in engines_ if other is not one)
+            one.by_clip, one.record.facts.turns = not apart, apart or f"every clip, with {others}"
 
     def _look(self, group: Sequence[Evidence], repeat: int, progress: Mapping[str, Progress]) -> None:
         """Stop those that are known well enough, in the last of the least repeats and after it."""
@@ -145,12 +158,15 @@ class _Run:
         return [one for one in self.found if one.record.status == "measured"]
 
     def _groups(self, engines_: Sequence[Evidence]) -> list[Sequence[Evidence]]:
-        """Those that take turns with each other. Their models are all in memory then; on a GPU, where the memory that each
-        takes is told apart by time alone, and where they do not fit, one comes after the other."""
-        together = self.context.device == "cpu" and len(engines_) <= _that_fit(self.prepared.model.bytes)
-        for one in engines_:
-            one.detail.turns = "clip" if together else "process"
-        return [engines_] if together and engines_ else [[one] for one in engines_]
+        """Those that take turns with each other: all, or each alone where they work apart."""
+        return [[one] for one in engines_] if self._apart(engines_) or not engines_ else [engines_]
+
+    def _apart(self, engines_: Sequence[Evidence]) -> str | None:
+        """Why not all of these models can be loaded at once, None if they can."""
+        if self.context.device == "gpu":
+            return "none, as the memory of a GPU is told apart by who is alone on it"
+        fit = _that_fit(self.prepared.model.bytes)
+        return f"none, as the memory holds {fit} of {len(engines_)} models" if fit < len(engines_) else None
 
     def _take(
         self, asked: Sequence[Asked[Answer]], look: Callable[[Mapping[str, Progress]], None]
@@ -180,6 +196,14 @@ class _Run:
             in_one_call=engines.in_one_call(one.variant, self.settings.decoding),
             seconds_one_by_one=tuple(one.seconds_one_by_one(places)),
         )
+
+
+def _pace(found: Sequence[Evidence]) -> list[float]:
+    """See `pace.remember`; all engines have the host in common."""
+    import numpy as np
+
+    readings = np.concatenate([one.readings for one in found]) if found else np.array([])
+    return pace.remember(paths.home(), blocks.fastest(readings)) if readings.size else []
 
 
 def _add(

@@ -71,10 +71,11 @@ class Transcription(Benchmark[Settings, TranscriptionPrepared]):
 
         Every repeat of every engine is a fresh process. They take turns clip by clip, in the opposite order every other time,
         so that a host that slows down meanwhile slows all of them. Where their models do not fit into memory together, and on
-        a GPU, they take turns process by process.
+        a GPU, they take turns process by process. It ends when xRT is as exact as ``settings.precision`` says, or after
+        ``settings.repeats``; see `repeats.Repeated` for how exact it is.
 
-        ``context.samples`` gets, per variant: durations_ns and first_segment_ns, int64, (repeats, clips), 0 where the last
-        repeat had ended; xrt_repeats, float64, (repeats,); round_seconds, float64, (rounds,), where they took turns clip by
+        ``context.samples`` gets, per variant: durations_ns, first_segment_ns and beside_ns (see `timed.OneByOneAnswer`),
+        int64, (repeats, clips), 0 where the last repeat had ended; xrt_repeats, float64, (repeats,); round_seconds, float64, (rounds,), where they took turns clip by
         clip: the times of what different variants have at the same place were taken right after each other, NaN where
         one had ended; wer_errors, wer_words, cer_errors and cer_characters, int64, (clips,);
         batch_seconds and batch_xrt_repeats, float64, (passes,). The transcripts go to ``<samples>-<variant>.jsonl``

@@ -91,8 +91,8 @@ class Settings(BenchmarkSettings):
         ge=2,
         le=50,
         title="Repeats at least",
-        description="Timed passes over all clips, each in a process of its own. The last one ends when the precision is "
-        "reached.",
+        description="Timed passes over all clips, each in a process of its own; the controls make no more. The last one "
+        "ends when the precision is reached.",
     )
     repeats: Aside[int] = Field(
         default=5,

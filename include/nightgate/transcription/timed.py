@@ -15,7 +15,7 @@ from time import perf_counter, perf_counter_ns
 from typing import TYPE_CHECKING
 
 from nightgate.errors import NotMeasured
-from nightgate.measure import rest
+from nightgate.measure import blocks, rest
 from nightgate.record import Device
 from nightgate.transcription import engines
 from nightgate.transcription.engines import Engine, Transcript
@@ -51,15 +51,17 @@ class Work:
 @dataclass(frozen=True, kw_only=True)
 class OneByOneAnswer:
     """``durations_ns`` until the whole clip was transcribed and ``first_segment_ns`` until its first segment was known:
-    int64 nanoseconds, (clips,), with 0 for the last ones if it was stopped before them. ``load_seconds`` is of the model: the
-    library is imported before. ``transcripts`` are those of the clips that were heard, ``versions`` those of all that
-    computed."""
+    int64 nanoseconds, (clips,), with 0 for the last ones if it was stopped before them. ``beside_ns``, of the same shape: the
+    slower of two readings of the reference computation before and after the call, see `blocks.kernel`. ``load_seconds`` is of
+    the model: the library is imported before. ``transcripts`` are those of the clips that were heard, ``versions`` those of
+    all that computed."""
 
     versions: Mapping[str, str]
     ran_on: str
     load_seconds: float
     durations_ns: npt.NDArray[np.int64]
     first_segment_ns: npt.NDArray[np.int64]
+    beside_ns: npt.NDArray[np.int64]
     transcripts: tuple[Transcript, ...]
 
 
@@ -123,7 +125,7 @@ def one_by_one(work: Work) -> Generator[None, None, OneByOneAnswer]:
     load_seconds = perf_counter() - start
 
     durations = np.zeros(len(work.clips), dtype=np.int64)
-    first_segment = np.zeros_like(durations)
+    first_segment, beside = np.zeros_like(durations), np.zeros_like(durations)
     transcripts: list[Transcript] = []
     with work.progress.begun(len(work.clips)) as at_work:
         place = warming_clip([np.load(path, mmap_mode="r") for path in work.clips])
@@ -137,10 +139,13 @@ def one_by_one(work: Work) -> Generator[None, None, OneByOneAnswer]:
             audio = np.load(path)
             first = _Mark()
             with at_work(place):
+                before = blocks.kernel()
                 begin = perf_counter_ns()
                 transcript = engine.transcribe(audio, first)
                 end = perf_counter_ns()
+                after = blocks.kernel()
             durations[place], first_segment[place] = end - begin, (first.at or end) - begin
+            beside[place] = max(before, after)
             work.progress.spent(end - begin)
             transcripts.append(transcript)
     return OneByOneAnswer(
@@ -149,6 +154,7 @@ def one_by_one(work: Work) -> Generator[None, None, OneByOneAnswer]:
         load_seconds=load_seconds,
         durations_ns=durations,
         first_segment_ns=first_segment,
+        beside_ns=beside,
         transcripts=tuple(transcripts),
     )
 
