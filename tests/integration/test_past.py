@@ -9,7 +9,8 @@ import pytest
 from support.nights import HOST, at, record, summary
 
 from nightgate.judge.past import Past
-from nightgate.results import files, notes
+from nightgate.record import Between, Metric
+from nightgate.results import files, notes, transfer
 from nightgate.results.noted import Scope
 from nightgate.results.past import NIGHTS, past_of, pasts_of
 from nightgate.results.store import Store
@@ -65,6 +66,20 @@ def test_the_nights_before_with_all_they_measured_oldest_first(kept):
     assert own.measured[0].metrics == second.metrics
     assert own.measured[1].metrics == second.looks[0].metrics
     assert {name: one.verdict for name, one in own.verdicts.items()} == {"latency_p95": "inconclusive"}
+
+
+def test_the_intervals_are_those_of_each_run_alone_whether_it_was_judged_or_not(kept):
+    done, plain = record(1), record(1).metrics
+    learned = Between(sd=0.03, runs=12, prior=False)
+    for metric in done.metrics.values():
+        metric.within95, metric.ci95, metric.between, metric.shared = metric.ci95, (0.0, 9.0), learned, 0.25
+    done.metrics["file_bytes"] = Metric(value=5, unit="bytes", n=1, ci95=(4, 6), between=learned)
+    kept.save_summary(summary(1, done))
+    (night,) = past(kept, record(5)).nights
+    assert {name: (one.ci95, one.within95, one.between, one.shared) for name, one in night.measured[0].metrics.items()} == {
+        "latency_p95": (plain["latency_p95"].ci95, None, None, 0.25), "recall_at_100": (plain["recall_at_100"].ci95, None, None, 0.25),
+        "file_bytes": (None, None, None, None),
+    }  # fmt: skip
 
 
 def test_what_comes_later_or_is_under_way_meanwhile_changes_nothing(kept):
@@ -150,6 +165,21 @@ def test_several_records_at_once_each_have_their_own(kept):
         KEY: ["night-001", "night-002"], ("hybrid_ann", "hnsw", "cpu"): ["night-001"],
     }  # fmt: skip
     assert [n.measured[0].metrics["latency_p95"].value for n in found[KEY].nights] == [0.001, 0.002]
+
+
+def test_a_record_that_came_in_without_metrics_is_a_night_without_any(store):
+    lines = [json.loads(line) for line in (store.save_summary(summary(1)) or transfer.lines_of(store))]
+    for line in lines:
+        line.get("record", {}).pop("metrics", None)
+        line["run_id"] = line["run_id"].replace("1", "0")
+        if line.get("head"):
+            line["head"]["run_id"] = line["run_id"]
+    transfer.take(store, [json.dumps(line).encode() for line in lines])
+    found = past_of(record(5), "smoke", run_id="judged", standing="night", store=store)
+    assert sorted((night.run_id, len(night.measured[0].metrics)) for night in found.nights) == [
+        ("night-000", 0),
+        ("night-001", 2),
+    ]
 
 
 def test_of_a_disturbed_night_it_is_known_why(kept):

@@ -10,7 +10,8 @@ from nightgate.record import Metric, Objective
 
 @dataclass(frozen=True)
 class Measured:
-    """One measurement of a night. ``disturbed``: why its speeds count for nothing; None where nothing disturbed it."""
+    """One measurement of a night: its ``metrics``, with the intervals of that run alone, as they were before it was judged.
+    ``disturbed``: why its speeds count for nothing; None where nothing disturbed it."""
 
     metrics: Mapping[str, Metric]
     disturbed: str | None = None

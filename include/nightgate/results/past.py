@@ -135,10 +135,18 @@ def _summaries(night: bool) -> Iterable[Summary]:
 
 def _of_record(run_id: str, ended: datetime, record: Record) -> Night:
     noise = record.facts.noise
-    own = Measured(record.metrics, noise.disturbed if noise else None)
+    metrics = {name: _as_measured(metric) for name, metric in record.metrics.items()}
+    own = Measured(metrics, noise.disturbed if noise else None)
     confirming = (Measured(look.metrics, look.disturbed) for look in record.looks)
     verdicts = {one.metric: one for one in record.objectives}
     return Night(run_id, _written(ended), (own, *confirming), verdicts)
+
+
+def _as_measured(metric: Metric) -> Metric:
+    """With the interval of its run alone, as it was before it was judged."""
+    if metric.between is None:
+        return metric
+    return metric.model_copy(update={"ci95": metric.within95, "within95": None, "between": None})
 
 
 def _newest(nights: Sequence[tuple[datetime, Night]]) -> Past:

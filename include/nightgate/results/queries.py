@@ -186,7 +186,7 @@ WITH {_WANTED}, baselines AS (
     GROUP BY wanted.place
 )
 SELECT wanted.place, night.* FROM wanted LEFT JOIN baselines USING (place), LATERAL (
-    SELECT own.run_id, {TIME.format("own.measured_at")}, own.metrics::text, nullif(own.looks, '[]')::text,
+    SELECT own.run_id, {TIME.format("own.measured_at")}, coalesce(own.metrics, '{{}}')::text, nullif(own.looks, '[]')::text,
         nullif(own.objectives, '[]')::text, own.disturbed
     FROM nightgate.results AS own JOIN nightgate.runs USING (run_id)
     WHERE {_OF_THE_SAME} AND own.work = ANY(wanted.works) AND runs.scale = wanted.scale AND own.run_id <> wanted.run_id

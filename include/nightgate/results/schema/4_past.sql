@@ -1,3 +1,11 @@
+-- Metrics as they were measured, before they were judged: the interval is that of the run alone (`nightgate.record.Metric`).
+CREATE FUNCTION nightgate.as_measured(metrics jsonb) RETURNS jsonb IMMUTABLE STRICT PARALLEL SAFE LANGUAGE sql AS $$
+    SELECT coalesce(jsonb_strip_nulls(jsonb_object_agg(key, (CASE
+        WHEN coalesce(value->'between', 'null') = 'null' THEN value
+        ELSE value || jsonb_build_object('ci95', value->'within95') END) - '{between,within95}'::text[])), '{}')
+    FROM jsonb_each(metrics)
+$$;
+
 -- What a night is judged by: the nights of its series before it (`nightgate.results.past`). The server takes these out of
 -- the record itself. `work` is the same where settings and inputs are, to the letter; which of them make one series is
 -- decided where the settings' defaults are known.
@@ -6,7 +14,7 @@ ALTER TABLE nightgate.results
         coalesce(record->>'settings', '') || coalesce(record#>>'{facts,inputs}', '')
         || coalesce(record#>>'{detail,data,digest}', '') || coalesce(record#>>'{detail,clips,sha256}', '')
         || coalesce(record#>>'{detail,model,sha256}', ''))) STORED,
-    ADD COLUMN metrics jsonb GENERATED ALWAYS AS (record->'metrics') STORED,
+    ADD COLUMN metrics jsonb GENERATED ALWAYS AS (nightgate.as_measured(record->'metrics')) STORED,
     ADD COLUMN looks jsonb GENERATED ALWAYS AS (record->'looks') STORED,
     ADD COLUMN objectives jsonb GENERATED ALWAYS AS (record->'objectives') STORED,
     ADD COLUMN disturbed text GENERATED ALWAYS AS (record#>>'{facts,noise,disturbed}') STORED;
