@@ -120,6 +120,19 @@ def test_one_variant_of_two_runs(night):
     assert "only large differences can be told" in " ".join(found.notes)
 
 
+def test_what_changed_between_two_runs_of_a_variant_is_told(night):
+    def of(version, model):
+        versions = {"ggml": version, "numpy": "2"}
+        return engine(
+            "pywhispercpp", facts={"inputs": {"clips": "s", "model": model}, "provenance": {"versions": versions}}
+        )
+
+    found, _ = side_by_side(night("a", of("1", "m1")), night("b", of("2", "m2")))
+    assert "Between them changed: ggml 1 → 2, model m1 → m2" in found.notes
+    found, _ = side_by_side(night("a", of("1", "m1")), night("b", of("1", "m1")))
+    assert "changed" not in " ".join(found.notes)
+
+
 def test_speeds_of_different_hosts_are_not_compared_but_error_rates_are(night):
     before, after = night("a", engine("pywhispercpp")), night("b", engine("pywhispercpp", 2.0, 2, host=ELSEWHERE))
     found, rows = side_by_side(before, after)

@@ -16,6 +16,7 @@ from nightgate.measure import samples
 from nightgate.metrics import ErrorRate, MetricSpec, Repeats
 from nightgate.publish import certainty, figures
 from nightgate.record import Between, Metric, Record, Summary, differing
+from nightgate.series import annotations_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -227,10 +228,21 @@ def _notes(one: Side, two: Side) -> list[str]:
         notes.append("Different hosts: speeds cannot be compared, recall and error rates can.")
     elif one.run_id != two.run_id:
         notes.append(_between_runs([side.record for side in (one, two)]))
+    if changed := _changed(one, two):
+        notes.append(f"Between them changed: {changed}")
     for side in (one, two):
         if why := certainty.disturbed(side.record):
             notes.append(f"The host of {side.name} was disturbed, so its speeds are not compared: {why}")
     return notes
+
+
+def _changed(one: Side, two: Side) -> str:
+    """What annotates the points of one variant in two runs, such as the version of a library, and is not the same."""
+    if one.run_id == two.run_id or one.record.variant != two.record.variant:
+        return ""
+    first, second = annotations_of(one.record), annotations_of(two.record)
+    changed = [name for name in first if second.get(name, first[name]) != first[name]]
+    return ", ".join(f"{name} {first[name]} → {second[name]}" for name in changed)
 
 
 def _between_runs(records: list[Record]) -> str:
