@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import psycopg
 from support.nights import at, record, summary
 
-from nightgate.results import migrations
+SCHEMAS = Path(__file__).with_name("schemas")
+"""What made the tables before there were numbers, word for word."""
 
 OLDEST, WITH_STANDING, WITH_SUITES = 1, 2, 3
 SHAPES = (OLDEST, WITH_STANDING, WITH_SUITES)
@@ -18,14 +20,9 @@ def connect(store):
 
 
 def of_before(store, version, rows):
-    """Tables as version ``version`` made them, without numbers, holding ``rows``: (run id, night, standing, suite)."""
+    """Tables as version ``version`` made them, holding ``rows``: (run id, night, standing, suite)."""
     with connect(store) as connection:
-        for number in range(1, version + 1):
-            connection.execute(migrations.FILES[number].read_bytes())
-        if version == OLDEST:  # an index that only the oldest had
-            connection.execute(
-                "CREATE INDEX results_by_series ON nightgate.results (benchmark, variant, device, measured_at DESC)"
-            )
+        connection.execute((SCHEMAS / f"{version}.sql").read_bytes())
         for run_id, night, standing, suite in rows:
             run = {
                 "run_id": run_id,
