@@ -149,7 +149,9 @@ def test_an_ad_hoc_run_exits_with_0_even_when_grafana_is_broken(breach, home, st
     assert client.run_state(run_id) == "success"
     states = {task["task_id"]: task["state"] for task in client.tasks(run_id)}
     assert states["verdict"] == states["hybrid_ann.cpu.gate"] == "success"
-    assert states["hybrid_ann.cpu.confirm"] == "skipped", "there was nothing to confirm, and the gate followed all the same"
+    assert states["hybrid_ann.cpu.confirm"] == "skipped", (
+        "there was nothing to confirm, and the gate followed all the same"
+    )
     log = client._call("GET", f"/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances/hybrid_ann.cpu.confirm/logs/1")
     assert "nothing is to be confirmed of hybrid_ann on cpu: every objective is decided" in json.dumps(log)
     assert states["upload_dashboards"] == "failed", "the verdict stands, and the missing upload shows"
