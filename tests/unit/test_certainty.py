@@ -140,6 +140,10 @@ def test_of_a_disturbed_night_what_has_to_do_with_time_is_doubtful():
     assert not certainty.doubtful(record(BUSY), RECALL)
     assert not certainty.doubtful(record(BUSY), all_specs()["index_bytes"])
     assert not certainty.doubtful(record(), P95)
+    reused = record(BUSY)
+    reused.facts.earlier = {"build_seconds": "2026-11-21T02:00:00Z"}
+    assert not certainty.doubtful(reused, all_specs()["build_seconds"]), "an earlier run took it"
+    assert certainty.doubtful(record(BUSY), all_specs()["build_seconds"])
 
 
 def test_inconclusive_is_called_undecided():

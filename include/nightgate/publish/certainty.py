@@ -139,8 +139,9 @@ def tolerances(records: Iterable[Record]) -> list[str]:
 
 
 def doubtful(record: Record, spec: MetricSpec) -> bool:
-    """Whether a figure is shown and counts for nothing, because it is of time and its host was disturbed."""
-    return spec.of_speed and disturbed(record) is not None
+    """Whether a figure is shown and counts for nothing, because it is of time and its host was disturbed. One that an
+    earlier run took says nothing of this night's host."""
+    return spec.of_speed and disturbed(record) is not None and spec.name not in record.facts.earlier
 
 
 def disturbances(records: Iterable[Record]) -> list[str]:
