@@ -43,7 +43,7 @@ def test_of_a_repeat_that_was_broken_off_the_calls_that_it_made_count():
     assert found.half_width == pytest.approx(t.ppf(0.975, 2) * of_repeats)
 
 
-@pytest.mark.parametrize("times", [WHOLE[:1], np.zeros((0, 3)), np.array([[1.0, 0.0], [2.0, 0.0]])])
+@pytest.mark.parametrize("times", [WHOLE[:1], np.zeros((0, 3)), np.array([[1.0, 0.0], [2.0, 0.0], [1.5, 0.0]])])
 def test_without_repeats_or_with_a_call_that_was_never_made_there_is_no_interval(times):
     assert Repeated(times).half_width is None
 
