@@ -138,7 +138,7 @@ class Noise(_Model):
     """The state of the host before, during and after; ``load_`` is the average of a minute.
 
     ``cores``: how many can be used. ``others``: how many of them other programs kept busy on average, ``loaded_share``: of the
-    time, how much they kept half a core busy or more (an eighth of more than four), ``program``: the busiest; ``_at_rest`` the
+    time, how much they kept half a core busy or more (a tenth of more than five), ``program``: the busiest; ``_at_rest`` the
     same of the samples alone, during which a server that works for us rests. ``stolen``: the share of the running time that
     the hypervisor gave to other machines; ``throttled``, ``hot``, ``waited``: shares of the time in which our processes were
     at the limit of their cgroup, a core was slowed down for its heat, some process waited for a core (ours among them).

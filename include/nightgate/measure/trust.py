@@ -3,21 +3,22 @@
 =================================  ==================  ===============================================================
 seen                               disturbed from      because
 =================================  ==================  ===============================================================
-other programs, on average         0.2 cores more      Airflow beside a task takes 0.08, in its worst second 0.16; who works
-                                   than usual, on      for a fifth of the time reaches into the P95 and into means
-                                   more than 4 cores
-                                   a twentieth
-other programs, 2.5 × as much, or  a twentieth of the  the P95 is decided by the slowest twentieth of the calls
-half a core, and more at a time    time
-the same, of samples alone         0.4 cores more      they are few and short, and all there is where a server that
+other programs, on average         0.25 cores more     Airflow at rest takes 0.08, in its worst second 0.16, and more while
+                                   than usual, on      it follows a run; who works for a quarter of the time reaches into
+                                   more than 5 a       the P95 and into means
+                                   twentieth of them
+other programs, half a core and    a twentieth of the  the P95 is decided by the slowest twentieth of the calls
+more at a time (on more than 5 a   time
+tenth of them)
+the same, of samples alone         0.5 cores more      they are few and short, and all there is where a server that
                                    than usual, or a    works for us cannot be told from others
                                    fifth of the time
 stolen by the hypervisor           .05 of the time     as above
                                    more than usual
 held back at the cgroup's limit    .05 of the time     as above
 slowed down for heat               .05 of the time     as above
-the canary's loop lost its core    .10 of the time     it stands in for stealing that is not counted; the loop's own
-                                   more than usual     interrupts stay below .01
+the canary's loop lost its core    .10 of the time     it stands in for stealing that is not counted
+                                   more than usual
 the canary's computation, memory   2.5 × slower than   such hosts have two speeds by themselves, 1.6 × apart and 1.9 ×
 or cache                           usual               between extremes; beyond that it is somebody else
 =================================  ==================  ===============================================================
@@ -34,8 +35,8 @@ from collections.abc import Sequence
 from nightgate.facts import HostSample, Noise
 from nightgate.measure.known_host import Known
 
-AVERAGE, OF_CORES = 0.2, 0.05
-LOADED = 2.5
+AVERAGE, OF_CORES = 0.25, 0.05
+LOADED = 2.0
 """Times the limit on average. Who keeps so much busy over a stretch of seconds is at work, and no service that wakes up now and
 then."""
 SHARE = 0.05
