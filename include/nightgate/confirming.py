@@ -14,7 +14,7 @@ from datetime import datetime
 
 from nightgate import paths, registry
 from nightgate.errors import Disturbed, InputError, NotMeasured, Unavailable
-from nightgate.judge import wanted
+from nightgate.judge import judge, wanted
 from nightgate.judge.past import Past
 from nightgate.judged import ONE_MORE, limits_of, pasts
 from nightgate.measure import durations, host
@@ -55,8 +55,23 @@ def confirm(plan: Plan, benchmark: str, device: Device, store_url: str | None, *
         _look(plan, records, asked, store, end - time.monotonic())
         taken += 1
     if not any(record.looks for record in records):
-        raise Unavailable(f"nothing is to be confirmed of {benchmark} on {device}: every objective is decided")
+        raise Unavailable(
+            f"nothing is to be confirmed of {benchmark} on {device}: {_why_nothing(plan, records, known)}"
+        )
     return taken
+
+
+def _why_nothing(plan: Plan, records: Sequence[Record], known: Sequence[Past]) -> str:
+    verdicts = {
+        objective.verdict
+        for record, past in zip(records, known, strict=True)
+        for objective in judge(record, limits_of(plan, record), gated=record.gated, past=past)
+    }
+    if "inconclusive" in verdicts:
+        return (
+            "what is undecided is so by what all runs share, such as their queries, and another run would not tell more"
+        )
+    return "nothing could be judged" if "invalid" in verdicts else "every objective is decided"
 
 
 def next_look(records: Sequence[Record]) -> int:

@@ -68,15 +68,21 @@ def found(record):
     return [look.metrics["latency_p95"].value for look in record.looks]
 
 
-def test_where_all_is_decided_nothing_is_measured(street):
-    left()
+@pytest.mark.parametrize(
+    ("first", "why"),
+    [
+        (measured(latency=0.001), "every objective is decided"),
+        (FIRST, "what is undecided is so by what all runs share, such as their queries, and another run would not tell more"),
+        (measured(status="failed", reason="it crashed"), "nothing could be judged"),
+    ],
+)  # fmt: skip
+def test_where_another_run_would_tell_nothing_none_is_made_and_that_is_said(street, first, why):
+    left(first)
     street.wanted = lambda record: ()
-    with pytest.raises(
-        Unavailable, match="^nothing is to be confirmed of hybrid_ann on cpu: every objective is decided$"
-    ):
+    with pytest.raises(Unavailable, match=f"^nothing is to be confirmed of hybrid_ann on cpu: {why}$"):
         confirm()
     assert (street.calls, street.made) == ([], [])
-    assert kept() == FIRST
+    assert kept() == first
 
 
 def test_a_look_is_a_measurement_of_its_own_without_controls_and_is_kept_beside_the_first(street):

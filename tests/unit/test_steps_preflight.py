@@ -181,3 +181,19 @@ def test_what_should_be_known_before_the_run_is_logged_and_travels_with_the_plan
     assert warned == ["hybrid_ann: a control will be skipped"]
     assert plan.looked["hybrid_ann"]["warnings"] == ["a control will be skipped"]
     assert plan.looked["transcription"]["warnings"] == []
+
+
+def test_what_cannot_be_read_of_the_time_until_a_second_try_is_refused_at_once(monkeypatch, tmp_path):
+    """Not in the middle of the night, when something is to be confirmed."""
+    monkeypatch.setenv("NIGHTGATE_HOME", str(tmp_path))
+    monkeypatch.setenv("NIGHTGATE_AGAIN_AFTER", "soon")
+    with pytest.raises(InputError, match="NIGHTGATE_AGAIN_AFTER='soon' is no number of seconds"):
+        steps.preflight("x", dag_id="test", scale="smoke")
+
+
+@pytest.mark.parametrize("confirm", [True, False])
+def test_whether_it_confirms_travels_with_the_plan(monkeypatch, tmp_path, confirm):
+    monkeypatch.setenv("NIGHTGATE_HOME", str(tmp_path))
+    plan = steps.preflight("x", dag_id="test", scale="smoke", only=["hybrid_ann"], confirm=confirm)
+    assert steps.Plan.model_validate_json(plan.model_dump_json()).confirm is confirm
+    assert steps.Plan.model_validate({**plan.model_dump(), "confirm": True}).confirm

@@ -1,6 +1,7 @@
 """The files of a run: ``<runs_dir>/<run_id>/`` with one ``<benchmark>-<device>.json`` per measurement.
 
-Beside them lie ``summary.json``, ``report.html`` and the raw samples (``<benchmark>-<device>.npz``). Every file
+Beside them lie ``summary.json``, ``report.html`` and the raw samples (``<benchmark>-<device>.npz``, and
+``…-confirm1.npz`` and so on of the confirming runs). Every file
 appears under its name only when it is complete (temporary name, sync, rename), so that a killed task leaves none torn.
 """
 
