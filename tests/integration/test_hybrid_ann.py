@@ -39,6 +39,7 @@ def settings():
         passes=2,
         most_passes=2,
         load_seconds=0.2,
+        load_controls=True,
     )
 
 

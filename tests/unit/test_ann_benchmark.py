@@ -52,7 +52,10 @@ NUMBERS = {
 
 
 def settings(**changed):
-    given = {"variants": ("hybrid",), "controls": ("hnsw", "ivfpq_refine"), "queries": QUERIES, "processes": 2}
+    given = {
+        "variants": ("hybrid",), "controls": ("hnsw", "ivfpq_refine"), "queries": QUERIES, "processes": 2,
+        "load_controls": True,
+    }  # fmt: skip
     return Settings(**given | changed)
 
 
@@ -314,6 +317,13 @@ def test_the_records_hold_what_the_children_told(children, prepared, tmp_path):
     ten = found["hybrid"].facts.batches[1]
     assert (ten.size, ten.threads, ten.queries_per_second, ten.recall) == (10, settings().cores, 50.0, 0.9)
     assert len(found["hnsw"].facts.batches) == 1, "of a control on the CPU one size is enough"
+
+
+def test_controls_are_under_load_where_that_is_asked_for(children, prepared, tmp_path):
+    found = measured(prepared, tmp_path, settings(load_controls=False))
+    assert [strategy for function, strategy, *_ in children[0] if function == "open_loop_latency"] == ["hybrid"]
+    assert "throughput_qps" in found["hybrid"].metrics and "throughput_qps" not in found["ivfpq_refine"].metrics
+    assert "route_seconds" in found["ivfpq_refine"].metrics
 
 
 def test_figures_of_an_earlier_run_say_of_which_day_they_are(children, prepared, tmp_path):

@@ -56,7 +56,7 @@ def _beside(one: Evidence, asking: Asking, settings: Settings) -> None:
     strategy = strategies.on(asking.device, one.variant)
     alone = [asking.stages_of(one)] if stages(strategy) else []
     many = []
-    if settings.load_seconds:
+    if settings.load_seconds and (one.gated or settings.load_controls or asking.device == "gpu"):
         alone.append(asking.open_loop_of(one))
         if issubclass(strategy, SearchesMany):
             many.append(asking.throughput_of(one, threads=settings.cores, batch=settings.batch))

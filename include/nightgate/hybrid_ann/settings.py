@@ -51,6 +51,10 @@ class Settings(VectorSettings):
         default=MARGIN, ge=0, le=0.2, title="Recall margin",
         description="How far above the target the setting must be, so that the measured queries reach it as well.",
     )  # fmt: skip
+    load_controls: Aside[bool] = Field(
+        default=False, title="Load on the controls",
+        description="Put the controls under load too, which no verdict needs. On a GPU they always are.",
+    )  # fmt: skip
     batch: int = Field(
         default=256, ge=1, le=100_000, title="Batch", description="Queries handed over at once for the throughput."
     )
