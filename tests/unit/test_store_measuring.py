@@ -155,6 +155,9 @@ def test_a_confirming_run_indexes_anew_and_tunes_on_that(world):
 def test_what_was_loaded_just_now_is_not_indexed_twice(world):
     confirming(world)
     assert "reindex half" not in world.store.done
+    world.store.reused = True  # it stands, since this run loaded it when it prepared
+    world.measure(world.prepared(built={"half": BUILT}))
+    assert "reindex half" not in world.store.done
 
 
 def test_an_index_that_cannot_be_built_anew_fails_its_variant(world):

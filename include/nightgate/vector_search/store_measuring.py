@@ -146,7 +146,7 @@ class _Measuring:
         collection = self._collection(variant)
         with store.connect(self.address, "load and index the vectors") as connection:
             built = store.ensure(connection, self.address, collection, self.base, made)
-            if anew := self.fresh and one.gated and built.reused:
+            if anew := self.fresh and one.gated and built.reused and not _just_made(built, made):
                 built = store.reindex(connection, self.address, collection, self.base, built)
         self._built[variant] = built
         _add_costs(one, built, made, indexed=anew)
@@ -258,8 +258,7 @@ def _add_costs(one: Evidence, built: Built, made: Built | None, *, indexed: bool
     }  # fmt: skip
     if built.index_bytes is not None:
         one.costs[INDEX_BYTES] = built.index_bytes
-    this_run = made and not made.reused and made.built_at == built.built_at
-    if built.reused and not this_run:
+    if built.reused and not _just_made(built, made):
         of_the_index = () if indexed else (BUILD_SECONDS, INDEX_BYTES)
         days = dict.fromkeys((LOAD_SECONDS, ROWS_PER_SECOND), built.built_at) | dict.fromkeys(
             of_the_index, built.index_of
@@ -267,6 +266,11 @@ def _add_costs(one: Evidence, built: Built, made: Built | None, *, indexed: bool
         one.record.facts.earlier = {spec.name: day for spec, day in days.items() if spec in one.costs}
     one.record.facts.builds = {one.variant: built.build_id}
     one.tell({"build": built.model_dump(mode="json", exclude={"tuning"})})
+
+
+def _just_made(built: Built, made: Built | None) -> bool:
+    """Whether it was made when this run prepared."""
+    return made is not None and not made.reused and made.built_at == built.built_at
 
 
 def _absent(one: Evidence, reason: str) -> Record:
