@@ -15,6 +15,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from statistics import NormalDist, fmean, median
 
 import numpy as np
@@ -176,6 +177,13 @@ def coverage(
     return fmean(held), median(widths)
 
 
+@cache
+def sets_of_queries(count: int, seed: int) -> list[Runs]:
+    """So many sets of queries, each with runs to draw from."""
+    chance = np.random.default_rng(seed)
+    return [latencies(chance, 30) for _ in range(count)]
+
+
 @dataclass(frozen=True)
 class Rates:
     """Of the nights of many series at one place: how they ended, and with how many runs. ``within_7``: how many were a
@@ -203,7 +211,7 @@ def rates(
     chance = np.random.default_rng(seed)
     firsts: list[Judged] = []
     ends: list[tuple[Verdict, int]] = []
-    runs = [latencies(chance, 40) for _ in range(max(10, series // 20))]
+    runs = sets_of_queries(max(10, series // 20), seed)
     for number in range(series):
         one = Series(chance, runs[number % len(runs)], between, of_night)
         truth = one.runs.truth if of_all else one.runs.own

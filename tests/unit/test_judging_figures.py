@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 
-import judging
 import pytest
+
+import judging
 
 
 @pytest.mark.parametrize("between", [0.0, 0.03, 0.08])
 def test_an_interval_holds_the_truth_as_often_as_it_says(between):
-    held, width = judging.coverage(judging.latencies, between, 100, 3)
+    held, width = judging.coverage(judging.latencies, between, 60, 3)
     assert 0.91 <= held <= 0.99
     assert width >= 1.9 * math.hypot(between, 0.01)
 
 
 @pytest.mark.parametrize(("make", "between"), [(judging.speech, 0.0), (judging.speech, 0.08), (judging.recalls, 0.008)])
 def test_so_does_that_of_speech_and_of_recall(make, between):
-    held, _ = judging.coverage(make, between, 150, 3)
+    held, _ = judging.coverage(make, between, 100, 3)
     assert 0.92 <= held <= 0.99
 
 
@@ -30,7 +31,7 @@ def test_so_does_that_of_speech_and_of_recall(make, between):
     ],
 )  # fmt: skip
 def test_verdicts_are_right_as_often_as_they_are_said_to_be(place, between, least, most):
-    found = judging.rates(place, between, 100, 4)
+    found = judging.rates(place, between, 60, 4)
     assert {name: getattr(found, name) for name in least} == {
         name: pytest.approx(1, abs=1 - of) for name, of in least.items()
     }
@@ -38,12 +39,12 @@ def test_verdicts_are_right_as_often_as_they_are_said_to_be(place, between, leas
 
 
 def test_at_the_limit_itself_one_night_in_twenty_passes_and_one_in_a_hundred_is_a_breach():
-    found = judging.rates(1.0, 0.03, 200, 5)
+    found = judging.rates(1.0, 0.03, 100, 4)
     assert found.passed <= 0.09 and found.breached <= 0.03
 
 
 def test_a_step_leaves_what_is_learned_as_it_was():
-    before, after = (judging.after_a_step(0.03, 0.1, since, 100, 6) for since in (0, 15))
+    before, after = (judging.after_a_step(0.03, 0.1, since, 40, 6) for since in (0, 15))
     assert after[0] < 1.25 * before[0] and after[1] > 1.8 * before[1]
 
 
