@@ -16,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest
 export CMAKE_POLICY_VERSION_MINIMUM := 3.5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-ci setup-servers setup-torch setup-gpu run up down lint format test test-unit test-dags test-integration test-e2e test-slow test-gpu test-sweep test-heavy mutants same-runs ratios ratios-hybrid ratios-pgvector ratios-metrics ratios-cache host-check gpu-check gpu-carry picture lock clean
+.PHONY: help setup setup-ci setup-servers setup-torch setup-gpu run up down lint format test test-unit test-dags test-integration test-e2e test-slow test-gpu test-sweep test-heavy mutants judging same-runs ratios ratios-hybrid ratios-pgvector ratios-metrics ratios-cache host-check gpu-check gpu-carry picture lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ test-heavy: setup-ci ## the benchmarks at full scale; fails when an objective do
 
 mutants: setup-ci ## mutation score of the code that decides; ROOMS="judge measure/load.py", MINUTES=60, ARGS=--again for what survived
 	nice $(BIN)/python tests/mutants.py $(ROOMS) --minutes $(MINUTES) $(ARGS)
+
+judging: setup ## how often verdicts are right, by simulation (about ten minutes); ARGS="--series 1000"
+	PYTHONPATH=benchmarks $(BIN)/python benchmarks/judging.py $(ARGS)
 
 same-runs: setup ## by how much do identical runs of the smoke hybrid differ, on a quiet machine (five minutes); ARGS="--runs 14"
 	$(BIN)/python benchmarks/same_runs.py $(ARGS)

@@ -1,6 +1,6 @@
 """How often are the verdicts right? Simulated nights, judged by the functions that judge real ones; tables as Markdown.
 
-`make judging` (about five minutes). The nights of a series scatter by a known amount τ (sd of the logarithm between runs),
+`make judging` (about ten minutes). The nights of a series scatter by a known amount τ (sd of the logarithm between runs),
 and the truth is known, so it can be counted how often an interval holds it and how often a verdict is wrong. Of each run
 1,000 queries are drawn in six passes by two processes and estimated as a measurement does it.
 
@@ -15,6 +15,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from statistics import NormalDist, fmean, median
 
 import numpy as np
@@ -23,6 +24,7 @@ from scipy.special import ndtr
 from nightgate import registry
 from nightgate.judge import judge, state_intervals, wanted
 from nightgate.judge.past import Measured, Night, Past
+from nightgate.judge.scatter import learn
 from nightgate.measure import estimates
 from nightgate.metrics import MetricSpec
 from nightgate.objectives import Limit
@@ -175,6 +177,13 @@ def coverage(
     return fmean(held), median(widths)
 
 
+@cache
+def sets_of_queries(count: int, seed: int) -> list[Runs]:
+    """So many sets of queries, each with runs to draw from."""
+    chance = np.random.default_rng(seed)
+    return [latencies(chance, 30) for _ in range(count)]
+
+
 @dataclass(frozen=True)
 class Rates:
     """Of the nights of many series at one place: how they ended, and with how many runs. ``within_7``: how many were a
@@ -189,16 +198,24 @@ class Rates:
 
 
 def rates(
-    place: float, between: float, series: int, seed: int, *, of_night: float = 0.0, history: int = SETTLED
+    place: float,
+    between: float,
+    series: int,
+    seed: int,
+    *,
+    of_night: float = 0.0,
+    history: int = SETTLED,
+    of_all: bool = False,
 ) -> Rates:
-    """Of a P95 that lies at ``place`` times its limit."""
+    """Of a P95 that lies at ``place`` times its limit: that of the suite's queries, or, with ``of_all``, of all like them."""
     chance = np.random.default_rng(seed)
     firsts: list[Judged] = []
     ends: list[tuple[Verdict, int]] = []
-    runs = [latencies(chance, 40) for _ in range(max(10, series // 20))]
+    runs = sets_of_queries(max(10, series // 20), seed)
     for number in range(series):
         one = Series(chance, runs[number % len(runs)], between, of_night)
-        nights = list(until_decided(one, one.runs.own / place, one.history(history)))
+        truth = one.runs.truth if of_all else one.runs.own
+        nights = list(until_decided(one, truth / place, one.history(history)))
         firsts.append(nights[0])
         ends.append((nights[-1].verdict, len(nights)))
     decided = [night for verdict, night in ends if verdict != "inconclusive"]
@@ -210,6 +227,21 @@ def rates(
         decided=len(decided) / len(ends),
         median_night=median(decided) if decided else math.nan,
     )
+
+
+def after_a_step(between: float, step: float, nights_since: int, series: int, seed: int) -> tuple[float, float]:
+    """The scatter between runs that is learned so many nights after the level rose by ``step`` (of the logarithm), and what
+    the deviation of all nights from their mean would say: root mean squares."""
+    chance = np.random.default_rng(seed)
+    found, plain = [], []
+    for _ in range(series):
+        values = chance.normal(0, between, SETTLED)
+        values[SETTLED - nights_since :] += step
+        nights = (Measured({P95.name: Metric(value=math.exp(value), unit=P95.unit, n=1)}) for value in values)
+        past = Past(tuple(Night(str(number), AT, (night,)) for number, night in enumerate(nights)))
+        found.append(learn(past, P95).sd)
+        plain.append(values.std(ddof=1))
+    return math.sqrt(fmean(sd**2 for sd in found)), math.sqrt(fmean(sd**2 for sd in plain))
 
 
 def seconds_to_judge(nights: int = 365, series: int = 20) -> float:
@@ -243,25 +275,55 @@ def main() -> None:
     asked.add_argument("--series", type=int, default=1000, help="simulated series a row")
     asked.add_argument("--seed", type=int, default=1)
     given = asked.parse_args()
-    print(f"{given.series} series a row, seed {given.seed}.\n")
-    print("| coverage of the stated 95 % intervals, 15 nights of history | τ 0 | 3 % | 8 % |\n|---|---|---|---|")
-    for title, make in (("P95", latencies), ("xRT", speech), ("recall@5, τ 0, .003, .008", recalls)):
-        scales = (0, 0.003, 0.008) if make is recalls else (0, 0.03, 0.08)
-        cells = (coverage(make, between, given.series, given.seed) for between in scales)
-        print(f"| {title} | " + " | ".join(f"{held:.1%} (±{width:.1%})" for held, width in cells) + " |", flush=True)
-    print(
-        "\n| P95 over its limit | τ | pass the same night | breach the same night | runs | breach by night 7 | decided in 20 nights | median night |"
-    )
-    print("|---|---|---|---|---|---|---|---|")
-    for of_night in (0.0, 1 / 3):
-        for between in (0.0, 0.03, 0.08):
-            for place in (0.80, 0.90, 0.95, 0.98, 1.00, 1.02, 1.05, 1.10) if not of_night else (0.9, 0.95, 1.10):
-                found = rates(place, between, given.series, given.seed, of_night=of_night)
-                print(
-                    f"| {place:.2f} | {between:.0%}{', a third of it of the night' * bool(of_night)} | {found.passed:.1%} | {found.breached:.1%} | {found.runs:.1f} "
-                    f"| {found.within_7:.1%} | {found.decided:.1%} | {found.median_night:g} |", flush=True,
-                )  # fmt: skip
+    print(f"{given.series} series a row, seed {given.seed}.")
+    for table in (_coverage, _verdicts, _steps):
+        print()
+        for line in table(given.series, given.seed):
+            print(line, flush=True)
     print(f"\nJudging 20 series with 365 nights each: {seconds_to_judge() * 1000:.0f} ms.")
+
+
+def _coverage(series: int, seed: int) -> Iterator[str]:
+    yield "| 15 nights of history | τ | the 95 % interval holds the truth | half its width, median |"
+    yield "|---|---|---|---|"
+    for title, make, scales in (
+        ("P95", latencies, (0.0, 0.03, 0.08)), ("xRT", speech, (0.0, 0.03, 0.08)), ("recall@5", recalls, (0.0, 0.003, 0.008)),
+    ):  # fmt: skip
+        for between in scales:
+            held, width = coverage(make, between, series, seed)
+            yield f"| {title} | {between:g} | {held:.1%} | ±{width:.1%} |"
+
+
+def _verdicts(series: int, seed: int) -> Iterator[str]:
+    yield "| P95 over its limit | τ | pass, breach the same night | runs that night | breach by night 7 | decided in 20 nights | median night |"
+    yield "|---|---|---|---|---|---|---|"
+    settled = [
+        (place, between, {}) for between in (0.03, 0.08) for place in (0.8, 0.9, 0.95, 0.98, 1.0, 1.02, 1.05, 1.1)
+    ]
+    others = [
+        (place, between, changes)
+        for changes in ({"of_night": 1 / 3}, {"history": 0}, {"of_all": True})
+        for place, between in ((0.95, 0.03), (1.1, 0.03), (0.9, 0.08), (0.95, 0.08), (1.1, 0.08))
+    ]
+    told = {
+        "of_night": ", a third of its square of the night",
+        "history": ", no history",
+        "of_all": ", of all such queries",
+    }
+    for place, between, changes in (*settled, *others):
+        found = rates(place, between, series, seed, **changes)
+        yield (
+            f"| {place:.2f} | {between:.0%}{''.join(told[name] for name in changes)} | {found.passed:.1%}, {found.breached:.1%} "
+            f"| {found.runs:.1f} | {found.within_7:.1%} | {found.decided:.1%} | {found.median_night:g} |"
+        )
+
+
+def _steps(series: int, seed: int) -> Iterator[str]:
+    yield "| nights since a step of 10 %, τ 3 % | learned | deviation from the mean of all |"
+    yield "|---|---|---|"
+    for since in (0, 5, 15, 25):
+        found, plain = after_a_step(0.03, 0.1, since, series, seed)
+        yield f"| {since} | {found:.1%} | {plain:.1%} |"
 
 
 if __name__ == "__main__":

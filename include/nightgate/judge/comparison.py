@@ -91,8 +91,7 @@ def between_runs(first: Metric, second: Metric, spec: MetricSpec) -> Difference:
     scale: Scale = "ratio" if spec.logarithmic and min(first.value, second.value) > 0 else "difference"
     value = second.value / first.value if scale == "ratio" else second.value - first.value
     one, two = scatter.point(first, spec), scatter.point(second, spec)
-    told = all(metric.n == 1 or scatter.own_interval(metric) is not None for metric in (first, second))
-    if one is None or two is None or not told:
+    if one is None or two is None or not (scatter.stands(first) and scatter.stands(second)):
         return Difference(scale, value, None, method, None, "no interval")
     means = [
         mean_of([[at]], scatter.known(metric.between, spec)) for at, metric in ((one, first), (two, second))

@@ -12,17 +12,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from nightgate.judge.past import Measured, Night, Past
-from nightgate.judge.scatter import NONE, Point, Scatter, learn, own_interval, valid
+from nightgate.judge.scatter import NONE, Point, Scatter, learn, valid
 from nightgate.judge.sequential import LOOKS, POOLED, Mean, Side, boundaries, mean_of, newest
 from nightgate.metrics import MetricSpec
 from nightgate.objectives import Limit
-from nightgate.record import Metric, Op, Record, Verdict
+from nightgate.record import Op, Record, Verdict
 
 COMPARE: Mapping[Op, Callable[[float, float], bool]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
 
 
+MANY = 100
+"""Samples: where so many allow no interval, they are not too few, and the processes that took them too unlike."""
 _FAR = 1.96  # standard errors that the mean of further looks may move by
 
 
@@ -114,12 +116,6 @@ def measured(record: Record) -> tuple[Measured, ...]:
     return (own, *(Measured(look.metrics, look.disturbed) for look in record.looks))
 
 
-def told(metric: Metric, scatter: Scatter) -> bool:
-    """Whether an interval can be stated of one run: it has its own, it is a single number, or the history of the series
-    holds whatever else its few samples hide."""
-    return own_interval(metric) is not None or metric.n == 1 or not scatter.prior
-
-
 def wants_another(case: Case, record: Record) -> bool:
     """Whether one more run tonight can help the objective, see `judge.wanted`."""
     made = measured(record)
@@ -127,7 +123,8 @@ def wants_another(case: Case, record: Record) -> bool:
     if len(made) >= LOOKS or gave_up:
         return False
     if not case.night:
-        return case.spec.of_speed and any(one.disturbed for one in made)
+        metric = record.metrics[case.spec.name]
+        return case.spec.of_speed and (any(one.disturbed for one in made) or metric.n >= MANY)
     if case.decide().verdict is not None or case.hopeless():
         return False
     outside = not COMPARE[case.limit.op](case.night[0].value, case.bound)

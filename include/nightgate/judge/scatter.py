@@ -111,11 +111,16 @@ def point(metric: Metric, spec: MetricSpec) -> Point | None:
     return Point(value, max(0.0, value - low) / _NORMAL, max(0.0, high - value) / _NORMAL, shared)
 
 
+def stands(metric: Metric) -> bool:
+    """Whether something can be said of the truth from it: it has an interval of its own, or is a single number."""
+    return metric.n == 1 or own_interval(metric) is not None
+
+
 def valid(measured: Sequence[Measured], spec: MetricSpec) -> list[Point]:
-    """What ``measured`` says of one metric: nothing of a speed on a disturbed host."""
+    """What ``measured`` says of one metric: nothing of a speed on a disturbed host, nor where it does not stand."""
     counted = (one for one in measured if not (one.disturbed and spec.of_speed))
-    found = (point(metric, spec) for one in counted if (metric := one.metrics.get(spec.name)))
-    return [one for one in found if one is not None]
+    found = (metric for one in counted if (metric := one.metrics.get(spec.name)) and stands(metric))
+    return [one for metric in found if (one := point(metric, spec))]
 
 
 def learn(past: Past, spec: MetricSpec) -> Scatter:

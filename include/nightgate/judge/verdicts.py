@@ -16,9 +16,9 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 
 from nightgate import registry
-from nightgate.judge.deciding import COMPARE, Case, Decision, case, measured, told, wants_another
+from nightgate.judge.deciding import COMPARE, MANY, Case, Decision, case, measured, wants_another
 from nightgate.judge.past import Past
-from nightgate.judge.scatter import Scatter, learn, own_interval, point
+from nightgate.judge.scatter import Scatter, learn, own_interval, point, stands
 from nightgate.judge.sequential import mean_of
 from nightgate.metrics import MetricSpec
 from nightgate.objectives import Limit, limit_of
@@ -59,10 +59,9 @@ def wanted(record: Record, limits: Limits, past: Past) -> tuple[str, ...]:
         return ()
     asked = {}
     for metric, limit in _applicable(record, limits).items():
-        if (found := record.metrics.get(metric)) is None:
+        if metric not in record.metrics:
             continue
-        one = case(record, registry.spec_of(record, metric), limit, past)
-        asked[metric] = told(found, one.scatter) and wants_another(one, record)
+        asked[metric] = wants_another(case(record, registry.spec_of(record, metric), limit, past), record)
     return tuple(metric for metric, wants in asked.items() if wants)
 
 
@@ -131,9 +130,8 @@ def _judge_one(record: Record, name: str, limit: Limit, past: Past) -> Objective
     spec = registry.spec_of(record, name)
     one = case(record, spec, limit, past)
     if not one.night:
-        return verdict("invalid", metric.value, _why_nothing_counts(record, spec))
-    if not told(metric, one.scatter):
-        return verdict("inconclusive", metric.value, f"{metric.n} samples are too few to state an interval")
+        of, why = _why_nothing_counts(record, metric, spec)
+        return verdict(of, metric.value, why)
     found = one.decide()
     ends = None if found.mean.certain else found.mean.interval()
     stated = ends and (_back(spec, ends[0]), _back(spec, ends[1]))
@@ -159,12 +157,17 @@ def _back(spec: MetricSpec, value: float) -> float:
     return min(1.0, max(0.0, value)) if spec.share else max(0.0, value)
 
 
-def _why_nothing_counts(record: Record, spec: MetricSpec) -> str:
+def _why_nothing_counts(record: Record, metric: Metric, spec: MetricSpec) -> tuple[Verdict, str]:
+    """What to say where no look can be judged."""
     disturbed = [one.disturbed for one in measured(record) if one.disturbed]
-    if not disturbed or not spec.of_speed:
-        return f"its {spec.name} is no number that can be judged"
-    again = " (measured again, and disturbed again)" if len(disturbed) > 1 else ""
-    return f"the host was disturbed: {disturbed[0]}{again}"
+    if disturbed and spec.of_speed:
+        again = " (measured again, and disturbed again)" if len(disturbed) > 1 else ""
+        return "invalid", f"the host was disturbed: {disturbed[0]}{again}"
+    if stands(metric):
+        return "invalid", f"{metric.value:g} is no {metric.unit} that can be judged"
+    if metric.n < MANY:
+        return "inconclusive", f"{metric.n} samples are too few to state an interval"
+    return "inconclusive", f"its processes were too unlike to state an interval of {metric.n} samples"
 
 
 def _why_undecided(case: Case, found: Decision, judged: Objective) -> str:
@@ -194,7 +197,7 @@ def _state(metric: Metric, spec: MetricSpec, scatter: Scatter) -> None:
     metric.within95 = own
     metric.between = Between(sd=scatter.beside(at), runs=scatter.runs, prior=scatter.prior)
     mean = mean_of(((at,),), scatter)
-    if told(metric, scatter) and not mean.certain:
+    if stands(metric) and not mean.certain:
         low, high = mean.interval()
         metric.ci95 = (_back(spec, low), _back(spec, high))
     else:
