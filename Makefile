@@ -16,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest
 export CMAKE_POLICY_VERSION_MINIMUM := 3.5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-ci setup-servers setup-torch setup-gpu run up down lint format test test-unit test-dags test-integration test-e2e test-slow test-gpu test-sweep test-heavy mutants judging same-runs ratios ratios-hybrid ratios-pgvector ratios-metrics ratios-cache host-check gpu-check gpu-carry picture lock clean
+.PHONY: help setup setup-ci setup-servers setup-torch setup-gpu run up down lint format test test-unit test-dags test-integration test-e2e test-slow test-gpu test-sweep test-heavy mutants judging same-runs aa ratios ratios-hybrid ratios-pgvector ratios-metrics ratios-cache host-check gpu-check gpu-carry picture lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,6 +88,9 @@ judging: setup ## how often verdicts are right, by simulation (about ten minutes
 
 same-runs: setup ## by how much do identical runs of the smoke hybrid differ, on a quiet machine (five minutes); ARGS="--runs 14"
 	$(BIN)/python benchmarks/same_runs.py $(ARGS)
+
+aa: setup ## forty identical runs, half of them beside another program: is anything called a breach or different? (half an hour); ARGS="--runs 40"
+	PYTHONPATH=benchmarks $(BIN)/python benchmarks/aa_runs.py $(ARGS)
 
 ratios: setup-ci ## the speed ratios of transcription, on a quiet machine (about five minutes)
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/transcription_ratios.py
