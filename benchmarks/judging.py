@@ -30,6 +30,7 @@ from nightgate.metrics import MetricSpec
 from nightgate.objectives import Limit
 from nightgate.record import Look, Metric, Record, Verdict
 from nightgate.transcription.metrics import XRT
+from nightgate.transcription.repeats import Repeated
 from nightgate.vector_search.metrics import LATENCY, RECALL
 
 P95, RECALL_5 = LATENCY[95], RECALL[5]
@@ -69,12 +70,13 @@ def latencies(chance: np.random.Generator, count: int) -> Runs:
 
 
 def speech(chance: np.random.Generator, count: int) -> Runs:
-    """xRT of five repeats in two processes that differ by 1.5 %."""
+    """xRT of fourteen clips in five repeats by two processes that differ by 1.5 %."""
+    clips = chance.uniform(0.5, 1.5, 14)
     found = []
     for _ in range(count):
-        shift = chance.normal(0, 0.015, 2)[[0, 0, 0, 1, 1]]
-        seconds = 10 * np.exp(shift + chance.normal(0, 0.01, 5))
-        value, n, ci95 = estimates.ratio_of_sums(seconds, 100.0, processes=(0, 0, 0, 1, 1))
+        shift = chance.normal(0, 0.015, 2)[[0, 0, 0, 1, 1]][:, None]
+        seconds = clips * np.exp(shift + chance.normal(0, 0.03, (5, len(clips))))
+        value, n, ci95 = Repeated(seconds).over(10 * float(clips.sum()))
         found.append(Metric(value=value, unit=XRT.unit, n=n, ci95=ci95))
     return Runs(XRT, found, 0.1, 0.1)
 
@@ -206,6 +208,7 @@ def rates(
     of_night: float = 0.0,
     history: int = SETTLED,
     of_all: bool = False,
+    most_nights: int = MOST_NIGHTS,
 ) -> Rates:
     """Of a P95 that lies at ``place`` times its limit: that of the suite's queries, or, with ``of_all``, of all like them."""
     chance = np.random.default_rng(seed)
@@ -215,7 +218,7 @@ def rates(
     for number in range(series):
         one = Series(chance, runs[number % len(runs)], between, of_night)
         truth = one.runs.truth if of_all else one.runs.own
-        nights = list(until_decided(one, truth / place, one.history(history)))
+        nights = list(until_decided(one, truth / place, one.history(history), most_nights))
         firsts.append(nights[0])
         ends.append((nights[-1].verdict, len(nights)))
     decided = [night for verdict, night in ends if verdict != "inconclusive"]

@@ -31,7 +31,7 @@ def test_so_does_that_of_speech_and_of_recall(make, between):
     ],
 )  # fmt: skip
 def test_verdicts_are_right_as_often_as_they_are_said_to_be(place, between, least, most):
-    found = judging.rates(place, between, 60, 4)
+    found = judging.rates(place, between, 60, 4, most_nights=7)
     assert {name: getattr(found, name) for name in least} == {
         name: pytest.approx(1, abs=1 - of) for name, of in least.items()
     }
@@ -39,7 +39,7 @@ def test_verdicts_are_right_as_often_as_they_are_said_to_be(place, between, leas
 
 
 def test_at_the_limit_itself_one_night_in_twenty_passes_and_one_in_a_hundred_is_a_breach():
-    found = judging.rates(1.0, 0.03, 100, 4)
+    found = judging.rates(1.0, 0.03, 100, 4, most_nights=1)
     assert found.passed <= 0.09 and found.breached <= 0.03
 
 

@@ -47,10 +47,10 @@ def test_four_looks_err_in_five_and_in_one_of_a_hundred_together():
     assert shape == pytest.approx([inside[-1]] * LOOKS, abs=2e-3), "Wang & Tsiatis with a quarter"
 
 
-def test_fourteen_pooled_looks_err_as_often():
+def test_all_pooled_looks_together_err_as_often():
     inside, outside = boundaries(2, pooled=True)
     assert crossing([inside] * POOLED) == pytest.approx(0.05, abs=1e-3)
-    assert 0.008 <= crossing([math.inf] + [outside] * (POOLED - 1)) <= 0.01
+    assert 0.008 <= crossing([math.inf] + [outside] * (POOLED - 1)) <= 0.0101
     assert boundaries(9, pooled=False) == boundaries(LOOKS, pooled=False)
 
 
@@ -107,7 +107,7 @@ def test_the_least_scatter_is_that_of_run_and_series_together():
 
 
 def test_the_newest_nights_are_pooled_whole():
-    nights = [[point(float(number))] * size for number, size in enumerate((4, 3, 4, 4, 2))]
-    assert [len(night) for night in newest(nights)] == [3, 4, 4, 2]
-    assert [len(night) for night in newest([[point()] * 5, *nights[3:]])] == [5, 4, 2]
-    assert sequential.POOLED == 14
+    nights = [[point(float(number))] * size for number, size in enumerate((8, 6, 8, 8, 4))]
+    assert [len(night) for night in newest(nights)] == [6, 8, 8, 4]
+    assert [len(night) for night in newest([[point()] * 10, *nights[3:]])] == [10, 8, 4]
+    assert (sequential.POOLED, sequential.PATIENCE) == (28, 14)

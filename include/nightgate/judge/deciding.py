@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from nightgate.judge.past import Measured, Night, Past
 from nightgate.judge.scatter import NONE, Point, Scatter, learn, valid
-from nightgate.judge.sequential import LOOKS, POOLED, Mean, Side, boundaries, mean_of, newest
+from nightgate.judge.sequential import LOOKS, PATIENCE, Mean, Side, boundaries, mean_of, newest
 from nightgate.metrics import MetricSpec
 from nightgate.objectives import Limit
 from nightgate.record import Op, Record, Verdict
@@ -128,7 +128,7 @@ def wants_another(case: Case, record: Record) -> bool:
     if case.decide().verdict is not None or case.hopeless():
         return False
     outside = not COMPARE[case.limit.op](case.night[0].value, case.bound)
-    return outside or sum(map(len, case.debt)) + len(case.night) < POOLED
+    return outside or sum(map(len, case.debt)) + len(case.night) < PATIENCE
 
 
 def _debt(nights: Sequence[Night], spec: MetricSpec, limit: Limit) -> list[list[Point]]:

@@ -21,12 +21,14 @@ from nightgate.judge.scatter import Point, Scatter
 
 LOOKS = 4
 """The most runs of one night."""
-POOLED = 14
+POOLED = 28
 """The most runs that are pooled over undecided nights: the newest."""
+PATIENCE = 14
+"""Runs of undecided nights after which a night is looked at once only, unless it lies outside."""
 
 _PASS = (2.591, 2.179, 1.969, 1.832)
 _BREACH = (math.inf, 2.904, 2.624, 2.442)
-_PASS_POOLED, _BREACH_POOLED = 2.332, 2.940
+_PASS_POOLED, _BREACH_POOLED = 2.444, 3.017
 _INTERVAL = 1.959964
 
 Side = Literal["below", "above"]

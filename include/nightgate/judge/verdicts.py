@@ -172,8 +172,7 @@ def _why_nothing_counts(record: Record, metric: Metric, spec: MetricSpec) -> tup
 
 def _why_undecided(case: Case, found: Decision, judged: Objective) -> str:
     runs = f"{judged.looks} run{'s' * (judged.looks > 1)}" + f" of {judged.nights} nights" * (judged.nights > 1)
-    if judged.ci95 is None:
-        return f"it stands for itself in {runs}"
+    assert judged.ci95  # what stands for itself is decided
     low, high = judged.ci95
     ends = f"the 95 % interval, {low:.4g} to {high:.4g}"
     within = COMPARE[case.limit.op](low, case.limit.limit) != COMPARE[case.limit.op](high, case.limit.limit)
