@@ -14,13 +14,13 @@ from nightgate.results.store import Run, Snapshot
 
 FILES = sorted(paths.dashboards_dir().glob("*.json"))
 
-# panel → benchmark, metric, device
+# panel → benchmark, metric, device or variant
 SLO_PANELS = {
     "Whisper xRT, cpu": ("transcription", "xrt", "cpu"),
     "Whisper xRT, gpu": ("transcription", "xrt", "gpu"),
     "Hybrid ANN P95 latency": ("hybrid_ann", "latency_p95", "cpu"),
     "Hybrid ANN recall@100": ("hybrid_ann", "recall_at_100", "cpu"),
-    "pgvector P95 latency": ("pgvector_search", "latency_p95", "cpu"),
+    "pgvector P95 latency": ("pgvector_search", "latency_p95", "ivfflat_halfvec"),
     "pgvector recall@5": ("pgvector_search", "recall_at_5", "cpu"),
 }
 REDIS = {
