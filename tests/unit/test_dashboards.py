@@ -6,6 +6,7 @@ import yaml
 
 from nightgate import paths, registry
 from nightgate.artifacts import Cache, Settings
+from nightgate.facts import Noise
 from nightgate.publish.grafana import check
 from nightgate.publish.prometheus import render, samples
 from nightgate.record import Objective, Record
@@ -13,13 +14,13 @@ from nightgate.results.store import Run, Snapshot
 
 FILES = sorted(paths.dashboards_dir().glob("*.json"))
 
-# panel → benchmark, metric, device
+# panel → benchmark, metric, device or variant
 SLO_PANELS = {
     "Whisper xRT, cpu": ("transcription", "xrt", "cpu"),
     "Whisper xRT, gpu": ("transcription", "xrt", "gpu"),
     "Hybrid ANN P95 latency": ("hybrid_ann", "latency_p95", "cpu"),
     "Hybrid ANN recall@100": ("hybrid_ann", "recall_at_100", "cpu"),
-    "pgvector P95 latency": ("pgvector_search", "latency_p95", "cpu"),
+    "pgvector P95 latency": ("pgvector_search", "latency_p95", "ivfflat_halfvec"),
     "pgvector recall@5": ("pgvector_search", "recall_at_5", "cpu"),
 }
 REDIS = {
@@ -65,6 +66,7 @@ def exported(cache):
         records.append(Record(benchmark=name, variant="v", device="cpu", status="measured"))
         for spec in known.all_metrics:
             records[-1].add(spec, 1.0, 100, (0.5, 1.5))
+        records[-1].facts.noise = Noise()
     judged = Record(benchmark="b", variant="v", device="cpu", status="measured")
     judged.objectives = [Objective(metric="xrt", op="<", limit=1, value=1, verdict="pass")]
     last = Run("n", "d", "smoke", "pass", "2026-11-22T02:00:00Z", "2026-11-22T02:00:00Z")
@@ -103,3 +105,44 @@ def test_every_panel_asks_for_metrics_that_exist(file, tmp_path):
             asked = set(re.findall(r"\b(?:whisper|nightgate|airflow|redis)_[a-z0-9_]+", target["expr"]))
             assert asked, panel["title"]
             assert asked <= known, (panel["title"], asked - known)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_annotation_asks_for_metrics_that_exist(file, tmp_path):
+    annotations = json.loads(file.read_text())["annotations"]["list"]
+    for annotation in (each for each in annotations if each["datasource"]["type"] == "prometheus"):
+        asked = set(re.findall(r"\bnightgate_[a-z0-9_]+", annotation["expr"]))
+        assert asked and asked <= exported(Cache(tmp_path, Settings(limit=1))), annotation["name"]
+        assert '{suite="$suite"}' in annotation["expr"]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_undecided_is_counted_apart_from_what_is_not_met_and_is_orange(file):
+    panels = {panel["title"]: panel for panel in json.loads(file.read_text())["panels"]}
+    panel = panels["Objectives not met"]
+    asked = {target["legendFormat"]: target["expr"] for target in panel["targets"]}
+    assert {name: re.findall(r"verdict(=~?\"[a-z|]+\")", expr) for name, expr in asked.items()} == {
+        "not met": ['=~"breach|invalid"'], "undecided": ['="inconclusive"'],
+    }  # fmt: skip
+    (override,) = panel["fieldConfig"]["overrides"]
+    assert override["matcher"]["options"] == "undecided"
+    assert [step["color"] for step in override["properties"][0]["value"]["steps"]] == ["green", "orange"]
+
+
+def test_every_verdict_has_a_colour_of_its_own():
+    board = json.loads((paths.dashboards_dir() / "nightly-slo.json").read_text())
+    (panel,) = [panel for panel in board["panels"] if panel["title"] == "Verdicts over time"]
+    (mapping,) = panel["fieldConfig"]["defaults"]["mappings"]
+    told = {number: (one["text"], one["color"]) for number, one in mapping["options"].items()}
+    assert told == {
+        "0": ("breach", "red"),
+        "1": ("invalid", "purple"),
+        "2": ("undecided", "orange"),
+        "3": ("pass", "green"),
+    }
+    steps = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
+    assert {str(step["value"] or 0): step["color"] for step in steps} == {
+        number: colour for number, (_, colour) in told.items()
+    }
+    factors = re.findall(r'(?:(\d) \* )?last_over_time\([^)]*?verdict="(\w+)"', panel["targets"][0]["expr"])
+    assert factors == [("3", "pass"), ("2", "inconclusive"), ("", "invalid")]
