@@ -244,13 +244,16 @@ def test_it_ends_in_the_middle_of_a_repeat_when_it_is_precise_but_not_at_once(tm
     assert new.facts.stopped == "budget"
 
 
-def test_the_controls_end_with_the_gated_engines(prepared, tmp_path, child):
-    requests = child({OLD: GOOD, NEW: GOOD}, seconds={OLD: [2.0, 2.0, 2.0], NEW: [2.0, NOISY, 2.4]})
+def test_the_controls_end_with_the_gated_engines_but_not_at_once(tmp_path, child):
+    noisy = np.resize(NOISY, 12)
+    requests = child({OLD: GOOD * 3, NEW: GOOD * 3}, seconds={OLD: [2.0, 2.0], NEW: [2.0, noisy]})
     settings = BOTH.model_copy(update={"repeats": 3})
-    old, new = measure(settings, prepared, tmp_path / "s.npz")
+    old, new = measure(settings, prepared_of(tmp_path / "clips", 12), tmp_path / "s.npz")
     assert one_by_ones(requests) == [(OLD, [OLD, NEW]), (NEW, [OLD, NEW]), (NEW, [NEW, OLD]), (OLD, [NEW, OLD])]
     assert (old.facts.stopped, new.facts.stopped) == ("precision", "budget")
     assert new.facts.half_width > settings.precision
+    with np.load(tmp_path / "s.npz") as raw:
+        assert (raw[f"{NEW}/durations_ns"] > 0).sum(axis=1).tolist() == [12, 5]
 
 
 def test_the_least_repeats_are_whole_but_for_the_last(tmp_path, child):
