@@ -77,6 +77,8 @@ def test_it_says_when_it_knows_enough_and_ends_when_the_others_do_too(monkeypatc
     assert said == [False, False, False, False, False, True] and len(found.durations) == 5, "fewer show no scatter"
     waiting, _ = ended(Index(monkeypatch), Passes(2, 9, precision=0.02), lambda _: False)
     assert waiting == [*5 * [False], *4 * [True]], "it asks on until the most passes, and stays content"
+    wild, _ = ended(Index(monkeypatch, pace=lambda n: 1 + (n > 5)), Passes(2, 9, precision=0.02), lambda _: False)
+    assert wild == waiting, "what it has once known it need not learn again"
     rested = iter([*7 * [False], True])
     _, found = ended(Index(monkeypatch), Passes(2, 9, precision=0.02), lambda _: next(rested))
     assert len(found.durations) == 7

@@ -11,10 +11,11 @@ from nightgate.measure import host
 from nightgate.measure.device_memory import DeviceMemory
 from nightgate.record import Record, utc_now
 from nightgate.vector_search.batches import BatchRate
-from nightgate.vector_search.evidence import Evidence
+from nightgate.vector_search.evidence import Evidence, keep_rounds
 from nightgate.vector_search.metrics import BUILD_SECONDS, INDEX_BYTES
 from nightgate.vector_search.session import Proof
 from nightgate.vector_search.stages import Stages
+from nightgate.vector_search.states import Pooled
 from nightgate.vector_search.timed import Level, OpenLoopAnswer, Timed
 from nightgate.vector_search.tuning import Tuned
 from nightgate.vectors.places import Places
@@ -47,9 +48,9 @@ def process(evidence, first=1_000, recall=RECALL, ids=None, peak=7, tuned=True, 
         "setting": {"lists": 4}, "tuned": Tuned({"lists": 4}, tuned, [POINT]), "first_touch_ns": 12_000,
         "proof": Proof({"faiss": "1"}, {"plan": ["Index Scan"]}), "warmed": {"warmed": {"queries": 5}},
     }  # fmt: skip
-    recalls, times = {1: recall / 2, 20: recall}, durations(first)
-    made["beside"] = np.full_like(times, 200_000)
-    evidence.add_timed(Timed(durations=times, recalls=recalls, ids=ids, **made | changed), peak)
+    times = durations(first)
+    made |= {"durations": times, "beside": np.full_like(times, 200_000), "recalls": {1: recall / 2, 20: recall}}
+    evidence.add_timed(Timed(ids=ids, **made | changed), peak)
 
 
 def test_a_record_holds_what_was_measured(evidence):
@@ -274,3 +275,51 @@ def test_what_a_later_stage_finds_and_an_earlier_one_lost_is_believed_of_neither
         assert evidence.record.status == "failed"
         assert evidence.record.reason == f"{wrong}: both cannot be true, so neither is believed"
         assert (raw, evidence.record.metrics, evidence.record.samples) == ({}, {}, None)
+
+
+def test_where_the_host_was_hardly_at_full_speed_no_latency_of_it_is_told(evidence):
+    evidence.precision = 0.02
+    for first in (1_000, 2_000, 3_000):
+        process(evidence, first=first)
+    evidence.finish(HARDNESS, None, [300_000.0, 150_000.0])  # the kernel took 200,000
+    record = evidence.record
+    assert record.metrics["fast_share"].value == 0 and "latency_p50_fast" not in record.metrics
+    assert record.facts.not_measured["the latencies at full speed"] == (
+        "the host was at its full speed beside 0% of the queries, and each must have been asked then at least 5 times"
+    )
+    assert record.reason is None, "what is judged was measured"
+    assert (record.facts.pace.fastest_seconds, record.facts.pace.measurements) == (150e-6, 2)
+    assert record.facts.stopped == "budget"
+
+
+def test_what_ended_the_passes_is_told_with_what_was_reached(evidence):
+    times = np.tile(durations(1_000, 1), (6, 1))
+    process(evidence, durations=times, beside=np.full_like(times, 200_000))
+    for precision, stopped in ((0.0, None), (0.02, "precision")):
+        evidence.precision = precision
+        evidence.finish(HARDNESS, None, PACE)
+        assert (evidence.record.facts.stopped, evidence.record.facts.half_width) == (stopped, 0.0)
+    assert evidence.record.metrics["latency_p50_fast"].value == evidence.record.metrics["latency_p50"].value
+    assert evidence.record.metrics["latency_p50_fast"].n == 6 * QUERIES
+
+
+def test_no_pass_is_put_together_from_two_processes():
+    times = np.arange(12).reshape(4, 3)
+    chosen = np.array([[1, 1, 0], [0, 1, 1], [1, 1, 1], [0, 1, 1]], bool)
+    passes, processes = Pooled(times, times, np.array([0, 0, 2, 2])).alike(chosen)
+    assert (passes.tolist(), processes.tolist()) == ([[0, 1, 5], [6, 7, 8]], [0, 2])
+    passes, processes = Pooled(times, times, np.array([0, 2, 2, 2])).alike(chosen)
+    assert (passes.tolist(), processes.tolist()) == ([[6, 4, 5]], [2]), "of the first, one query was never asked then"
+
+
+def test_only_passes_that_all_have_made_are_rounds(evidence):
+    other = Evidence(evidence.record.model_copy(update={"variant": "other"}), 0.95)
+    for one, counts in ((evidence, (3, 2)), (other, (2, 4))):
+        for number, count in enumerate(counts):
+            times = durations(1_000 * (number + 1), count)
+            process(one, durations=times, beside=np.full_like(times, 200_000))
+    keep_rounds([evidence, other], 2)
+    first, second = (one.finish(HARDNESS, None, PACE)["round_p50"] for one in (evidence, other))
+    # the 46th of 90 queries, in the first two passes of either process
+    assert first.tolist() == second.tolist() == pytest.approx([1.045e-3, 1.135e-3, 2.045e-3, 2.135e-3])
+    keep_rounds([evidence], 2)
