@@ -191,3 +191,11 @@ def test_settings_without_a_word_of_explanation_do_not_break_the_form(monkeypatc
     assert '{"another.controls": ["two"]}' in fields["set"].description
     with pytest.raises(InputError, match=r"a path of the suite such as another\.controls"):
         check_conf({"rows": 5})
+
+
+def test_an_objective_of_a_variant_has_a_field_of_its_own():
+    fields = trigger_params()
+    own = fields["objectives.pgvector_search.latency_p95.ivfflat_halfvec"]
+    assert own.schema["title"] == "pgvector_search: latency_p95 of ivfflat_halfvec"
+    assert own.description.startswith("The suite says < 0.03.")
+    assert fields["objectives.pgvector_search.latency_p50.cpu"].schema["title"] == "pgvector_search: latency_p50 on cpu"

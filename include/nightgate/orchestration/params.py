@@ -96,11 +96,11 @@ def _objective_params(suite: Suite) -> dict[str, Param]:
     found = {}
     for name, metrics in suite.objectives.items():
         for metric, limits in metrics.items():
-            for device, limit in limits.items():
+            for key, limit in limits.items():
                 spec = registry.spec(name, metric)
                 most: dict[str, Any] = {"maximum": 1} if spec.share else {}
-                found[f"objectives.{name}.{metric}.{device}"] = Param(
-                    None, type=["null", "number"], minimum=0, **most, title=f"{name}: {metric} on {device}",
+                found[f"objectives.{name}.{metric}.{key}"] = Param(
+                    None, type=["null", "number"], minimum=0, **most, title=f"{name}: {metric} {'on' if key in DEVICES else 'of'} {key}",
                     description=f"The suite says {limit}. Base units: seconds, ratios.", section="Objectives",
                 )  # fmt: skip
     return found
