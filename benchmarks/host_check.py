@@ -139,7 +139,7 @@ def _line(scene: Scene, found: list[Noise]) -> str:
     return (
         f"| {scene.title} | {called} of {len(found)} ({wanted} wanted) | {span([noise.others for noise in found])} | {part('cpu', 1e3, 1)} "
         f"| {part('memory', 1e-9, 1)} | {part('cache', 1e9, 1)} | {part('late', 1e6, 0)} | {part('lost', 1, 3)} "
-        f"| {span([noise.stolen for noise in found], digits=3)} | {span([noise.fast_share for noise in found])} |"
+        f"| {span([noise.stolen for noise in found], digits=3)} | {span([noise.at_full_speed for noise in found])} |"
     )
 
 

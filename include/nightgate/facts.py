@@ -113,7 +113,7 @@ class HostSample(_Model):
     """How fast the host was in ``seconds`` during which nothing was measured, see `nightgate.measure.canary`; medians.
 
     ``at``: seconds from the start of the measurement, below zero before it. ``cpu``: seconds of the computation;
-    ``fast_share``: of its rounds, those near the fastest; ``memory``: bytes copied per second; ``cache``: seconds per number
+    ``at_full_speed``: of its rounds, those near the fastest; ``memory``: bytes copied per second; ``cache``: seconds per number
     picked; ``late``: seconds that a sleep of a millisecond took too long; ``longest_gap``, seconds, and ``lost``, a share of
     the time: when the loop did not have its core. ``others``: how many cores other programs kept busy meanwhile, and
     ``others_since`` the same from the sample before to the end of this one, as far as it can be told; ``program``: the
@@ -123,7 +123,7 @@ class HostSample(_Model):
     at: float
     seconds: float
     cpu: float
-    fast_share: float | None = None
+    at_full_speed: float | None = None
     memory: float
     cache: float
     late: float
@@ -142,7 +142,7 @@ class Noise(_Model):
     same of the samples alone, during which a server that works for us rests. ``stolen``: the share of the running time that
     the hypervisor gave to other machines; ``throttled``, ``hot``, ``waited``: shares of the time in which our processes were
     at the limit of their cgroup, a core was slowed down for its heat, some process waited for a core (ours among them).
-    ``fast_share``: of the canary's rounds, those within 1.25 × of the fastest, and ``slowdown`` by how much the others took
+    ``at_full_speed``: of the canary's rounds, those within 1.25 × of the fastest, and ``slowdown`` by how much the others took
     longer, in the median: a virtual host has two speeds. ``unread``: what could not be read.
 
     ``disturbed``: why speeds that were measured meanwhile count for nothing; None where they do. ``tolerated``: the same
@@ -164,7 +164,7 @@ class Noise(_Model):
     throttled: float | None = None
     hot: float | None = None
     waited: float | None = None
-    fast_share: float | None = None
+    at_full_speed: float | None = None
     slowdown: float | None = None
     unread: list[str] = Field(default_factory=list)
     disturbed: str | None = None

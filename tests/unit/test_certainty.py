@@ -157,11 +157,11 @@ def test_inconclusive_is_called_undecided():
     [
         ({"others": 0.04, "cores": 2}, "other programs took 0.0 of 2 cores"),
         (
-            {"others": 0.87, "cores": 2, "fast_share": 0.62, "slowdown": 1.58, "stolen": 0.04, "throttled": 0.004, "hot": 0.2},
+            {"others": 0.87, "cores": 2, "at_full_speed": 0.62, "slowdown": 1.58, "stolen": 0.04, "throttled": 0.004, "hot": 0.2},
             "other programs took 0.9 of 2 cores · at full speed 62 % of the time, else 1.6 × slower · "
             "4 % taken by the hypervisor · 20 % slowed for heat",
         ),
-        ({"others": 0.1, "cores": 4, "fast_share": 1.0, "slowdown": None}, "other programs took 0.1 of 4 cores · at full speed 100 % of the time"),
+        ({"others": 0.1, "cores": 4, "at_full_speed": 1.0, "slowdown": None}, "other programs took 0.1 of 4 cores · at full speed 100 % of the time"),
         ({"cores": 2}, None),
     ],
 )  # fmt: skip

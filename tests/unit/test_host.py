@@ -213,8 +213,8 @@ def test_a_look_compares_with_what_is_known_and_adds_nothing(tmp_path, monkeypat
         Known(at="then", cpu=0.001, fastest=0.001, memory=6e9, cache=2e-9),
     )  # fmt: skip
     found = host.look(tmp_path, 0.0)
-    assert found.fast_share == 0.0, "the canary of these tests takes ten milliseconds"
-    assert host.look(tmp_path / "elsewhere", 0.0).fast_share == 1.0
+    assert found.at_full_speed == 0.0, "the canary of these tests takes ten milliseconds"
+    assert host.look(tmp_path / "elsewhere", 0.0).at_full_speed == 1.0
     assert [one.at for one in known_host.read(file)] == ["then"] == [one.at for one in host.known(tmp_path)]
 
 

@@ -507,7 +507,7 @@ def test_a_card_says_with_whom_a_variant_took_turns_what_ended_it_and_how_the_ho
     for record, stopped, half in ((first, "precision", 0.0181), (second, "budget", 0.034)):
         record.facts.stopped, record.facts.half_width = stopped, half
         record.facts.turns = "every 100 queries, with the other"
-        record.facts.noise = Noise(others=0.04, cores=2, fast_share=0.62, slowdown=1.58)
+        record.facts.noise = Noise(others=0.04, cores=2, at_full_speed=0.62, slowdown=1.58)
     text = text_of(render_report(summary(first, second), folder))
     assert (
         "In turns: hybrid every 100 queries, with the other; hnsw every 100 queries, with the other. "

@@ -149,14 +149,14 @@ def test_medians_of_the_canary(host):
     assert found.canary_before == Canary(seconds=0.004, spread=0.5)
     assert found.canary_after == Canary(seconds=0.008, spread=0.5)
     assert found.samples[0] == HostSample(
-        at=-1.0, seconds=1.0, cpu=0.004, fast_share=0.6667, memory=6e9, cache=2e-9, late=6e-5, longest_gap=0.0007, lost=0.01, others=0.0,
+        at=-1.0, seconds=1.0, cpu=0.004, at_full_speed=0.6667, memory=6e9, cache=2e-9, late=6e-5, longest_gap=0.0007, lost=0.01, others=0.0,
     )  # fmt: skip
     # 4, 4, 6, 8, 8 and 12 ms
-    assert (found.fast_share, found.slowdown) == (0.3333, 2.0)
+    assert (found.at_full_speed, found.slowdown) == (0.3333, 2.0)
     assert watching.known(found).model_dump(exclude={"at"}) == {
         "cpu": 0.007, "fastest": 0.004, "memory": 6e9, "cache": 2e-9, "others": 0.0, "stolen": 0.0, "lost": 0.01,
     }  # fmt: skip
-    assert told(watching, [Known(at="", cpu=1, fastest=0.001, memory=1, cache=1)]).fast_share == 0.0
+    assert told(watching, [Known(at="", cpu=1, fastest=0.001, memory=1, cache=1)]).at_full_speed == 0.0
 
 
 def test_glances_are_at_least_five_seconds_apart_and_take_at_most_a_twentieth(host):

@@ -30,7 +30,7 @@ _PAUSES = 20
 a twentieth of the time, and a long measurement has some sixty of them."""
 _DIGITS = 4
 _NUMBERS = (
-    "others", "loaded_share", "others_at_rest", "loaded_at_rest", "stolen", "throttled", "hot", "waited", "fast_share", "slowdown",
+    "others", "loaded_share", "others_at_rest", "loaded_at_rest", "stolen", "throttled", "hot", "waited", "at_full_speed", "slowdown",
 )  # fmt: skip
 
 
@@ -93,7 +93,7 @@ class Watch:
     def describe(self, noise: Noise, known: Sequence[Known]) -> None:
         """Write all that was seen into ``noise``, but what was decided of it."""
         seen, start = self._seen, self._seen[0].last.at
-        shares, noise.fast_share, noise.slowdown = trust.states([one.readings.cpu for one in seen], known)
+        shares, noise.at_full_speed, noise.slowdown = trust.states([one.readings.cpu for one in seen], known)
         noise.canary_before, noise.canary_after = (_canary(one.readings) for one in (seen[0], seen[-1]))
         noise.samples = [
             self._told(one, seen[place - 1] if place else None, start, share)
@@ -129,12 +129,12 @@ class Watch:
         load = between(first, last, {*self._ours, *ours})
         return load if self._servers <= seen else replace(load, others=None, program=None)
 
-    def _told(self, one: _Seen, before: _Seen | None, start: float, fast_share: float) -> HostSample:
+    def _told(self, one: _Seen, before: _Seen | None, start: float, at_full_speed: float) -> HostSample:
         load, readings = self._at_rest(one), one.readings
         since = self._between(before.last, one.last) if before else None
         program = since.program if since and since.program else load.program
         numbers = {
-            "at": one.first.at - start, "seconds": load.seconds, "fast_share": fast_share,
+            "at": one.first.at - start, "seconds": load.seconds, "at_full_speed": at_full_speed,
             "cpu": statistics.median(readings.cpu), "memory": statistics.median(readings.memory),
             "cache": statistics.median(readings.cache), "late": readings.late, "longest_gap": readings.longest_gap,
             "lost": readings.lost, "others": load.others, "others_since": since.others if since else None,

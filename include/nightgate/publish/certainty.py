@@ -45,9 +45,9 @@ def host(record: Record) -> str | None:
     if noise is None or noise.others is None or not noise.cores:
         return None
     parts = [f"other programs took {noise.others:.1f} of {noise.cores} cores"]
-    if noise.fast_share is not None:
-        slower = f", else {noise.slowdown:.1f} × slower" if noise.slowdown and noise.fast_share < 1 else ""
-        parts.append(f"at full speed {noise.fast_share:.0%} of the time{slower}".replace("%", " %"))
+    if noise.at_full_speed is not None:
+        slower = f", else {noise.slowdown:.1f} × slower" if noise.slowdown and noise.at_full_speed < 1 else ""
+        parts.append(f"at full speed {noise.at_full_speed:.0%} of the time{slower}".replace("%", " %"))
     shares = {
         "taken by the hypervisor": noise.stolen,
         "held back by the cgroup": noise.throttled,

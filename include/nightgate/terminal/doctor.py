@@ -87,7 +87,7 @@ def _quiet() -> tuple[bool, str]:
     now, known = host.look(home), host.known(home)
     state = f"not quiet now: {now.disturbed}" if now.disturbed else "quiet now"
     history = f"{len(known)} quiet measurements known" if known else "no quiet measurement known so far"
-    speed = f", {now.fast_share:.0%} of the time at its fastest" if known else ""
+    speed = f", {now.at_full_speed:.0%} of the time at its fastest" if known else ""
     return True, f"host: {state} ({host.told(now)}); {history}{speed}"
 
 
