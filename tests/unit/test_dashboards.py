@@ -7,7 +7,7 @@ import yaml
 from nightgate import paths, registry
 from nightgate.artifacts import Cache, Settings
 from nightgate.facts import Noise
-from nightgate.publish.grafana import check
+from nightgate.publish.grafana import annotations, check
 from nightgate.publish.prometheus import render, samples
 from nightgate.record import Objective, Record
 from nightgate.results.store import Run, Snapshot
@@ -33,6 +33,14 @@ REDIS = {
     "redis_blocked_clients",
 }
 """Of redis_exporter, which the Compose stack runs."""
+
+
+def test_an_annotation_that_is_asked_for_by_its_tags_is_one_that_is_posted():
+    asked = {
+        tuple(query["target"]["tags"]) for file in FILES for query in json.loads(file.read_text())["annotations"]["list"]
+        if query.get("target", {}).get("type") == "tags"
+    }  # fmt: skip
+    assert asked == {annotations._KIND}
 
 
 def test_both_dashboards_are_there():
