@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -45,9 +47,10 @@ def test_ends_of_a_median_of_passes_by_hand():
     """Queries 1 … 8 in two passes, the second ten higher: 1 … 8, 11 … 18. The median is 11; 7 of 16 calls are above it."""
     calls = np.array([[1.0, 2, 3, 4, 5, 6, 7, 8], [11, 12, 13, 14, 15, 16, 17, 18]])
     value, n, interval = estimates.quantile(calls, 0.5)
-    # of inputs: one of two calls of seven of the eight is above, variance (7/8·1/8)/4/7 = .0039; of passes: none, 7 of 8:
-    # residuals ±3.5 of 8, 2·3.5²/16²·2 = .191, half = 1.96·√.191 = .857: more than there are
-    assert (value, n, interval) == (11, 16, None)
+    # of inputs: one of two calls of seven of the eight is above, variance (7/8·1/8)/4/7 = .0039, half = 1.96·√.0039 = .122:
+    # ranks 6 and 10. The medians of the passes are 5 and 15: half = 1.96·ln 3/√2/√2 = 1.0766 on logarithms, which is wider
+    assert (value, n) == (11, 16)
+    assert interval == pytest.approx((11 / math.exp(1.07663), 11 * math.exp(1.07663)), rel=1e-5)
     even = np.array([[1.0, 12, 3, 14, 5, 16, 7, 18], [11, 2, 13, 4, 15, 6, 17, 8]])
     # of passes: 4 and 3 above, residuals ±.5 of 8, 2·.25/256·2 = .0039; half = 1.96·.0625 = .1225: ranks 16·(.5 ± .1225)
     assert estimates.quantile(even, 0.5) == (11, 16, (6, 12))

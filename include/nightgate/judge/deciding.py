@@ -23,8 +23,6 @@ COMPARE: Mapping[Op, Callable[[float, float], bool]] = {
 }  # fmt: skip
 
 
-MANY = 100
-"""Samples: where so many allow no interval, they are not too few, and the processes that took them too unlike."""
 _FAR = 1.96  # standard errors that the mean of further looks may move by
 
 
@@ -123,8 +121,7 @@ def wants_another(case: Case, record: Record) -> bool:
     if len(made) >= LOOKS or gave_up:
         return False
     if not case.night:
-        metric = record.metrics[case.spec.name]
-        return case.spec.of_speed and (any(one.disturbed for one in made) or metric.n >= MANY)
+        return case.spec.of_speed and any(one.disturbed for one in made)
     if case.decide().verdict is not None or case.hopeless():
         return False
     outside = not COMPARE[case.limit.op](case.night[0].value, case.bound)

@@ -16,7 +16,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 
 from nightgate import registry
-from nightgate.judge.deciding import COMPARE, MANY, Case, Decision, case, measured, wants_another
+from nightgate.judge.deciding import COMPARE, Case, Decision, case, measured, wants_another
 from nightgate.judge.past import Past
 from nightgate.judge.scatter import Scatter, learn, own_interval, point, stands
 from nightgate.judge.sequential import mean_of
@@ -165,9 +165,7 @@ def _why_nothing_counts(record: Record, metric: Metric, spec: MetricSpec) -> tup
         return "invalid", f"the host was disturbed: {disturbed[0]}{again}"
     if stands(metric):
         return "invalid", f"{metric.value:g} is no {metric.unit} that can be judged"
-    if metric.n < MANY:
-        return "inconclusive", f"{metric.n} samples are too few to state an interval"
-    return "inconclusive", f"its processes were too unlike to state an interval of {metric.n} samples"
+    return "inconclusive", f"{metric.n} samples are too few to state an interval"
 
 
 def _why_undecided(case: Case, found: Decision, judged: Objective) -> str:

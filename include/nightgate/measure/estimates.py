@@ -30,9 +30,13 @@ def quantile(samples: np.ndarray, q: float, *, processes: Sequence[int] | None =
     statistics: ranks come from the binomial distribution (Hahn & Meeker, *Statistical Intervals*, 1991, §5.2).
 
     Passes over the same inputs depend on each other twice: an input is slow in every pass, and a pass or a process has its
-    moment. So the share of calls above the quantile is taken for each input, for each pass and for each process; the widest
-    scatter of the three decides which shares the interval spans, and the ends are the samples at those shares (Woodruff,
-    *Confidence intervals for medians and other position measures*, JASA 1952).
+    moment. So the interval is the widest of three, on each side:
+
+        inputs     the share of calls above the quantile is taken for each input; its scatter says which shares the interval
+                   spans, and the ends are the samples at those shares (Woodruff, *Confidence intervals for medians and other
+                   position measures*, JASA 1952)
+        passes     the quantile is taken in each pass; 1.96 standard errors of their mean, of logarithms where all are above 0
+        processes  the same, in each process
 
     Args:
         samples: any unit, shape (n,) of independent ones, or (passes, inputs); there nan is a call that does not count.
@@ -40,22 +44,11 @@ def quantile(samples: np.ndarray, q: float, *, processes: Sequence[int] | None =
         processes: the process of each pass, as any number; one for all by default.
     """
     import numpy as np
-    from scipy.stats import binom
 
     calls = np.atleast_2d(np.asarray(samples, dtype=np.float64))
-    ordered = np.sort(calls[np.isfinite(calls)])
-    n = len(ordered)
-    value = float(np.quantile(ordered, q, method="higher"))
-    tail = (1 - CONFIDENCE) / 2
-    if len(calls) == 1:
-        # P(X_(r) <= true quantile) = P(Binomial(n, q) >= r): the ranks that leave `tail` on each side
-        low_rank, high_rank = int(binom.ppf(tail, n, q)), int(binom.ppf(1 - tail, n, q)) + 1
-    else:
-        half = _NORMAL * clusters.scatter(_above(calls, value), processes).widest ** 0.5
-        low_rank, high_rank = math.floor(n * (q - half)), math.ceil(n * (q + half))
-    if low_rank < 1 or high_rank > n:
-        return value, n, None
-    return value, n, (float(ordered[low_rank - 1]), float(ordered[high_rank - 1]))
+    value, ends = _by_inputs(calls, q)
+    n = int(np.isfinite(calls).sum())
+    return value, n, ends and _widened(ends, calls, q, value, processes)
 
 
 def shared(samples: np.ndarray, q: float | None = None, *, processes: Sequence[int] | None = None) -> float:
@@ -67,10 +60,16 @@ def shared(samples: np.ndarray, q: float | None = None, *, processes: Sequence[i
     import numpy as np
 
     calls = np.atleast_2d(np.asarray(samples, dtype=np.float64))
-    if q is not None:
-        calls = _above(calls, float(np.nanquantile(calls, q, method="higher")))
-    found = clusters.scatter(calls, processes)
-    return found.of_inputs / found.widest if found.widest > 0 else 0.0
+    if q is None:
+        found = clusters.scatter(calls, processes)
+        return found.of_inputs / found.widest if found.widest > 0 else 0.0
+    value, ends = _by_inputs(calls, q)
+    if ends is None or ends[0] == ends[1]:
+        return 0.0
+    low, high = _widened(ends, calls, q, value, processes)
+    above = _above(calls, value)
+    of_inputs = clusters.scatter(above).of_inputs / (clusters.of_groups(above.T) or math.inf)
+    return min(1.0, of_inputs) * ((ends[1] - ends[0]) / (high - low)) ** 2
 
 
 def mean(samples: np.ndarray | Sequence[float]) -> Estimate:
@@ -123,6 +122,50 @@ def ratio_of_sums(numerators: np.ndarray, denominator: float, *, processes: Sequ
     repeats = _student(n) * float(ratios.std(ddof=1) / np.sqrt(n))
     half = max(repeats, _NORMAL * clusters.of_groups(ratios[:, None], processes) ** 0.5)
     return value, n, (value - half, value + half)
+
+
+def _by_inputs(calls: np.ndarray, q: float) -> tuple[float, tuple[float, float] | None]:
+    """The ``q``-quantile and its interval as far as the inputs decide it: by ranks in one pass, by shares in several."""
+    import numpy as np
+    from scipy.stats import binom
+
+    ordered = np.sort(calls[np.isfinite(calls)])
+    n = len(ordered)
+    value = float(np.quantile(ordered, q, method="higher"))
+    tail = (1 - CONFIDENCE) / 2
+    if len(calls) == 1:
+        # P(X_(r) <= true quantile) = P(Binomial(n, q) >= r): the ranks that leave `tail` on each side
+        low_rank, high_rank = int(binom.ppf(tail, n, q)), int(binom.ppf(1 - tail, n, q)) + 1
+    else:
+        half = _NORMAL * clusters.of_groups(_above(calls, value).T) ** 0.5
+        low_rank, high_rank = math.floor(n * (q - half)), math.ceil(n * (q + half))
+    if low_rank < 1 or high_rank > n:
+        return value, None
+    return value, (float(ordered[low_rank - 1]), float(ordered[high_rank - 1]))
+
+
+def _widened(
+    ends: tuple[float, float], calls: np.ndarray, q: float, value: float, processes: Sequence[int] | None
+) -> tuple[float, float]:
+    """``ends`` as wide as what differs between passes and between processes asks for."""
+    by_passes = _of_repeats(calls, q, value, range(len(calls)))
+    by_processes = _of_repeats(calls, q, value, processes if processes is not None else [0] * len(calls))
+    return min(ends[0], by_passes[0], by_processes[0]), max(ends[1], by_passes[1], by_processes[1])
+
+
+def _of_repeats(calls: np.ndarray, q: float, value: float, groups: Sequence[int]) -> tuple[float, float]:
+    """How far ``value`` may be off by what differs between groups of passes, which ask the same: as far as their own
+    quantiles scatter."""
+    import numpy as np
+
+    own = [calls[np.asarray(groups) == group] for group in dict.fromkeys(groups)]
+    found = np.array([np.nanquantile(each, q, method="higher") for each in own if np.isfinite(each).any()])
+    if len(found) < 2:
+        return value, value
+    logarithmic = bool((found > 0).all()) and value > 0
+    scatter = np.log(found) if logarithmic else found
+    half = _NORMAL * float(scatter.std(ddof=1)) / math.sqrt(len(found))
+    return (value * math.exp(-half), value * math.exp(half)) if logarithmic else (value - half, value + half)
 
 
 def _student(n: int) -> float:
