@@ -19,8 +19,7 @@ from rich.logging import RichHandler
 
 from nightgate import paths, registry, steps, terminal
 from nightgate.artifacts import Cache
-from nightgate.errors import EXIT_BREACH, EXIT_NOT_MEASURED, Disturbed, InputError, NightgateError, Unavailable
-from nightgate.measure import durations, host
+from nightgate.errors import EXIT_BREACH, EXIT_NOT_MEASURED, InputError, NightgateError, Unavailable
 from nightgate.publish.absent import skips
 from nightgate.publish.figures import human
 from nightgate.record import Record, Summary
@@ -43,7 +42,6 @@ out = terminal.console()
 err = terminal.console(stderr=True)
 
 _TYPER_INTERRUPTED = 130
-_PATIENCE = 120.0  # seconds
 
 Scale = Annotated[str, typer.Option(help="smoke (minutes) or full (a million vectors).")]
 Suite = Annotated[
@@ -367,20 +365,10 @@ def _finish(code: int, screen: Console, summary: Summary) -> NoReturn:
 
 
 def _confirm(plan: steps.Plan) -> None:
-    """As `steps.confirm`. What a busy host has spoilt waits until it is quiet, but not for long: somebody sits here."""
+    """As `steps.confirm`; what hinders it is said, and does not end the run."""
     for name, device in plan.work:
         try:
-            try:
-                steps.confirm(plan, name, device, None)
-            except Disturbed as error:
-                seconds = min(_PATIENCE, durations.again_seconds())
-                err.print(
-                    f"{error.what}; waiting {durations.human(seconds)} at most for a quiet host",
-                    highlight=False,
-                    soft_wrap=True,
-                )
-                host.wait_until_quiet(paths.home(), seconds)
-                steps.confirm(plan, name, device, None, at_once=True)
+            steps.confirm(plan, name, device, None)
         except Unavailable as error:  # nothing is to be confirmed
             err.print(str(error), style="dim", highlight=False)
         except NightgateError as error:

@@ -29,19 +29,21 @@ from nightgate.suite import BenchmarkSettings
 
 log = logging.getLogger(__name__)
 
+_PATIENCE = 120.0  # seconds that somebody waits for a quiet host
+
 Asked = Mapping[str, tuple[str, ...]]
 """Variant → the metrics of it that are to be measured once more."""
 
 
-def confirm(plan: Plan, benchmark: str, device: Device, store_url: str | None, *, at_once: bool = False) -> int:
+def confirm(plan: Plan, benchmark: str, device: Device, store_url: str | None) -> int:
     """Measure once more, up to three times, until every objective is decided. Returns how many looks were taken.
 
-    Args:
-        at_once: measure again now what a disturbed host has spoilt, however short a time ago that was.
+    What a disturbed host has spoilt is measured again later the same night. Where no schedule asked for the run somebody
+    waits for it, and so it waits for a quiet host in here, but not for long.
 
     Raises:
         Unavailable: nothing is to be confirmed.
-        Disturbed: the host was not quiet at the first measurement, less than `durations.again_seconds` ago.
+        Disturbed: the host was not quiet at the first measurement of a night, less than `durations.again_seconds` ago.
         NotMeasured: a look failed. Those before it are kept, and what is undecided is invalid.
     """
     store = Store(store_url) if store_url else None
@@ -50,8 +52,7 @@ def confirm(plan: Plan, benchmark: str, device: Device, store_url: str | None, *
     end = time.monotonic() + (float("inf") if plan.dag_id == BY_HAND else durations.STEP_SECONDS)
     taken = 0
     while asked := _asked(plan, records, known):
-        if not at_once:
-            _require_a_while(records, asked)
+        _let_a_while_pass(plan, records, asked)
         _look(plan, records, asked, store, end - time.monotonic())
         taken += 1
     if not any(record.looks for record in records):
@@ -87,18 +88,24 @@ def _asked(plan: Plan, records: Sequence[Record], known: Sequence[Past]) -> Aske
     return {variant: metrics for variant, metrics in found.items() if metrics}
 
 
-def _require_a_while(records: Sequence[Record], asked: Asked) -> None:
-    """Disturbed, where a busy host has spoilt the first measurement of a speed that is asked for, and a moment ago."""
+def _let_a_while_pass(plan: Plan, records: Sequence[Record], asked: Asked) -> None:
+    """Wait, or raise Disturbed, where a busy host has spoilt the first measurement of a speed that is asked for."""
     for record in records:
         spoilt = record.facts.noise and record.facts.noise.disturbed
         speeds = any(registry.spec_of(record, name).of_speed for name in asked.get(record.variant, ()))
-        if spoilt and speeds and not record.looks and record.finished_at:
-            passed = datetime.fromisoformat(utc_now()) - datetime.fromisoformat(record.finished_at)
-            if passed.total_seconds() < (wait := durations.again_seconds()):
-                raise Disturbed(
-                    f"{record.benchmark} on {record.device} was measured on a host that was not quiet: {spoilt}",
-                    f"none; {durations.human(wait)} later it is measured once more",
-                )
+        if not (spoilt and speeds and not record.looks and record.finished_at):
+            continue
+        passed = datetime.fromisoformat(utc_now()) - datetime.fromisoformat(record.finished_at)
+        if (left := durations.again_seconds() - passed.total_seconds()) <= 0:
+            continue
+        what = f"{record.benchmark} on {record.device} was measured on a host that was not quiet: {spoilt}"
+        if plan.scheduled:
+            after = durations.human(durations.again_seconds())
+            raise Disturbed(what, f"none; {after} later it is measured once more")
+        left = min(left, _PATIENCE)
+        log.warning("%s; waiting %s at most for a quiet host", what, durations.human(left))
+        host.wait_until_quiet(paths.home(), left)
+        return
 
 
 def _look(plan: Plan, records: Sequence[Record], asked: Asked, store: Store | None, left: float) -> None:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from nightgate import cli, paths, terminal
 from nightgate.artifacts import Cache
-from nightgate.errors import Disturbed, InputError, NightgateError, NotMeasured, Unavailable
+from nightgate.errors import InputError, NightgateError, NotMeasured, Unavailable
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -232,7 +232,6 @@ def measuring(monkeypatch, tmp_path):
         ("confirm", confirm), ("report", lambda *_: made.calls.append("report") or summary),
     ):  # fmt: skip
         monkeypatch.setattr(cli.steps, name, step)
-    monkeypatch.setattr(cli.host, "wait_until_quiet", lambda home, seconds: made.calls.append(("wait", home, seconds)))
     return made
 
 
@@ -264,24 +263,6 @@ def test_where_nothing_is_to_be_confirmed_that_is_said_and_no_failure(measuring)
     measuring.confirm = nothing
     assert "nothing is to be confirmed" in words()[1]
     assert measuring.calls[-1] == "report"
-
-
-@pytest.mark.parametrize(("again", "seconds"), [("900", 120.0), ("7", 7.0)])
-def test_on_a_busy_host_the_terminal_waits_a_little_and_measures_again(
-    measuring, monkeypatch, again, seconds, tmp_path
-):
-    monkeypatch.setenv("NIGHTGATE_AGAIN_AFTER", again)
-
-    def busy(at_once=False):
-        if not at_once:
-            raise Disturbed("another program is busy", "wait")
-
-    measuring.confirm = busy
-    said = words()[1]
-    assert measuring.calls == [
-        "measure", (*CONFIRMED, {}), ("wait", tmp_path, seconds), (*CONFIRMED, {"at_once": True}), "report",
-    ]  # fmt: skip
-    assert "another program is busy; waiting " in said
 
 
 @pytest.mark.parametrize("error", [NotMeasured("it crashed"), InputError("the file is gone")])

@@ -303,10 +303,17 @@ def test_speeds_that_a_busy_host_has_spoilt_are_tried_again_a_while_later(street
     assert found(kept()) == [0.011]
 
 
-def test_somebody_who_has_waited_measures_again_at_once(street, monkeypatch):
-    monkeypatch.setenv("NIGHTGATE_AGAIN_AFTER", "600")
+@pytest.mark.parametrize(("again", "most"), [("600", 120.0), ("45", 45.0)])
+def test_who_sits_there_waits_a_little_for_a_quiet_host(street, monkeypatch, again, most):
+    waited = []
+    monkeypatch.setattr(confirming.host, "wait_until_quiet", lambda home, seconds: waited.append((home, seconds)))
+    monkeypatch.setenv("NIGHTGATE_AGAIN_AFTER", again)
     left(noisy())
-    assert steps.confirm(plan(), "hybrid_ann", "cpu", None, at_once=True) == 1
+    assert confirm(scheduled=False) == 1
+    ((home, seconds),) = waited
+    assert home == paths.home() and most - 20 < seconds <= most
+    left(noisy(finished_at="2026-11-22T03:00:00.000Z"))
+    assert confirm(scheduled=False) == 1 and len(waited) == 1, "a while has passed already"
 
 
 def test_only_the_first_look_waits_and_only_for_speeds_that_were_spoilt(street, monkeypatch):
