@@ -52,6 +52,7 @@ def test_without_a_past_there_is_none(kept):
 
 def test_the_nights_before_with_all_they_measured_oldest_first(kept):
     second = record(2, 0.0015, verdict="inconclusive", looks=(0.0016, 0.0014))
+    second.facts.provenance.versions = {"faiss": "1.9"}
     for night in (
         summary(2, second, state="inconclusive"),
         summary(1, record(1, 0.0011)),
@@ -66,6 +67,7 @@ def test_the_nights_before_with_all_they_measured_oldest_first(kept):
     assert own.measured[0].metrics == second.metrics
     assert own.measured[1].metrics == second.looks[0].metrics
     assert {name: one.verdict for name, one in own.verdicts.items()} == {"latency_p95": "inconclusive"}
+    assert [night.versions for night in found.nights] == [{}, {"faiss": "1.9"}, {}]
 
 
 def test_the_intervals_are_those_of_each_run_alone_whether_it_was_judged_or_not(kept):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from support.specs import add
 
@@ -376,6 +378,15 @@ def test_a_debt_is_of_nights_directly_before_on_the_same_limit(before, nights):
     hushed = {place: "loud" for place, of in before.items() if of.verdict == "invalid"}
     past = history([*WILD, 0.019, 0.021, 0.0195], verdicts=before.items(), disturbed=hushed.items())
     assert one(record(0.0200, (0.0198, 0.0202)), past).nights == nights
+
+
+@pytest.mark.parametrize(("versions", "nights"), [({"faiss": "1.9"}, 3), ({"faiss": "1.10"}, 1), ({}, 1)])
+def test_what_another_version_left_undecided_says_nothing_of_this_one(versions, nights):
+    past = history([*WILD, 0.019, 0.021], verdicts=[(place, said("inconclusive")) for place in (0, 1)])
+    past = Past(tuple(replace(night, versions={"faiss": "1.9"}) for night in past.nights))
+    tonight = record(0.0200, (0.0198, 0.0202))
+    tonight.facts.provenance.versions = versions
+    assert one(tonight, past).nights == nights
 
 
 def test_many_nights_together_are_a_breach_that_none_of_them_is():

@@ -102,7 +102,7 @@ class Case:
 
 def case(record: Record, spec: MetricSpec, limit: Limit, past: Past) -> Case:
     """What there is to judge of the metric ``spec`` of ``record``."""
-    debt = _debt(past.nights, spec, limit)
+    debt = _debt(past.nights, spec, limit, record.facts.provenance.versions)
     return Case(
         spec, limit, tuple(valid(measured(record), spec)), tuple(tuple(points) for points in debt), len(debt), learn(past, spec)
     )  # fmt: skip
@@ -128,13 +128,13 @@ def wants_another(case: Case, record: Record) -> bool:
     return outside or sum(map(len, case.debt)) + len(case.night) < PATIENCE
 
 
-def _debt(nights: Sequence[Night], spec: MetricSpec, limit: Limit) -> list[list[Point]]:
+def _debt(nights: Sequence[Night], spec: MetricSpec, limit: Limit, versions: Mapping[str, str]) -> list[list[Point]]:
     """The looks of the nights directly before that could not decide this limit, oldest first. A night whose speeds count for
-    nothing neither pays nor ends a debt."""
+    nothing neither pays nor ends a debt; one of other versions says nothing of what is measured now, and ends it."""
     owed: list[list[Point]] = []
     for night in reversed(nights):
         before = night.verdicts.get(spec.name)
-        if before is None or (before.op, before.limit) != (limit.op, limit.limit):
+        if before is None or (before.op, before.limit) != (limit.op, limit.limit) or night.versions != versions:
             break
         if before.verdict == "invalid":
             continue

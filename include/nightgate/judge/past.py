@@ -20,12 +20,13 @@ class Measured:
 @dataclass(frozen=True)
 class Night:
     """An earlier night of the series: its ``measured``, the record's own first and the confirming ones after it, and the
-    ``verdicts`` by metric."""
+    ``verdicts`` by metric. ``versions`` are those of the libraries and servers that were measured, by name."""
 
     run_id: str
     at: str
     measured: tuple[Measured, ...]
     verdicts: Mapping[str, Objective] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

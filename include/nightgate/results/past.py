@@ -89,7 +89,13 @@ _COLUMNS = ("suite", "scale", "benchmark", "variant", "device", "fingerprint")
 
 
 def _night(
-    run_id: str, at: str, metrics: str, looks: str | None, objectives: str | None, disturbed: str | None
+    run_id: str,
+    at: str,
+    metrics: str,
+    looks: str | None,
+    objectives: str | None,
+    disturbed: str | None,
+    versions: str | None,
 ) -> Night:
     """From the columns of `queries.NIGHTS_BEFORE`; what is JSON is read here, where it needs no detour."""
     of_metrics, of_looks, of_objectives = _readers()
@@ -97,7 +103,7 @@ def _night(
     if looks:
         measured += [Measured(look.metrics, look.disturbed) for look in of_looks.validate_json(looks)]
     verdicts = {one.metric: one for one in of_objectives.validate_json(objectives)} if objectives else {}
-    return Night(run_id, at, tuple(measured), verdicts)
+    return Night(run_id, at, tuple(measured), verdicts, json.loads(versions) if versions else {})
 
 
 @cache
@@ -139,7 +145,7 @@ def _of_record(run_id: str, ended: datetime, record: Record) -> Night:
     own = Measured(metrics, noise.disturbed if noise else None)
     confirming = (Measured(look.metrics, look.disturbed) for look in record.looks)
     verdicts = {one.metric: one for one in record.objectives}
-    return Night(run_id, _written(ended), (own, *confirming), verdicts)
+    return Night(run_id, _written(ended), (own, *confirming), verdicts, record.facts.provenance.versions)
 
 
 def _as_measured(metric: Metric) -> Metric:

@@ -187,7 +187,7 @@ WITH {_WANTED}, baselines AS (
 )
 SELECT wanted.place, night.* FROM wanted LEFT JOIN baselines USING (place), LATERAL (
     SELECT own.run_id, {TIME.format("own.measured_at")}, coalesce(own.metrics, '{{}}')::text, nullif(own.looks, '[]')::text,
-        nullif(own.objectives, '[]')::text, own.disturbed
+        nullif(own.objectives, '[]')::text, own.disturbed, own.versions
     FROM nightgate.results AS own JOIN nightgate.runs USING (run_id)
     WHERE {_OF_THE_SAME} AND own.work = ANY(wanted.works) AND runs.scale = wanted.scale AND own.run_id <> wanted.run_id
       AND own.measured_at < wanted.before AND own.measured_at >= coalesce(baselines.since, '-infinity')

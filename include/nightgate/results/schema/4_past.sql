@@ -17,6 +17,7 @@ ALTER TABLE nightgate.results
     ADD COLUMN metrics jsonb GENERATED ALWAYS AS (nightgate.as_measured(record->'metrics')) STORED,
     ADD COLUMN looks jsonb GENERATED ALWAYS AS (record->'looks') STORED,
     ADD COLUMN objectives jsonb GENERATED ALWAYS AS (record->'objectives') STORED,
+    ADD COLUMN versions text GENERATED ALWAYS AS (record#>>'{facts,provenance,versions}') STORED,
     ADD COLUMN disturbed text GENERATED ALWAYS AS (record#>>'{facts,noise,disturbed}') STORED;
 
 CREATE INDEX works_of_series
