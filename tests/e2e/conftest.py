@@ -57,7 +57,7 @@ class Home:
     def environment(self) -> dict[str, str]:
         return os.environ | {"NIGHTGATE_HOME": str(self.path), "NIGHTGATE_RUNS": str(self.runs)} | self.env
 
-    def nightgate(self, *words: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    def nightgate(self, *words: str, timeout: float = 900) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             self.command(*words), env=self.environment(), capture_output=True, text=True, timeout=timeout, check=False
         )

@@ -62,6 +62,7 @@ class Project:
         env = kept | {
             "PYTHONPATH": str(self.folder / "site"), "NIGHTGATE_HOME": str(self.home),
             "AIRFLOW_HOME": str(self.folder / "airflow"), "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "NIGHTGATE_SHARED_HOST": "1", "NIGHTGATE_AGAIN_AFTER": "0",
         }  # fmt: skip
         return subprocess.run(
             [sys.executable, *words], cwd=self.folder, env=env | more, capture_output=True, text=True, timeout=timeout,
