@@ -6,11 +6,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from support.turning import alone
 
 from nightgate.errors import NotMeasured
 from nightgate.vector_search import stages as staging
 from nightgate.vector_search import timed
 from nightgate.vector_search.in_process import InProcess
+from nightgate.vector_search.passes import Passes
 from nightgate.vector_search.stages import StagesRequest, stages_of
 from nightgate.vector_search.strategy import Strategy
 from nightgate.vector_search.timed import QueriesRequest, Work
@@ -62,7 +64,7 @@ def work(tmp_path):
 @pytest.mark.parametrize("early", [False, True])
 def test_answers_and_curve_are_counted_by_the_originals(work, early):
     tuning = Tuning(0.5, 0.1, queries=500, warmup=50, give_up_early=early)
-    answer = timed.time_queries(QueriesRequest(work, None, tuning, passes=1, depths=(1, K)))
+    answer = alone(timed.time_queries(QueriesRequest(work, None, tuning, Passes(1, 1), depths=(1, K))))
     assert [recall.tolist() for recall in answer.recalls.values()] == [[1], [pytest.approx(2 / 3)]]
     assert [point.recall for point in answer.tuned.curve] == [pytest.approx((2 / 3 + 1) / 2)]
     assert (answer.tuned.reached, answer.ids.tolist()) == (True, [[1, 3, 4]])

@@ -132,7 +132,7 @@ def test_the_plan_holds_the_estimate_and_the_time_outs(caplog):
     takes = known.takes(settings, known.look(settings, {}))
     assert plan.estimate_seconds == {"hybrid_ann": {"cpu": Steps(takes.prepare, takes.measure)}}
     assert plan.timeout_seconds == {"hybrid_ann": {"cpu": Steps(3600.0, 3600.0)}}
-    assert "hybrid_ann on cpu: about 69 s to prepare, 75 s to measure, by the settings" in caplog.text
+    assert "hybrid_ann on cpu: about 69 s to prepare, 2 min to measure, by the settings" in caplog.text
     assert steps.Plan.model_validate(plan.model_dump(mode="json")) == plan
     assert plan.model_dump(mode="json")["timeout_seconds"]["hybrid_ann"]["cpu"] == {
         "prepare": 3600.0,
