@@ -129,7 +129,7 @@ def test_everything_that_is_unmet_is_said():
         )
     assert str(caught.value) == (
         "hybrid_ann v on cpu: latency_p95 is no value, the objective is < 0.02: invalid (no); "
-        "hybrid_ann hybrid on cpu: latency_p95 is 0.0199, the objective is < 0.02: inconclusive (the limit lies inside the 95 % interval, 0.01824 to 0.02165, of 4 runs; "
+        "hybrid_ann hybrid on cpu: latency_p95 is 0.0199, the objective is < 0.02: undecided (the limit lies inside the 95 % interval, 0.01824 to 0.02165, of 4 runs; "
         "runs are assumed to differ by 5.0%, too few are known)"
     )
 

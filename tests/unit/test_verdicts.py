@@ -241,7 +241,7 @@ def test_what_is_unmet_is_said_gravest_first():
     ]
     assert unmet(records)[1:] == [
         "hybrid_ann b on cpu: latency_p95 is no value, the objective is < 0.02: invalid (the measurement gave no latency_p95)",
-        "hybrid_ann c on cpu: latency_p95 is 0.019, the objective is < 0.02: inconclusive "
+        "hybrid_ann c on cpu: latency_p95 is 0.019, the objective is < 0.02: undecided "
         f"({records[0].objectives[0].reason})",
     ]
 

@@ -98,9 +98,10 @@ def unmet(records: Iterable[Record]) -> list[str]:
         for o in record.objectives:
             if o.verdict != "pass":
                 value = "no value" if o.value is None else f"{o.value:.4g}"
+                word = "undecided" if o.verdict == "inconclusive" else o.verdict
                 sentence = (
                     f"{record.benchmark} {record.variant} on {record.device}: {o.metric} is {value}, "
-                    f"the objective is {o.op} {o.limit:g}: {o.verdict}"
+                    f"the objective is {o.op} {o.limit:g}: {word}"
                 )
                 found.append((_GRAVEST.index(o.verdict), f"{sentence} ({o.reason})" if o.reason else sentence))
         if _failed_unjudged(record):
