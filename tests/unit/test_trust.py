@@ -25,7 +25,7 @@ def known(count, **changed):
 
 def test_a_quiet_host_is_not_disturbed():
     assert (
-        trust.disturbed(noise(others=0.24, loaded_share=0.04, stolen=0.04, throttled=0.04, hot=0.04), known(20)) is None
+        trust.disturbed(noise(others=0.34, loaded_share=0.04, stolen=0.04, throttled=0.04, hot=0.04), known(20)) is None
     )
 
 
@@ -37,7 +37,7 @@ def test_what_cannot_be_read_disturbs_nothing():
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
-        ({"others": 0.25}, "other programs kept 0.2 of 2 cores busy on average"),
+        ({"others": 0.36}, "other programs kept 0.4 of 2 cores busy on average"),
         ({"others": 0.43, "program": "gcc"}, "another program (gcc) kept 0.4 of 2 cores busy on average"),
         ({"stolen": 0.05}, "the hypervisor gave 5% of the running time to other machines"),
         ({"throttled": 0.07}, "the limit of the cgroup held our processes back for 7% of the time"),
@@ -126,8 +126,8 @@ def test_what_is_usual_on_a_host_is_no_disturbance(seen, kept):
 
 
 def test_what_comes_on_top_is_told_with_what_is_usual():
-    sentence = "another program (gcc) kept 0.6 of 2 cores busy on average (0.3 as a rule)"
-    assert trust.disturbed(noise(others=0.55, program="gcc"), known(5, others=0.3)) == sentence
+    sentence = "another program (gcc) kept 0.7 of 2 cores busy on average (0.3 as a rule)"
+    assert trust.disturbed(noise(others=0.66, program="gcc"), known(5, others=0.3)) == sentence
     assert trust.disturbed(noise(others=0.55, loaded_share=0.05), known(5, others=0.6)), "who is at work is never usual"
 
 

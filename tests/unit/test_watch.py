@@ -269,7 +269,7 @@ def test_what_never_rests_is_remembered_although_it_disturbs_at_first(host, file
     sentences = []
     for _ in range(6):
         found = Noise()
-        watch.judged(found, disturbed_by(host, 3.0), file, tolerant=False)
+        watch.judged(found, disturbed_by(host, 4.0), file, tolerant=False)
         sentences.append(found.disturbed)
-    assert sentences == ["another program (make) kept 0.3 of 3 cores busy on average"] * 5 + [None]
-    assert [one.others for one in known_host.read(file)] == [0.3] * 6
+    assert sentences == ["another program (make) kept 0.4 of 3 cores busy on average"] * 5 + [None]
+    assert [one.others for one in known_host.read(file)] == [0.4] * 6

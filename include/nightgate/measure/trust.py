@@ -3,9 +3,9 @@
 =================================  ==================  ===============================================================
 seen                               disturbed from      because
 =================================  ==================  ===============================================================
-other programs, on average         0.25 cores more     Airflow at rest takes 0.08, in its worst second 0.16, and more while
-                                   than usual, on      it follows a run; who works for a quarter of the time reaches into
-                                   more than 5 a       the P95 and into means
+other programs, on average         0.35 cores more     Airflow that follows a run takes 0.21 on a slow host (0.08 at rest);
+                                   than usual, on      who works for a third of the time reaches into the P95 and into means
+                                   more than 7 a
                                    twentieth of them
 other programs, half a core and    a twentieth of the  the P95 is decided by the slowest twentieth of the calls
 more at a time (on more than 5 a   time
@@ -35,7 +35,7 @@ from collections.abc import Sequence
 from nightgate.facts import HostSample, Noise
 from nightgate.measure.known_host import Known
 
-AVERAGE, OF_CORES = 0.25, 0.05
+AVERAGE, QUIET, OF_CORES = 0.35, 0.25, 0.05
 LOADED = 2.0
 """Times the limit on average. Who keeps so much busy over a stretch of seconds is at work, and no service that wakes up now and
 then."""
@@ -89,8 +89,8 @@ def usual(known: Sequence[Known], part: str) -> float:
 
 
 def limit_of(cores: int) -> float:
-    """How many cores other programs may keep busy on average beyond what is usual."""
-    return max(AVERAGE, OF_CORES * cores)
+    """How many cores other programs may keep busy beyond what is usual where a quiet moment is waited for."""
+    return max(QUIET, OF_CORES * cores)
 
 
 def loaded_from(cores: int) -> float:
@@ -121,7 +121,7 @@ def _at_work(noise: Noise) -> str | None:
 
 def _on_average(noise: Noise, known: Sequence[Known]) -> str | None:
     limit, before = limit_of(noise.cores or 1), usual(known, "others")
-    for others, most in ((noise.others, limit), (noise.others_at_rest, AT_REST * limit)):
+    for others, most in ((noise.others, max(limit, AVERAGE)), (noise.others_at_rest, AT_REST * limit)):
         if others is not None and others >= before + most:
             return _kept(noise, others, "on average" + (f" ({before:.1f} as a rule)" if before >= 0.05 else ""))
     return None
