@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,17 +13,31 @@ import pytest
 from nightgate.measure import counters, host
 
 
+BUSY = "while True: sum(range(10_000))"
+
+
 @pytest.fixture
 def busy_core():
-    process = subprocess.Popen([sys.executable, "-c", "while True: sum(range(10_000))"])
+    """A child of ours that keeps a core busy."""
+    process = subprocess.Popen([sys.executable, "-c", BUSY])
     time.sleep(0.3)  # it starts
     yield process
     process.kill()
     process.wait()
 
 
+@pytest.fixture
+def somebody():
+    """A program that keeps a core busy and is nobody's child here: whoever started it is gone."""
+    detach = f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {BUSY!r}], stdout=2).pid)"
+    pid = int(subprocess.run([sys.executable, "-c", detach], check=True, capture_output=True, text=True).stdout)
+    time.sleep(0.3)  # it starts
+    yield pid
+    os.kill(pid, signal.SIGKILL)
+
+
 @pytest.mark.parametrize("servers", [(), ("a server elsewhere",)])
-def test_a_program_that_keeps_a_core_busy_disturbs(tmp_path, busy_core, monkeypatch, servers):
+def test_a_program_that_keeps_a_core_busy_disturbs(tmp_path, somebody, monkeypatch, servers):
     monkeypatch.delenv("NIGHTGATE_SHARED_HOST", raising=False)
     with host.quiet(tmp_path, servers) as noise:
         time.sleep(2)

@@ -18,9 +18,9 @@ from nightgate.transcription.settings import Settings
 
 ENGINES = ("whisper-cpp-python", "pywhispercpp", "faster-whisper")
 # one thread, because two would spin against other work; two passes (fewer than a suite may ask for) are enough here
-SHORT = Settings(variants=ENGINES[:2], controls=ENGINES[2:], audio_seconds=5, batch_seconds=5, threads=1).model_copy(
-    update={"repeats": 2}
-)
+SHORT = Settings(
+    variants=ENGINES[:2], controls=ENGINES[2:], batch_controls=True, audio_seconds=5, batch_seconds=5, threads=1
+).model_copy(update={"repeats": 2})
 
 
 @pytest.fixture(scope="module")
