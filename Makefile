@@ -10,7 +10,10 @@ SCALE  ?= smoke
 MINUTES ?= 60
 ARGS   ?=
 TORCH  ?= torch==2.13.0
+JOBS   ?= 2
 PYTEST := $(BIN)/python -m pytest
+# several files at once; what shares a fixture stays together
+AT_ONCE := --numprocesses $(JOBS) --dist loadfile
 
 # whisper-cpp-python's build files are of 2023; newer CMake refuses them without this
 export CMAKE_POLICY_VERSION_MINIMUM := 3.5
@@ -57,13 +60,13 @@ format: setup-ci ## put the code into the project's style
 test: test-unit test-dags test-integration ## the tests; the slow ones have targets of their own, below
 
 test-unit: setup-ci ## quick tests, no server; ARGS=--cov says what share of the code they run
-	$(PYTEST) tests/unit $(ARGS)
+	$(PYTEST) tests/unit $(AT_ONCE) $(ARGS)
 
 test-dags: setup-ci ## DAG integrity: seconds, no database, no GPU
 	$(PYTEST) tests/dags
 
 test-integration: setup-ci ## real engines and servers, small sizes
-	$(PYTEST) tests/integration -m "not heavy and not slow and not gpu"
+	$(PYTEST) tests/integration $(AT_ONCE) -m "not heavy and not slow and not gpu"
 
 test-slow: setup-ci ## what can go wrong with a server, and with files of one's own: many runs of the command
 	$(PYTEST) tests/integration -m slow

@@ -206,25 +206,6 @@ def _says(value: Any) -> bool:
     return any(map(_says, value.values())) if isinstance(value, dict) else value not in (None, [])
 
 
-def differing(first: Record, second: Record, defaults: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """What makes the work of two records another, by name; empty when they did the same and can be compared.
-
-    That is their settings, but for the choice of variants, which changes nothing for any one of them, and the digests of
-    their data where both are known. A setting that one of them lacks came with a later version, and had the value that
-    ``defaults`` gives it, or None.
-    """
-    found = {}
-    for key in dict.fromkeys([*first.settings, *second.settings]):
-        pair = (first.settings.get(key, defaults.get(key)), second.settings.get(key, defaults.get(key)))
-        if key not in ("variants", "gpu_variants", "controls") and pair[0] != pair[1]:
-            found[key] = pair
-    for name in first.facts.inputs.keys() & second.facts.inputs.keys():
-        digests = first.facts.inputs[name], second.facts.inputs[name]
-        if digests[0] != digests[1]:
-            found[f"{name} (digest)"] = digests
-    return found
-
-
 class Summary(_Model):
     """One run: ``summary.json``. ``scheduled`` and ``overrides`` are None in one that was written before they were kept."""
 

@@ -59,11 +59,6 @@ def in_order(records: Sequence[Record], names: Iterable[str]) -> list[str]:
     return [*known, *(name for name in wanted if name not in known)]
 
 
-def defaults(name: str) -> dict[str, Any]:
-    """The default of every setting of a benchmark that has one; empty for a benchmark that is not here any more."""
-    return dict(_settings(name)[0])
-
-
 def work(record: Record) -> tuple[dict[str, Any], dict[str, str], dict[str, str]]:
     """What makes the work of a record: the settings that shape it (see `suite.Aside`), with the defaults of those that came
     later than the record; the digests of its data; and those of its tools (`Benchmark.tools`)."""

@@ -39,6 +39,17 @@ def series_of(record: Record, scale: str) -> Series:
     )  # fmt: skip
 
 
+def differing(first: Record, second: Record) -> dict[str, tuple[object, object]]:
+    """What makes the work of two records of one benchmark another, by name; empty when they can be compared.
+
+    Of the digests of their data those count that both know: a record of an earlier version has none.
+    """
+    (asked, data, _), (other_asked, other_data, _) = registry.work(first), registry.work(second)
+    pairs = {name: (asked.get(name), other_asked.get(name)) for name in dict.fromkeys([*asked, *other_asked])}
+    pairs |= {f"{name} (digest)": (data[name], other_data[name]) for name in data if name in other_data}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
 def annotations_of(record: Record) -> dict[str, str]:
     """What annotates this point of its series, by name; only what is known."""
     made, host = record.facts.provenance, record.host

@@ -12,7 +12,6 @@ import pytest
 
 from nightgate.measure import counters, host
 
-
 BUSY = "while True: sum(range(10_000))"
 
 
@@ -29,8 +28,8 @@ def busy_core():
 @pytest.fixture
 def somebody():
     """A program that keeps a core busy and is nobody's child here: whoever started it is gone."""
-    detach = f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {BUSY!r}], stdout=2).pid)"
-    pid = int(subprocess.run([sys.executable, "-c", detach], check=True, capture_output=True, text=True).stdout)
+    detach = f"import subprocess as s, sys; print(s.Popen([sys.executable, '-c', {BUSY!r}], stdout=s.DEVNULL).pid)"
+    pid = int(subprocess.run([sys.executable, "-c", detach], check=True, stdout=subprocess.PIPE).stdout)
     time.sleep(0.3)  # it starts
     yield pid
     os.kill(pid, signal.SIGKILL)
@@ -39,6 +38,7 @@ def somebody():
 @pytest.mark.parametrize("servers", [(), ("a server elsewhere",)])
 def test_a_program_that_keeps_a_core_busy_disturbs(tmp_path, somebody, monkeypatch, servers):
     monkeypatch.delenv("NIGHTGATE_SHARED_HOST", raising=False)
+    monkeypatch.setattr(host, "PATIENCE", 1.0)
     with host.quiet(tmp_path, servers) as noise:
         time.sleep(2)
     # more cannot be said of a machine that does other things besides

@@ -8,9 +8,10 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from support.specs import add
 
 from nightgate.errors import InputError, ServiceUnavailable
-from nightgate.record import Host, Objective, Record, Summary, differing
+from nightgate.record import Host, Objective, Record, Summary
 from nightgate.results import queries
 from nightgate.results.store import Snapshot, Store, url_from_airflow
+from nightgate.series import differing
 
 HOST = Host(fingerprint="abc", cpu="a cpu", cores=2, memory_bytes=2**34)
 
@@ -305,10 +306,10 @@ def test_runs_bring_what_tells_the_work_of_one_from_that_of_another(store):
     done.facts.inputs = {"data": "d1", "model": "m1"}
     store.save_summary(summary(records=[done]))
     (kept,) = store.runs()[0].results
-    assert differing(kept, done, {}) == {}
+    assert differing(kept, done) == {}
     other = done.model_copy(deep=True, update={"settings": {**done.settings, "rows": 9}})
     other.facts.inputs["data"] = "d2"
-    assert differing(kept, other, {}) == {"rows": (50_000, 9), "data (digest)": ("d1", "d2")}
+    assert differing(kept, other) == {"rows": (50_000, 9), "data (digest)": ("d1", "d2")}
 
 
 def test_an_empty_database_has_no_runs(url):

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from support.specs import add
 
-from nightgate import cli, paths, registry
+from nightgate import cli, paths
 from nightgate.errors import InputError, NotMeasured
 from nightgate.facts import Noise
 from nightgate.measure import estimates, samples
-from nightgate.record import Between, Host, Record, Summary, differing
+from nightgate.record import Between, Host, Record, Summary
 from nightgate.results import files
+from nightgate.series import differing
 from nightgate.terminal.comparing import compare
 from nightgate.terminal.pairs import pairs
 
@@ -209,13 +210,17 @@ def test_samples_are_looked_for_in_the_run_only(night, tmp_path):
 
 def test_of_two_that_did_not_do_the_same_no_difference_is_called_real(night):
     """A full run and a smoke run were "faster, 71 ×", and the settings that differ came last."""
-    after = engine("pywhispercpp", 0.5, settings={"repeats": 9, "variants": ["pywhispercpp"], "later": None})
+    after = engine(
+        "pywhispercpp", 0.5, settings={"beam_size": 9, "repeats": 9, "variants": ["pywhispercpp"], "later": None}
+    )
     after[0].facts.inputs["model"] = "n"
     before = engine("pywhispercpp")
     before[0].facts.inputs["model"] = "m"
     runs = night("a", before), night("b", after, scale="full")
     found, rows = side_by_side(*runs)
-    assert found.differences == ["scale: smoke → full", "repeats: 5 → 9", "model (digest): m → n"]
+    assert found.differences == ["scale: smoke → full", "beam_size: 1 → 9"], (
+        "not the repeats, and the weights are what a comparison may be about"
+    )
     assert found.judged is False
     assert {row.finding for row in found.rows} == {"cannot be told: not the same work"}
     assert rows["xrt"].difference.value == pytest.approx(0.5), "the numbers are shown all the same"
@@ -226,15 +231,15 @@ def test_of_two_that_did_not_do_the_same_no_difference_is_called_real(night):
 
 def test_the_command_names_first_what_was_not_the_same(night, capsys):
     night("a", engine("pywhispercpp"))
-    night("b", engine("pywhispercpp", 0.5, settings={"repeats": 9}))
+    night("b", engine("pywhispercpp", 0.5, settings={"beam_size": 9}))
     said = command(capsys, "a", "b")
     assert "faster" not in said
     assert said.index("Not the same work: no difference is called better or worse (--anyway calls it so)") < said.index(
-        "repeats: 5 → 9"
+        "beam_size: 1 → 9"
     )
-    assert said.index("repeats: 5 → 9") < said.index("xRT")
+    assert said.index("beam_size: 1 → 9") < said.index("xRT")
     said = command(capsys, "a", "b", "--anyway")
-    assert said.index("Not the same work") < said.index("repeats: 5 → 9") < said.index("after is faster, 2.0 ×")
+    assert said.index("Not the same work") < said.index("beam_size: 1 → 9") < said.index("after is faster, 2.0 ×")
 
 
 def worked_on(**inputs):
@@ -245,7 +250,6 @@ def worked_on(**inputs):
     ("first", "second", "expected"),
     [
         ({"settings": {"rows": 5, "variants": ["a"]}}, {"settings": {"rows": 5, "controls": ["b"]}}, {}),
-        ({"settings": {"gpu_variants": ["a"]}}, {"settings": {"gpu_variants": []}}, {}),
         ({"settings": {"rows": 5}}, {"settings": {"rows": 6}}, {"rows": (5, 6)}),
         ({"settings": {"rows": 5}}, {"settings": {}}, {"rows": (5, None)}),
         ({"settings": {}}, {"settings": {"new": None}}, {}),
@@ -254,14 +258,19 @@ def worked_on(**inputs):
         (worked_on(clips="x", model="m"), worked_on(clips="y", model="m"), {"clips (digest)": ("x", "y")}),
         (worked_on(data="x"), worked_on(clips="y"), {}),
         (worked_on(data="x"), {}, {}),
+        (
+            worked_on(model="m1"),
+            worked_on(model="m2"),
+            {"model (digest)": ("m1", "m2")},
+        ),  # nothing says that it is a tool
     ],
 )
 def test_what_makes_the_work_of_two_records_another(first, second, expected):
     one, two = (
         Record(benchmark="b", variant="v", device="cpu", status="measured", **facts) for facts in (first, second)
     )
-    assert differing(one, two, {}) == expected
-    assert differing(two, one, {}) == {key: pair[::-1] for key, pair in expected.items()}
+    assert differing(one, two) == expected
+    assert differing(two, one) == {key: pair[::-1] for key, pair in expected.items()}
 
 
 @pytest.mark.parametrize(
@@ -413,11 +422,22 @@ def test_a_setting_that_came_with_a_later_version_had_its_default_before():
         Record(benchmark="transcription", variant="v", device="cpu", status="measured", settings=settings)
         for settings in ({"rows": 5}, {"rows": 5, "language": "en", "beam_size": 1, "vad": False, "vad_model": None})
     )
-    defaults = registry.defaults("transcription")
-    assert differing(old, new, defaults) == differing(new, old, defaults) == {}
+    assert differing(old, new) == differing(new, old) == {}
     new.settings["beam_size"] = 5
-    assert differing(old, new, defaults) == {"beam_size": (1, 5)}
-    assert registry.defaults("no such") == {}
+    assert differing(old, new) == {"beam_size": (1, 5)}
+
+
+def test_other_weights_and_another_number_of_repeats_are_no_other_work():
+    old, new = (
+        Record(benchmark="transcription", variant="v", device="cpu", status="measured", settings=settings, facts=facts)
+        for settings, facts in (
+            ({"repeats": 5}, {"inputs": {"clips": "c", "model": "m1"}}),
+            ({"repeats": 9}, {"inputs": {"clips": "c", "model": "m2"}}),
+        )
+    )
+    assert differing(old, new) == {}
+    new.facts.inputs["clips"] = "d"
+    assert differing(old, new) == {"clips (digest)": ("c", "d")}
 
 
 def nights_of(night, *values, name="latency_p95", between=None, disturbed=None, n=3000, own=0.01):

@@ -82,35 +82,3 @@ def test_a_difference_of_error_rates_is_real_when_its_interval_excludes_nought(m
 
 def metric(value, ci95=None):
     return Metric(value=value, unit="seconds", n=9, ci95=ci95)
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "asked", "scale", "value"),
-    [
-        (4.0, 10.0, "ratio", "ratio", 2.5),
-        (4.0, 10.0, "difference", "difference", 6.0),
-        (10.0, 4.0, "difference", "difference", -6.0),
-        (0.0, 2.0, "ratio", "difference", 2.0),
-        (2.0, 0.0, "ratio", "difference", -2.0),
-        (-1.0, 3.0, "ratio", "difference", 4.0),
-        (0.5, 0.25, "ratio", "ratio", 0.5),
-    ],
-)
-def test_what_two_estimates_differ_by(first, second, asked, scale, value):
-    found = comparison.intervals(metric(first), metric(second), asked)
-    assert found == Difference(scale, value, None, OVERLAP, None, "no interval")
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "real"),
-    [
-        ((1.0, 2.0), (2.1, 3.0), True),
-        ((2.1, 3.0), (1.0, 2.0), True),
-        ((1.0, 2.0), (2.0, 3.0), False),
-        ((2.0, 3.0), (1.0, 2.0), False),
-        ((1.0, 4.0), (2.0, 3.0), False),
-    ],
-)
-def test_intervals_that_touch_are_not_apart(first, second, real):
-    found = comparison.intervals(metric(2.0, first), metric(3.0, second), "ratio")
-    assert found == Difference("ratio", 1.5, None, OVERLAP, real)

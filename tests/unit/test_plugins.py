@@ -15,6 +15,7 @@ from nightgate.artifacts import Cache
 from nightgate.benchmark import Benchmark, Context, Prepared
 from nightgate.measure import host
 from nightgate.metrics import MEASURE_SECONDS, MetricSpec
+from nightgate.record import Record
 from nightgate.suite import BenchmarkSettings
 from nightgate.terminal import doctor
 
@@ -173,7 +174,8 @@ def test_a_new_record_says_who_measures_what(tmp_path):
 
 def test_a_default_may_be_made_by_a_function(monkeypatch):
     monkeypatch.setattr(registry, "installed", lambda: {"declared": Declared()})
-    assert registry.defaults("declared") == {"controls": (), "tags": ["a", "b"]}
+    made = Record(benchmark="declared", variant="one", device="cpu", status="measured")
+    assert registry.work(made)[0] == {"tags": ["a", "b"]}
 
 
 @pytest.mark.parametrize(

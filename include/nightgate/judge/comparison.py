@@ -6,10 +6,8 @@ A difference is real when its 95 % interval excludes "no difference". What is co
     paired        two variants of one run that took turns: their rounds in pairs; gives a ratio
     speeds        Welch's t on the logarithms of the repeats of one run; gives a ratio
     error_rates   paired bootstrap over the clips that both transcribed; gives a difference
-    intervals     only the two estimates are at hand: real when their 95 % intervals do not overlap
-    ratio         the same, with an interval of the ratio that follows from the two
+    ratio         only the two estimates are at hand: an interval that follows from theirs
 
-`intervals` is conservative: two intervals of like width that just touch are a difference at about 99.4 %, not at 95 %.
 Repeats of one run share its processes and its hour, so `speeds` says nothing of two runs.
 """
 
@@ -154,21 +152,6 @@ def error_rates(first: np.ndarray, second: np.ndarray, words: np.ndarray) -> Dif
     if interval is None:
         return Difference("difference", value, None, method, None, f"{len(change)} clips are too few")
     return Difference("difference", value, interval, method, not interval[0] <= 0 <= interval[1])
-
-
-def intervals(first: Metric, second: Metric, scale: Scale) -> Difference:
-    """Whether the 95 % intervals of two estimates are apart. The difference itself gets no interval.
-
-    ``scale`` is what is asked for; where a value is not above 0 there is no ratio, and the difference is given.
-    """
-    method = "whether the two intervals overlap"
-    if min(first.value, second.value) <= 0:
-        scale = "difference"
-    value = second.value / first.value if scale == "ratio" else second.value - first.value
-    if first.ci95 is None or second.ci95 is None:
-        return Difference(scale, value, None, method, None, "no interval")
-    apart = first.ci95[1] < second.ci95[0] or second.ci95[1] < first.ci95[0]
-    return Difference(scale, value, None, method, apart)
 
 
 def ratio(first: Metric, second: Metric) -> Difference:

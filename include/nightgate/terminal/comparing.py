@@ -15,8 +15,8 @@ from nightgate.judge.comparison import Difference
 from nightgate.measure import samples
 from nightgate.metrics import ErrorRate, MetricSpec, Repeats
 from nightgate.publish import certainty, figures
-from nightgate.record import Between, Metric, Record, Summary, differing
-from nightgate.series import annotations_of
+from nightgate.record import Between, Metric, Record, Summary
+from nightgate.series import annotations_of, differing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -259,5 +259,5 @@ def _between_runs(records: list[Record]) -> str:
 
 def _differences(one: Side, two: Side) -> list[str]:
     scales = {"scale": (one.scale, two.scale)} if one.scale != two.scale else {}
-    found = {**scales, **differing(one.record, two.record, registry.defaults(one.record.benchmark))}
+    found = {**scales, **differing(one.record, two.record)}
     return [f"{key}: {figures.plain(before)} → {figures.plain(after)}" for key, (before, after) in found.items()]

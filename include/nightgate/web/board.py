@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from nightgate import paths, registry
+from nightgate import paths
 from nightgate.measure.durations import NIGHT_SECONDS
 from nightgate.publish import certainty, figures, noted, report
 from nightgate.publish.absent import skips
 from nightgate.publish.rows import objective_rows
-from nightgate.record import Record, differing
+from nightgate.record import Record
 from nightgate.results.noted import Note
 from nightgate.results.store import Run
+from nightgate.series import differing
 
 
 @dataclass(frozen=True)
@@ -151,4 +152,4 @@ def _by_series(run: Run) -> dict[tuple[str, str, str], Record]:
 
 def _comparable(first: Record, second: Record) -> bool:
     hosts = [record.host.fingerprint if record.host else None for record in (first, second)]
-    return hosts[0] == hosts[1] and not differing(first, second, registry.defaults(first.benchmark))
+    return hosts[0] == hosts[1] and not differing(first, second)

@@ -85,8 +85,9 @@ def _kmeans(vectors: np.ndarray, count: int, metric: str, seed: int) -> Any:
 
 
 def _vectors(flat: Any) -> np.ndarray:
-    answer: np.ndarray = flat.reconstruct_n(0, flat.ntotal)
-    return answer
+    import numpy as np
+
+    return np.asarray(flat.reconstruct_n(0, flat.ntotal))  # a tensor in a process where faiss knows torch
 
 
 def _flat(dim: int, metric: str) -> Any:

@@ -34,12 +34,14 @@ class HybridSeeded(Strategy):
 
     def __init__(self, folders: Sequence[Path], base: np.ndarray, metric: str) -> None:
         import faiss
+        import numpy as np
 
         faiss.omp_set_num_threads(1)  # for whoever asks one by one
         folder, graph_folder = folders
         self._graph = Nmslib([graph_folder], base, metric)
         self._index, router = open_index(folder)
-        self._centroids = faiss.downcast_index(router.storage).reconstruct_n(0, self._index.nlist)
+        # a tensor in a process where faiss knows torch
+        self._centroids = np.asarray(faiss.downcast_index(router.storage).reconstruct_n(0, self._index.nlist))
         self._base, self._metric = base, metric
         self._seeds = 0
         self.list_of = open_list_of(folder)
