@@ -69,10 +69,10 @@ test-integration: setup-ci ## real engines and servers, small sizes
 	$(PYTEST) tests/integration $(AT_ONCE) -m "not heavy and not slow and not gpu"
 
 test-slow: setup-ci ## what can go wrong with a server, and with files of one's own: many runs of the command
-	$(PYTEST) tests/integration -m slow
+	$(PYTEST) tests/integration $(AT_ONCE) -m slow
 
 test-e2e: setup-ci ## runs through Airflow's scheduler (about six minutes)
-	$(PYTEST) tests/e2e
+	$(PYTEST) tests/e2e $(AT_ONCE)
 
 test-gpu: setup-ci ## what only an NVIDIA device can show; fails without one
 	$(PYTEST) tests -m gpu

@@ -85,7 +85,7 @@ def test_too_few_connections_for_the_sweep_keep_what_was_measured(clean, cache, 
     )
     assert [crowd.clients for crowd in record.facts.crowds] == [1, 2]
     assert "throughput_qps" in record.metrics
-    [(what, why)] = record.facts.not_measured.items()
+    [(what, why)] = benchmark.missing(record).items()
     assert what == "the clients" and why.startswith("8 clients at once: ") and "too many connections for role" in why
     assert "Traceback" not in caplog.text + "".join(capfd.readouterr())
     execute(clean, "DROP OWNED BY few", "DROP ROLE few")
@@ -158,7 +158,7 @@ def test_a_run_that_ends_between_prepare_and_measure_is_swept_by_its_report(clea
 
     prepared = steps.prepare(plan, "pgvector_search", "cpu")
     with monkeypatch.context() as patch:
-        patch.setattr(steps.host, "quiet", lambda home: 1 / 0)  # before the benchmark itself is reached
+        patch.setattr(steps.host, "quiet", lambda *_: 1 / 0)  # before the benchmark itself is reached
         with pytest.raises(ZeroDivisionError):
             steps.measure(plan, "pgvector_search", "cpu", prepared)
     assert schema(clean) is None

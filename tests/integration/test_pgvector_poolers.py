@@ -80,7 +80,7 @@ def test_a_pooler_that_gives_each_client_a_session_is_worked_through(pgvector_cl
         prepared = benchmark.prepare(ONE, "cpu", Cache(tmp_path / "cache"))
         [record] = benchmark.measure(ONE, "cpu", prepared, tmp_path / "s.npz")
         assert record.status == "measured", record.reason
-        assert record.facts.not_measured == {}
+        assert benchmark.missing(record) == {}
         assert foreign(clean) == (0, None)
         # this pooler resets nothing, so what is seen now is what we left
         clients = [psycopg.connect(url, autocommit=True) for _ in range(4)]

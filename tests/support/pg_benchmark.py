@@ -40,3 +40,8 @@ def table_of(settings, prepared, variant):
 
 def ensure(connection, table, base):
     return STORE.ensure(connection, where(), table, base, None)
+
+
+def missing(record):
+    """What was not measured, and why, but for what a host says that is seldom at its full speed."""
+    return {what: why for what, why in record.facts.not_measured.items() if what != "the latencies at full speed"}
