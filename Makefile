@@ -111,7 +111,7 @@ ratios-cache: setup-ci ## the artefact cache: hits, many processes at once, book
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/cache_ratios.py
 
 host-check: setup ## is a quiet host called quiet and a disturbed one disturbed, on a quiet machine (four minutes)
-	$(BIN)/python benchmarks/host_check.py $(ARGS)
+	PYTHONPATH=benchmarks $(BIN)/python benchmarks/host_check.py $(ARGS)
 
 gpu-check: setup ## does all run on this host's GPU, as on its CPU, and how fast (four minutes); ARGS="--limits h100 --out FILE.json …"
 	$(BIN)/python benchmarks/gpu_check.py $(ARGS)

@@ -16,11 +16,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
+from beside import beside
 from nightgate import paths, registry
 from nightgate.record import Metric, Record, Summary
 from nightgate.results import files
@@ -28,8 +28,8 @@ from nightgate.terminal.comparing import compare
 
 BENCHMARKS = ("hybrid_ann", "pgvector_search")
 _LOAD = """
-import random, sys, time
-draw = random.Random(int(sys.argv[1]))
+import random, time
+draw = random.Random({seed})
 while True:
     end = time.monotonic() + draw.uniform(0.5, 5)
     while time.monotonic() < end:
@@ -67,7 +67,7 @@ def _measure(benchmark: str, count: int, seed: int) -> Iterator[Run]:
     for number, under_load in enumerate(loaded):
         before = set(files.newest_runs(10 * count))
         start = time.monotonic()
-        with _load(seed + number) if under_load else _nothing():
+        with beside(_LOAD.format(seed=seed + number) if under_load else None):
             ended = subprocess.run(
                 [Path(sys.executable).with_name("nightgate"), "measure", benchmark, "--scale", "smoke"], env=os.environ,
                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False,
@@ -79,21 +79,6 @@ def _measure(benchmark: str, count: int, seed: int) -> Iterator[Run]:
         say = f"{number + 1}/{count} {'loaded' if under_load else 'quiet '} {run.summary.state} in {time.monotonic() - start:.0f} s"
         print(say, _disturbed(run.gated) or "", file=sys.stderr, flush=True)
         yield run
-
-
-@contextmanager
-def _load(seed: int) -> Iterator[None]:
-    process = subprocess.Popen([sys.executable, "-c", _LOAD, str(seed)])
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait()
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
 
 
 def _report(runs: Sequence[Run]) -> str:

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from beside import beside
 from nightgate.facts import Noise
 from nightgate.measure import host
 
@@ -97,7 +95,7 @@ def main() -> None:
 
 
 def _trial(scene: Scene, home: Path, seconds: float, seed: int) -> Noise:
-    with host.quiet(home) as noise, _beside(scene.program and scene.program.format(seed=seed)):
+    with host.quiet(home) as noise, beside(scene.program and scene.program.format(seed=seed)):
         end = time.monotonic() + seconds
         numbers = np.random.default_rng(seed).standard_normal((200, 200))
         while time.monotonic() < end:
@@ -110,19 +108,6 @@ def _trial(scene: Scene, home: Path, seconds: float, seed: int) -> Noise:
                 sum(range(10_000))
             host.glance()
     return noise
-
-
-@contextmanager
-def _beside(program: str | None) -> Iterator[None]:
-    if program is None:
-        yield
-        return
-    process = subprocess.Popen([sys.executable, "-c", program])
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait()
 
 
 def _line(scene: Scene, found: list[Noise]) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
 
 import pytest
 
+from beside import beside
 from nightgate.measure import counters, host
 
 BUSY = "while True: sum(range(10_000))"
@@ -27,12 +27,9 @@ def busy_core():
 
 @pytest.fixture
 def somebody():
-    """A program that keeps a core busy and is nobody's child here: whoever started it is gone."""
-    detach = f"import subprocess as s, sys; print(s.Popen([sys.executable, '-c', {BUSY!r}], stdout=s.DEVNULL).pid)"
-    pid = int(subprocess.run([sys.executable, "-c", detach], check=True, stdout=subprocess.PIPE).stdout)
-    time.sleep(0.3)  # it starts
-    yield pid
-    os.kill(pid, signal.SIGKILL)
+    with beside(BUSY):
+        time.sleep(0.3)  # it starts
+        yield
 
 
 @pytest.mark.parametrize("servers", [(), ("a server elsewhere",)])
