@@ -74,6 +74,22 @@ def test_thirty_nights_tell_what_differs_between_runs_without_what_they_explain_
     assert (found[0].runs, found[0].prior) == (30, False)
 
 
+def test_a_few_runs_that_hardly_know_themselves_do_not_explain_the_scatter_of_all():
+    """On a real host every third run knew its P95 to ±16 % and the others to ±4 %: what differs between runs came out as 0."""
+    chance, found = np.random.default_rng(4), []
+    for _ in range(300):
+        halves = np.where(np.arange(30) % 3 == 1, 0.08, 0.01)
+        values = chance.normal(0, np.hypot(0.03, halves))
+        found.append(learn(past(*map(metric, np.exp(values).tolist(), halves.tolist())), P95))
+    sds = np.array([one.sd for one in found])
+    assert np.median(sds) == pytest.approx(0.03, rel=0.1)
+    assert (np.quantile(sds, 0.05), np.quantile(sds, 0.95)) == (
+        pytest.approx(0.018, abs=0.004),
+        pytest.approx(0.045, abs=0.005),
+    )
+    assert all(8 < one.freedom < 24 for one in found), "and it is known less well than where all know themselves alike"
+
+
 def test_the_degrees_of_freedom_are_those_of_literature_where_only_neighbours_count(monkeypatch):
     """von Neumann 1941: the mean square successive difference of n has 2(n - 1)²/(3n - 4) of them."""
     monkeypatch.setattr(scatter, "_REACH", 1)

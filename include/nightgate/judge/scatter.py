@@ -3,11 +3,11 @@
 A night's interval says how well one run knows its own mean; what differs between runs (the layout of a process, the build
 of an index, the host's hour) is in none of its samples. It is learned from the newest 30 valid nights of the series:
 
-    between    half the mean squared difference of nights that lie at most three apart, less what the runs' own noise
-               explains. Neighbours are compared, not each night with the mean of all, so that a step of the level stands in
+    between    half the mean squared difference of nights that lie at most three apart, beyond what the runs' own noise
+               explains; a noisy run counts less. Neighbours are compared, not each night with the mean of all, so that a step of the level stands in
                a few of the pairs and leaves them with the nights beside it (Hall, Kay & Titterington, *Asymptotically
-               optimal difference-based estimation of variance*, Biometrika 1990). A square counts as nine times the mean
-               one at most.
+               optimal difference-based estimation of variance*, Biometrika 1990). A square counts as nine times what is
+               expected of it at most.
     one night  of that, the part which the runs of one night share. Nights with confirming runs tell it; none is assumed.
 
 On logarithms where `MetricSpec.logarithmic`. A prior stands in while there is little history: it weighs as much as
@@ -36,6 +36,7 @@ _PRIOR_WEIGHT = 4.0
 _ENOUGH = 8.0  # degrees of freedom, those of about a dozen nights
 _SHARED_WEIGHT = 10.0
 _NORMAL = 1.959964
+_STEPS, _NEAR, _NOTHING = 12, 0.01, 1e-9
 _MEDIAN_SQUARE = 0.4549364  # of a normal variable with variance 1
 
 
@@ -186,23 +187,38 @@ def _newest(nights: Sequence[Night], spec: MetricSpec) -> list[list[_Drawn]]:
 
 
 def _between(points: Sequence[_Drawn]) -> tuple[float, float]:
-    """The variance between runs, without their own noise, and the degrees of freedom of the estimate."""
+    """The variance between runs, without their own noise, and the degrees of freedom of the estimate.
+
+    It is the τ² with which the squared differences, each divided by what is expected of it, are 1 on average (Paule & Mandel,
+    *Consensus values and weighting factors*, J. Res. NBS 1982): a run that hardly knows its own mean says little, where the
+    plain mean would let it explain the scatter of all. Newton's steps, from the median.
+    """
     import numpy as np
 
     if len(points) < 2:
         return 0.0, 0.0
     earlier, later, freedom = _pairs(len(points))
     values, noises = np.array(points).T
-    squares = (values[later] - values[earlier]) ** 2
-    noise = float((noises[later] + noises[earlier]).mean())
-    squares.sort()
-    middle = float(squares[len(squares) // 2]) / _MEDIAN_SQUARE
-    if middle > 0:
-        for _ in range(3):
-            middle = float(np.minimum(squares, _LARGEST * middle).mean())
-    else:  # most nights are alike: those that are not are all there is to learn from
-        middle = float(squares.mean())
-    return max(0.0, (middle - noise) / 2), freedom
+    squares, noise = (values[later] - values[earlier]) ** 2, noises[later] + noises[earlier]
+    mean = float(squares.mean())
+    if not mean:
+        return 0.0, freedom
+    middle = float(np.partition(squares, len(squares) // 2)[len(squares) // 2]) / _MEDIAN_SQUARE
+    # where most nights are alike, those that are not are all there is to learn from
+    largest, twice, least = (_LARGEST, middle, middle * _NOTHING) if middle else (math.inf, mean, mean * _NOTHING)
+    for _ in range(_STEPS):
+        expected = noise + twice
+        found = squares / expected
+        slope = float((found / expected)[found <= largest].sum())
+        before, twice = (
+            twice,
+            max(least, twice + (float(np.minimum(found, largest).sum()) - len(found)) / slope) if slope else least,
+        )
+        if abs(twice - before) <= _NEAR * before:
+            break
+    weights = 1 / (noise + twice)
+    effective = float(weights.sum() ** 2 / (weights**2).sum()) / len(weights)
+    return twice / 2 if twice > least else 0.0, freedom * effective
 
 
 @cache
