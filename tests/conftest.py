@@ -14,6 +14,7 @@ os.environ["AIRFLOW_HOME"] = f"{_SCRATCH}/airflow"
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["NIGHTGATE_HOME"] = f"{_SCRATCH}/home"
 os.environ["NIGHTGATE_AGAIN_AFTER"] = "0"  # no test waits for a quiet host
+os.environ["NIGHTGATE_LOCK"] = f"{_SCRATCH}/measure.lock"
 os.environ["NIGHTGATE_RUNS"] = f"{_SCRATCH}/runs"
 _SERVERS = ("GRAFANA_", "NIGHTGATE_CACHE_", "NIGHTGATE_REDIS_")
 # other tests and programs work beside them, and what is tested is not this host

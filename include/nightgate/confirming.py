@@ -13,18 +13,18 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 
 from nightgate import paths, registry
-from nightgate.errors import Disturbed, InputError, NotMeasured, Unavailable
+from nightgate.errors import Disturbed, InputError, NotMeasured, ServiceUnavailable, Unavailable
 from nightgate.judge import judge, wanted
 from nightgate.judge.past import Past
 from nightgate.judged import ONE_MORE, limits_of, pasts
+from nightgate.ledger import Ledger
 from nightgate.measure import durations, host
 from nightgate.measure.child import ends_within
 from nightgate.metrics import MEASURE_SECONDS, PREPARE_SECONDS
 from nightgate.planning import Plan
-from nightgate.record import BY_HAND, Device, Look, Record, utc_now
+from nightgate.record import BY_HAND, Attempt, Device, Look, Record, utc_now
 from nightgate.results import files
-from nightgate.results.store import Store
-from nightgate.street import context_of, owner, records_of, save, tidied, tidy
+from nightgate.street import context_of, owner, tidied, tidy
 from nightgate.suite import BenchmarkSettings
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ Asked = Mapping[str, tuple[str, ...]]
 """Variant → the metrics of it that are to be measured once more."""
 
 
-def confirm(plan: Plan, benchmark: str, device: Device, store_url: str | None) -> int:
+def confirm(plan: Plan, benchmark: str, device: Device, store_url: str | None, attempt: Attempt | None = None) -> int:
     """Measure once more, up to three times, until every objective is decided. Returns how many looks were taken.
 
     What a disturbed host has spoilt is measured again later the same night. Where no schedule asked for the run somebody
@@ -44,22 +44,35 @@ def confirm(plan: Plan, benchmark: str, device: Device, store_url: str | None) -
     Raises:
         Unavailable: nothing is to be confirmed.
         Disturbed: the host was not quiet at the first measurement of a night, less than `durations.again_seconds` ago.
+        ServiceUnavailable: the store does not answer, or another machine made the first measurement.
         NotMeasured: a look failed. Those before it are kept, and what is undecided is invalid.
     """
-    store = Store(store_url) if store_url else None
-    records = records_of(plan, benchmark, device)
-    known = pasts(plan, records, store)
+    ledger = Ledger(plan, store_url)
+    records = ledger.read(benchmark, device, attempt)
+    known = pasts(plan, records, ledger.store)
     end = time.monotonic() + (float("inf") if plan.dag_id == BY_HAND else durations.STEP_SECONDS)
     taken = 0
     while asked := _asked(plan, records, known):
+        _require_its_host(records)
         _let_a_while_pass(plan, records, asked)
-        _look(plan, records, asked, store, end - time.monotonic())
+        _look(ledger, records, asked, end - time.monotonic())
         taken += 1
     if not any(record.looks for record in records):
         raise Unavailable(
             f"nothing is to be confirmed of {benchmark} on {device}: {_why_nothing(plan, records, known)}"
         )
     return taken
+
+
+def _require_its_host(records: Sequence[Record]) -> None:
+    """Another kind of machine would tell of itself, and not of what is to be confirmed."""
+    for record in records:
+        if record.host and record.host.fingerprint != host.describe().fingerprint:
+            made = record.attempt.machine if record.attempt else "another host"
+            raise ServiceUnavailable(
+                f"it was measured on {made} ({record.host.fingerprint}), and this is another machine ({host.describe().fingerprint})",
+                "none; it is tried again until the machine that measured takes it",
+            )
 
 
 def _why_nothing(plan: Plan, records: Sequence[Record], known: Sequence[Past]) -> str:
@@ -108,17 +121,17 @@ def _let_a_while_pass(plan: Plan, records: Sequence[Record], asked: Asked) -> No
         return
 
 
-def _look(plan: Plan, records: Sequence[Record], asked: Asked, store: Store | None, left: float) -> None:
+def _look(ledger: Ledger, records: Sequence[Record], asked: Asked, left: float) -> None:
     """Take one look at what is asked, and keep it. ``left``: the seconds there are for all that is still to be done."""
     benchmark, device = records[0].benchmark, records[0].device
     try:
-        found = _measured(plan, records, asked, left)
+        found = _measured(ledger.plan, records, asked, left)
     except Exception as error:
-        _keep(plan, records, dict.fromkeys(asked, str(error)), store)
+        _keep(ledger, records, dict.fromkeys(asked, str(error)))
         if isinstance(error, (InputError, Unavailable)):  # it was fine a moment ago, so this is a failure and no skip
             raise NotMeasured(error.what, error.next_step) from error
         raise
-    _keep(plan, records, found, store)
+    _keep(ledger, records, found)
     failed = [f"{variant}: {why}" for variant, why in found.items() if isinstance(why, str)]
     if failed:
         raise NotMeasured(f"{benchmark} on {device} could not be measured once more: {'; '.join(failed)}")
@@ -190,14 +203,14 @@ def _no_look(first: Record, second: Record | None, metrics: Iterable[str]) -> st
     return None
 
 
-def _keep(plan: Plan, records: Sequence[Record], found: Mapping[str, Look | str], store: Store | None) -> None:
+def _keep(ledger: Ledger, records: Sequence[Record], found: Mapping[str, Look | str]) -> None:
     """Put the looks, or why there is none, into the records, and write these to the files and the store."""
+    benchmark, device = records[0].benchmark, records[0].device
+    raw = files.raw_of(ledger.plan.run_id, benchmark, device, next_look(records))
     for record in records:
         if isinstance(look := found.get(record.variant), Look):
             record.looks.append(look)
             record.facts.not_measured.pop(ONE_MORE, None)
         elif look is not None:
             record.facts.not_measured[ONE_MORE] = look
-    files.write_records(plan.run_id, records[0].benchmark, records[0].device, records)
-    if store:
-        save(store, plan, records)
+    ledger.write(benchmark, device, records, raw=raw)

@@ -27,6 +27,7 @@ VARIABLES = (
     "NIGHTGATE_METRICS_TOKEN",
     "NIGHTGATE_SHARED_HOST",
     "NIGHTGATE_AGAIN_AFTER",
+    "NIGHTGATE_LOCK",
     EMBEDDED_PGVECTOR,
 )
 """Every variable of our own that something reads."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,8 @@ class Plan(BaseModel):
         steps = self.timeout_seconds.get(benchmark, {}).get(device)
         return steps.of(step) if steps else durations.STEP_SECONDS
 
+    unserved: dict[Device, str] = {}
+    """Device → why no worker takes its tasks: they are skipped, and wait in no queue."""
     scheduled: bool = False
     overrides: dict[str, Any] = {}
     suite: str = SUITE
@@ -73,6 +76,21 @@ class Plan(BaseModel):
         """Where a benchmark works in this process."""
         looked = registry.named(benchmark).looked.model_validate(self.looked.get(benchmark, {}))
         return Context(device, cache, looked, samples, services_here())
+
+
+def without(plan: Plan, devices: Collection[Device]) -> Plan:
+    """The same plan where no worker takes the tasks of ``devices``.
+
+    Raises:
+        InputError: then it could not do what it must: the CPU is among them, a GPU is required, or nothing else is left.
+    """
+    reasons = dict[Device, str]()
+    for device in devices:
+        what, step = f"no worker serves the queue {device}", f"start one: `airflow celery worker -q {device}`"
+        if device == "cpu" or plan.require_gpu or {of for _, of in plan.work} <= set(devices):
+            raise InputError(what, step)
+        reasons[device] = f"{what}. Next step: {step}"
+    return plan.model_copy(update={"unserved": reasons})
 
 
 def preflight(

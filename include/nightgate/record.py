@@ -140,12 +140,22 @@ class Host(_Model):
     gpu_fault: str | None = None
 
 
+class Attempt(_Model, frozen=True):
+    """Which try of a measurement it was: an ``id`` of its own, the name of the machine that made it, and, where Airflow ran
+    it, the ``number`` of the try."""
+
+    id: str
+    machine: str
+    number: int = Field(default=1, ge=1)
+
+
 class Record(_Model):
     """One measurement of one variant of one benchmark on one device.
 
     ``suite`` is the name of the suite it was measured for. ``gated`` says whether objectives judge it; ``instead_of`` names
-    the variant that was asked for and could not be had, where this one stands in for it. ``settings`` is what was asked, ``facts`` how it was measured, ``detail`` what only its
-    benchmark speaks of. ``samples`` is the name of the ``.npz`` beside the record that holds the raw samples.
+    the variant that was asked for and could not be had, where this one stands in for it. ``settings`` is what was asked,
+    ``facts`` how it was measured, ``detail`` what only its benchmark speaks of. ``samples`` is the name of the ``.npz`` beside
+    the record that holds the raw samples. ``attempt`` is None where the measurement never began.
     """
 
     suite: str = SUITE
@@ -165,6 +175,7 @@ class Record(_Model):
     looks: list[Look] = Field(default_factory=list)
     """The confirming ones, after the record's own."""
     host: Host | None = None
+    attempt: Attempt | None = None
     started_at: str | None = None
     finished_at: str | None = None
 

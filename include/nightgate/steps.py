@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,36 +19,36 @@ from nightgate.errors import NotMeasured, ObjectiveBreached, ServiceUnavailable,
 from nightgate.facts import Noise
 from nightgate.judge import night, unmet
 from nightgate.judged import judged
+from nightgate.ledger import Attempts, Ledger, new_attempt
 from nightgate.measure import host, provenance
 from nightgate.measure.child import ends_within
 from nightgate.metrics import MEASURE_SECONDS, PREPARE_SECONDS
-from nightgate.planning import Plan, new_run_id, preflight
+from nightgate.planning import Plan, new_run_id, preflight, without
 from nightgate.publish import figures, statsd
 from nightgate.publish.report import render_report
-from nightgate.record import BY_HAND, Device, Record, Summary, utc_now
+from nightgate.record import BY_HAND, Attempt, Device, Record, Summary, utc_now
 from nightgate.results import files
-from nightgate.results.store import Store
-from nightgate.street import context_of, owner, records_of, save, tidied, tidy
+from nightgate.street import context_of, owner, tidied, tidy
 from nightgate.uploading import rehearse_upload, upload
 
 log = logging.getLogger(__name__)
 
 __all__ = [
     "BY_HAND", "Plan", "confirm", "gate", "measure", "new_run_id", "preflight", "prepare", "record", "rehearse_upload", "report",
-    "upload",
+    "upload", "without",
 ]  # fmt: skip
 
 _PREPARE_SECONDS = "prepare_seconds"
 
 
-def prepare(plan: Plan, benchmark: str, device: Device) -> dict[str, Any]:
+def prepare(plan: Plan, benchmark: str, device: Device, store_url: str | None = None) -> dict[str, Any]:
     """Build or find everything the measurement needs.
 
     Raises:
         Unavailable: this host cannot measure it; a skipped record with the reason is left behind.
         NightgateError: it failed; a failed record with the reason is left behind.
     """
-    settings = plan.settings_of(benchmark)
+    settings, ledger = plan.settings_of(benchmark), Ledger(plan, store_url)
     start = time.monotonic()
     try:
         cache = Cache(paths.cache_dir())
@@ -59,23 +60,38 @@ def prepare(plan: Plan, benchmark: str, device: Device) -> dict[str, Any]:
         return {**prepared, _PREPARE_SECONDS: time.monotonic() - start}
     except Unavailable as error:
         if device == "gpu" and plan.require_gpu:
-            _leave(plan, benchmark, device, "failed", f"a GPU is required: {error}")
+            _leave(ledger, benchmark, device, "failed", f"a GPU is required: {error}")
             raise NotMeasured(f"a GPU is required: {error.what}", error.next_step) from error
-        _leave(plan, benchmark, device, "skipped", str(error))
+        _leave(ledger, benchmark, device, "skipped", str(error))
         raise
     except Exception as error:
-        _leave(plan, benchmark, device, "failed", f"prepare failed: {error}")
+        _leave(ledger, benchmark, device, "failed", f"prepare failed: {error}")
         raise
 
 
-def measure(plan: Plan, benchmark: str, device: Device, prepared: dict[str, Any]) -> Path:
-    """Measure every variant alone on this host and leave the records, not yet judged; returns their file.
+def measure(
+    plan: Plan,
+    benchmark: str,
+    device: Device,
+    prepared: dict[str, Any],
+    store_url: str | None = None,
+    attempt: Attempt | None = None,
+) -> Attempt:
+    """Measure every variant alone on this host and leave the records, not yet judged, in the files and the store.
+
+    A store that does not answer loses nothing: `record` brings what lies in the files.
+
+    Args:
+        attempt: which try it is, for the steps that follow; None: one of its own.
+
+    Returns:
+        the attempt.
 
     Raises:
         NotMeasured: a gated variant could not be measured. Its record, and those of the others, are kept.
         Unavailable: the GPU of this host can measure none of the gated variants, only controls. The records are kept.
     """
-    settings = plan.settings_of(benchmark)
+    settings, ledger, attempt = plan.settings_of(benchmark), Ledger(plan, store_url), attempt or new_attempt()
     context = context_of(plan, benchmark, device)
     cache, samples = context.cache, context.samples
     files.forget_looks(plan.run_id, benchmark, device)
@@ -93,10 +109,10 @@ def measure(plan: Plan, benchmark: str, device: Device, prepared: dict[str, Any]
             seconds = time.monotonic() - start
             _require_whole(records, plan, benchmark, device)
     except Exception as error:
-        _leave(plan, benchmark, device, "failed", f"measure failed: {error}")
+        _leave(ledger, benchmark, device, "failed", f"measure failed: {error}", attempt)
         raise
     for record in records:
-        record.suite = plan.suite
+        record.suite, record.attempt = plan.suite, attempt
         record.host, record.finished_at = record.host or host.describe(), record.finished_at or utc_now()
         record.samples = record.samples if samples.exists() else None
         record.facts.noise = Noise.model_validate(noise)
@@ -104,23 +120,28 @@ def measure(plan: Plan, benchmark: str, device: Device, prepared: dict[str, Any]
         if record.status == "measured":
             record.add(PREPARE_SECONDS, prepared[_PREPARE_SECONDS])
             record.add(MEASURE_SECONDS, seconds)
-    file = files.write_records(plan.run_id, benchmark, device, records)
+    _keep(ledger, benchmark, device, records, files.raw_of(plan.run_id, benchmark, device))
     missing = [r for r in records if r.status != "measured" and r.gated]
     if missing:
         skipped = device == "gpu" and not plan.require_gpu and all(r.status == "skipped" for r in records if r.gated)
         reason = "; ".join(f"{r.variant} was not measured: {r.reason}" for r in missing)
         raise Unavailable(reason) if skipped else NotMeasured(reason)
-    return file
+    return attempt
 
 
-def record(plan: Plan, benchmark: str, device: Device, store_url: str | None) -> None:
-    """Put the records of one measurement into the store and, where the run counts, send them to statsd."""
-    records = records_of(plan, benchmark, device)
-    if store_url:
-        store = Store(store_url)
-        store.migrate()
-        save(store, plan, records)
-        counts = plan.standing == store.counting(plan.suite)
+def record(plan: Plan, benchmark: str, device: Device, store_url: str | None, attempt: Attempt | None = None) -> None:
+    """See that the records of one measurement are in the store and, where the run counts, send them to statsd.
+
+    Raises:
+        ServiceUnavailable: the store does not answer, or has them not and this host neither.
+    """
+    ledger = Ledger(plan, store_url)
+    records = ledger.read(benchmark, device, attempt)
+    if ledger.store:
+        known = {one.attempt for one in ledger.store.records(plan.run_id, benchmark, device)}
+        if not known.issuperset(one.attempt for one in records):  # it was away when they were measured, on this host
+            ledger.write(benchmark, device, records, raw=files.raw_of(plan.run_id, benchmark, device), anew=True)
+        counts = plan.standing == ledger.store.counting(plan.suite)
     else:
         log.warning(
             "no store: there is no Airflow connection nightgate_results, the results stay in %s", paths.runs_dir()
@@ -132,7 +153,7 @@ def record(plan: Plan, benchmark: str, device: Device, store_url: str | None) ->
         log.info(figures.headline(each))
 
 
-def gate(plan: Plan, benchmark: str, device: Device, store_url: str | None) -> None:
+def gate(plan: Plan, benchmark: str, device: Device, store_url: str | None, attempt: Attempt | None = None) -> None:
     """Judge the records, keep the verdicts, and only then fail.
 
     Raises:
@@ -140,11 +161,9 @@ def gate(plan: Plan, benchmark: str, device: Device, store_url: str | None) -> N
         Undecided: none is known not to hold, and not of each is known that it does.
         NotMeasured: an objective could not be judged.
     """
-    store = Store(store_url) if store_url else None
-    records = judged(plan, records_of(plan, benchmark, device), store)
-    files.write_records(plan.run_id, benchmark, device, records)
-    if store:
-        save(store, plan, records)
+    ledger = Ledger(plan, store_url)
+    records = judged(plan, ledger.read(benchmark, device, attempt), ledger.store)
+    ledger.write(benchmark, device, records)
     state = night(records)
     if state == "pass":
         return
@@ -152,18 +171,29 @@ def gate(plan: Plan, benchmark: str, device: Device, store_url: str | None) -> N
     raise {"breach": ObjectiveBreached, "inconclusive": Undecided}.get(state, NotMeasured)(why)
 
 
-def report(plan: Plan, store_url: str | None) -> Summary:
-    """Close the run: what left no record is recorded as failed, then summary, store and ``report.html`` are written."""
+def report(plan: Plan, store_url: str | None, attempts: Attempts | None = None) -> Summary:
+    """Close the run: what left no record is recorded as failed, then summary, store and ``report.html`` are written.
+
+    Args:
+        attempts: the last try of each measurement, whose records count; None: whatever is there.
+
+    Raises:
+        ServiceUnavailable: the store does not answer. Nobody knows then what was measured elsewhere, so nothing is closed.
+    """
+    ledger = Ledger(plan, store_url)
     paths.run_dir(plan.run_id).mkdir(parents=True, exist_ok=True)
-    records = {(r.benchmark, r.device, r.variant): r for r in files.read_records(plan.run_id)}
+    records: list[Record] = []
     for benchmark, device in plan.work:
-        if not any(key[:2] == (benchmark, device) for key in records):
+        found = ledger.left(benchmark, device, attempts)
+        if not found and device in plan.unserved:
+            found = _leave(ledger, benchmark, device, "skipped", plan.unserved[device])
+        elif not found:
             tidy(plan, benchmark, device)
             reason = "it left no result: its task was killed, timed out, or never ran"
-            for record in _leave(plan, benchmark, device, "failed", reason):
-                records[(benchmark, device, record.variant)] = record
-    store = Store(store_url) if store_url else None
-    found = sorted(_judged(plan, list(records.values()), store), key=lambda record: _place(plan, record))
+            found = _leave(ledger, benchmark, device, "failed", reason)
+        records += found
+    ledger.fetch()
+    found = sorted(judged(plan, records, ledger.store), key=lambda record: _place(plan, record))
     for benchmark, device in plan.work:
         own = [r for r in found if (r.benchmark, r.device) == (benchmark, device)]
         files.write_records(plan.run_id, benchmark, device, own)
@@ -174,11 +204,20 @@ def report(plan: Plan, store_url: str | None) -> Summary:
         finished_at=utc_now(), host=host.describe(), scheduled=plan.scheduled, overrides=plan.overrides, results=found,
     )  # fmt: skip
     files.write_summary(summary)
-    if store:
-        store.migrate()
-        store.save_summary(summary)
-    files.write_report(plan.run_id, render_report(summary, paths.run_dir(plan.run_id)))
+    written = files.write_report(plan.run_id, render_report(summary, paths.run_dir(plan.run_id)))
+    if ledger.store:
+        ledger.store.save_summary(summary, [written])
     return summary
+
+
+def _keep(ledger: Ledger, benchmark: str, device: Device, records: list[Record], raw: Sequence[Path] = ()) -> None:
+    """Write what a new try came to. It lies in the files in any case."""
+    try:
+        ledger.write(benchmark, device, records, raw=raw, anew=True)
+    except ServiceUnavailable as error:
+        log.warning(
+            "%s; what was measured is in %s, and the next step stores it", error, paths.run_dir(ledger.plan.run_id)
+        )
 
 
 def _require_whole(records: list[Record], plan: Plan, benchmark: str, device: Device) -> None:
@@ -191,15 +230,6 @@ def _require_whole(records: list[Record], plan: Plan, benchmark: str, device: De
         raise NotMeasured(f"{benchmark} on {device} returned no record of {', '.join(missing)}")
 
 
-def _judged(plan: Plan, records: list[Record], store: Store | None) -> list[Record]:
-    """As `judged`; by the runs in the files where the store does not answer, so that a run is closed in any case."""
-    try:
-        return judged(plan, records, store)
-    except ServiceUnavailable as error:
-        log.warning("%s; judged by the runs in %s", error, paths.runs_dir())
-        return judged(plan, records, None)
-
-
 def _place(plan: Plan, record: Record) -> tuple[int, int]:
     """Where a record stands in the summary: in the plan's order, gated variants before controls."""
     settings = plan.settings_of(record.benchmark)
@@ -208,16 +238,20 @@ def _place(plan: Plan, record: Record) -> tuple[int, int]:
     return plan.work.index((record.benchmark, record.device)), variants.index(record.variant)
 
 
-def _leave(plan: Plan, benchmark: str, device: Device, status: Any, reason: str) -> list[Record]:
+def _leave(
+    ledger: Ledger, benchmark: str, device: Device, status: Any, reason: str, attempt: Attempt | None = None
+) -> list[Record]:
     """Write a record without numbers for every variant, so that no benchmark of the plan goes missing."""
+    plan = ledger.plan
     settings = plan.settings_of(benchmark)
     now = utc_now()
     records = [
         Record(
             suite=plan.suite, benchmark=benchmark, variant=variant, device=device, status=status, reason=reason, host=host.describe(),
             settings=plan.settings[benchmark], gated=variant in settings.gated(device), started_at=now, finished_at=now,
+            attempt=attempt,
         )
         for variant in (*settings.gated(device), *settings.beside(device))
     ]  # fmt: skip
-    files.write_records(plan.run_id, benchmark, device, records)
+    _keep(ledger, benchmark, device, records)
     return records

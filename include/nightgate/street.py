@@ -1,8 +1,8 @@
-"""What the steps share: the records of one measurement, where they are kept, and what does not outlast them."""
+"""What the steps share: where a measurement works, and what does not outlast it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -10,20 +10,8 @@ from nightgate import paths, registry
 from nightgate.artifacts import Cache
 from nightgate.benchmark import Context
 from nightgate.planning import Plan
-from nightgate.record import Device, Record
+from nightgate.record import Device
 from nightgate.results import files
-from nightgate.results.store import Store
-
-
-def records_of(plan: Plan, benchmark: str, device: Device) -> list[Record]:
-    """What was measured so far, sorted by variant."""
-    return [r for r in files.read_records(plan.run_id) if (r.benchmark, r.device) == (benchmark, device)]
-
-
-def save(store: Store, plan: Plan, records: Sequence[Record]) -> None:
-    """Put records of this run into the store."""
-    run = (plan.run_id, plan.dag_id, plan.scale)
-    store.save_records(*run, records, suite=plan.suite, standing=plan.standing, overrides=plan.overrides)
 
 
 def owner(plan: Plan, benchmark: str, device: Device) -> str:

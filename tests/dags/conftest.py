@@ -61,5 +61,13 @@ def calls(monkeypatch, connections):
 
     for name in ("preflight", "prepare", "measure", "record", "confirm", "gate", "report", "upload"):
         monkeypatch.setattr(steps, name, replaced(name))
+
+    def without(plan, devices):
+        if devices:
+            made.append(("without", devices))
+            plan.dumped["unserved"] = dict.fromkeys(devices, "nobody serves it")
+        return plan
+
+    monkeypatch.setattr(steps, "without", without)
     monkeypatch.setattr(steps, "Plan", SimpleNamespace(model_validate=lambda plan: ("typed", plan)))
     return SimpleNamespace(made=made, answers=answers)

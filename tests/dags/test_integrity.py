@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pendulum
@@ -157,5 +158,9 @@ def test_the_verdict_and_nothing_else_decides_the_state_of_the_run(nightly):
     assert closing["upload_dashboards"].upstream_task_ids == {"report"}
 
 
-def test_a_gate_does_not_retry(nightly):
-    assert {task.retries for task in nightly.tasks if task.task_id.endswith(".gate")} == {0}
+def test_what_only_reads_and_writes_results_outlasts_a_database_that_is_away_for_minutes(nightly):
+    for task in nightly.tasks:
+        if task.task_id.rpartition(".")[2] in ("record", "gate", "report"):
+            delays = [min(5 * 2**number, 60) for number in range(task.retries)]
+            assert (task.retry_exponential_backoff, task.max_retry_delay) == (2, timedelta(minutes=1))
+            assert sum(delays) >= 180

@@ -7,7 +7,7 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, DownstreamTasksSkipped
 
 from nightgate.errors import (
     ArtifactError,
@@ -20,8 +20,9 @@ from nightgate.errors import (
     Unavailable,
     Undecided,
 )
-from nightgate.orchestration import tasks
+from nightgate.orchestration import queues, tasks
 from nightgate.orchestration.params import trigger_params
+from nightgate.record import Attempt
 
 STORE = "postgresql://someone@host/results"
 PLAN = {"work": [["hybrid_ann", "cpu"]]}
@@ -57,16 +58,24 @@ def test_the_rest_is_raised_as_it_is_and_retried(kind):
         raise kind("once more")
 
 
-def context(monkeypatch, conf, run_type="manual", dag_id="nightly_benchmarks", suite=None, **params):
+def planned(work=(), **facts):
+    dumped = {**facts, "work": list(work), "unserved": {}}
+    return SimpleNamespace(work=[tuple(pair) for pair in work], dumped=dumped, model_dump=lambda mode: dumped)
+
+
+def context(monkeypatch, conf, run_type="manual", dag_id="nightly_benchmarks", suite=None, task_ids=(), **params):
     given = {key: param.value for key, param in trigger_params(suite).items()} | params
     run = SimpleNamespace(run_id="a-run", conf=conf, run_type=run_type)
-    found = {"params": given, "dag_run": run, "dag": SimpleNamespace(dag_id=dag_id)}
+    pushed = {}
+    ti = SimpleNamespace(xcom_push=pushed.__setitem__)
+    found = {"params": given, "dag_run": run, "dag": SimpleNamespace(dag_id=dag_id, task_ids=task_ids), "ti": ti}
     monkeypatch.setattr(tasks, "get_current_context", lambda: found)
+    return pushed
 
 
 @pytest.mark.parametrize(("run_type", "scheduled"), [("scheduled", True), ("manual", False), ("backfill", False)])
 def test_preflight_hands_the_form_over(monkeypatch, call, calls, run_type, scheduled):
-    calls.answers["preflight"] = SimpleNamespace(model_dump=lambda mode: {"dumped": mode})
+    calls.answers["preflight"] = planned(dumped="json")
     asked = {
         "scale": "smoke",
         "benchmarks": ["hybrid_ann"],
@@ -75,7 +84,7 @@ def test_preflight_hands_the_form_over(monkeypatch, call, calls, run_type, sched
         "hybrid_ann.rows": 5000,
     }
     context(monkeypatch, asked, run_type, **asked)
-    assert call("preflight") == {"dumped": "json"}
+    assert call("preflight") == {"dumped": "json", "work": [], "unserved": {}}
     assert calls.made == [
         ("preflight", "a-run", {
             "dag_id": "nightly_benchmarks", "suite_file": None, "scale": "smoke", "only": ["hybrid_ann"], "devices": ["gpu"],
@@ -84,9 +93,35 @@ def test_preflight_hands_the_form_over(monkeypatch, call, calls, run_type, sched
     ]  # fmt: skip
 
 
+def test_what_is_not_planned_waits_in_no_queue(monkeypatch, call, calls):
+    """With nobody on the queue gpu each of its tasks was queued for half an hour, one after the other, to be skipped then."""
+    plan = planned([["hybrid_ann", "cpu"], ["transcription", "gpu"]])
+    calls.answers["preflight"] = plan
+    streets = [f"{name}.{device}" for name in ("hybrid_ann", "transcription") for device in ("cpu", "gpu")]
+    task_ids = ["preflight", "report", *(f"{street}.{step}" for street in streets for step in ("prepare", "gate"))]
+    pushed = context(monkeypatch, {}, task_ids=task_ids)
+    with pytest.raises(DownstreamTasksSkipped) as skipped:
+        call("preflight")
+    assert skipped.value.tasks == [
+        "hybrid_ann.gpu.prepare", "hybrid_ann.gpu.gate", "transcription.cpu.prepare", "transcription.cpu.gate",
+    ]  # fmt: skip
+    assert pushed == {"return_value": plan.dumped}
+
+
+def test_what_no_worker_would_take_waits_in_no_queue_either(monkeypatch, call, calls):
+    calls.answers["preflight"] = planned([["hybrid_ann", "cpu"], ["hybrid_ann", "gpu"]])
+    monkeypatch.setattr(queues, "unserved", lambda asked: sorted(asked & {"gpu", "tpu"}))
+    task_ids = [f"hybrid_ann.{device}.{step}" for device in ("cpu", "gpu") for step in ("prepare", "gate")]
+    context(monkeypatch, {}, task_ids=task_ids)
+    with pytest.raises(DownstreamTasksSkipped) as skipped:
+        call("preflight")
+    assert skipped.value.tasks == ["hybrid_ann.gpu.prepare", "hybrid_ann.gpu.gate"]
+    assert calls.made[-1][-1] == ["gpu"]
+
+
 @pytest.mark.parametrize("conf", [None, {}])
 def test_an_untouched_form_overrides_nothing(monkeypatch, call, calls, conf):
-    calls.answers["preflight"] = SimpleNamespace(model_dump=lambda mode: {})
+    calls.answers["preflight"] = planned()
     context(monkeypatch, conf)
     call("preflight")
     ((_, _, asked),) = calls.made
@@ -119,7 +154,7 @@ def test_a_conf_that_means_nothing_is_refused_before_anything_starts(monkeypatch
 
 def test_a_further_nightly_has_a_suite_and_run_ids_of_its_own(monkeypatch, call, calls, tmp_path):
     """Airflow calls the scheduled runs of all DAGs of one hour the same."""
-    calls.answers["preflight"] = SimpleNamespace(model_dump=lambda mode: {})
+    calls.answers["preflight"] = planned()
     own = tmp_path / "own.yaml"
     own.write_text("schema_version: 1\nhybrid_ann: {variants: [hybrid], rows: 7000}\n")
     context(monkeypatch, {}, dag_id="own_benchmarks", suite=own, **{"hybrid_ann.rows": 8000})
@@ -140,10 +175,23 @@ def test_a_form_that_preflight_refuses_fails_for_good(monkeypatch, call, calls):
         call("preflight")
 
 
-def test_the_report_gives_the_state_and_is_skipped_without_a_plan(call, calls):
+@pytest.fixture
+def tries(monkeypatch):
+    """What the measurements of a run have pushed, by the id of their task."""
+    found = {}
+    ti = SimpleNamespace(xcom_pull=lambda task_ids, key: found.get((task_ids, key)))
+    monkeypatch.setattr(tasks, "get_current_context", lambda: {"ti": ti})
+    return found
+
+
+def test_the_report_gives_the_state_and_is_skipped_without_a_plan(call, calls, tries):
     calls.answers["report"] = SimpleNamespace(state="inconclusive")
     assert call("report", PLAN) == "inconclusive"
-    assert calls.made == [("report", ("typed", PLAN), STORE)]
+    assert calls.made == [("report", ("typed", PLAN), STORE, {tuple(work): None for work in PLAN["work"]})]
+    last = Attempt(id="a1", machine="m", number=2)
+    tries["hybrid_ann.cpu.measure", "attempt"] = last.model_dump(mode="json")
+    call("report", PLAN)
+    assert calls.made[-1][-1]["hybrid_ann", "cpu"] == last
     for nothing in (None, {}):
         with pytest.raises(AirflowSkipException, match="preflight refused the run"):
             call("report", nothing)
@@ -152,7 +200,7 @@ def test_the_report_gives_the_state_and_is_skipped_without_a_plan(call, calls):
         call("report", PLAN)
 
 
-def test_the_report_knows_the_database_in_which_something_may_be_left(call, calls, connections):
+def test_the_report_knows_the_database_in_which_something_may_be_left(call, calls, connections, tries):
     connections["pgvector_default"] = "postgres://u@h/bench"
     calls.answers["report"] = SimpleNamespace(state="pass")
     with pytest.raises(AirflowSkipException, match="^preflight refused the run, so there is nothing to report$"):
@@ -194,6 +242,6 @@ def test_the_upload_is_told_its_run_and_skips_without_grafana(monkeypatch, call,
 
 
 def test_the_other_tasks_are_short(nightly):
-    for name, retries in (("preflight", 0), ("report", 0), ("verdict", 0), ("upload_dashboards", 1)):
+    for name, retries in (("preflight", 0), ("report", 7), ("verdict", 0), ("upload_dashboards", 1)):
         task = nightly.get_task(name)
         assert (task.execution_timeout, task.retries) == (timedelta(minutes=5), retries), name

@@ -47,6 +47,17 @@ def postgres_url(tmp_path_factory):
     cluster.stop()
 
 
+@pytest.fixture
+def own_database(postgres_url):
+    """The address of an empty database: the server is shared by the whole test session."""
+    name = f"store_{uuid4().hex[:12]}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    yield make_conninfo(postgres_url, dbname=name)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
 @pytest.fixture(scope="session")
 def pgvector_cluster(tmp_path_factory):
     """A server tuned for the vector benchmark. Tests that kill it make one of their own."""

@@ -1,6 +1,5 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
-from uuid import uuid4
 
 import psycopg
 import pytest
@@ -17,14 +16,8 @@ HOST = Host(fingerprint="abc", cpu="a cpu", cores=2, memory_bytes=2**34)
 
 
 @pytest.fixture
-def url(postgres_url):
-    """A database of its own: the server is shared by the whole test session."""
-    name = f"store_{uuid4().hex[:12]}"
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    yield make_conninfo(postgres_url, dbname=name)
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+def url(own_database):
+    return own_database
 
 
 @pytest.fixture

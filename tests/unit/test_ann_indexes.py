@@ -96,7 +96,7 @@ def test_all_that_shapes_an_index_is_in_its_key_and_no_place(cache, built, libra
 
 
 def test_each_step_has_the_host_to_itself(cache, library, tmp_path, monkeypatch):
-    monkeypatch.setenv("NIGHTGATE_HOME", str(tmp_path))
+    monkeypatch.setenv("NIGHTGATE_LOCK", str(tmp_path / "measure.lock"))
     free = []
 
     def run_child(_, request, *, threads):

@@ -6,11 +6,12 @@ from contextlib import contextmanager
 from functools import partial
 
 import pytest
+from support.memory_store import MemoryStore
 from support.specs import add
 from support.street import HOST, Street, plan
 from support.street import measured as with_looks
 
-from nightgate import confirming, judged, paths, steps
+from nightgate import confirming, judged, ledger, paths, steps
 from nightgate.errors import ArtifactError, Disturbed, InputError, NotMeasured, Unavailable
 from nightgate.facts import Noise
 from nightgate.hybrid_ann.plugin import HybridAnn
@@ -347,19 +348,18 @@ def test_what_disturbed_a_look_stands_in_it(street, monkeypatch):
 def test_each_look_is_stored_as_soon_as_it_is_taken(street, monkeypatch):
     saved = []
 
-    class Store:
-        def __init__(self, url):
-            saved.append(url)
+    class Store(MemoryStore):
+        made, kept = [], {}
 
-        def save_records(self, run_id, dag_id, scale, records, **named):
+        def save_records(self, run_id, dag_id, scale, records, *, raw, **named):
             saved.append((run_id, dag_id, scale, [len(record.looks) for record in records], named["standing"]))
 
-    monkeypatch.setattr(confirming, "Store", Store)
+    monkeypatch.setattr(ledger, "Store", Store)
     street.wanted = lambda record: ("latency_p95",) if len(record.looks) < 2 else ()
     left(FIRST, measured("hnsw"))
     steps.confirm(plan(), "hybrid_ann", "cpu", "postgresql://store")
     run = ("a-run", "nightly_benchmarks", "smoke")
-    assert saved == ["postgresql://store", (*run, [0, 1], "night"), (*run, [0, 2], "night")]
+    assert saved == [(*run, [0, 1], "night"), (*run, [0, 2], "night")]
 
 
 def test_a_measurement_that_is_made_anew_has_no_looks_of_the_one_before(street):

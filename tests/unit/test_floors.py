@@ -20,7 +20,7 @@ FLOORS = [
     {"transcription", "hybrid_ann", "pgvector_search", "judge", "results", "series", "stack"},
     {"publish", "api"},
     {"planning", "uploading", "web"},
-    {"judged", "street"},
+    {"judged", "ledger", "street"},
     {"confirming"},
     {"steps"},
     {"orchestration", "terminal"},

@@ -122,10 +122,9 @@ def seen(monkeypatch, tmp_path):
 
 def test_the_host_is_watched_before_between_and_after(tmp_path, seen, caplog):
     host.glance()
-    with host.quiet(tmp_path / "deep" / "home") as noise:
+    with host.quiet(tmp_path) as noise:
         assert seen == [("watch", ()), ("settle", 1.0, 30.0, [])]
         assert (noise.load_before, noise.load_after, noise.disturbed) == (0.5, None, None)
-        assert [path.name for path in (tmp_path / "deep" / "home").iterdir()] == ["measure.lock"]
         host.glance()
     host.glance()
     assert seen[2:] == ["glance", ("sample", 1.0), ("judged", "hosts", False)]
@@ -227,35 +226,6 @@ def test_a_look_is_told_in_one_line():
         "canary: computing 4.6 ms, memory 5.2 GB/s, cache 2.3 ns, sleeps 62 µs late; load 0.4, other programs keep 0.3 of 2 cores busy"
     )
     assert host.told(now.model_copy(update={"others_at_rest": None})).endswith("load 0.4")
-
-
-def test_one_measures_and_the_other_waits(tmp_path, seen, monkeypatch, caplog):
-    """The second asks twice: first without waiting, so that it can say that it waits."""
-    asked, lock = [], host.fcntl.flock
-
-    def flock(file, how):
-        asked.append((file.name, how))
-        if how & host.fcntl.LOCK_NB:
-            lock(file, how)
-
-    with open(tmp_path / "measure.lock", "w") as other, caplog.at_level(logging.INFO):
-        lock(other, host.fcntl.LOCK_EX)
-        monkeypatch.setattr(host.fcntl, "flock", flock)
-        with host.quiet(tmp_path):
-            pass
-        name = str(tmp_path / "measure.lock")
-        assert asked == [(name, host.fcntl.LOCK_EX | host.fcntl.LOCK_NB), (name, host.fcntl.LOCK_EX)]
-        assert "another measurement runs on this host" in caplog.text
-
-
-def test_the_host_is_held_while_it_is_measured_and_free_afterwards(tmp_path, seen):
-    with host.quiet(tmp_path), open(tmp_path / "measure.lock", "w") as other:
-        with pytest.raises(BlockingIOError):
-            host.fcntl.flock(other, host.fcntl.LOCK_EX | host.fcntl.LOCK_NB)
-        with pytest.raises(BlockingIOError):
-            host.fcntl.flock(other, host.fcntl.LOCK_SH | host.fcntl.LOCK_NB)
-    with open(tmp_path / "measure.lock", "w") as other:
-        host.fcntl.flock(other, host.fcntl.LOCK_EX | host.fcntl.LOCK_NB)
 
 
 def test_the_processor_is_named_by_the_kernel(monkeypatch):

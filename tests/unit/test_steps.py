@@ -6,21 +6,30 @@ import re
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
-from typing import ClassVar
 
 import numpy as np
 import pytest
+from support.memory_store import MemoryStore
 from support.specs import add
 from support.stand_in import stand_in
 
-from nightgate import judged, paths, steps
+from nightgate import judged, ledger, paths, steps
 from nightgate.artifacts import Cache
-from nightgate.errors import ArtifactError, InputError, NotMeasured, ObjectiveBreached, Unavailable, Undecided
+from nightgate.errors import (
+    ArtifactError,
+    InputError,
+    NotMeasured,
+    ObjectiveBreached,
+    ServiceUnavailable,
+    Unavailable,
+    Undecided,
+)
 from nightgate.facts import Canary, Noise
 from nightgate.measure import host
 from nightgate.record import Look, Record
 from nightgate.results import files
 
+STORE = "postgresql://store"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -290,8 +299,7 @@ def test_how_long_the_stages_took_is_in_every_record_that_was_measured(plan, ben
     monkeypatch.setattr(
         steps.host, "quiet", lambda home, servers: nullcontext(Noise(canary_before=Canary(seconds=0.02, spread=0.1)))
     )
-    file = steps.measure(plan, "hybrid_ann", "cpu", prepared)
-    assert file == paths.run_dir("a-run") / "hybrid_ann-cpu.json"
+    steps.measure(plan, "hybrid_ann", "cpu", prepared)
     failed, good = files.read_records("a-run")
     assert {name: good.metrics[name].value for name in ("prepare_seconds", "measure_seconds")} == {
         "prepare_seconds": 2.5, "measure_seconds": 6.0,
@@ -300,45 +308,14 @@ def test_how_long_the_stages_took_is_in_every_record_that_was_measured(plan, ben
     assert good.facts.noise == failed.facts.noise == Noise(canary_before=Canary(seconds=0.02, spread=0.1))
 
 
-class FakeStore:
-    """Notes what is saved."""
-
-    made: ClassVar[list] = []
-    level = "night"
-
-    def __init__(self, url):
-        self.made.append(("open", url))
-
-    def migrate(self):
-        self.made.append(("migrate",))
-
-    def counting(self, suite):
-        return self.level
-
-    def save_records(self, *values, **named):
-        run_id, dag_id, scale, records = values
-        self.made.append(
-            (
-                "records",
-                run_id,
-                dag_id,
-                scale,
-                [r.variant for r in records],
-                [len(r.objectives) for r in records],
-                named,
-            )
-        )
-
-    def save_summary(self, summary):
-        self.made.append(("summary", summary.run_id, summary.state))
-
-
 @pytest.fixture
 def store(monkeypatch):
-    monkeypatch.setattr(steps, "Store", FakeStore)
+    monkeypatch.setattr(ledger, "Store", MemoryStore)
+    monkeypatch.setattr(ledger.restore, "fetch", lambda store, run_id: [])
     monkeypatch.setattr(judged, "pasts_of", lambda *_, **__: {})
-    monkeypatch.setattr(FakeStore, "made", [])
-    return FakeStore
+    for name, value in (("made", []), ("kept", {}), ("away", None), ("level", "night")):
+        monkeypatch.setattr(MemoryStore, name, value)
+    return MemoryStore
 
 
 @pytest.fixture
@@ -359,19 +336,34 @@ def test_records_and_summary_are_told_by_their_suite(plan, benchmark):
 
 
 def test_what_is_stored_and_when(plan, benchmark, store, sent):
-    benchmark.measure = lambda *_: [measured("hybrid")]
-    steps.measure(plan, "hybrid_ann", "cpu", steps.prepare(plan, "hybrid_ann", "cpu"))
-    assert store.made == []
-    steps.record(plan, "hybrid_ann", "cpu", "postgresql://store")
-    where = ("a-run", "test", "smoke", ["hybrid"])
+    benchmark.measure = lambda settings, device, prepared, samples: (
+        np.savez(samples, x=np.zeros(3)) or [measured("hybrid")]
+    )
+    steps.measure(plan, "hybrid_ann", "cpu", steps.prepare(plan, "hybrid_ann", "cpu", STORE), STORE)
+    where = ("records", "a-run", "test", "smoke", ["hybrid"])
     named = {"suite": "nightly", "standing": "ad-hoc", "overrides": plan.overrides}
-    assert store.made == [("open", "postgresql://store"), ("migrate",), ("records", *where, [0], named)]
+    assert store.made == [(*where, [0], ["hybrid_ann-cpu.npz"], True, named)], "as soon as it is measured"
     store.made.clear()
-    steps.gate(plan, "hybrid_ann", "cpu", "postgresql://store")
-    assert store.made == [("open", "postgresql://store"), ("records", *where, [2], named)]
+    steps.record(plan, "hybrid_ann", "cpu", STORE)
+    assert store.made == []
+    steps.gate(plan, "hybrid_ann", "cpu", STORE)
+    assert store.made == [(*where, [2], [], False, named)]
     store.made.clear()
-    steps.report(plan, "postgresql://store")
-    assert store.made == [("open", "postgresql://store"), ("migrate",), ("summary", "a-run", "pass")]
+    steps.report(plan, STORE)
+    assert store.made == [("summary", "a-run", "pass", ["report.html"])]
+
+
+def test_what_is_measured_while_the_store_is_away_is_stored_by_the_next_step(plan, benchmark, store, sent, caplog):
+    benchmark.measure = lambda *_: [measured("hybrid")]
+    store.away = ServiceUnavailable("the results database is away")
+    attempt = steps.measure(plan, "hybrid_ann", "cpu", steps.prepare(plan, "hybrid_ann", "cpu", STORE), STORE)
+    assert "the results database is away; what was measured is in " in caplog.text
+    with pytest.raises(ServiceUnavailable, match="away"):
+        steps.record(plan, "hybrid_ann", "cpu", STORE, attempt)
+    store.away = None
+    steps.record(plan, "hybrid_ann", "cpu", STORE, attempt)
+    assert [made[:2] for made in store.made] == [("records", "a-run")]
+    assert sent == []
 
 
 def test_without_a_store_the_results_stay_in_the_files(plan, benchmark, store, sent, caplog):
@@ -394,7 +386,7 @@ def test_only_what_counts_reaches_the_gauges_of_statsd(
     monkeypatch.setattr(store, "level", level)
     walk(plan)
     ours = plan.model_copy(update={"scheduled": scheduled, "overrides": overrides})
-    steps.record(ours, "hybrid_ann", "cpu", "postgresql://store" if level else None)
+    steps.record(ours, "hybrid_ann", "cpu", STORE if level else None)
     assert sent == ([["hnsw", "hybrid", "ivfpq_refine"]] if counts else [])
 
 
@@ -402,9 +394,10 @@ def test_a_breach_is_stored_before_it_fails(plan, benchmark, store):
     benchmark.measure = lambda *_: [measured("hybrid", latency=0.5)]
     steps.measure(plan, "hybrid_ann", "cpu", steps.prepare(plan, "hybrid_ann", "cpu"))
     with pytest.raises(ObjectiveBreached):
-        steps.gate(plan, "hybrid_ann", "cpu", "postgresql://store")
+        steps.gate(plan, "hybrid_ann", "cpu", STORE)
     assert store.made[-1][0] == "records"
     assert [o.verdict for o in files.read_records("a-run")[0].objectives] == ["pass", "breach"]
+    assert [o.verdict for o in store.kept["a-run", "hybrid_ann", "cpu"][0].objectives] == ["pass", "breach"]
 
 
 def preflight(**changes):
@@ -520,7 +513,7 @@ def test_every_step_can_be_walked_again(plan, benchmark):
 
     def kept(summary):  # all but what times itself
         own = {
-            "detail": True, "finished_at": True, "metrics": {"prepare_seconds", "measure_seconds"}, "facts": {"noise"},
+            "detail": True, "attempt": True, "finished_at": True, "metrics": {"prepare_seconds", "measure_seconds"}, "facts": {"noise"},
         }  # fmt: skip
         return [r.model_dump(exclude=own) for r in summary.results]
 

@@ -26,13 +26,15 @@ def test_the_benchmark_is_given_its_settings_its_device_and_where_to_write(stree
     street.fake.measure = lambda *given: seen.append(given) or [measured(device="gpu")]
     ours = plan(work=BOTH)
     prepared = steps.prepare(ours, "hybrid_ann", "gpu")
-    file = steps.measure(ours, "hybrid_ann", "gpu", prepared)
+    attempt = steps.measure(ours, "hybrid_ann", "gpu", prepared)
     settings = ours.settings_of("hybrid_ann")
     folder = paths.runs_dir() / "a-run"
     assert seen == [
         (settings, "gpu", paths.home() / "cache"), (settings, "gpu", {"made": 1}, folder / "hybrid_ann-gpu.npz"),
     ]  # fmt: skip
-    assert file == folder / "hybrid_ann-gpu.json"
+    (kept,) = files.read_records("a-run")
+    assert (kept.device, kept.attempt) == ("gpu", attempt)
+    assert (folder / "hybrid_ann-gpu.json").exists()
     assert street.calls == [], "what is measured in full is not tidied"
 
 
@@ -57,9 +59,10 @@ def test_each_step_has_its_own_time_out(street, monkeypatch):
         assert ours.timeout_of(*nowhere, "prepare") == 21_600.0
 
 
-def test_the_host_is_held_by_a_lock_in_its_home(street):
+def test_the_host_is_held_by_the_lock_of_the_machine(street, tmp_path, monkeypatch):
+    monkeypatch.setenv("NIGHTGATE_LOCK", str(tmp_path / "a" / "measure.lock"))
     steps.measure(plan(), "hybrid_ann", "cpu", steps.prepare(plan(), "hybrid_ann", "cpu"))
-    assert (paths.home() / "measure.lock").exists()
+    assert (tmp_path / "a" / "measure.lock").exists()
     (record,) = files.read_records("a-run")
     assert record.facts.noise.canary_before == Canary(seconds=0.01, spread=0.02)
     assert record.facts.noise.canary_after == Canary(seconds=0.01, spread=0.02)

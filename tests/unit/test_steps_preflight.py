@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from support.street import HOST, Street
+from support.street import BOTH, HOST, Street, plan
 
 from nightgate import paths, planning, registry, steps
 from nightgate.artifacts import Cache
@@ -197,3 +197,23 @@ def test_whether_it_confirms_travels_with_the_plan(monkeypatch, tmp_path, confir
     plan = steps.preflight("x", dag_id="test", scale="smoke", only=["hybrid_ann"], confirm=confirm)
     assert steps.Plan.model_validate_json(plan.model_dump_json()).confirm is confirm
     assert steps.Plan.model_validate({**plan.model_dump(), "confirm": True}).confirm
+
+
+def test_a_device_whose_queue_nobody_serves_is_left_out_with_the_reason():
+    ours = plan(work=BOTH)
+    assert steps.without(ours, []) == ours
+    found = steps.without(ours, ["gpu"])
+    reason = "no worker serves the queue gpu. Next step: start one: `airflow celery worker -q gpu`"
+    assert (found.unserved, found.work) == ({"gpu": reason}, ours.work)
+
+
+@pytest.mark.parametrize(
+    ("devices", "changes"),
+    [(["cpu"], {}), (["gpu"], {"require_gpu": True}), (["gpu"], {"work": BOTH[1:]}), (["cpu", "gpu"], {})],
+)
+def test_a_run_that_could_not_do_what_it_must_is_refused(devices, changes):
+    message = (
+        f"^no worker serves the queue {devices[0]}. Next step: start one: `airflow celery worker -q {devices[0]}`$"
+    )
+    with pytest.raises(InputError, match=message):
+        steps.without(plan(**{"work": BOTH, **changes}), devices)

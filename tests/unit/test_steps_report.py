@@ -6,7 +6,7 @@ import pytest
 from support.street import BOTH, HOST, Street, measured, plan
 
 from nightgate import judged as judging
-from nightgate import paths, steps
+from nightgate import ledger, paths, steps
 from nightgate.errors import ServiceUnavailable, Undecided
 from nightgate.record import Summary
 from nightgate.results import files
@@ -20,10 +20,14 @@ def street(monkeypatch, tmp_path):
         def __init__(self, url):
             street.calls.append(("open", url))
 
-        def migrate(self):
-            street.calls.append(("migrate",))
+        def records(self, *_):
+            return []
 
-        def save_summary(self, summary):
+        def save_records(self, run_id, dag_id, scale, records, **_):
+            street.calls.append(("leave", records[0].benchmark, records[0].device))
+
+        def save_summary(self, summary, raw):
+            assert raw == [files.report_path(summary.run_id)]
             assert files.read_summary(summary.run_id) == summary, "the file is there first"
             street.calls.append(("save", summary.state))
 
@@ -31,7 +35,8 @@ def street(monkeypatch, tmp_path):
         street.calls.append(("render", summary.state, folder))
         return f"{summary.run_id}: {summary.state}"
 
-    monkeypatch.setattr(steps, "Store", Store)
+    monkeypatch.setattr(ledger, "Store", Store)
+    monkeypatch.setattr(ledger.restore, "fetch", lambda store, run_id: [])
     monkeypatch.setattr(steps, "render_report", render)
     return street
 
@@ -63,7 +68,7 @@ def test_the_summary_holds_the_run(street, monkeypatch):
     assert files.read_records("a-run") == [judged], "the verdicts are in the records too"
     folder = paths.runs_dir() / "a-run"
     assert street.calls == [
-        ("open", "postgresql://store"), ("migrate",), ("save", "pass"), ("render", "pass", folder),
+        ("open", "postgresql://store"), ("render", "pass", folder), ("save", "pass"),
     ]  # fmt: skip
     assert (folder / "report.html").read_text() == "a-run: pass"
 
@@ -102,6 +107,15 @@ def test_a_run_that_left_nothing_at_all_has_a_report(street):
     ]  # fmt: skip
     assert files.report_path("a-run").read_text() == "a-run: invalid"
     assert [call[0] for call in street.calls] == ["tidy", "render"], "without a store there is none"
+
+
+def test_what_no_worker_took_is_skipped_with_the_reason(street):
+    left(measured())
+    summary = steps.report(steps.without(plan(work=BOTH), ["gpu"]), None)
+    reason = "no worker serves the queue gpu. Next step: start one: `airflow celery worker -q gpu`"
+    assert {(r.status, r.reason) for r in summary.results if r.device == "gpu"} == {("skipped", reason)}
+    assert summary.state == "pass"
+    assert not [call for call in street.calls if call[0] == "tidy"]
 
 
 def test_results_stand_in_the_order_of_the_plan_gated_before_controls_before_what_stands_in(street):
@@ -144,25 +158,19 @@ def test_one_device_that_breaches_is_not_hidden_by_the_other(street):
     assert steps.report(plan(work=BOTH), None).state == "inconclusive"
 
 
-def test_a_run_is_closed_by_its_files_when_the_store_does_not_answer(street, monkeypatch):
-    asked = []
+def test_while_the_store_does_not_answer_a_run_is_not_closed(street, monkeypatch):
+    """What it has of the measurements of other hosts is not known, and the task tries again."""
 
-    def pasts_of(records, scale, *, store, **_):
-        asked.append(store)
-        if store:
-            raise ServiceUnavailable("the results database is gone")
-        return {}
+    def gone(*_, **__):
+        raise ServiceUnavailable("the results database is gone")
 
-    def gone(self, summary):
-        raise ServiceUnavailable("it is still gone")
-
-    monkeypatch.setattr(judging, "pasts_of", pasts_of)
-    monkeypatch.setattr(steps.Store, "save_summary", gone)
     left(measured())
-    with pytest.raises(ServiceUnavailable, match="still gone"):
-        steps.report(plan(), "postgresql://store")
-    assert [store is None for store in asked] == [False, True]
-    assert files.read_summary("a-run").state == "pass", "whoever looks at the run finds it judged"
+    for part in (ledger.Store, judging):
+        with monkeypatch.context() as patch, pytest.raises(ServiceUnavailable, match="gone"):
+            patch.setattr(part, "records" if part is ledger.Store else "pasts_of", gone)
+            steps.report(plan(work=BOTH), "postgresql://store")
+        assert not (paths.run_dir("a-run") / "summary.json").exists()
+    assert steps.report(plan(), "postgresql://store").state == "pass"
 
 
 def test_judging_again_changes_nothing(street):

@@ -28,6 +28,7 @@ def test_every_variant_is_loaded_in_a_session_of_its_own(world):
 
 
 def test_loads_and_builds_have_the_host_to_themselves(world, tmp_path, monkeypatch):
+    monkeypatch.setenv("NIGHTGATE_LOCK", str(tmp_path / "measure.lock"))
     held = []
 
     def ensure(*_):

@@ -1,6 +1,9 @@
+import hashlib
 import re
+import zlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import ClassVar
 
 import pytest
 from fastapi import Depends, HTTPException
@@ -27,6 +30,7 @@ class FakeStore:
     answers: tuple[list[Run], Snapshot] = ([], Snapshot())
     error: Exception | None = None
     said: tuple[Note, ...] = ()
+    files: ClassVar[dict[tuple[str, str], bytes]] = {}
 
     def __init__(self, url):
         assert url == "postgresql://store"
@@ -48,6 +52,13 @@ class FakeStore:
 
     def snapshot(self):
         return self._answer(1)
+
+    def rows(self, query, values):
+        if self.error:
+            raise self.error
+        assert "FROM nightgate.files" in query
+        content = self.files.get(values)
+        return [(zlib.compress(content), hashlib.sha256(content).hexdigest())] if content else []
 
     def _answer(self, number):
         if self.error:
@@ -246,9 +257,19 @@ def test_a_report_is_served_from_its_run_folder(runs_folder):
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
 
 
+def test_the_report_of_another_host_comes_from_the_store_and_is_the_one_that_counts(runs_folder, monkeypatch):
+    monkeypatch.setattr(FakeStore, "files", {("night-1", "report.html"): b"<h1>from elsewhere</h1>"})
+    (runs_folder / "night-1").mkdir()
+    (runs_folder / "night-1" / "report.html").write_text("<h1>of an earlier try</h1>")
+    assert client().get("/runs/night-1").text == "<h1>from elsewhere</h1>"
+    monkeypatch.setattr(FakeStore, "error", ServiceUnavailable("the results database is away"))
+    assert client().get("/runs/night-1").text == "<h1>of an earlier try</h1>"
+    assert client().get("/runs/night-2").json()["detail"].endswith("left no folder here; the results database is away")
+
+
 def test_a_report_that_is_missing_says_what_is_there(runs_folder):
     (runs_folder / "night-1").mkdir()
-    start = "has no report on this machine: "
+    start = "has no report, in the results database or on this machine: "
     assert client().get("/runs/night-1").json()["detail"] == (
         f"run night-1 {start}it runs still, or was ended before its report"
     )

@@ -9,7 +9,6 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from nightgate import paths
 from nightgate.artifacts import Artifact, Cache
 from nightgate.measure import host
 from nightgate.measure.child import run_child
@@ -124,7 +123,7 @@ def _anew(request: BuildRequest, *, training: bool = False) -> BuiltIndex:
 
 def _built(request: BuildRequest, *, training: bool) -> dict[str, Any]:
     """Make one step in a child; what a `BuiltIndex` tells of it."""
-    with host.alone(paths.home()):  # or its seconds would be those of a host that did something else besides
+    with host.alone():  # or its seconds would be those of a host that did something else besides
         child = run_child(train if training else build, request, threads=request.parameters["threads"])
     return {
         "facts": child.value, "build_seconds": child.wall_seconds, "build_peak_rss_bytes": child.peak_rss_bytes,

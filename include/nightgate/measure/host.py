@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import logging
 import os
@@ -11,7 +10,6 @@ import statistics
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from nightgate.errors import DriverError
 from nightgate.facts import Noise
 from nightgate.measure import devices, known_host, trust
 from nightgate.measure.glancing import glance, looking
+from nightgate.measure.machine import alone
 from nightgate.measure.watch import Watch, judged
 from nightgate.record import Host
 
@@ -39,7 +38,6 @@ SHARED = "NIGHTGATE_SHARED_HOST"
 
 _QUIET_SAMPLES = 3
 _SAID_AGAIN = 30.0
-_alone: ContextVar[bool] = ContextVar("alone", default=False)
 
 
 @cache
@@ -82,14 +80,14 @@ def quiet(home: Path, servers: Sequence[str] = ()) -> Iterator[Noise]:
     child work; whoever times otherwise calls `glance` there whenever all that is timed rests.
 
     Args:
-        home: NIGHTGATE_HOME, with the lock and with what is known of the host.
+        home: NIGHTGATE_HOME, with what is known of the host.
         servers: which programs beside our own processes work for the measurement, by the name of their processes; "" where
             that is not known.
 
     Yields:
         what is seen. It is written when the block ends: whether it was disturbed, and by what.
     """
-    with alone(home):
+    with alone():
         watch, noise = Watch(servers), Noise(load_before=os.getloadavg()[0])
         watch.settle(SAMPLE, 0.0 if _shared() else PATIENCE, known(home))
         try:
@@ -162,30 +160,6 @@ def _known_file(home: Path) -> Path:
 
 def _shared() -> bool:
     return bool(os.environ.get(SHARED, "").strip())
-
-
-@contextmanager
-def alone(lock_folder: Path) -> Iterator[None]:
-    """Hold the host while something is timed, such as a build: whoever else times something here waits.
-
-    The pools keep timed tasks apart inside Airflow; this lock also covers what is started from a terminal. Whoever holds
-    it already, in this thread, goes on. Take it before any lock of a server: others hold it while they wait for those.
-    """
-    if _alone.get():
-        yield
-        return
-    lock_folder.mkdir(parents=True, exist_ok=True)
-    with open(lock_folder / "measure.lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.info("another measurement runs on this host; waiting for it to end")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        token = _alone.set(True)
-        try:
-            yield
-        finally:
-            _alone.reset(token)
 
 
 def _cpu_model() -> str:

@@ -15,26 +15,48 @@ from pathlib import Path
 from typing import Any
 
 from airflow.sdk import Connection, TaskGroup, TriggerRule, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSkipException
+from airflow.sdk.bases.xcom import BaseXCom
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowNotFoundException,
+    AirflowSkipException,
+    DownstreamTasksSkipped,
+)
 
 from nightgate import paths
-from nightgate.errors import ArtifactError, InputError, ObjectiveBreached, Unavailable, Undecided
+from nightgate.errors import (
+    ArtifactError,
+    InputError,
+    NotMeasured,
+    ObjectiveBreached,
+    ServiceUnavailable,
+    Unavailable,
+    Undecided,
+)
 from nightgate.measure.durations import STEP_SECONDS, again_seconds
-from nightgate.record import DAG_ID
+from nightgate.record import DAG_ID, Attempt
 
 POOLS = {name: pool["slots"] for name, pool in json.loads(paths.pools_file().read_text()).items()}
 _RETRY: dict[str, Any] = {"retries": 1, "retry_delay": timedelta(seconds=5)}
+# a database that is away for some minutes: 5, 10, 20, 40 s, then one minute each
+_OUTLAST: dict[str, Any] = {
+    "retries": 7, "retry_delay": timedelta(seconds=5), "retry_exponential_backoff": 2.0, "max_retry_delay": timedelta(minutes=1),
+}  # fmt: skip
 # what is measured is stored, confirmed and judged before the next measurement starts; preparing comes before measuring
 _CLOSE, _PREPARE, _MEASURE = 3, 2, 1
+_ATTEMPT = "attempt"
 # the plan has a time-out of its own for each long step, which ends it before this one
 _SHORT, _LONG = timedelta(minutes=5), timedelta(seconds=STEP_SECONDS, minutes=10)
 
 
 @contextmanager
-def translated(*, strict: bool = False) -> Iterator[None]:
+def translated(*, strict: bool = False, final: bool = False) -> Iterator[None]:
     """Skip what cannot be measured here, fail for good what a retry cannot mend, let the rest be retried.
 
     What is undecided is skipped too, which no run fails by, unless it is ``strict``: never is it shown as a success.
+
+    Args:
+        final: of a step that measures nothing, so that only a server that is away is a reason to try again.
     """
     try:
         yield
@@ -44,16 +66,23 @@ def translated(*, strict: bool = False) -> Iterator[None]:
         raise (AirflowFailException if strict else AirflowSkipException)(str(error)) from error
     except (InputError, ObjectiveBreached, ArtifactError) as error:
         raise AirflowFailException(str(error)) from error
+    except NotMeasured as error:
+        if not final or isinstance(error, ServiceUnavailable):
+            raise
+        raise AirflowFailException(str(error)) from error
 
 
 @task(execution_timeout=_SHORT)
 def preflight(suite: str | None = None) -> dict[str, Any]:
     """Check the form, the devices and the room on this host, and decide the plan of the run.
 
+    What is not part of the plan, or what no worker would take, is skipped here, so that it waits in no queue.
+
     Args:
         suite: the file; None for that of `paths.suite_file`.
     """
     from nightgate import steps
+    from nightgate.orchestration import queues
     from nightgate.orchestration.params import check_conf, overrides
 
     context = get_current_context()
@@ -66,7 +95,20 @@ def preflight(suite: str | None = None) -> dict[str, Any]:
             devices=params["devices"], overrides=overrides(params, file), require_gpu=params["require_gpu"],
             scheduled=run.run_type == "scheduled",
         )  # fmt: skip
-    return plan.model_dump(mode="json")
+        plan = steps.without(plan, queues.unserved({device for _, device in plan.work}))
+    made: dict[str, Any] = plan.model_dump(mode="json")
+    work = [pair for pair in made["work"] if pair[1] not in made["unserved"]]
+    if outside := _outside(context["dag"].task_ids, work):
+        context["ti"].xcom_push(BaseXCom.XCOM_RETURN_KEY, made)
+        raise DownstreamTasksSkipped(tasks=outside)  # type: ignore[no-untyped-call]
+    return made
+
+
+def _outside(task_ids: Sequence[str], work: Sequence[Sequence[str]]) -> list[str]:
+    """The tasks of the benchmarks and devices that are not ``work``: "hybrid_ann.gpu.measure" and the like."""
+    wanted = {tuple(pair) for pair in work}
+    parts = {task_id: tuple(task_id.split(".")) for task_id in task_ids}
+    return [task_id for task_id, names in parts.items() if len(names) == 3 and names[:2] not in wanted]
 
 
 def _run_id(dag_id: str, of_airflow: str) -> str:
@@ -88,35 +130,35 @@ def _on_device(benchmark: str, device: str, plan: Any) -> Any:
     @task(execution_timeout=_LONG, priority_weight=_PREPARE, **one, **_RETRY)
     def prepare(plan: dict[str, Any]) -> dict[str, Any]:
         with _step(plan, benchmark, device) as (steps, typed):
-            prepared: dict[str, Any] = steps.prepare(typed, benchmark, device)
+            prepared: dict[str, Any] = steps.prepare(typed, benchmark, device, _store_url())
             return prepared
 
     @task(execution_timeout=_LONG, **whole, **_RETRY)
-    def measure(plan: dict[str, Any], prepared: dict[str, Any]) -> str:
+    def measure(plan: dict[str, Any], prepared: dict[str, Any]) -> None:
         with _step(plan, benchmark, device) as (steps, typed):
-            return str(steps.measure(typed, benchmark, device, prepared))
+            attempt = _begin()
+            steps.measure(typed, benchmark, device, prepared, _store_url(), attempt)
 
-    @task(execution_timeout=_SHORT, priority_weight=_CLOSE, **one, **_RETRY)
+    @task(execution_timeout=_SHORT, priority_weight=_CLOSE, **one, **_OUTLAST)
     def record(plan: dict[str, Any]) -> None:
-        with _step(plan, benchmark, device) as (steps, typed):
-            steps.record(typed, benchmark, device, _store_url())
+        with _step(plan, benchmark, device, final=True) as (steps, typed):
+            steps.record(typed, benchmark, device, _store_url(), _last_attempt(benchmark, device))
 
     # a host that was not quiet is tried again after a while, and one more try is left for what else may fail
     @task(execution_timeout=_LONG, retries=2, retry_delay=timedelta(seconds=again_seconds()), **confirming)
     def confirm(plan: dict[str, Any]) -> int:
         with _step(plan, benchmark, device) as (steps, typed):
-            looks: int = steps.confirm(typed, benchmark, device, _store_url())
+            looks: int = steps.confirm(typed, benchmark, device, _store_url(), _last_attempt(benchmark, device))
             return looks
 
     # it follows a confirm that had nothing to do, and not a record that had: so it must not hang on preflight itself
     @task(
-        execution_timeout=_SHORT, retries=0, priority_weight=_CLOSE, trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
-        **one,
+        execution_timeout=_SHORT, priority_weight=_CLOSE, trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS, **one, **_OUTLAST,
     )  # fmt: skip
     def gate() -> None:
         plan = get_current_context()["ti"].xcom_pull(task_ids="preflight")
-        with _step(plan, benchmark, device) as (steps, typed):
-            steps.gate(typed, benchmark, device, _store_url())
+        with _step(plan, benchmark, device, final=True) as (steps, typed):
+            steps.gate(typed, benchmark, device, _store_url(), _last_attempt(benchmark, device))
 
     with TaskGroup(device):
         last = gate()
@@ -127,7 +169,7 @@ def _on_device(benchmark: str, device: str, plan: Any) -> Any:
     return last
 
 
-@task(execution_timeout=_SHORT)
+@task(execution_timeout=_SHORT, **_OUTLAST)
 def report(plan: dict[str, Any] | None) -> str:
     """Write ``summary.json`` and ``report.html``, whatever happened before."""
     from nightgate import steps
@@ -135,8 +177,9 @@ def report(plan: dict[str, Any] | None) -> str:
     if not plan:
         raise AirflowSkipException("preflight refused the run, so there is nothing to report")
     _name_services()  # what a benchmark that was ended has left there is removed
-    with translated():
-        return steps.report(steps.Plan.model_validate(plan), _store_url()).state
+    attempts = {(benchmark, device): _last_attempt(benchmark, device) for benchmark, device in plan["work"]}
+    with translated(final=True):
+        return steps.report(steps.Plan.model_validate(plan), _store_url(), attempts).state
 
 
 @task(execution_timeout=_SHORT, retries=0)
@@ -171,14 +214,31 @@ def upload_dashboards() -> list[str]:
 
 
 @contextmanager
-def _step(plan: dict[str, Any], benchmark: str, device: str) -> Iterator[tuple[Any, Any]]:
+def _step(plan: dict[str, Any], benchmark: str, device: str, *, final: bool = False) -> Iterator[tuple[Any, Any]]:
     from nightgate import steps
 
     if [benchmark, device] not in plan["work"]:
         raise AirflowSkipException(f"{benchmark} on {device} is not part of this run")
     _name_services()
-    with translated(strict=plan.get("strict", False)):
+    with translated(strict=plan.get("strict", False), final=final):
         yield steps, steps.Plan.model_validate(plan)
+
+
+def _begin() -> Attempt:
+    """A new try of the measurement whose task this is. The steps after it look for what this try found, and nothing else."""
+    from nightgate.ledger import new_attempt
+
+    ti = get_current_context()["ti"]
+    attempt = new_attempt(ti.try_number)
+    ti.xcom_push(_ATTEMPT, attempt.model_dump(mode="json"))
+    return attempt
+
+
+def _last_attempt(benchmark: str, device: str) -> Attempt | None:
+    """The newest try of a measurement of this run; None where none began."""
+    task_id = f"{benchmark}.{device}.measure"
+    found = get_current_context()["ti"].xcom_pull(task_ids=task_id, key=_ATTEMPT)
+    return Attempt.model_validate(found) if found else None
 
 
 def _name_services() -> None:

@@ -105,6 +105,14 @@ def forget_looks(run_id: str, benchmark: str, device: Device) -> None:
         path.unlink(missing_ok=True)
 
 
+def raw_of(run_id: str, benchmark: str, device: Device, look: int = 0) -> list[Path]:
+    """The files that one measurement, or the ``look``-th that confirms it, left beside its records: samples, transcripts."""
+    stem = samples_path(run_id, benchmark, device, look).stem
+    found = (path for path in run_dir(run_id).glob(f"{stem}*") if path.suffix != ".json" and path.is_file())
+    own = [path for path in found if path.name[len(stem)] in ".-"]
+    return sorted(path for path in own if look or not path.name.startswith(f"{stem}-confirm"))
+
+
 def newest_runs(limit: int | None = _NEWEST, since: datetime | None = None) -> list[str]:
     """The ids of the runs that have a folder, newest first; with ``since`` only of folders that changed after it."""
     try:

@@ -22,6 +22,24 @@ ON CONFLICT (run_id, benchmark, variant, device) DO UPDATE SET suite = excluded.
     fingerprint = excluded.fingerprint, measured_at = excluded.measured_at, standing = excluded.standing, record = excluded.record
 """
 
+RECORDS = "SELECT record FROM nightgate.results WHERE (run_id, benchmark, device) = (%s, %s, %s) ORDER BY variant"
+
+REMOVE_OTHERS = """
+DELETE FROM nightgate.results WHERE run_id = %(run)s
+AND (%(benchmark)s::text IS NULL OR (benchmark, device) = (%(benchmark)s, %(device)s))
+AND (benchmark, device, variant) NOT IN (SELECT * FROM unnest(%(benchmarks)s::text[], %(devices)s::text[], %(variants)s::text[]))
+"""
+
+REMOVE_FILES = "DELETE FROM nightgate.files WHERE (run_id, benchmark, device) = (%s, %s, %s) AND name <> ALL(%s)"
+
+UPSERT_FILE = """
+INSERT INTO nightgate.files (run_id, name, benchmark, device, sha256, content) VALUES (%s, %s, %s, %s, %s, %s)
+ON CONFLICT (run_id, name) DO UPDATE SET benchmark = excluded.benchmark, device = excluded.device, sha256 = excluded.sha256,
+    content = excluded.content, written_at = excluded.written_at
+"""
+
+FILES = "SELECT name, sha256 FROM nightgate.files WHERE run_id = %s ORDER BY name"
+
 COUNTING = """
 SELECT CASE WHEN EXISTS (SELECT FROM nightgate.runs WHERE suite = %s AND standing = 'night') THEN 'night' ELSE 'stand-in' END
 """
@@ -45,9 +63,8 @@ suites AS (
 TIME = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
 """A time as the records write it."""
 
-RUN_COLUMNS = (
-    "run_id, dag_id, scale, state, head->>'started_at', head->>'finished_at', standing, overrides, recorded_at, suite"
-)
+RUN_COLUMNS = """run_id, dag_id, scale, state, head->>'started_at', head->>'finished_at', standing, overrides, recorded_at, suite,
+    EXISTS (SELECT FROM nightgate.files WHERE (files.run_id, files.name) = (runs.run_id, 'report.html'))"""
 
 RUNS = f"SELECT {RUN_COLUMNS} FROM nightgate.runs ORDER BY recorded_at DESC LIMIT %s"
 

@@ -11,12 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from nightgate.errors import InputError, ServiceUnavailable
-from nightgate.record import STORED, SUITE, Record, Standing, Summary, Verdict, utc_now
-from nightgate.results import migrations, queries
+from nightgate.record import STORED, SUITE, Device, Record, Standing, Summary, Verdict, utc_now
+from nightgate.results import migrations, queries, run_files
 from nightgate.results.noted import NOTES, Note, note_of
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class Run:
     overrides: Mapping[str, object] | None = None
     recorded_at: datetime | None = None
     suite: str = SUITE
+    reported: bool = False
+    """Whether the store has its report."""
 
 
 @dataclass(frozen=True)
@@ -106,14 +109,28 @@ class Store:
         suite: str = SUITE,
         standing: Standing = "ad-hoc",
         overrides: Mapping[str, object] | None = None,
+        raw: Sequence[Path] = (),
+        anew: bool = False,
     ) -> None:
-        """Upsert the records of one measurement; the run appears with them."""
+        """Upsert the records of one measurement, and the files of its raw samples; the run appears with them.
+
+        Args:
+            anew: they are of a new try, and all there is of it: what an earlier one left besides is no longer the run's.
+        """
         with self.writing() as connection:
             connection.execute(queries.INSERT_RUN, (run_id, dag_id, suite, scale, standing, _json(overrides)))
             _put(connection, run_id, records, standing)
+            if not records:
+                return
+            of = (records[0].benchmark, records[0].device)
+            run_files.put(connection, run_id, raw, *of)
+            if anew:
+                _remove_others(connection, run_id, records, *of)
+                if raw:  # what was measured keeps its samples until others take their place
+                    run_files.remove_others(connection, run_id, raw, *of)
 
-    def save_summary(self, summary: Summary) -> None:
-        """Upsert a judged run. Its records become exactly those of the summary."""
+    def save_summary(self, summary: Summary, raw: Sequence[Path] = ()) -> None:
+        """Upsert a judged run, with files of it. Its records become exactly those of the summary."""
         head = summary.model_dump_json(exclude={"results"})
         row = (
             summary.run_id,
@@ -128,8 +145,19 @@ class Store:
         )
         with self.writing() as connection:
             connection.execute(queries.UPSERT_RUN, row)
-            connection.execute("DELETE FROM nightgate.results WHERE run_id = %s", (summary.run_id,))
             _put(connection, summary.run_id, summary.results, summary.standing)
+            _remove_others(connection, summary.run_id, summary.results)
+            run_files.put(connection, summary.run_id, raw)
+
+    def records(self, run_id: str, benchmark: str, device: Device) -> list[Record]:
+        """The records of one measurement, sorted by variant; none before they were saved."""
+        rows = self.rows(queries.RECORDS, (run_id, benchmark, device))
+        return [Record.model_validate(record, context=STORED) for (record,) in rows]
+
+    def earlier(self, run_id: str) -> list[Record]:
+        """What earlier tries of a run's measurements found, oldest first, before a later try took their place."""
+        rows = self.rows("SELECT record FROM nightgate.earlier WHERE run_id = %s ORDER BY kept_at", (run_id,))
+        return [Record.model_validate(record, context=STORED) for (record,) in rows]
 
     def runs(self, limit: int = 30) -> list[Run]:
         """The newest runs, the ones not yet judged included, newest first."""
@@ -290,8 +318,23 @@ def url_from_airflow(uri: str) -> str:
 
 
 def _run(row: tuple[Any, ...], results: list[Record]) -> Run:
-    run_id, dag_id, scale, state, started_at, finished_at, standing, overrides, recorded_at, suite = row  # RUN_COLUMNS
-    return Run(run_id, dag_id, scale, state, started_at, finished_at, results, standing, overrides, recorded_at, suite)
+    run_id, dag_id, scale, state, started_at, finished_at, *others = row  # RUN_COLUMNS
+    return Run(run_id, dag_id, scale, state, started_at, finished_at, results, *others)
+
+
+def _remove_others(
+    connection: psycopg.Connection,
+    run_id: str,
+    records: Sequence[Record],
+    benchmark: str | None = None,
+    device: str = "",
+) -> None:
+    """Remove the results of a run, or of one measurement of it, that are not among ``records``."""
+    mine = {
+        "benchmarks": [record.benchmark for record in records], "devices": [record.device for record in records],
+        "variants": [record.variant for record in records],
+    }  # fmt: skip
+    connection.execute(queries.REMOVE_OTHERS, {"run": run_id, "benchmark": benchmark, "device": device, **mine})
 
 
 def _json(values: Mapping[str, object] | None) -> str | None:

@@ -1,4 +1,4 @@
-"""`nightgate results export`, `import`, `exclude`, `include`, `accept`, `unaccept`, `notes`: what needs the results store."""
+"""`nightgate results export`, `import`, `restore`, `exclude`, `include`, `accept`, `unaccept`, `notes`: what needs the results store."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ from rich.text import Text
 from nightgate import paths, terminal
 from nightgate.errors import InputError, NightgateError, choices
 from nightgate.files import whole
-from nightgate.record import Device, Summary
+from nightgate.publish import figures
+from nightgate.record import Device, Record, Summary
 from nightgate.results import notes, transfer
+from nightgate.results import restore as restoring
 from nightgate.results.noted import Kind, Note, Scope
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ def add_to(app: typer.Typer) -> None:
     """The commands, to those of ``nightgate results``."""
     app.command("export")(export)
     app.command("import")(import_)
+    app.command("restore")(restore)
     app.command("exclude")(exclude)
     app.command("include")(include)
     app.command("accept")(accept)
@@ -61,6 +64,13 @@ def import_(file: File = "-") -> None:
     with _from(file) as lines, _store(make=True) as store:
         taken = transfer.take(store, lines)
     _say(f"{taken.runs} runs, {taken.results} results and {taken.notes} notes are in the store")
+
+
+def restore(run: Run) -> None:
+    """Write the files of a run, its report and raw samples too, from the store."""
+    with _store() as store:
+        folder = restoring.restore(store, run)
+    _say(f"{run} lies in {folder}")
 
 
 def exclude(
@@ -115,7 +125,8 @@ def noted(
 
 
 def lines_about(summaries: Iterable[Summary]) -> list[str]:
-    """A sentence for each note about these runs, from a store that answers at once; one is not started for them."""
+    """A sentence for each note about these runs, and for what earlier tries found, from a store that answers at once; one is
+    not started for them."""
     runs = [summary.run_id for summary in summaries]
     try:
         url = _address()
@@ -123,7 +134,9 @@ def lines_about(summaries: Iterable[Summary]) -> list[str]:
             return [_NOT_UP] if _embedded().has_results else []
         from nightgate.results.store import Store
 
-        return [sentence(note) for note in Store(url).notes(runs)]
+        with Store(url) as store:
+            replaced = [_replaced(run, record) for run in runs for record in store.earlier(run)]
+            return [*(sentence(note) for note in store.notes(runs)), *replaced]
     except NightgateError as error:
         return [f"the notes about these runs are not known: {error}"]
 
@@ -131,6 +144,11 @@ def lines_about(summaries: Iterable[Summary]) -> list[str]:
 _NOT_UP = (
     "notes about these runs, if there are any, are in the store, which is not up: `nightgate results notes` starts it"
 )
+
+
+def _replaced(run: str, record: Record) -> str:
+    made = f" ({record.attempt.number}, on {record.attempt.machine})" if record.attempt else ""
+    return f"{run}: an earlier try{made} of {record.benchmark}, which a later one replaced, found: {figures.headline(record)}"
 
 
 def sentence(note: Note) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 
 from pydantic import Field
 
-from nightgate import paths
 from nightgate.benchmark import Context
 from nightgate.errors import NightgateError, ServiceUnavailable
 from nightgate.measure import host
@@ -84,7 +83,7 @@ def _load(store: Store, address: Address, settings: StoreSettings, prepared: Sto
     for variant in prepared.measured(settings):
         collection = store.collection(variant, prepared.data, settings)
         try:
-            with host.alone(paths.home()), store.connect(address, "load and index the vectors") as connection:
+            with host.alone(), store.connect(address, "load and index the vectors") as connection:
                 store.lock(connection)
                 built[variant] = store.ensure(connection, address, collection, base, None)
         except NightgateError as error:

@@ -15,8 +15,9 @@ from fastapi.responses import HTMLResponse
 
 from nightgate import __version__, paths
 from nightgate.artifacts import Cache
-from nightgate.errors import InputError, NightgateError
+from nightgate.errors import InputError, NightgateError, ServiceUnavailable
 from nightgate.publish import certainty, figures, report
+from nightgate.results import files, restore
 from nightgate.results.store import Store
 from nightgate.web import scraping
 from nightgate.web.board import judged, listed
@@ -83,13 +84,24 @@ def create_app(
     @board.get("/runs/{run_id}")
     def run(run_id: str) -> HTMLResponse:
         try:
-            page = (paths.run_dir(run_id) / "report.html").read_bytes()
+            here = files.report_path(run_id)
         except InputError as error:
             raise HTTPException(404, str(error)) from None
-        except OSError:
-            here = paths.run_dir(run_id).is_dir()
-            why = "it runs still, or was ended before its report" if here else "it left no folder here"
-            raise HTTPException(404, f"run {run_id} has no report on this machine: {why}") from None
+        try:
+            page = restore.read(Store(store_url()), run_id, here.name)
+        except NightgateError as error:  # of a run from before the store kept them, or while it is away
+            try:
+                page = here.read_bytes()
+            except OSError:
+                why = (
+                    "it runs still, or was ended before its report"
+                    if here.parent.is_dir()
+                    else "it left no folder here"
+                )
+                away = f"; {error}" if isinstance(error, ServiceUnavailable) else ""
+                raise HTTPException(
+                    404, f"run {run_id} has no report, in the results database or on this machine: {why}{away}"
+                ) from None
         return HTMLResponse(page, headers=_HEADERS)
 
     app.include_router(board)

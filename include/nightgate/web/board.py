@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from nightgate import paths
 from nightgate.measure.durations import NIGHT_SECONDS
 from nightgate.publish import certainty, figures, noted, report
 from nightgate.publish.absent import skips
 from nightgate.publish.rows import objective_rows
 from nightgate.record import Record
+from nightgate.results import files
 from nightgate.results.noted import Note
 from nightgate.results.store import Run
 from nightgate.series import differing
@@ -79,7 +79,7 @@ def listed(run: Run, notes: Sequence[Note] = ()) -> ListedRun:
         skipped=skips(run.results),
         notes=noted.sentences(run.run_id, notes),
         overrides=_overrides(run),
-        has_report=(paths.run_dir(run.run_id) / "report.html").exists(),
+        has_report=run.reported or files.report_path(run.run_id).exists(),
     )
 
 
