@@ -7,6 +7,7 @@ between tasks), leaves its result in the run's folder, and can be called again w
 from __future__ import annotations
 
 import logging
+import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,7 +39,7 @@ __all__ = [
     "upload", "without",
 ]  # fmt: skip
 
-_PREPARE_SECONDS = "prepare_seconds"
+_PREPARE_SECONDS, _PREPARED_AT = "prepare_seconds", "prepared_at"
 
 
 def prepare(plan: Plan, benchmark: str, device: Device, store_url: str | None = None) -> dict[str, Any]:
@@ -57,7 +58,7 @@ def prepare(plan: Plan, benchmark: str, device: Device, store_url: str | None = 
             prepared = made.model_dump(mode="json")
         with tidied(plan, benchmark, device):  # the measurement may run in another process, and later
             cache.reserve(prepared, owner(plan, benchmark, device))
-        return {**prepared, _PREPARE_SECONDS: time.monotonic() - start}
+        return {**prepared, _PREPARE_SECONDS: time.monotonic() - start, _PREPARED_AT: _place(cache)}
     except Unavailable as error:
         if device == "gpu" and plan.require_gpu:
             _leave(ledger, benchmark, device, "failed", f"a GPU is required: {error}")
@@ -79,7 +80,8 @@ def measure(
 ) -> Attempt:
     """Measure every variant alone on this host and leave the records, not yet judged, in the files and the store.
 
-    A store that does not answer loses nothing: `record` brings what lies in the files.
+    A store that does not answer loses nothing: `record` brings what lies in the files. What was prepared on another host, or is
+    gone from the cache, is prepared here: found in the shared store, or built.
 
     Args:
         attempt: which try it is, for the steps that follow; None: one of its own.
@@ -96,7 +98,13 @@ def measure(
     cache, samples = context.cache, context.samples
     files.forget_looks(plan.run_id, benchmark, device)
     known = registry.named(benchmark)
-    made = known.prepared.model_validate({key: value for key, value in prepared.items() if key != _PREPARE_SECONDS})
+    made_at = prepared.get(_PREPARED_AT, _place(cache))  # an older Nightgate did not say
+    if made_at != _place(cache) or not cache.holds(prepared):
+        log.info("%s on %s was prepared at %s; it is prepared here", benchmark, device, made_at)
+        again = prepare(plan, benchmark, device, store_url)
+        prepared = {**again, _PREPARE_SECONDS: prepared[_PREPARE_SECONDS] + again[_PREPARE_SECONDS]}
+    own = (_PREPARE_SECONDS, _PREPARED_AT)
+    made = known.prepared.model_validate({key: value for key, value in prepared.items() if key not in own})
     try:
         with (
             tidied(plan, benchmark, device),
@@ -193,7 +201,7 @@ def report(plan: Plan, store_url: str | None, attempts: Attempts | None = None) 
             found = _leave(ledger, benchmark, device, "failed", reason)
         records += found
     ledger.fetch()
-    found = sorted(judged(plan, records, ledger.store), key=lambda record: _place(plan, record))
+    found = sorted(judged(plan, records, ledger.store), key=lambda record: _order(plan, record))
     for benchmark, device in plan.work:
         own = [r for r in found if (r.benchmark, r.device) == (benchmark, device)]
         files.write_records(plan.run_id, benchmark, device, own)
@@ -230,7 +238,12 @@ def _require_whole(records: list[Record], plan: Plan, benchmark: str, device: De
         raise NotMeasured(f"{benchmark} on {device} returned no record of {', '.join(missing)}")
 
 
-def _place(plan: Plan, record: Record) -> tuple[int, int]:
+def _place(cache: Cache) -> str:
+    """Where something was prepared: paths mean nothing elsewhere."""
+    return f"{socket.gethostname()}:{cache.root}"
+
+
+def _order(plan: Plan, record: Record) -> tuple[int, int]:
     """Where a record stands in the summary: in the plan's order, gated variants before controls."""
     settings = plan.settings_of(record.benchmark)
     own = (*settings.gated(record.device), *settings.beside(record.device))

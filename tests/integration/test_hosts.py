@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from itertools import product
+from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import quote
 
@@ -109,6 +110,31 @@ def test_whichever_host_takes_a_step_the_records_and_the_state_are_the_same(host
     with np.load(paths.run_dir("a-run") / "hybrid_ann-cpu.npz") as samples:
         assert samples["x"].tolist() == [0.0123] * 3
     assert files.report_path("a-run").read_text() == "pass in a-run"
+
+
+def test_what_was_prepared_elsewhere_is_prepared_where_it_is_measured(hosts, store):
+    """It was "gone from the cache or torn", and nobody looked where it is to be had."""
+    made = []
+
+    def prepare(settings, device, cache):
+        found = cache.get(
+            "kind", {"of": "it"}, lambda folder: made.append(cache.root) or ((folder / "a").write_bytes(b"x") and None)
+        )
+        return {"it": str(found.path)}
+
+    def measure(settings, device, prepared, samples):
+        assert (Path(prepared["it"]) / "a").read_bytes() == b"x"
+        assert Path(prepared["it"]).is_relative_to(paths.cache_dir())
+        return hosts._measure(settings, device, prepared, samples)
+
+    hosts.fake.prepare, hosts.fake.measure = prepare, measure
+    prepared = steps.prepare(hosts.on("A") and plan(), *CPU, hosts.url)
+    hosts.on("B")
+    attempt = steps.measure(plan(), *CPU, prepared, hosts.url)
+    assert hosts.report(attempt).state == "pass"
+    assert [root.parent.parent.name for root in made] == ["A", "B"]
+    (record,) = [record for record in store.summary("a-run").results if record.gated]
+    assert record.metrics["prepare_seconds"].value >= prepared["prepare_seconds"]
 
 
 def test_a_task_that_is_run_again_elsewhere_is_judged_by_its_own_numbers(hosts, store):

@@ -139,6 +139,10 @@ class Cache:
         for folder in leases.folders_in(self.root, prepared):
             leases.reserve(self.root, folder, owner, self.settings.clock())
 
+    def holds(self, prepared: Any) -> bool:
+        """Whether every artefact whose path is inside ``prepared`` is there, and whole."""
+        return all(store.read(folder) is not None for folder in leases.folders_in(self.root, prepared))
+
     @contextmanager
     def using(self, prepared: Any, owner: str) -> Iterator[None]:
         """Lease the artefacts whose paths are inside ``prepared`` while the block runs.
