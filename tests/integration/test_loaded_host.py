@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import psutil
 import pytest
 
 from beside import beside
@@ -42,6 +44,25 @@ def test_a_program_that_keeps_a_core_busy_disturbs(tmp_path, somebody, monkeypat
     assert (noise.others_at_rest if servers else noise.others) > 0.4
     assert "cores busy" in (noise.disturbed or "")
     assert host.known(tmp_path) == [], "nothing is learned from it"
+
+
+def test_what_stands_beside_ends_with_whoever_wanted_it_however_that_ends():
+    """A benchmark that was ended had left its load behind, and disturbed the next night."""
+    code = "from beside import beside\nwith beside('MARK = 4711; import time; time.sleep(60)'): print(1, flush=True); input()"
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2] / "benchmarks")}
+    process = subprocess.Popen([sys.executable, "-c", code], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process.stdout.readline()
+
+    def there():
+        return [
+            one for one in psutil.process_iter(["cmdline"]) if "MARK = 4711;" in str((one.info["cmdline"] or ())[2:3])
+        ]
+
+    (program,) = [one for one in there() if one.pid != process.pid]
+    assert program.ppid() not in (process.pid, os.getpid())
+    process.kill()
+    process.communicate()
+    program.wait(10)
 
 
 def test_what_our_own_children_do_is_nobody_elses(busy_core):
