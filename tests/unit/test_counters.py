@@ -124,6 +124,28 @@ def test_a_child_that_is_gone_counts_with_its_parent():
     assert counters.between(first, last, {OWN}).others == pytest.approx(0.0)
 
 
+def test_a_server_that_was_started_anew_meanwhile_is_still_ours():
+    """All it ever took is its parent's when it ends, and was taken for what another program did in the time between."""
+
+    def server(pid, seconds, gone, parent=600):
+        return {pid: Program(parent, "postgres", seconds, gone), pid + 1: Program(pid, "postgres", 0.5, 0.0)}
+
+    keeper = {600: Program(1, "keeper", 0.1, 3.0)}
+    first = reading(10.0, busy=100.0, programs=processes(own=1.0) | keeper | server(710, 2.0, 5.0))
+    after = {600: Program(1, "keeper", 0.2, 12.0)}  # 9 s more, of which the server had taken 7.5 before
+    last = reading(20.0, busy=104.1, programs=processes(own=2.0) | after | server(720, 0.25, 0.25))
+    found = counters.between(first, last, {OWN, 710, 711, 720, 721})
+    # of the 4.1 s ours took 1, the old server 1.5, the new one 1.0
+    assert found.others == pytest.approx((4.1 - 1.0 - 1.5 - 1.0) / 10)
+
+
+@pytest.mark.parametrize("parent", [599, 699])
+def test_a_server_that_ended_out_of_sight_took_nothing_more(parent):
+    first = reading(10.0, busy=100.0, programs=processes(own=1.0) | {710: Program(parent, "postgres", 7.0, 5.0)})
+    last = reading(20.0, busy=104.0, programs=processes(own=2.0))
+    assert counters.between(first, last, {OWN, 710}).others == pytest.approx(0.3)
+
+
 def test_nobody_is_named_who_did_less_than_half():
     first = reading(0.0, busy=10.0, programs=processes(cc1=1.0, ld=1.0))
     last = reading(1.0, busy=11.0, programs=processes(cc1=1.25, ld=1.25))  # the rest has come and gone

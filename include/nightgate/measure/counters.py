@@ -103,7 +103,7 @@ def between(first: Counters, last: Counters, ours: Collection[int]) -> Load:
     if seconds <= 0:
         return Load(0.0)
     busy, stolen = _grown(first.busy, last.busy), _grown(first.stolen, last.stolen)
-    own = max(0.0, _tree(last, ours) - _tree(first, ours))
+    own = max(0.0, _tree(last, ours) - _tree(first, ours) + _of_the_gone(first, last, ours))
     counted = busy is not None and busy >= _LEAST_COUNTED * own
     others = max(0.0, busy - own) / seconds if busy is not None and counted else None
     return Load(
@@ -140,6 +140,21 @@ def _tree(counters: Counters, ours: Collection[int]) -> float:
     """Seconds of a core that our processes took; whoever is gone counts with its parent."""
     programs = counters.programs
     return sum(one.seconds + one.gone for pid, one in programs.items() if _is_ours(pid, programs, ours))
+
+
+def _of_the_gone(first: Counters, last: Counters, ours: Collection[int]) -> float:
+    """What `_tree` lacks of our processes that were started by somebody else and have ended, such as a server that was started
+    anew: all they took counts with their parent now. Where that cannot be seen, what they took before."""
+    ended = {
+        pid for pid in ours
+        if pid in first.programs and pid not in last.programs and not _is_ours(first.programs[pid].parent, first.programs, ours)
+    }  # fmt: skip
+    lost = 0.0
+    for parent in {first.programs[pid].parent for pid in ended}:
+        before = sum(_tree(first, [pid]) for pid in ended if first.programs[pid].parent == parent)
+        old, now = first.programs.get(parent), last.programs.get(parent)
+        lost += max(before, now.gone - old.gone) if old and now else before
+    return lost
 
 
 def _busiest(first: Counters, last: Counters, ours: Collection[int], of: float) -> str | None:

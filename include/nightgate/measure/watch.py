@@ -125,7 +125,8 @@ class Watch:
     def _between(self, first: Counters, last: Counters) -> Load:
         """Of time in which we and our servers may have worked; nothing of others where a server cannot be seen."""
         seen = {program.name for program in last.programs.values()}
-        ours = [pid for pid, program in last.programs.items() if program.name in self._servers]
+        programs = {**first.programs, **last.programs}  # one that was started anew has another number
+        ours = [pid for pid, program in programs.items() if program.name in self._servers]
         load = between(first, last, {*self._ours, *ours})
         return load if self._servers <= seen else replace(load, others=None, program=None)
 
