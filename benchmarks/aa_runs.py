@@ -107,6 +107,8 @@ def _metrics(quiet: Sequence[Run], runs: Sequence[Run]) -> Iterator[str]:
             different.setdefault(row.metric, []).append(bool(row.difference.real))
     for name, called in different.items():
         values = [run.gated.metrics[name].value for run in quiet if name in run.gated.metrics]
+        if len(values) < 2:  # a host that was never at full speed has nothing to tell of it
+            continue
         spec = registry.spec_of(quiet[0].gated, name)
         logs = [math.log(value) for value in values] if spec.logarithmic and min(values) > 0 else values
         middle = statistics.median(values)

@@ -51,9 +51,14 @@ class Between(_Model):
     `MetricSpec.logarithmic`) between single runs.
 
     It was learned from ``runs`` earlier ones; ``prior``: these are too few, and it is what is assumed until there are more.
+
+    ``sd`` is by what neighbours differ. For the comparison of any two of them: ``apart``, the standard deviation around the mean
+    of all, and ``farthest``, how far from their median the farthest was; None where nobody looked.
     """
 
     sd: Finite = Field(ge=0)
+    apart: Finite | None = Field(default=None, ge=0)
+    farthest: Finite | None = Field(default=None, ge=0)
     runs: int = Field(ge=0)
     prior: bool
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -171,6 +172,22 @@ def test_two_runs_differ_when_more_than_runs_anyway():
     assert comparison.between_runs(calm, run_of(1.02, 0.01, 0.02), P95).real is False
     turned = comparison.between_runs(run_of(1.1, 0.01, 0.02), calm, P95)
     assert turned.real and turned.value == pytest.approx(1 / 1.1)
+
+
+def test_any_two_runs_are_compared_by_what_all_of_the_series_differ_by():
+    def told(apart, farthest, value=1.3):
+        runs = [run_of(1.0, 0.01, 0.02), run_of(value, 0.01, 0.02)]
+        runs[1].between = runs[1].between.model_copy(update={"apart": apart, "farthest": farthest})
+        return comparison.between_runs(*runs, P95)
+
+    assert told(None, None).real and told(0.02, 0.2).real
+    wide = told(0.2, 0.0)
+    assert wide.real is False
+    assert math.log(wide.ci95[1] / 1.3) == pytest.approx(math.hypot(2.060 * 0.02, 2.060 * 0.2, 1.96 * 0.01), rel=0.02)
+    far = told(0.02, 0.27)  # one of them was once off by as much: log 1.3 is .262
+    assert far.real is False and math.log(1.3 / far.ci95[0]) == pytest.approx(math.hypot(0.27, 0.02), rel=0.01)
+    assert told(0.02, 0.27, value=1 / 1.3).real is False
+    assert told(0.01, 0.0).ci95 == told(None, None).ci95, "never below what neighbours differ by"
 
 
 def test_runs_of_which_nothing_is_known_are_assumed_to_differ():

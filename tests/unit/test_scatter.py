@@ -216,3 +216,20 @@ def test_what_a_judged_metric_states_can_be_used_again():
     again = known(Between(sd=found.sd, runs=12, prior=False), P95)
     assert (again.sd, again.freedom, again.least) == (found.sd, pytest.approx(found.freedom), 0.01)
     assert known(None, P95) == learn(Past(), P95)
+
+
+def test_a_host_that_was_slow_for_a_week_is_known_by_all_its_nights():
+    """Neighbours are alike, and two nights of different weeks are not."""
+    weeks = [1.0, 1.01, 0.99, 1.0, 1.01, 0.99, 1.5, 1.51, 1.49, 1.5, 1.49, 1.51, 1.0, 0.99, 1.01, 1.5, 1.51, 1.49]
+    found = learn(past(*[metric(value) for value in weeks]), P95)
+    assert found.sd < 0.15
+    logs = np.log(weeks)
+    assert found.apart == pytest.approx(logs.std(ddof=1), rel=0.02)
+    assert found.farthest == pytest.approx(np.abs(logs - np.median(logs)).max())
+
+
+def test_one_that_was_far_from_all_others_is_remembered():
+    found = learn(past(*[metric(value) for value in (1.0, 1.02, 0.98, 1.0, 0.6, 1.01, 0.99, 1.0, 1.02, 0.98)]), P95)
+    assert found.farthest == pytest.approx(-np.log(0.6), rel=0.01)
+    nothing = learn(Past(), P95)
+    assert (nothing.apart, nothing.farthest) == (0.05, 0.0)

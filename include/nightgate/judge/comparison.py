@@ -83,7 +83,8 @@ def between_runs(first: Metric, second: Metric, spec: MetricSpec) -> Difference:
     """The second run against the first, with what either leaves open and what differs between runs anyway.
 
     The four add by the root of their squares (MOVER, see `ratio`). What differs between runs is what was learned of either
-    series (`Metric.between`), else what is assumed of metrics of its kind.
+    series (`Metric.between`), else what is assumed of metrics of its kind. A difference no larger than the one by which a run
+    of the series was off before, for no reason, is none either.
     """
     method = "both intervals, and what differs between runs"
     scale: Scale = "ratio" if spec.logarithmic and min(first.value, second.value) > 0 else "difference"
@@ -91,13 +92,15 @@ def between_runs(first: Metric, second: Metric, spec: MetricSpec) -> Difference:
     one, two = scatter.point(first, spec), scatter.point(second, spec)
     if one is None or two is None or not (scatter.stands(first) and scatter.stands(second)):
         return Difference(scale, value, None, method, None, "no interval")
-    means = [
-        mean_of([[at]], scatter.known(metric.between, spec)) for at, metric in ((one, first), (two, second))
-    ]  # fmt: skip
+    series = [scatter.known(metric.between, spec) for metric in (first, second)]
+    means = [mean_of([[at]], of) for at, of in zip((one, two), series, strict=True)]
     if all(mean.certain for mean in means):
         return Difference(scale, value, None, method, None, "neither is known to scatter")
+    farthest = max(of.farthest for of in series)
+    own = [_NORMAL * math.sqrt(end) for end in (means[1].below + means[0].above, means[1].above + means[0].below)]
     below = math.hypot(means[1].reach("below", _NORMAL), means[0].reach("above", _NORMAL))
     above = math.hypot(means[1].reach("above", _NORMAL), means[0].reach("below", _NORMAL))
+    below, above = max(below, math.hypot(own[0], farthest)), max(above, math.hypot(own[1], farthest))
     shift = two.value - one.value
     ends = (shift - below, shift + above)
     interval = (math.exp(ends[0]), math.exp(ends[1])) if scale == "ratio" else ends

@@ -10,6 +10,10 @@ of an index, the host's hour) is in none of its samples. It is learned from the 
                expected of it at most.
     one night  of that, the part which the runs of one night share. Nights with confirming runs tell it; none is assumed.
 
+    apart      the standard deviation around the mean of all, for the comparison of two nights however far apart: a host that was
+               slow for a week is not known by neighbours. With it how far the ``farthest`` was from the median: what is not
+               near normal has a few that are far from all others, and each of them is part of many pairs.
+
 On logarithms where `MetricSpec.logarithmic`. A prior stands in while there is little history: it weighs as much as
 `_PRIOR_WEIGHT` nights at first and nothing from about a dozen nights on.
 """
@@ -17,6 +21,7 @@ On logarithms where `MetricSpec.logarithmic`. A prior stands in while there is l
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -68,7 +73,9 @@ class Point(NamedTuple):
 @dataclass(frozen=True)
 class Scatter:
     """Between single runs: the standard deviation ``sd``, the variance ``of_night`` that runs of one night share (part of
-    sd²), and ``freedom``, the degrees of freedom it is known with. Learned from ``runs``; ``prior``: mostly assumed."""
+    sd²), and ``freedom``, the degrees of freedom it is known with. Learned from ``runs``; ``prior``: mostly assumed.
+
+    ``apart`` and ``farthest`` are those of `nightgate.record.Between`."""
 
     sd: float
     of_night: float
@@ -76,6 +83,8 @@ class Scatter:
     runs: int
     prior: bool
     least: float
+    apart: float = 0.0
+    farthest: float = 0.0
 
     def beside(self, point: Point) -> float:
         """The standard deviation between runs that goes with one run's own errors: together never below ``least``."""
@@ -133,16 +142,22 @@ def learn(past: Past, spec: MetricSpec) -> Scatter:
     variance = (weight * prior.sd**2 + freedom * learned) / (weight + freedom)
     runs = sum(len(night) for night in nights)
     of_night = _of_one_night(nights, variance)
-    return Scatter(math.sqrt(variance), of_night, weight + freedom, runs, weight >= freedom, prior.least)
+    apart, farthest = _around_all([night[0] for night in nights], prior.sd)
+    return Scatter(
+        math.sqrt(variance), of_night, weight + freedom, runs, weight >= freedom, prior.least, apart, farthest
+    )
 
 
 def known(between: Between | None, spec: MetricSpec) -> Scatter:
-    """The scatter that a judged metric states, or what is assumed of its kind."""
+    """The scatter between any two runs that a judged metric states, or what is assumed of its kind."""
     prior = assumed(spec)
     if between is None:
-        return Scatter(prior.sd, 0.0, _PRIOR_WEIGHT, 0, True, prior.least)
+        return Scatter(prior.sd, 0.0, _PRIOR_WEIGHT, 0, True, prior.least, prior.sd)
+    sd = between.sd if between.apart is None else max(between.sd, between.apart)
     freedom = _pairs(min(between.runs, _NIGHTS))[2] if between.runs > 1 else 0.0
-    return Scatter(between.sd, 0.0, freedom + _weight(freedom), between.runs, between.prior, prior.least)
+    return Scatter(
+        sd, 0.0, freedom + _weight(freedom), between.runs, between.prior, prior.least, sd, between.farthest or 0.0
+    )
 
 
 def _weight(freedom: float) -> float:
@@ -184,6 +199,18 @@ def _newest(nights: Sequence[Night], spec: MetricSpec) -> list[list[_Drawn]]:
             if len(found) == _NIGHTS:
                 break
     return found[::-1]
+
+
+def _around_all(points: Sequence[_Drawn], prior: float) -> tuple[float, float]:
+    """The standard deviation around the mean of all, without the runs' own noise, and how far from the median the farthest is."""
+    if len(points) < 2:
+        return prior, 0.0
+    values = [value for value, _ in points]
+    freedom = len(values) - 1.0
+    learned = max(0.0, statistics.variance(values) - statistics.fmean(noise for _, noise in points))
+    weight, middle = _weight(freedom), statistics.median(values)
+    variance = (weight * prior**2 + freedom * learned) / (weight + freedom)
+    return math.sqrt(variance), max(abs(value - middle) for value in values)
 
 
 def _between(points: Sequence[_Drawn]) -> tuple[float, float]:

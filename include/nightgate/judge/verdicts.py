@@ -193,7 +193,9 @@ def _state(metric: Metric, spec: MetricSpec, scatter: Scatter) -> None:
     if at is None or (scatter.runs == 0 and scatter.sd == 0):
         return
     metric.within95 = own
-    metric.between = Between(sd=scatter.beside(at), runs=scatter.runs, prior=scatter.prior)
+    metric.between = Between(
+        sd=scatter.beside(at), apart=scatter.apart, farthest=scatter.farthest, runs=scatter.runs, prior=scatter.prior
+    )
     mean = mean_of(((at,),), scatter)
     if stands(metric) and not mean.certain:
         low, high = mean.interval()

@@ -169,9 +169,10 @@ def _as_known(metric: Metric, spec: MetricSpec, same_run: bool) -> Metric:
     if _learned(metric) or same_run or not spec.of_speed:
         return metric
     before = metric.between
-    sd, runs = (before.sd, before.runs) if before else (0.0, 0)
+    sd, runs = (max(before.sd, before.apart or 0.0), before.runs) if before else (0.0, 0)
     own = metric.within95 if before else metric.ci95
-    between = Between(sd=max(sd, UNKNOWN), runs=runs, prior=True)
+    farthest = before.farthest if before else None
+    between = Between(sd=max(sd, UNKNOWN), farthest=farthest, runs=runs, prior=True)
     return metric.model_copy(update={"between": between, "within95": own})
 
 
