@@ -77,6 +77,12 @@ test-e2e: setup-ci ## runs through Airflow's scheduler (about six minutes)
 test-gpu: setup-ci ## what only an NVIDIA device can show; fails without one
 	$(PYTEST) tests -m gpu
 
+cluster-test: setup-ci ## the Compose files as processes: two machines, servers that go away, a worker that dies (about ten minutes)
+	$(PYTEST) tests/cluster $(ARGS)
+
+cluster-throughput: setup-ci ## how many nights an hour one, two and four machines measure (about ten minutes)
+	PYTHONPATH=tests $(BIN)/python tests/cluster/throughput.py
+
 test-sweep: setup-ci ## three hundred generated inputs against brute force (about a minute)
 	$(PYTEST) tests/sweep
 

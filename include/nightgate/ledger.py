@@ -7,12 +7,12 @@ or while it does not answer, they are all there is.
 from __future__ import annotations
 
 import logging
-import socket
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nightgate.errors import ArtifactError, InputError, ServiceUnavailable
+from nightgate.measure import machine
 from nightgate.paths import run_dir
 from nightgate.planning import Plan
 from nightgate.record import Attempt, Device, Record
@@ -27,7 +27,7 @@ Attempts = Mapping[tuple[str, Device], Attempt | None]
 
 def new_attempt(number: int = 1) -> Attempt:
     """A try that begins here and now."""
-    return Attempt(id=uuid.uuid4().hex, machine=socket.gethostname(), number=number)
+    return Attempt(id=uuid.uuid4().hex, machine=machine.name(), number=number)
 
 
 class Ledger:

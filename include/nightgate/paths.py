@@ -28,6 +28,8 @@ VARIABLES = (
     "NIGHTGATE_SHARED_HOST",
     "NIGHTGATE_AGAIN_AFTER",
     "NIGHTGATE_LOCK",
+    "NIGHTGATE_HOST",
+    "NIGHTGATE_HOSTS",
     EMBEDDED_PGVECTOR,
 )
 """Every variable of our own that something reads."""

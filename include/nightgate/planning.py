@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Collection
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -78,15 +78,15 @@ class Plan(BaseModel):
         return Context(device, cache, looked, samples, services_here())
 
 
-def without(plan: Plan, devices: Collection[Device]) -> Plan:
-    """The same plan where no worker takes the tasks of ``devices``.
+def without(plan: Plan, devices: Mapping[Device, str]) -> Plan:
+    """The same plan where no worker takes the tasks of ``devices``: device → the queue that nobody serves.
 
     Raises:
         InputError: then it could not do what it must: the CPU is among them, a GPU is required, or nothing else is left.
     """
     reasons = dict[Device, str]()
-    for device in devices:
-        what, step = f"no worker serves the queue {device}", f"start one: `airflow celery worker -q {device}`"
+    for device, queue in devices.items():
+        what, step = f"no worker serves the queue {queue}", f"start one: `airflow celery worker -q {queue}`"
         if device == "cpu" or plan.require_gpu or {of for _, of in plan.work} <= set(devices):
             raise InputError(what, step)
         reasons[device] = f"{what}. Next step: {step}"

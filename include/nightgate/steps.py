@@ -7,7 +7,6 @@ between tasks), leaves its result in the run's folder, and can be called again w
 from __future__ import annotations
 
 import logging
-import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,13 +14,14 @@ from typing import Any
 
 from nightgate import paths, registry
 from nightgate.artifacts import Cache
+from nightgate.artifacts.counted import counted
 from nightgate.confirming import confirm, next_look
 from nightgate.errors import NotMeasured, ObjectiveBreached, ServiceUnavailable, Unavailable, Undecided
 from nightgate.facts import Noise
 from nightgate.judge import night, unmet
 from nightgate.judged import judged
 from nightgate.ledger import Attempts, Ledger, new_attempt
-from nightgate.measure import host, provenance
+from nightgate.measure import host, machine, provenance
 from nightgate.measure.child import ends_within
 from nightgate.metrics import MEASURE_SECONDS, PREPARE_SECONDS
 from nightgate.planning import Plan, new_run_id, preflight, without
@@ -150,6 +150,7 @@ def record(plan: Plan, benchmark: str, device: Device, store_url: str | None, at
         if not known.issuperset(one.attempt for one in records):  # it was away when they were measured, on this host
             ledger.write(benchmark, device, records, raw=files.raw_of(plan.run_id, benchmark, device), anew=True)
         counts = plan.standing == ledger.store.counting(plan.suite)
+        ledger.store.save_cache(counted(Cache(paths.cache_dir()), machine.name()))
     else:
         log.warning(
             "no store: there is no Airflow connection nightgate_results, the results stay in %s", paths.runs_dir()
@@ -240,7 +241,7 @@ def _require_whole(records: list[Record], plan: Plan, benchmark: str, device: De
 
 def _place(cache: Cache) -> str:
     """Where something was prepared: paths mean nothing elsewhere."""
-    return f"{socket.gethostname()}:{cache.root}"
+    return f"{machine.name()}:{cache.root}"
 
 
 def _order(plan: Plan, record: Record) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Protocol, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -45,8 +45,9 @@ __all__ = [
 
 DEVICES = ("cpu", "gpu")
 SCALES = ("smoke", "full")
-_TOP_LEVEL = ("schema_version", "name", "strict", "objectives", "scales")
+_TOP_LEVEL = ("schema_version", "name", "strict", "hosts", "objectives", "scales")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _MESSAGES = {"tuple_type": "it must be a list, such as [a, b]"}
 """What pydantic says in words of Python, said in words of the suite."""
 
@@ -152,7 +153,7 @@ class Suite(BaseModel):
     """A suite at one scale, checked: settings per benchmark and the objectives.
 
     ``name`` tells its results from those of other suites. ``strict``: a night with an objective that is inconclusive has
-    failed. ``nightly`` names the benchmarks that the suite speaks of, in its order: those that a night measures. Another one
+    failed. ``hosts``: which of a cluster measure it, each for itself. ``nightly`` names the benchmarks that the suite speaks of, in its order: those that a night measures. Another one
     that is installed can be asked for by its name.
     """
 
@@ -160,6 +161,7 @@ class Suite(BaseModel):
     name: str
     scale: str
     strict: bool = False
+    hosts: Literal["any", "all"] | tuple[str, ...] = "any"
     nightly: tuple[str, ...] = ()
     settings: dict[str, Any]
     objectives: Objectives
@@ -210,8 +212,8 @@ def load_suite(
     gated = {name: _gated(benchmarks[name], [*own.get(name, ()), model]) for name, model in settings.items()}
     must_gate(objectives, known, gated, where)
     return Suite(
-        name=_name(document, file, where), scale=scale, strict=_strict(document, where), nightly=nightly, settings=settings,
-        objectives=objectives,
+        name=_name(document, file, where), scale=scale, strict=_strict(document, where), hosts=_hosts(document, where), nightly=nightly,
+        settings=settings, objectives=objectives,
     )  # fmt: skip
 
 
@@ -265,6 +267,28 @@ def _strict(document: Mapping[str, Any], where: Where) -> bool:
     if not isinstance(strict, bool):
         raise InputError(f"{where(('strict',))}: strict is {strict!r}", "write true or false")
     return strict
+
+
+def _hosts(document: Mapping[str, Any], where: Where) -> Literal["any", "all"] | tuple[str, ...]:
+    hosts = document.get("hosts", "any")
+    if hosts in ("any", "all"):
+        found: Literal["any", "all"] = hosts
+        return found
+    place = where(("hosts",))
+    if not isinstance(hosts, list) or not hosts:
+        raise InputError(f"{place}: hosts is {hosts!r}", "write any, all, or a list of names")
+    return tuple(dict.fromkeys(check_host(name, place) for name in hosts))
+
+
+def check_host(name: Any, place: str) -> str:
+    """``name``, if it can be that of a host.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if not isinstance(name, str) or not _HOST.fullmatch(name):
+        raise InputError(f"{place}: a host cannot be called {name!r}", "use up to 64 letters, digits, - and _")
+    return name
 
 
 def _check_sections(document: Mapping[str, Any], models: Mapping[str, Any], where: Where) -> None:

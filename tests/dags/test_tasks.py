@@ -116,7 +116,7 @@ def test_what_no_worker_would_take_waits_in_no_queue_either(monkeypatch, call, c
     with pytest.raises(DownstreamTasksSkipped) as skipped:
         call("preflight")
     assert skipped.value.tasks == ["hybrid_ann.gpu.prepare", "hybrid_ann.gpu.gate"]
-    assert calls.made[-1][-1] == ["gpu"]
+    assert calls.made[-1][-1] == {"gpu": "gpu"}
 
 
 @pytest.mark.parametrize("conf", [None, {}])

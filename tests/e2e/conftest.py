@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 SMALL = {
     # one engine, and the five clips that an interval of the word error rate takes
-    "transcription.variants": "[pywhispercpp]", "transcription.audio_seconds": 60,
+    "transcription.variants": "[pywhispercpp]", "transcription.audio_seconds": 60, "transcription.precision": 0.5,
     "transcription.batch_seconds": 5, "transcription.gpu_batch": 4,
     "hybrid_ann.rows": 4000, "hybrid_ann.queries": 100, "hybrid_ann.controls": "[]",
     "pgvector_search.rows": 4000, "pgvector_search.queries": 100, "pgvector_search.controls": "[]",

@@ -29,7 +29,7 @@ objectives:
 compression: {variants: [zlib], controls: [lzma]}
 sqlite_search: {variants: [scan], rows: 2000, dim: 16, passes: 1, load_seconds: 0.2, clients: [1, 2]}
 hybrid_ann: {variants: [sketch], rows: 3000, dim: 32, load_seconds: 0.2}
-transcription: {variants: [faster-whisper-float32], batch_seconds: 10, batch_repeats: 1}
+transcription: {variants: [faster-whisper-float32], controls: [], precision: 0.5, batch_seconds: 10, batch_repeats: 1}
 scales:
   smoke:
     compression: {documents: 100}

@@ -13,6 +13,7 @@ from support.specs import add
 
 from nightgate import registry
 from nightgate.artifacts import Cache, Settings
+from nightgate.artifacts.counted import counted
 from nightgate.publish.prometheus import render
 from nightgate.record import Objective, Record
 from nightgate.results.store import Run, Snapshot
@@ -49,7 +50,7 @@ def page(tmp_path_factory):
             {"nightly": "2026-11-22T02:01:00Z"},
         ),
         pools,
-        cache,
+        [counted(cache, "east")],
     )[0]
 
 

@@ -6,6 +6,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from support.specs import add
 
+from nightgate.artifacts.counted import Counted
 from nightgate.errors import InputError, ServiceUnavailable
 from nightgate.record import Host, Objective, Record, Summary
 from nightgate.results import queries
@@ -380,3 +381,15 @@ def test_another_kind_of_connection_is_refused_without_its_password():
     with pytest.raises(InputError, match="mysql") as caught:
         url_from_airflow("mysql://u:hunter2@h/db")
     assert "hunter2" not in str(caught.value)
+
+
+def test_the_caches_of_the_hosts_as_each_was_last_seen(store):
+    def of(cache, host, size):
+        return Counted(cache=cache, host=host, bytes=size, entries=1, waiters=0, counts={"requests.hit": size})
+
+    assert store.caches() == []
+    for one in (of("w", "west", 1), of("e", "east", 2), of("w", "west", 3), of("e2", "east", 4), of("o", "old", 5)):
+        store.save_cache(one)
+    with store.writing() as connection:
+        connection.execute("UPDATE nightgate.caches SET at = now() - interval '31 days' WHERE cache = 'o'")
+    assert store.caches() == [of("e2", "east", 4), of("w", "west", 3)], "of a host the one that it used last"

@@ -1,4 +1,4 @@
-"""docker-compose.airflow.yaml against the rules of the Compose specification, and against the files it depends on."""
+"""The Compose files against the rules of the Compose specification, and against the files they depend on."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from cryptography.fernet import Fernet
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "docker-compose.airflow.yaml"
+MORE = ROOT / "docker-compose.worker.yaml"
 SUPPORT = ROOT / "include" / "compose"
 TEXT = FILE.read_text()
 DOCUMENT: dict[str, Any] = yaml.safe_load(TEXT)  # anchors and merges resolved
@@ -43,7 +44,8 @@ def workers() -> dict[str, tuple[set[str], int]]:
     """Service → the queues it serves and how many processes it has."""
     found = {}
     for name, service in SERVICES.items():
-        if match := re.fullmatch(r"celery worker -q (\S+) -c (\d+)", str(service.get("command", ""))):
+        command = str(service.get("command", "")).replace("${HOST_NAME:-main}", "main")
+        if match := re.fullmatch(r"celery worker -q (\S+) -c (\d+)", command):
             found[name] = (set(match[1].split(",")), int(match[2]))
     return found
 
@@ -56,8 +58,9 @@ def bind_mounts() -> list[tuple[str, str]]:
 # -- the specification ---------------------------------------------------------------------------------------------
 
 
-def test_it_fits_the_schema_of_the_specification() -> None:
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(FILE)]
+@pytest.mark.parametrize("file", [FILE, MORE], ids=lambda file: file.name)
+def test_it_fits_the_schema_of_the_specification(file: Path) -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(file)]
     checked = subprocess.run(command, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
@@ -102,7 +105,10 @@ def test_a_mounted_file_is_in_the_repository(source: str, target: str) -> None:
 
 @each_service
 def test_a_published_port_is_bound_to_this_host(name: str) -> None:
-    assert all(port.startswith("127.0.0.1:") for port in SERVICES[name].get("ports", ()))
+    """Or, where other machines need it, to the address that says so, which is this host's own as long as it is not set."""
+    shared = {"postgres", "redis", "airflow-apiserver"}
+    address = "${PRIVATE_ADDRESS:-127.0.0.1}:" if name in shared else "127.0.0.1:"
+    assert all(port.startswith(address) for port in SERVICES[name].get("ports", ()))
 
 
 # -- variables and secrets -----------------------------------------------------------------------------------------
@@ -159,16 +165,18 @@ def test_the_pools_are_complete() -> None:
     for pool in POOLS.values():
         assert pool["description"] and pool["slots"] >= 1 and pool["include_deferred"] is False
     command = SERVICES["airflow-init"]["command"][-1]
-    assert "airflow pools import \"$$(python -c 'from nightgate import paths; print(paths.pools_file())')\"" in command
+    assert (
+        "python -m nightgate.orchestration.hosts > /tmp/pools.json && airflow pools import /tmp/pools.json" in command
+    )
 
 
 def test_the_workers_serve_every_queue_with_as_many_processes_as_the_pools_allow() -> None:
     found = workers()
-    assert found["airflow-worker-cpu"][0] == {"default", "cpu"}
+    assert found["airflow-worker-cpu"][0] == {"default", "cpu", "cpu.main"}
     assert found["airflow-worker-cpu"][1] > POOLS["cpu"]["slots"], "tasks of the queue default wait behind benchmarks"
     profiles = []
     for name in found.keys() - {"airflow-worker-cpu"}:
-        assert found[name] == ({"gpu"}, POOLS["gpu"]["slots"])
+        assert found[name] == ({"gpu", "gpu.main"}, POOLS["gpu"]["slots"])
         profiles += SERVICES[name]["profiles"]
     assert sorted(profiles) == ["gpu", "no-gpu"]
     (device,) = SERVICES["airflow-worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
@@ -291,3 +299,49 @@ def test_grafana_knows_prometheus_and_leaves_the_dashboards_to_the_upload() -> N
     (source,) = yaml.safe_load(files[0].read_text())["datasources"]
     assert source["type"] == "prometheus"
     assert re.fullmatch(r"http://([a-z-]+):9090", source["url"])[1] in SERVICES
+
+
+# -- a further machine ---------------------------------------------------------------------------------------------
+
+OTHER: dict[str, Any] = yaml.safe_load(MORE.read_text())
+OF_MAIN = {
+    "postgres:5432": "${MAIN_ADDRESS:?missing, see the top of this file}:${POSTGRES_PORT:-5432}",
+    "redis:6379": "${MAIN_ADDRESS:?missing, see the top of this file}:${REDIS_PORT:-6379}",
+    "airflow-apiserver:8080": "${MAIN_ADDRESS:?missing, see the top of this file}:${AIRFLOW_PORT:-8080}",
+}
+"""What the main machine publishes, as the others reach it."""
+
+
+@pytest.mark.parametrize("name", ["airflow-worker-cpu", "airflow-worker-gpu"])
+def test_a_further_machine_is_told_what_the_main_one_is(name: str) -> None:
+    here, there = SERVICES[name], OTHER["services"][name]
+    expected = here["environment"] | {"NIGHTGATE_HOST": "${HOST_NAME:?missing, see the top of this file}"}
+    for inside, outside in OF_MAIN.items():
+        expected = {key: value.replace(inside, outside) for key, value in expected.items()}
+    assert there["environment"].items() <= expected.items()
+    left_out = expected.keys() - there["environment"].keys()
+    assert all(
+        re.match(r"AIRFLOW__(METRICS|DATABASE|CORE__SIMPLE_AUTH|API__BASE|SCHEDULER__ENABLE)|GRAFANA_", key)
+        for key in left_out
+    )
+    assert all(there[key] == here[key] for key in ("image", "volumes", "stop_grace_period", "shm_size", "user"))
+    assert there["profiles"] == [name.rpartition("-")[2]]
+    queue = there["profiles"][0]
+    assert there["command"].startswith(f"celery worker -q {queue},{queue}.${{HOST_NAME:?"), (
+        "the main machine plans and reports"
+    )
+    assert there["hostname"].startswith("${HOST_NAME:?"), "Airflow reads logs from the name of the worker"
+    (port,) = there["ports"]
+    assert port.startswith("${PRIVATE_ADDRESS:?") and port.endswith(":8793")
+
+
+def test_the_measured_database_is_the_same_on_every_machine() -> None:
+    same = {key: value for key, value in SERVICES["pgvector"].items() if key != "restart"}
+    assert OTHER["services"]["pgvector"].items() >= same.items()
+
+
+def test_what_a_further_machine_reaches_is_published() -> None:
+    published = {f"{name}:{port.rpartition(':')[2]}" for name, one in SERVICES.items() for port in one.get("ports", ())}
+    assert published >= OF_MAIN.keys()
+    env = {name for name in re.findall(r"\$\{(\w+):\?", MORE.read_text())}
+    assert env - set(variables()) == {"MAIN_ADDRESS"}, "its .env is that of the main machine, and where that is"

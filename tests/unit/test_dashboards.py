@@ -6,6 +6,7 @@ import yaml
 
 from nightgate import paths, registry
 from nightgate.artifacts import Cache, Settings
+from nightgate.artifacts.counted import counted
 from nightgate.facts import Noise
 from nightgate.publish.grafana import annotations, check
 from nightgate.publish.prometheus import render, samples
@@ -81,7 +82,7 @@ def exported(cache):
     page = render(
         Snapshot([("n", record) for record in records], [judged], [last], {"nightly": "2026-11-22T02:00:00Z"}),
         {"cpu": {}},
-        cache,
+        [counted(cache, "east")],
     )[0].decode()
     return (
         set(re.findall(r"^([a-z_]+)", page, flags=re.MULTILINE))

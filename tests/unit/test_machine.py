@@ -94,3 +94,11 @@ def test_one_that_cannot_be_opened_is_named_with_what_to_do(lock, monkeypatch):
         f"the lock of this machine, {lock}, cannot be opened (Not a directory). Next step: let every user read it, or name "
         "another file with NIGHTGATE_LOCK, the same for all that measure on this machine"
     )
+
+
+def test_a_machine_is_called_as_it_says_or_as_its_host(monkeypatch):
+    monkeypatch.setattr(machine.socket, "gethostname", lambda: "a1b2c3")
+    monkeypatch.setenv(machine.NAME, " ")
+    assert machine.name() == "a1b2c3"
+    monkeypatch.setenv(machine.NAME, " east ")
+    assert machine.name() == "east"

@@ -6,7 +6,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from support.specs import add
 
 from nightgate import __version__, registry
-from nightgate.artifacts import Cache
+from nightgate.artifacts import Cache, Settings
+from nightgate.artifacts.counted import counted
 from nightgate.facts import Noise
 from nightgate.publish.prometheus import render, samples
 from nightgate.record import Objective, Record
@@ -239,9 +240,20 @@ def test_a_night_that_has_not_ended_has_neither_end_nor_duration():
     ]  # fmt: skip
 
 
-def test_the_cache_of_this_host_is_on_the_page(tmp_path):
-    page = render(Snapshot(), None, Cache(tmp_path))[0].decode()
-    assert "nightgate_cache" in page and "nightgate_cache" not in render(Snapshot())[0].decode()
+def test_the_cache_of_every_host_is_on_the_page(tmp_path):
+    one, two = Cache(tmp_path / "one"), Cache(tmp_path / "two", Settings(limit=10**9))
+    one.get("kind", {}, lambda folder: (folder / "a").write_bytes(b"x" * 70) and None).release()
+    two.events.request("hit", saved=2.5, waited=0.2)
+    page = render(Snapshot(), None, [counted(one, "east"), counted(two, "west")])[0].decode()
+    for line in (
+        'nightgate_cache_entries{host="east"} 1.0', 'nightgate_cache_entries{host="west"} 0.0',
+        'nightgate_cache_limit_bytes{host="west"} 1e+09', 'nightgate_cache_requests_total{host="east",result="miss"} 1.0',
+        'nightgate_cache_requests_total{host="west",result="hit"} 1.0', 'nightgate_cache_saved_seconds_total{host="west"} 2.5',
+        'nightgate_cache_wait_seconds_bucket{for="flight",host="west",le="0.5"} 1.0',
+    ):  # fmt: skip
+        assert line in page, line
+    assert 'nightgate_cache_limit_bytes{host="east"}' not in page
+    assert "nightgate_cache" not in render(Snapshot())[0].decode()
 
 
 def test_a_pool_that_lacks_a_state_has_none_in_it():

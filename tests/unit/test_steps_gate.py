@@ -34,6 +34,9 @@ def street(monkeypatch, tmp_path):
             street.calls.append(("counting",))
             return street.level
 
+        def save_cache(self, counted):
+            assert counted.entries == 0
+
         def save_records(self, *values, raw, anew, **named):
             run_id, dag_id, scale, records = values
             verdicts = [[o.verdict for o in r.objectives] for r in records]

@@ -201,9 +201,9 @@ def test_whether_it_confirms_travels_with_the_plan(monkeypatch, tmp_path, confir
 
 def test_a_device_whose_queue_nobody_serves_is_left_out_with_the_reason():
     ours = plan(work=BOTH)
-    assert steps.without(ours, []) == ours
-    found = steps.without(ours, ["gpu"])
-    reason = "no worker serves the queue gpu. Next step: start one: `airflow celery worker -q gpu`"
+    assert steps.without(ours, {}) == ours
+    found = steps.without(ours, {"gpu": "gpu.west"})
+    reason = "no worker serves the queue gpu.west. Next step: start one: `airflow celery worker -q gpu.west`"
     assert (found.unserved, found.work) == ({"gpu": reason}, ours.work)
 
 
@@ -212,8 +212,7 @@ def test_a_device_whose_queue_nobody_serves_is_left_out_with_the_reason():
     [(["cpu"], {}), (["gpu"], {"require_gpu": True}), (["gpu"], {"work": BOTH[1:]}), (["cpu", "gpu"], {})],
 )
 def test_a_run_that_could_not_do_what_it_must_is_refused(devices, changes):
-    message = (
-        f"^no worker serves the queue {devices[0]}. Next step: start one: `airflow celery worker -q {devices[0]}`$"
-    )
+    queue = f"{devices[0]}.east"
+    message = f"^no worker serves the queue {queue}. Next step: start one: `airflow celery worker -q {queue}`$"
     with pytest.raises(InputError, match=message):
-        steps.without(plan(**{"work": BOTH, **changes}), devices)
+        steps.without(plan(**{"work": BOTH, **changes}), {device: f"{device}.east" for device in devices})

@@ -111,7 +111,7 @@ def test_a_run_that_left_nothing_at_all_has_a_report(street):
 
 def test_what_no_worker_took_is_skipped_with_the_reason(street):
     left(measured())
-    summary = steps.report(steps.without(plan(work=BOTH), ["gpu"]), None)
+    summary = steps.report(steps.without(plan(work=BOTH), {"gpu": "gpu"}), None)
     reason = "no worker serves the queue gpu. Next step: start one: `airflow celery worker -q gpu`"
     assert {(r.status, r.reason) for r in summary.results if r.device == "gpu"} == {("skipped", reason)}
     assert summary.state == "pass"

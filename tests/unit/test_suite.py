@@ -83,6 +83,26 @@ def test_what_is_neither_strict_nor_not_is_refused_with_its_line(load, value):
         load(f"strict: {value}\n{SUITE}")
 
 
+def test_a_suite_names_the_hosts_that_measure_it(load):
+    said = [
+        load(text).hosts
+        for text in (SUITE, f"hosts: any\n{SUITE}", f"hosts: all\n{SUITE}", f"hosts: [b, a-2, b]\n{SUITE}")
+    ]
+    assert said == ["any", "any", "all", ("b", "a-2")]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("one", "hosts is 'one'. Next step: write any, all, or a list of names"), ("[]", r"hosts is \[\]"), ("{a: 1}", "hosts is {"),
+        ("[a b]", "a host cannot be called 'a b'. Next step: use up to 64"), ("[a.b]", "a host cannot be called 'a.b'"), ("[7]", "a host cannot be called 7"),
+    ],
+)  # fmt: skip
+def test_what_can_be_no_host_is_refused_with_its_line(load, value, said):
+    with pytest.raises(InputError, match=f"suite.yaml line 1: {said}"):
+        load(f"hosts: {value}\n{SUITE}")
+
+
 def test_the_scale_lies_over_the_base_and_the_override_over_both(load):
     assert load().settings["walk"].steps == 3
     assert load(scale="full").settings["walk"].steps == 30

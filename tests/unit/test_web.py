@@ -10,6 +10,9 @@ from fastapi import Depends, HTTPException
 from fastapi.testclient import TestClient
 from support.specs import add
 
+from nightgate import paths
+from nightgate.artifacts import Cache
+from nightgate.artifacts.counted import Counted, counted
 from nightgate.errors import ServiceUnavailable
 from nightgate.facts import Noise
 from nightgate.measure.durations import NIGHT_SECONDS
@@ -30,6 +33,7 @@ class FakeStore:
     answers: tuple[list[Run], Snapshot] = ([], Snapshot())
     error: Exception | None = None
     said: tuple[Note, ...] = ()
+    known_caches: tuple[Counted, ...] = ()
     files: ClassVar[dict[tuple[str, str], bytes]] = {}
 
     def __init__(self, url):
@@ -52,6 +56,9 @@ class FakeStore:
 
     def snapshot(self):
         return self._answer(1)
+
+    def caches(self):
+        return list(self.known_caches)
 
     def rows(self, query, values):
         if self.error:
@@ -128,6 +135,22 @@ def test_metrics_come_from_the_store(monkeypatch):
     answer = client().get("/metrics")
     assert 'whisper_xrt{device="cpu"} 0.12\n' in answer.text
     assert answer.headers["content-type"].startswith("text/plain; version=")
+
+
+def test_the_caches_of_all_hosts_are_on_the_page_and_that_of_this_one_as_it_is_now(monkeypatch, tmp_path):
+    monkeypatch.setenv("NIGHTGATE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NIGHTGATE_HOST", "main")
+    own = counted(Cache(paths.cache_dir()), "worker")
+    Cache(paths.cache_dir()).events.request("hit")
+    other = own.model_copy(update={"cache": "another", "host": "west", "counts": {"requests.hit": 7}})
+    monkeypatch.setattr(FakeStore, "known_caches", (own, other))
+    lines = client().get("/metrics").text.splitlines()
+    assert [line for line in lines if 'result="hit"' in line] == [
+        'nightgate_cache_requests_total{host="worker",result="hit"} 1.0',
+        'nightgate_cache_requests_total{host="west",result="hit"} 7.0',
+    ]
+    monkeypatch.setattr(FakeStore, "known_caches", (other,))
+    assert 'nightgate_cache_requests_total{host="main",result="hit"} 1.0' in client().get("/metrics").text
 
 
 def test_a_store_that_is_down_is_said(monkeypatch):

@@ -1,10 +1,11 @@
-"""One thing at a time is timed on a machine, by whichever home, worker or terminal."""
+"""What a machine is called, and that one thing at a time is timed on it, by whichever home, worker or terminal."""
 
 from __future__ import annotations
 
 import fcntl
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -17,9 +18,17 @@ log = logging.getLogger(__name__)
 LOCK = "NIGHTGATE_LOCK"
 """The variable that names the lock; containers of one machine must share it."""
 
+NAME = "NIGHTGATE_HOST"
+"""The variable that names the machine, where its host name does not: that of a container changes."""
+
 _DEFAULT = Path("/tmp/nightgate-measure.lock")  # not $TMPDIR, in which two users or workers may differ
 
 _alone: ContextVar[bool] = ContextVar("alone", default=False)
+
+
+def name() -> str:
+    """What this machine is called."""
+    return os.environ.get(NAME, "").strip() or socket.gethostname()
 
 
 def lock_file() -> Path:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 
-from nightgate.record import Device
-
 log = logging.getLogger(__name__)
 
 _PATIENCE = 5.0  # seconds in which every worker has answered
 
 
-def unserved(queues: Collection[Device]) -> list[Device]:
+def unserved(queues: Collection[str]) -> list[str]:
     """Those of ``queues`` that no worker takes tasks from, sorted.
 
     None where Airflow runs its tasks by itself, and none where it cannot be found out: whoever asks is run by a worker itself,

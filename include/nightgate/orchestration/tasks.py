@@ -34,6 +34,7 @@ from nightgate.errors import (
     Undecided,
 )
 from nightgate.measure.durations import STEP_SECONDS, again_seconds
+from nightgate.orchestration.hosts import queue
 from nightgate.record import DAG_ID, Attempt
 
 POOLS = {name: pool["slots"] for name, pool in json.loads(paths.pools_file().read_text()).items()}
@@ -73,13 +74,14 @@ def translated(*, strict: bool = False, final: bool = False) -> Iterator[None]:
 
 
 @task(execution_timeout=_SHORT)
-def preflight(suite: str | None = None) -> dict[str, Any]:
+def preflight(suite: str | None = None, host: str | None = None) -> dict[str, Any]:
     """Check the form, the devices and the room on this host, and decide the plan of the run.
 
     What is not part of the plan, or what no worker would take, is skipped here, so that it waits in no queue.
 
     Args:
         suite: the file; None for that of `paths.suite_file`.
+        host: the name of the one that measures; None for any.
     """
     from nightgate import steps
     from nightgate.orchestration import queues
@@ -95,7 +97,8 @@ def preflight(suite: str | None = None) -> dict[str, Any]:
             devices=params["devices"], overrides=overrides(params, file), require_gpu=params["require_gpu"],
             scheduled=run.run_type == "scheduled",
         )  # fmt: skip
-        plan = steps.without(plan, queues.unserved({device for _, device in plan.work}))
+        of_devices = {queue(device, host): device for _, device in plan.work}
+        plan = steps.without(plan, {of_devices[name]: name for name in queues.unserved(set(of_devices))})
     made: dict[str, Any] = plan.model_dump(mode="json")
     work = [pair for pair in made["work"] if pair[1] not in made["unserved"]]
     if outside := _outside(context["dag"].task_ids, work):
@@ -116,14 +119,15 @@ def _run_id(dag_id: str, of_airflow: str) -> str:
     return of_airflow if dag_id == DAG_ID else f"{dag_id}.{of_airflow}"
 
 
-def measured(benchmark: str, devices: Sequence[str], plan: Any) -> list[Any]:
+def measured(benchmark: str, devices: Sequence[str], plan: Any, host: str | None = None) -> list[Any]:
     """The task group of a benchmark with one group per device in it; returns the gates."""
     with TaskGroup(benchmark):
-        return [_on_device(benchmark, device, plan) for device in devices]
+        return [_on_device(benchmark, device, plan, host) for device in devices]
 
 
-def _on_device(benchmark: str, device: str, plan: Any) -> Any:
-    one: dict[str, Any] = {"pool": device, "pool_slots": 1, "queue": device, "weight_rule": "absolute"}
+def _on_device(benchmark: str, device: str, plan: Any, host: str | None) -> Any:
+    place = queue(device, host)
+    one: dict[str, Any] = {"pool": place, "pool_slots": 1, "queue": place, "weight_rule": "absolute"}
     whole: dict[str, Any] = {**one, "pool_slots": POOLS[device], "priority_weight": _MEASURE}
     confirming: dict[str, Any] = {**whole, "priority_weight": _CLOSE}
 

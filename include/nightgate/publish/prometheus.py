@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, get_args
 
 from nightgate import __version__, registry
-from nightgate.artifacts import Cache
+from nightgate.artifacts.counted import Counted
 from nightgate.benchmark import Gauge
 from nightgate.publish import certainty
 from nightgate.publish.cache import CacheCollector
@@ -62,7 +62,7 @@ def over_records(records: Sequence[Record]) -> Iterator[Gauge]:
 def render(
     snapshot: Snapshot,
     pools: Mapping[str, Mapping[str, float]] | None = None,
-    cache: Cache | None = None,
+    caches: Sequence[Counted] = (),
     *,
     accept: str = "",
 ) -> tuple[bytes, str]:
@@ -70,7 +70,7 @@ def render(
 
     Args:
         pools: Airflow's pools: name → state → slots.
-        cache: the artefact cache of this host.
+        caches: the artefact caches of the hosts.
         accept: the scraper's ``Accept`` header; who takes OpenMetrics gets it, everybody else the text format.
     """
     from prometheus_client import CollectorRegistry
@@ -96,8 +96,8 @@ def render(
         for state in _POOL_STATES:
             labels = {"pool": pool, "state": state}
             page.put("nightgate_pool_slots", "Slots of Airflow's pools by state.", labels, slots.get(state, 0))
-    if cache:
-        page.registry.register(CacheCollector(cache))
+    if caches:
+        page.registry.register(CacheCollector(caches))
     encode, content_type = choose_encoder(accept)
     return encode(page.registry), content_type
 

@@ -38,6 +38,17 @@ ON CONFLICT (run_id, name) DO UPDATE SET benchmark = excluded.benchmark, device 
     content = excluded.content, written_at = excluded.written_at
 """
 
+UPSERT_CACHE = """
+INSERT INTO nightgate.caches (cache, counted) VALUES (%s, %s::jsonb)
+ON CONFLICT (cache) DO UPDATE SET counted = excluded.counted, at = excluded.at
+"""
+
+# of a host the cache that it used last
+CACHES = """
+SELECT DISTINCT ON (counted->>'host') counted FROM nightgate.caches WHERE at > now() - %(forget)s::interval
+ORDER BY counted->>'host', at DESC
+"""
+
 FILES = "SELECT name, sha256 FROM nightgate.files WHERE run_id = %s ORDER BY name"
 
 COUNTING = """

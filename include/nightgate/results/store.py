@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from nightgate.artifacts.counted import Counted
 from nightgate.errors import InputError, ServiceUnavailable
 from nightgate.record import STORED, SUITE, Device, Record, Standing, Summary, Verdict, utc_now
 from nightgate.results import migrations, queries, run_files
@@ -201,6 +202,15 @@ class Store:
             last=[_run(row, []) for row in last],
             succeeded_at=dict(succeeded),
         )
+
+    def save_cache(self, counted: Counted) -> None:
+        """Upsert what a cache holds and has counted."""
+        with self.writing() as connection:
+            connection.execute(queries.UPSERT_CACHE, (counted.cache, counted.model_dump_json()))
+
+    def caches(self) -> list[Counted]:
+        """The caches of the hosts that measured lately, as each was last seen, sorted by host."""
+        return [Counted.model_validate(row) for (row,) in self.rows(queries.CACHES, {"forget": _FORGET_AFTER})]
 
     def notes(self, runs: Iterable[str] | None = None, *, withdrawn: bool = False) -> list[Note]:
         """What people have said of results, oldest first; with ``runs`` only of these, and ``withdrawn`` also what no longer

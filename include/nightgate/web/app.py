@@ -15,7 +15,9 @@ from fastapi.responses import HTMLResponse
 
 from nightgate import __version__, paths
 from nightgate.artifacts import Cache
+from nightgate.artifacts.counted import Counted, counted
 from nightgate.errors import InputError, NightgateError, ServiceUnavailable
+from nightgate.measure import machine
 from nightgate.publish import certainty, figures, report
 from nightgate.results import files, restore
 from nightgate.results.store import Store
@@ -57,11 +59,12 @@ def create_app(
         from nightgate.publish import prometheus
 
         try:
-            snapshot = Store(store_url()).snapshot()
+            with Store(store_url()) as store:
+                snapshot, caches = store.snapshot(), store.caches()
         except NightgateError as error:
             return Response(f"{error}\n", 503, media_type="text/plain")
-        cache = Cache(paths.cache_dir())
-        page, content_type = prometheus.render(snapshot, pools(), cache, accept=request.headers.get("accept", ""))
+        caches = _with_own(caches)
+        page, content_type = prometheus.render(snapshot, pools(), caches, accept=request.headers.get("accept", ""))
         return Response(page, headers={"Content-Type": content_type})
 
     @board.get("/")
@@ -106,6 +109,14 @@ def create_app(
 
     app.include_router(board)
     return app
+
+
+def _with_own(caches: Sequence[Counted]) -> list[Counted]:
+    """The caches of all hosts, and that of this one as it is now, under the name that its workers gave it."""
+    own = counted(Cache(paths.cache_dir()), machine.name())
+    name = next((one.host for one in caches if one.cache == own.cache), own.host)
+    others = [one for one in caches if one.cache != own.cache]
+    return [own.model_copy(update={"host": name}), *(one for one in others if one.host != name)]
 
 
 def _page(status: int, **values: object) -> HTMLResponse:
