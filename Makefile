@@ -77,8 +77,11 @@ test-e2e: setup-ci ## runs through Airflow's scheduler (about six minutes)
 test-gpu: setup-ci ## what only an NVIDIA device can show; fails without one
 	$(PYTEST) tests -m gpu
 
-cluster-test: setup-ci ## the Compose files as processes: two machines, servers that go away, a worker that dies (about ten minutes)
-	$(PYTEST) tests/cluster $(ARGS)
+cluster-test: setup-ci ## the Compose files as processes of two machines, each step on either of them (about six minutes); CLUSTER_ALL=1
+	$(PYTEST) tests/cluster/test_cluster.py $(ARGS)
+
+cluster-bad-days: setup-ci ## what a worker that dies and a server that is away for a minute do to a run there (about ten minutes)
+	$(PYTEST) tests/cluster/test_bad_days.py $(ARGS)
 
 cluster-throughput: setup-ci ## how many nights an hour one, two and four machines measure (about ten minutes)
 	PYTHONPATH=tests $(BIN)/python tests/cluster/throughput.py
@@ -112,6 +115,9 @@ ratios-pgvector: setup-ci ## loading and client of the pgvector benchmark beside
 
 ratios-metrics: setup-ci ## what a scrape costs after a week and after a year of nights (about a minute)
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/metrics_ratios.py
+
+ratios-board: setup-ci ## how long the board takes with a year of nights (about a minute)
+	PYTHONPATH=benchmarks $(BIN)/python benchmarks/board_speed.py
 
 ratios-cache: setup-ci ## the artefact cache: hits, many processes at once, bookkeeping (about a minute)
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/cache_ratios.py

@@ -21,6 +21,7 @@ from nightgate import paths, registry
 from nightgate.errors import InputError
 from nightgate.measure.durations import NIGHT_SECONDS
 from nightgate.orchestration.hosts import hosts_of, queue
+from nightgate.orchestration.links import BoardLink
 from nightgate.orchestration.params import trigger_params
 from nightgate.orchestration.tasks import measured, preflight, report, upload_dashboards, verdict
 from nightgate.suite import load_suite
@@ -132,6 +133,7 @@ def _street(suite: str | None, host: str | None) -> None:
     plan: Any = preflight.override(queue=queue("cpu", host))(suite, host) if host else preflight(suite)
     gates = [gate for name, known in registry.installed().items() for gate in measured(name, known.devices, plan, host)]
     closing: Any = report(plan).as_teardown()
+    closing.operator.operator_extra_links = (BoardLink(),)
     # it must be a leaf of its own: what is pending when a run is ended by hand is skipped, and skipped gates fail nobody
     decided = verdict(closing, plan).as_teardown(on_failure_fail_dagrun=True)
     gates >> closing >> [decided, upload_dashboards().as_teardown()]

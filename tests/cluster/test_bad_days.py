@@ -31,7 +31,7 @@ def start(cluster, run_id, **more):
 
 def slow(cluster, run_id):
     """A run whose measurement takes some twenty seconds."""
-    start(cluster, run_id, set={"hybrid_ann.passes": 50, "hybrid_ann.queries": 1000, "hybrid_ann.load_seconds": 15})
+    start(cluster, run_id, set={"hybrid_ann.load_seconds": 8})
 
 
 def test_a_worker_that_is_killed_in_a_measurement(cluster):

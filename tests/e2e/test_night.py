@@ -75,6 +75,17 @@ def test_a_breach_exits_with_1_and_fails_the_run_in_airflow(breach, client):
     assert states["verdict"] == "failed"
 
 
+def test_a_red_gate_leads_to_what_is_known_of_its_run_in_one_click(breach, client):
+    run_id = breach[1]["run_id"]
+    path = f"/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances/hybrid_ann.cpu.gate"
+    link = client._call("GET", f"{path}/links")["extra_links"]["Nightgate"]
+    page = client._session.get(link, timeout=10)
+    assert page.status_code == 200
+    assert "In Airflow, with its logs" in page.text and "P95 latency of hybrid on cpu" in page.text
+    log = json.dumps(client._call("GET", f"{path}/logs/1"))
+    assert link in log
+
+
 def test_a_breach_keeps_its_own_evidence(breach, home, stack):
     _, summary = breach
     folder = home.runs / summary["run_id"]

@@ -48,7 +48,7 @@ def bucket(monkeypatch):
     )  # fmt: skip
     try:
         end = time.monotonic() + 60
-        while socket.socket().connect_ex(("127.0.0.1", port)):
+        while not _answers(port):
             assert server.poll() is None and time.monotonic() < end
             time.sleep(0.1)
         files = fsspec.filesystem("s3")
@@ -59,6 +59,11 @@ def bucket(monkeypatch):
         server.kill()
         server.wait()
         fsspec.filesystem("s3").clear_instance_cache()
+
+
+def _answers(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def found(bucket):
@@ -87,6 +92,7 @@ def test_a_torn_object_is_found_and_replaced(bucket, tmp_path):
     home(tmp_path, "three").get("kind", {}, never)
 
 
+@pytest.mark.slow  # its client tries again for seconds each time
 def test_a_store_that_goes_away_costs_a_build(bucket, tmp_path, caplog):
     home(tmp_path, "one").get("kind", {}, write)
     bucket.away()

@@ -245,7 +245,8 @@ class _Process:
         self._localize()
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
-                machine.words(service), env=machine.environment(service), cwd=machine.place(service.name, "/"),
+                # it ends with the tests, however these end
+                ["setpriv", "--pdeathsig", "TERM", *machine.words(service)], env=machine.environment(service), cwd=machine.place(service.name, "/"),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
 

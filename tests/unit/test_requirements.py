@@ -28,7 +28,7 @@ def test_continuous_integration_has(line: str) -> None:
 
 def test_continuous_integration_states_lower_bounds_once() -> None:
     found = lines(ROOT / "requirements-ci.txt")
-    assert all(re.fullmatch(r"[a-z0-9-]+>=[\d.]+( ; .+)?", line) for line in found)
+    assert all(re.fullmatch(r"[a-z0-9-]+(\[[a-z0-9]+\])?>=[\d.]+( ; .+)?", line) for line in found)
     names = [line.split(">=")[0] for line in found]
     assert len(set(names)) == len(names)
 

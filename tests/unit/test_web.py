@@ -1,6 +1,7 @@
 import hashlib
 import re
 import zlib
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
@@ -17,11 +18,14 @@ from nightgate.errors import ServiceUnavailable
 from nightgate.facts import Noise
 from nightgate.measure.durations import NIGHT_SECONDS
 from nightgate.publish import certainty
-from nightgate.record import Host, Objective, Record
+from nightgate.record import BY_HAND, Between, Host, Objective, Record
+from nightgate.results.courses import Point
 from nightgate.results.noted import Note, Scope
+from nightgate.results.past import key_of
 from nightgate.results.store import Run, Snapshot
+from nightgate.series import series_of
 from nightgate.web import app as web
-from nightgate.web import board
+from nightgate.web import board, filters, objectives
 
 HOST = Host(fingerprint="abc", cpu="a cpu", cores=2, memory_bytes=2**34)
 OTHER = HOST.model_copy(update={"fingerprint": "other"})
@@ -45,14 +49,26 @@ class FakeStore:
     def __exit__(self, *_):
         pass
 
-    def nights(self, limit):
+    def nights(self, limit, brief=False):
         return [run for run in self._answer(0) if run.standing != "ad-hoc"][:limit]
 
-    def others(self, limit):
+    def others(self, limit, brief=False):
         return [run for run in self._answer(0) if run.standing == "ad-hoc"][:limit]
 
     def notes(self, runs):
         return [note for note in self.said if note.scope.run_id in runs]
+
+    @contextmanager
+    def together(self):
+        yield
+
+    def run(self, run_id):
+        return next((run for run in self._answer(0) if run.run_id == run_id), None)
+
+    def beside(self, run):
+        ids = [one.run_id for one in self.answers[0]]
+        place = ids.index(run.run_id)
+        return (ids[place + 1] if place + 1 < len(ids) else None), (ids[place - 1] if place else None)
 
     def snapshot(self):
         return self._answer(1)
@@ -80,7 +96,29 @@ def runs_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(web, "Store", FakeStore)
     monkeypatch.setattr(FakeStore, "answers", ([], Snapshot()))
     monkeypatch.setattr(FakeStore, "error", None)
+    monkeypatch.setattr(objectives, "courses", courses)
     return tmp_path
+
+
+def courses(store, asked, scale, *, night, most, facts=False):
+    """As `nightgate.results.courses.courses`, from the answers of the fake store."""
+    found = []
+    for record, metric in asked:
+        of = [
+            Point(run.run_id, run.finished_at, one.metrics.get(metric), one.objectives[0] if one.objectives else None,
+                  one.facts.noise.disturbed if one.facts.noise else None, one.facts.provenance.versions)
+            for run in reversed(store.answers[0]) for one in run.results
+            if key_of(one) == key_of(record) and series_of(one, run.scale) == series_of(record, scale) and run.suite == record.suite
+        ]  # fmt: skip
+        found.append(of[-most:])
+    return found
+
+
+def tracked(runs, number=0, notes=()):
+    store = FakeStore("postgresql://store")
+    store.answers, store.said = (runs, Snapshot()), tuple(notes)
+    (row,) = objectives.tracked(runs[number], store)
+    return row
 
 
 def client(**more):
@@ -200,10 +238,13 @@ def test_the_board_shows_the_newest_verdicts_and_since_when(monkeypatch, runs_fo
     (runs_folder / "night-8" / "report.html").write_text("the report")
     text = client().get("/").text
     assert "1 objective is breached" in text
-    (row,) = board.tracked(runs[1], runs)
-    assert (row.now["value"], row.before, row.since) == ("22.2 ms", "21.1 ms", "2026-11-06T02:00:00Z")
+    row = tracked(runs, 1)
+    assert (row.now["value"], row.since.run_id, row.nights, row.good.run_id) == ("22.2 ms", "night-6", 2, "night-4")
+    assert row.change == "+1750 %", "1.2 ms has become 22.2 ms"
+    said = "Hybrid ANN, hybrid on cpu: P95 latency is 22.2 ms, 11 % past the limit (&lt; 20 ms), for 2 nights, last good 4 Nov 2026."
+    assert said in text
+    assert "Night of 8 Nov 2026, nightly, smoke, host abc" in text
     assert '<a href="runs/night-8">' in text
-    assert "runs/night-7" not in text
     assert "night-9" in text
 
 
@@ -211,13 +252,19 @@ def test_every_suite_has_its_newest_verdicts(monkeypatch):
     """And a night of one is not what was before in the other."""
     own = [
         replace(night(number, verdict, p95), run_id=f"own-{number}", suite="own")
-        for number, verdict, p95 in ((6, "breach", 0.5), (4, "breach", 0.4))
+        for number, verdict, p95 in ((6, "breach", 0.5), (4, "pass", 0.004))
     ]
+    for run in own:
+        run.results[0].suite = "own"
     runs = [night(8, p95=0.001), own[0], night(5, p95=0.002), own[1]]
     monkeypatch.setattr(FakeStore, "answers", (runs, Snapshot()))
     text = client().get("/").text
-    assert text.index("<h1>nightly: The objective holds</h1>") < text.index("<h1>own: 1 objective is breached</h1>")
-    assert [board.tracked(run, runs)[0].before for run in (runs[0], own[0])] == ["2.00 ms", "400 ms"]
+    assert text.index("<h1>The objective holds</h1>") < text.index("<h1>1 objective is breached</h1>")
+    assert [tracked(runs, number).good.run_id for number in (0, 1)] == ["night-5", "own-4"]
+    assert '<a href="?suite=own">own</a>' in text and ">smoke</a>" not in text, "there is one scale"
+    text = client().get("/?suite=own").text
+    assert "1 objective is breached" in text and "The objective holds" not in text and "night-8" not in text
+    assert '<b aria-current="true">own</b>' in text and '<a href=".">every suite</a>' in text
 
 
 @pytest.mark.parametrize(("hours", "state"), [(None, "running"), (-0.1, "running"), (0.1, "unfinished")])
@@ -230,8 +277,8 @@ def test_a_run_that_was_never_judged_does_not_run_for_ever(hours, state):
 
 def test_without_a_night_of_the_same_work_there_is_no_before(monkeypatch):
     runs = [night(8, "breach", 0.0222), night(7, "breach", 0.5, rows=5000), night(6, "breach", 0.4, scale="full")]
-    (row,) = board.tracked(runs[0], runs)
-    assert (row.before, row.since) == (None, "2026-11-08T02:00:00Z")
+    row = tracked(runs)
+    assert (row.good, row.change, row.since.run_id, row.nights) == (None, "no good night before", "night-8", 1)
 
 
 def test_ad_hoc_runs_are_listed_apart_with_what_was_overridden(monkeypatch):
@@ -251,7 +298,7 @@ def test_ad_hoc_runs_are_listed_apart_with_what_was_overridden(monkeypatch):
         "Overridden: not known",
     ):
         assert said in others
-    assert "by hand" not in top
+    assert "by hand" not in top and "<circle" in top
 
 
 def test_a_run_that_stands_in_for_a_night_says_so(monkeypatch):
@@ -323,7 +370,10 @@ def test_an_undecided_night_is_neither_held_nor_unmet(monkeypatch):
     run.results[0].objectives[0].reason = "the limit lies inside the interval"
     monkeypatch.setattr(FakeStore, "answers", ([run], Snapshot()))
     text = client().get("/").text
-    assert "<h1>1 objective is undecided</h1>" in text
+    assert (
+        "<h1>1 objective is undecided</h1>" in text
+        and "P95 latency is 19.9 ms (&lt; 20 ms), never good before." in text
+    )
     assert text.count('<span class="pill inconclusive">undecided</span>') == 2, "the objective and the night"
     assert "undecided for 3 nights" in text and certainty.UNDECIDED in text
     line = board.listed(run)
@@ -358,10 +408,95 @@ def test_what_people_said_of_a_night_is_shown_and_an_excluded_one_is_no_before(m
     text = client().get("/").text
     assert text.count("Accepted as the new baseline: faiss 1.15 (ada@bench, 8 Nov 2026)") == 2, "headline and list"
     assert "<div>Excluded, hybrid_ann: a &lt;b&gt;fan&lt;/b&gt; failed (ada@bench, 7 Nov 2026)</div>" in text
-    assert [board.tracked(runs[0], runs, said)[0].before for said in (notes, [])] == ["1.00 ms", "2.00 ms"]
+    assert [tracked(runs, 0, said).good.run_id for said in (notes, [])] == ["night-6", "night-7"]
 
 
 def test_the_list_says_what_was_not_met(monkeypatch):
     monkeypatch.setattr(FakeStore, "answers", ([night(8, "breach", 0.0222)], Snapshot()))
     text = client().get("/").text
     assert "<div>Not met: P95 latency of hybrid on cpu</div>" in text and "Undecided" not in text
+
+
+def test_each_scale_and_each_host_has_its_newest_night_and_one_can_choose(monkeypatch):
+    runs = [night(9, host=OTHER), night(8), night(7, "breach", 0.03, scale="full"), night(6)]
+    monkeypatch.setattr(FakeStore, "answers", (runs, Snapshot()))
+    assert [run.run_id for run in board.newest_of_each(runs)] == ["night-7", "night-8", "night-9"]
+    text = client().get("/").text
+    assert text.count('<header class="hero') == 3
+    assert '<a href="?scale=full">full</a>' in text and '<a href="?host=other">other</a>' in text
+    text = client().get("/?scale=smoke&host=abc").text
+    assert text.count('<header class="hero') == 1 and "Night of 8 Nov 2026" in text
+    assert '<a href="?scale=full&amp;host=abc">full</a>' in text and '<a href="?scale=smoke">every host</a>' in text
+    assert "night-7" not in text and "night-9" not in text
+    running = Run("night-10", "nightly_benchmarks", "smoke", None, None, None, [], "night")
+    assert filters.holds(running, {"suite": "", "scale": "smoke", "host": "abc"}), "nobody knows its host yet"
+
+
+def test_a_change_is_told_by_what_runs_of_the_series_differ_by(monkeypatch):
+    def change(p95, between=0.02, apart=None, **more):
+        runs = [night(8, p95=p95, **more), night(7, p95=0.002)]
+        for run in runs:
+            run.results[0].metrics["latency_p95"].ci95 = None
+            metric = run.results[0].metrics["latency_p95"]
+            metric.ci95 = (metric.value * 0.99, metric.value * 1.01)
+        metric.ci95 = (0.00198, 0.00202)
+        now = runs[0].results[0].metrics["latency_p95"]
+        now.between, now.within95 = Between(sd=between, apart=apart, farthest=apart, runs=20, prior=False), now.ci95
+        return tracked(runs).change
+
+    assert change(0.0026) == "+30 %"
+    assert change(0.0014) == "−30 %"
+    assert change(0.0026, apart=0.4) == "+30 %", "a step does not hide itself from its second night on"
+    assert change(0.0021) == "no difference can be told"
+    assert change(0.0026, between=0.2) == "no difference can be told"
+
+
+def test_a_report_has_what_the_board_knows_of_its_run_above_it(monkeypatch):
+    runs = [
+        night(
+            8,
+            "breach",
+            0.0222,
+            overrides={"hybrid_ann.rows": 5000, "benchmarks": ["hybrid_ann"], "hybrid_ann.k": "a b"},
+        ),
+        night(7),
+    ]
+    runs[0] = replace(runs[0], standing="ad-hoc")
+    for run, version in zip(runs, ("1.15", "1.14"), strict=True):
+        run.results[0].facts.provenance.versions = {"faiss": version}
+    monkeypatch.setattr(FakeStore, "answers", (runs, Snapshot()))
+    monkeypatch.setattr(FakeStore, "files", {("night-8", "report.html"): b"<main>the report</main>"})
+    text = client().get("/runs/night-8").text
+    assert text.startswith("<main>\n<style>") and text.endswith("the report</main>")
+    assert "22.2 ms against &lt; 20 ms, breach; since the last good night: +1750 %" in re.sub(r"\s+", " ", text)
+    assert '<a href="night-7">← the run before</a>' in text and "the run after" not in text
+    assert 'href="../../dags/nightly_benchmarks/runs/night-8"' in text
+    assert "the last good night before: faiss 1.14 → 1.15." in text
+    assert (
+        "nightgate run --scale smoke --set hybrid_ann.rows=5000 --benchmarks hybrid_ann --set &#39;hybrid_ann.k=a b&#39;"
+        in text
+    )
+    assert "<svg" in text and 'href="../series?suite=nightly' in text
+
+
+def test_a_run_under_way_is_a_page_too(monkeypatch):
+    running = Run(
+        "night-9", "nightly_benchmarks", "smoke", None, None, None, night(9).results, "night", {}, datetime.now(UTC)
+    )
+    running.results[0].objectives = []
+    monkeypatch.setattr(FakeStore, "answers", ([running, night(8)], Snapshot()))
+    answer = client().get("/runs/night-9")
+    assert answer.status_code == 200
+    assert "It is not judged yet" in answer.text and "it is still under way" in answer.text
+    assert "hybrid on cpu: P95 latency 1.20 ms" in answer.text
+
+
+def test_a_run_of_another_dag_and_one_by_hand_lead_where_they_were_started(monkeypatch):
+    own = replace(night(8), run_id="own.manual__2026", dag_id="own", suite="search")
+    hand = replace(night(7), run_id="measure-1", dag_id=BY_HAND)
+    monkeypatch.setattr(FakeStore, "answers", ([own, hand], Snapshot()))
+    monkeypatch.setattr(FakeStore, "files", {(run.run_id, "report.html"): b"<main></main>" for run in (own, hand)})
+    text = client().get("/runs/own.manual__2026").text
+    assert 'href="../../dags/own/runs/manual__2026"' in text and "the file of the suite search" in text
+    text = client().get("/runs/measure-1").text
+    assert "In Airflow" not in text and "nightgate measure hybrid_ann --scale smoke" in text

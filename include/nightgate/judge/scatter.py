@@ -21,7 +21,6 @@ On logarithms where `MetricSpec.logarithmic`. A prior stands in while there is l
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -205,12 +204,14 @@ def _around_all(points: Sequence[_Drawn], prior: float) -> tuple[float, float]:
     """The standard deviation around the mean of all, without the runs' own noise, and how far from the median the farthest is."""
     if len(points) < 2:
         return prior, 0.0
-    values = [value for value, _ in points]
-    freedom = len(values) - 1.0
-    learned = max(0.0, statistics.variance(values) - statistics.fmean(noise for _, noise in points))
-    weight, middle = _weight(freedom), statistics.median(values)
+    values = sorted(value for value, _ in points)
+    count = len(values)
+    freedom, mean = count - 1.0, sum(values) / count
+    around = sum((value - mean) ** 2 for value in values) / freedom
+    learned, weight = max(0.0, around - sum(noise for _, noise in points) / count), _weight(freedom)
     variance = (weight * prior**2 + freedom * learned) / (weight + freedom)
-    return math.sqrt(variance), max(abs(value - middle) for value in values)
+    middle = (values[(count - 1) // 2] + values[count // 2]) / 2
+    return math.sqrt(variance), max(values[-1] - middle, middle - values[0])
 
 
 def _between(points: Sequence[_Drawn]) -> tuple[float, float]:

@@ -90,5 +90,11 @@ class NightgatePlugin(AirflowPlugin):
             "url_route": "nightgate",
             "destination": "nav",
             "category": "browse",
-        }
+        },
+        {
+            "name": "Nightgate",
+            "href": "nightgate/runs/{RUN_ID}?dag={DAG_ID}",
+            "url_route": "nightgate-run",
+            "destination": "dag_run",
+        },
     ]

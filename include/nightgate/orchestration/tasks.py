@@ -7,6 +7,7 @@ so nothing of the same run works beside it; the other steps take one.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -35,7 +36,10 @@ from nightgate.errors import (
 )
 from nightgate.measure.durations import STEP_SECONDS, again_seconds
 from nightgate.orchestration.hosts import queue
+from nightgate.orchestration.links import BoardLink, address
 from nightgate.record import DAG_ID, Attempt
+
+log = logging.getLogger(__name__)
 
 POOLS = {name: pool["slots"] for name, pool in json.loads(paths.pools_file().read_text()).items()}
 _RETRY: dict[str, Any] = {"retries": 1, "retry_delay": timedelta(seconds=5)}
@@ -65,7 +69,9 @@ def translated(*, strict: bool = False, final: bool = False) -> Iterator[None]:
         raise AirflowSkipException(str(error)) from error
     except Undecided as error:
         raise (AirflowFailException if strict else AirflowSkipException)(str(error)) from error
-    except (InputError, ObjectiveBreached, ArtifactError) as error:
+    except ObjectiveBreached as error:  # a verdict and no fault: nobody needs to know which line found it
+        raise AirflowFailException(str(error)) from None
+    except (InputError, ArtifactError) as error:
         raise AirflowFailException(str(error)) from error
     except NotMeasured as error:
         if not final or isinstance(error, ServiceUnavailable):
@@ -162,10 +168,13 @@ def _on_device(benchmark: str, device: str, plan: Any, host: str | None) -> Any:
     def gate() -> None:
         plan = get_current_context()["ti"].xcom_pull(task_ids="preflight")
         with _step(plan, benchmark, device, final=True) as (steps, typed):
+            run = get_current_context()["dag_run"]
+            log.info("what is judged here is shown at %s", address(run.dag_id, run.run_id))
             steps.gate(typed, benchmark, device, _store_url(), _last_attempt(benchmark, device))
 
     with TaskGroup(device):
-        last = gate()
+        last: Any = gate()
+        last.operator.operator_extra_links = (BoardLink(),)
         made: Any = prepare(plan)  # a reference to what the task will return
         recorded = record(plan)
         measure(plan, made) >> recorded >> confirm(plan) >> last

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from nightgate import registry
+from nightgate.facts import Noise
 from nightgate.metrics import MetricSpec
 from nightgate.publish.figures import human
 from nightgate.record import Metric, Objective, Record
@@ -39,9 +40,13 @@ def word(verdict: str) -> str:
 
 
 def host(record: Record) -> str | None:
-    """How the host was while a record was measured: "other programs took 0.1 of 2 cores · at full speed 62 % of the time,
-    else 1.6 × slower"; None where nobody looked."""
-    noise = record.facts.noise
+    """How the host was while a record was measured, see `state_of`; None where nobody looked."""
+    return state_of(record.facts.noise)
+
+
+def state_of(noise: Noise | None) -> str | None:
+    """The state of a host in words: "other programs took 0.1 of 2 cores · at full speed 62 % of the time, else 1.6 ×
+    slower"; None where nobody looked."""
     if noise is None or noise.others is None or not noise.cores:
         return None
     parts = [f"other programs took {noise.others:.1f} of {noise.cores} cores"]

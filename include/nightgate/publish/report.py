@@ -68,14 +68,20 @@ def _lead(rows: list[dict[str, Any]]) -> list[str]:
     unmet = [row for row in rows if row["verdict"] != "pass"]
     if unmet:
         return [_sentence(row) for row in unmet]
+    sentence = tightest(rows)
+    return [sentence] if sentence else []
+
+
+def tightest(rows: list[dict[str, Any]]) -> str | None:
+    """A sentence on the objective that uses most of what its limit allows; None where that cannot be said of any."""
     known = [row for row in rows if row["used"] is not None]
     if not known:
-        return []
+        return None
     tight = max(known, key=lambda row: row["used"])
-    return [
+    return (
         f"The tightest is {tight['metric']} of {tight['benchmark']}, {tight['variant']} on {tight['device']}: "
         f"{tight['value']} against {tight['limit']}, {tight['headroom']} headroom."
-    ]
+    )
 
 
 def _sentence(row: Mapping[str, Any]) -> str:

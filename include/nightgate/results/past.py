@@ -28,7 +28,7 @@ Key = tuple[str, str, str]
 
 def past_of(record: Record, scale: str, *, run_id: str, standing: Standing, store: Store | None) -> Past:
     """As `pasts_of`, of one record."""
-    return pasts_of([record], scale, run_id=run_id, standing=standing, store=store).get(_key(record), Past())
+    return pasts_of([record], scale, run_id=run_id, standing=standing, store=store).get(key_of(record), Past())
 
 
 def pasts_of(
@@ -43,7 +43,7 @@ def pasts_of(
     Raises:
         ServiceUnavailable: the store does not answer.
     """
-    measured = {_key(record): record for record in records if record.status == "measured" and record.host}
+    measured = {key_of(record): record for record in records if record.status == "measured" and record.host}
     if not measured:
         return {}
     wanted = {key: series_of(record, scale) for key, record in measured.items()}
@@ -62,7 +62,7 @@ def _stored(
         for place, key in enumerate(keys)
     ]
     with store.together():
-        works = _works(store, rows, wanted)
+        works = works_of(store, rows, wanted)
         found = store.rows(queries.NIGHTS_BEFORE, {"wanted": json.dumps(works), "most": NIGHTS}) if works else []
     nights: dict[Key, list[Night]] = {key: [] for key in keys}
     for place, *columns in reversed(found):
@@ -70,7 +70,7 @@ def _stored(
     return {key: Past(tuple(of)) for key, of in nights.items()}
 
 
-def _works(store: Store, rows: list[dict[str, Any]], wanted: Mapping[Key, Series]) -> list[dict[str, Any]]:
+def works_of(store: Store, rows: list[dict[str, Any]], wanted: Mapping[Key, Series]) -> list[dict[str, Any]]:
     """Those of ``rows`` of whose series the store has something, each with its ``works``: settings and inputs, to the letter,
     that make that series."""
     keys, known = list(wanted), dict[tuple[str, str], Series]()
@@ -121,7 +121,7 @@ def _on_disk(
         if summary.run_id == run_id:
             continue
         for record in summary.results:
-            key, ended = _key(record), _ended(record)
+            key, ended = key_of(record), _ended(record)
             if record.status != "measured" or key not in wanted or ended >= befores[key]:
                 continue
             if series_of(record, summary.scale) == wanted[key]:
@@ -160,8 +160,14 @@ def _newest(nights: Sequence[tuple[datetime, Night]]) -> Past:
     return Past(tuple(night for _, night in ordered[-NIGHTS:]))
 
 
-def _key(record: Record) -> Key:
+def key_of(record: Record) -> Key:
+    """Benchmark, variant and device of a record."""
     return record.benchmark, record.variant, record.device
+
+
+def time_of(record: Record) -> str:
+    """When a record ended, as the store has it."""
+    return _ended(record).isoformat()
 
 
 def _began(record: Record) -> datetime:

@@ -74,10 +74,22 @@ suites AS (
 TIME = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
 """A time as the records write it."""
 
-RUN_COLUMNS = """run_id, dag_id, scale, state, head->>'started_at', head->>'finished_at', standing, overrides, recorded_at, suite,
-    EXISTS (SELECT FROM nightgate.files WHERE (files.run_id, files.name) = (runs.run_id, 'report.html'))"""
+RUN_COLUMNS = (
+    "run_id, dag_id, scale, state, head->>'started_at', head->>'finished_at', standing, overrides, recorded_at, suite"
+)
 
 RUNS = f"SELECT {RUN_COLUMNS} FROM nightgate.runs ORDER BY recorded_at DESC LIMIT %s"
+
+RUN = f"SELECT {RUN_COLUMNS} FROM nightgate.runs WHERE run_id = %s"
+
+BESIDE = """
+WITH own AS (SELECT recorded_at FROM nightgate.runs WHERE run_id = %(run)s), others AS (
+    SELECT run_id, recorded_at FROM nightgate.runs
+    WHERE suite = %(suite)s AND scale = %(scale)s AND standing = %(standing)s AND run_id <> %(run)s
+)
+SELECT (SELECT run_id FROM others, own WHERE others.recorded_at <= own.recorded_at ORDER BY others.recorded_at DESC LIMIT 1),
+       (SELECT run_id FROM others, own WHERE others.recorded_at > own.recorded_at ORDER BY others.recorded_at LIMIT 1)
+"""
 
 NIGHTS = f"""
 WITH RECURSIVE {_COUNTING} SELECT own.* FROM counting, LATERAL (
@@ -99,6 +111,15 @@ KEPT_DETAIL = """jsonb_strip_nulls(jsonb_build_object(
 
 RUN_RESULTS = f"""
 SELECT run_id, (record - 'detail') || jsonb_build_object('detail', {KEPT_DETAIL})
+FROM nightgate.results WHERE run_id = ANY(%s)
+ORDER BY benchmark, device, variant
+"""
+
+RUN_VERDICTS = """
+SELECT run_id, jsonb_build_object(
+    'suite', suite, 'benchmark', benchmark, 'variant', variant, 'device', device, 'status', status, 'gated', record->'gated',
+    'reason', record->'reason', 'host', record->'host', 'objectives', record->'objectives', 'settings', '{}'::jsonb,
+    'facts', jsonb_build_object('noise', jsonb_build_object('disturbed', disturbed)))
 FROM nightgate.results WHERE run_id = ANY(%s)
 ORDER BY benchmark, device, variant
 """
@@ -168,7 +189,7 @@ _WANTED = """
 wanted AS (
     SELECT * FROM jsonb_to_recordset(%(wanted)s::jsonb) AS wanted(
         place int, run_id text, suite text, scale text, benchmark text, variant text, device text, fingerprint text,
-        night boolean, before timestamptz, works text[])
+        night boolean, before timestamptz, works text[], metric text, facts boolean)
 )
 """
 _OF_THE_SAME = """
@@ -224,3 +245,24 @@ SELECT wanted.place, night.* FROM wanted LEFT JOIN baselines USING (place), LATE
 ) AS night
 """
 """Newest first."""
+
+COURSES = f"""
+WITH {_WANTED} SELECT wanted.place, night.* FROM wanted, LATERAL (
+    SELECT own.run_id, {TIME.format("own.measured_at")}, own.metrics->wanted.metric,
+        (SELECT one FROM jsonb_array_elements(own.objectives) AS one WHERE one->>'metric' = wanted.metric LIMIT 1),
+        own.disturbed, own.versions,
+        CASE WHEN wanted.facts THEN own.record#>'{{facts,noise}}' END,
+        CASE WHEN wanted.facts THEN own.record#>>'{{facts,provenance,revision}}' END
+    FROM nightgate.results AS own JOIN nightgate.runs USING (run_id)
+    WHERE {_OF_THE_SAME} AND own.work = ANY(wanted.works) AND runs.scale = wanted.scale AND own.measured_at <= wanted.before
+    ORDER BY own.measured_at DESC, own.run_id DESC LIMIT %(most)s
+) AS night
+"""
+"""One metric of each series, newest night first; what was excluded or came before an accepted baseline too."""
+
+NEWEST_OF_SERIES = """
+SELECT own.run_id, own.standing = 'night', own.record FROM nightgate.results AS own JOIN nightgate.runs USING (run_id)
+WHERE own.status = 'measured' AND own.suite = %(suite)s AND runs.scale = %(scale)s AND own.benchmark = %(benchmark)s
+  AND own.variant = %(variant)s AND own.device = %(device)s AND own.fingerprint = %(host)s
+ORDER BY own.standing = 'night' DESC, own.standing = 'stand-in' DESC, own.measured_at DESC LIMIT 1
+"""

@@ -46,8 +46,6 @@ class Run:
     overrides: Mapping[str, object] | None = None
     recorded_at: datetime | None = None
     suite: str = SUITE
-    reported: bool = False
-    """Whether the store has its report."""
 
 
 @dataclass(frozen=True)
@@ -164,13 +162,27 @@ class Store:
         """The newest runs, the ones not yet judged included, newest first."""
         return self._runs(queries.RUNS, (limit,))
 
-    def nights(self, limit: int = 30) -> list[Run]:
-        """As `runs`, those that count, ``limit`` of each suite: its nights, or as long as it has none what stands in for one."""
-        return self._runs(queries.NIGHTS, (limit,))
+    def run(self, run_id: str) -> Run | None:
+        """One run, as `runs` has it; None if there is none."""
+        return next(iter(self._runs(queries.RUN, (run_id,))), None)
 
-    def others(self, limit: int = 30) -> list[Run]:
-        """As `runs`, those that do not count."""
-        return self._runs(queries.OTHERS, (limit,))
+    def beside(self, run: Run) -> tuple[str | None, str | None]:
+        """The run before and the run after one, of its suite, scale and standing."""
+        values = {"run": run.run_id, "suite": run.suite, "scale": run.scale, "standing": run.standing}
+        ((before, after),) = self.rows(queries.BESIDE, values) or [(None, None)]
+        return before, after
+
+    def nights(self, limit: int = 30, *, brief: bool = False) -> list[Run]:
+        """As `runs`, those that count, ``limit`` of each suite: its nights, or as long as it has none what stands in for one.
+
+        Args:
+            brief: without what was measured: the verdicts are enough for a list.
+        """
+        return self._runs(queries.NIGHTS, (limit,), brief=brief)
+
+    def others(self, limit: int = 30, *, brief: bool = False) -> list[Run]:
+        """As `runs`, those that do not count; ``brief`` as `nights`."""
+        return self._runs(queries.OTHERS, (limit,), brief=brief)
 
     def counting(self, suite: str = SUITE) -> Standing:
         """What a run of a suite must stand for to count: ``stand-in`` until there is a night of it."""
@@ -223,10 +235,10 @@ class Store:
         given = self._parameters
         return f"{given.get('host', 'localhost')}:{given.get('port', 5432)}/{given.get('dbname', '')}"
 
-    def _runs(self, query: str, values: Sequence[object]) -> list[Run]:
+    def _runs(self, query: str, values: Sequence[object], *, brief: bool = False) -> list[Run]:
         heads = self.rows(query, values)
         results: dict[str, list[Record]] = {row[0]: [] for row in heads}
-        for run_id, record in self.rows(queries.RUN_RESULTS, (list(results),)):
+        for run_id, record in self.rows(queries.RUN_VERDICTS if brief else queries.RUN_RESULTS, (list(results),)):
             results[run_id].append(Record.model_validate(record, context=STORED))
         return [_run(row, results[row[0]]) for row in heads]
 

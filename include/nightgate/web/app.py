@@ -19,10 +19,12 @@ from nightgate.artifacts.counted import Counted, counted
 from nightgate.errors import InputError, NightgateError, ServiceUnavailable
 from nightgate.measure import machine
 from nightgate.publish import certainty, figures, report
+from nightgate.record import DAG_ID
 from nightgate.results import files, restore
 from nightgate.results.store import Store
-from nightgate.web import scraping
-from nightgate.web.board import judged, listed
+from nightgate.web import filters, runs, scraping
+from nightgate.web import series as series_page
+from nightgate.web.board import judged, listed, newest_of_each
 
 Pools = Mapping[str, Mapping[str, float]]
 """Pool → state → slots."""
@@ -68,44 +70,70 @@ def create_app(
         return Response(page, headers={"Content-Type": content_type})
 
     @board.get("/")
-    def index() -> HTMLResponse:
+    def index(suite: str = "", scale: str = "", host: str = "") -> HTMLResponse:
+        chosen = {"suite": suite, "scale": scale, "host": host}
         try:
             with Store(store_url()) as store:
-                nights, others = store.nights(_SHOWN), store.others(_SHOWN)
+                nights, others = store.nights(_SHOWN, brief=True), store.others(_SHOWN, brief=True)
                 notes = store.notes([run.run_id for run in (*nights, *others)])
+                each = newest_of_each(nights)
+                judged_ = [
+                    judged(known, store)
+                    for run in each
+                    if filters.holds(run, chosen) and (known := store.run(run.run_id))
+                ]
         except NightgateError as error:
-            return _page(503, problem=str(error), nights=[], others=[], suites=[])
-        newest = {run.suite: run for run in reversed(nights) if run.state}
+            return _page("board.html", 503, problem=str(error), nights=[], others=[], suites=[], chips=[])
         return _page(
+            "board.html",
             200,
             problem="",
-            nights=[listed(run, notes) for run in nights],
-            others=[listed(run, notes) for run in others],
-            suites=[judged(newest[suite], nights, notes) for suite in sorted(newest)],
+            nights=[listed(run, notes) for run in nights if filters.holds(run, chosen)],
+            others=[listed(run, notes) for run in others if filters.holds(run, chosen)],
+            suites=judged_,
+            chips=filters.chips(each, chosen),
         )
 
+    @board.get("/series")
+    def series(
+        suite: str, scale: str, benchmark: str, variant: str, device: str, metric: str, host: str
+    ) -> HTMLResponse:
+        try:
+            found = series_page.page(Store(store_url()), suite, scale, benchmark, variant, device, metric, host)
+        except NightgateError as error:
+            return _page("board.html", 503, problem=str(error), nights=[], others=[], suites=[], chips=[])
+        if found is None:
+            raise HTTPException(
+                404, f"there is no {metric} of {benchmark} {variant} on {device} in suite {suite} at {scale} scale"
+            )
+        return _page("series.html", 200, page=found)
+
     @board.get("/runs/{run_id}")
-    def run(run_id: str) -> HTMLResponse:
+    def run(run_id: str, dag: str = DAG_ID) -> HTMLResponse:
+        """``dag``: where ``run_id`` is Airflow's own name of it."""
+        run_id = run_id if dag == DAG_ID else f"{dag}.{run_id}"
         try:
             here = files.report_path(run_id)
         except InputError as error:
             raise HTTPException(404, str(error)) from None
+        known, away = None, ""
         try:
-            page = restore.read(Store(store_url()), run_id, here.name)
+            with Store(store_url()) as store:
+                known = runs.above(store, run_id)
+                page = restore.read(store, run_id, here.name)
         except NightgateError as error:  # of a run from before the store kept them, or while it is away
-            try:
-                page = here.read_bytes()
-            except OSError:
-                why = (
-                    "it runs still, or was ended before its report"
-                    if here.parent.is_dir()
-                    else "it left no folder here"
-                )
-                away = f"; {error}" if isinstance(error, ServiceUnavailable) else ""
-                raise HTTPException(
-                    404, f"run {run_id} has no report, in the results database or on this machine: {why}{away}"
-                ) from None
-        return HTMLResponse(page, headers=_HEADERS)
+            away = f"; {error}" if isinstance(error, ServiceUnavailable) else ""
+            page = here.read_bytes() if here.is_file() else b""
+        if page:
+            text = page.decode()
+            return HTMLResponse(
+                text.replace("<main>", f"<main>\n{_text('above.html', above=known)}", 1) if known else text,
+                headers=_HEADERS,
+            )
+        if known:
+            return _page("run.html", 200, above=known)
+        why = "it runs still, or was ended before its report" if here.parent.is_dir() else "it left no folder here"
+        raise HTTPException(404, f"run {run_id} has no report, in the results database or on this machine: {why}{away}")
 
     app.include_router(board)
     return app
@@ -119,7 +147,11 @@ def _with_own(caches: Sequence[Counted]) -> list[Counted]:
     return [own.model_copy(update={"host": name}), *(one for one in others if one.host != name)]
 
 
-def _page(status: int, **values: object) -> HTMLResponse:
+def _page(template: str, status: int, **values: object) -> HTMLResponse:
+    return HTMLResponse(_text(template, **values), status, headers=_HEADERS)
+
+
+def _text(template: str, **values: object) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -127,9 +159,6 @@ def _page(status: int, **values: object) -> HTMLResponse:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"clock": figures.clock, "word": certainty.word}
+    environment.filters |= {"clock": figures.clock, "word": certainty.word, "line": figures.headline}
     style = Markup(Path(report.__file__).with_name("style.css").read_text())
-    page = environment.get_template("board.html").render(
-        style=style, version=__version__, certainty=certainty, **values
-    )
-    return HTMLResponse(page, status, headers=_HEADERS)
+    return environment.get_template(template).render(style=style, version=__version__, certainty=certainty, **values)
