@@ -194,10 +194,13 @@ def test_an_order_to_end_lets_a_measurement_tidy_up(monkeypatch, number, where):
     monkeypatch.setattr(cli.steps, "prepare", ended if where == "prepare" else lambda *_: {})
     monkeypatch.setattr(cli.steps, "measure", ended)
     monkeypatch.setattr(cli.steps, "report", lambda *_: pytest.fail("it was ended"))
-    before = signal.getsignal(number)
-    done = CliRunner().invoke(cli.app, ["measure", "transcription"])
-    assert done.exit_code == 130 and tidied == [where]
-    assert signal.getsignal(number) == before
+    given = signal.signal(number, signal.SIG_DFL)  # whoever started the tests may have had it ignored
+    try:
+        done = CliRunner().invoke(cli.app, ["measure", "transcription"])
+        assert done.exit_code == 130 and tidied == [where]
+        assert signal.getsignal(number) == signal.SIG_DFL
+    finally:
+        signal.signal(number, given)
 
 
 def test_a_signal_that_is_ignored_stays_ignored():

@@ -269,8 +269,17 @@ def answer(monkeypatch, peer, base, **headers):
         def __init__(self, url):
             assert url == "postgresql://store"
 
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
         def snapshot(self):
             return Snapshot()
+
+        def caches(self):
+            return []
 
     monkeypatch.setattr(web, "Store", Empty)
     monkeypatch.setattr(prometheus, "render", lambda *_, **__: (b"page", "text/plain"))
