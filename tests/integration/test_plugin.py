@@ -71,4 +71,4 @@ def test_the_plugin_loads_once_and_light_and_is_closed_in_a_real_airflow(postgre
     assert answer["metrics_elsewhere"][0] == 401
     assert answer["board"][0] == 401
     assert answer["run"][0] == 401
-    assert answer["views"] == ["nightgate/"]
+    assert answer["views"] == ["nightgate/", "nightgate/runs/{RUN_ID}?dag={DAG_ID}"]
