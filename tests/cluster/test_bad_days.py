@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-import psutil
 import pytest
 
 AWAY = 60.0
@@ -54,11 +53,6 @@ def test_a_worker_that_is_killed_in_a_measurement(cluster):
     assert (state, tasks["hybrid_ann.cpu.measure"]) == ("success", "success"), tasks
     print(f"killed in measure: ended {time.monotonic() - since:.0f} s later")
     assert whole(cluster, "killed").state == "pass"
-    assert not [
-        one
-        for one in psutil.process_iter(["cmdline"])
-        if str(second.folder) in " ".join(one.info["cmdline"] or ()) and "celery" in " ".join(one.info["cmdline"] or ())
-    ]
     second.start("airflow-worker-cpu")
     second.wait("airflow-worker-cpu")
 

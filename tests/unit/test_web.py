@@ -493,10 +493,15 @@ def test_a_run_under_way_is_a_page_too(monkeypatch):
 
 def test_a_run_of_another_dag_and_one_by_hand_lead_where_they_were_started(monkeypatch):
     own = replace(night(8), run_id="own.manual__2026", dag_id="own", suite="search")
-    hand = replace(night(7), run_id="measure-1", dag_id=BY_HAND)
+    hand = replace(
+        night(7, overrides={"benchmarks": ["hybrid_ann"], "hybrid_ann.k": 7}), run_id="measure-1", dag_id=BY_HAND
+    )
     monkeypatch.setattr(FakeStore, "answers", ([own, hand], Snapshot()))
     monkeypatch.setattr(FakeStore, "files", {(run.run_id, "report.html"): b"<main></main>" for run in (own, hand)})
     text = client().get("/runs/own.manual__2026").text
     assert 'href="../../dags/own/runs/manual__2026"' in text and "the file of the suite search" in text
     text = client().get("/runs/measure-1").text
-    assert "In Airflow" not in text and "nightgate measure hybrid_ann --scale smoke" in text
+    assert (
+        "In Airflow" not in text
+        and "nightgate measure hybrid_ann --device cpu --scale smoke --set hybrid_ann.k=7<" in text
+    )

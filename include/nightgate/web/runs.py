@@ -70,9 +70,12 @@ def _changed(before: Sequence[Record], now: Sequence[Record]) -> list[str]:
 
 def _command(run: Run) -> str:
     """What repeats the run in a terminal, with every value that was not the suite's."""
-    by_hand = run.dag_id == BY_HAND and run.results
-    words = ["nightgate", *(["measure", run.results[0].benchmark] if by_hand else ["run"]), "--scale", run.scale]
+    by_hand = run.dag_id == BY_HAND and bool(run.results)
+    one = ["measure", run.results[0].benchmark, "--device", run.results[0].device] if by_hand else ["run"]
+    words = ["nightgate", *one, "--scale", run.scale]
     for path, value in (run.overrides or {}).items():
+        if by_hand and path in _KEYS:
+            continue  # it measures the one that it names
         if path in _KEYS and isinstance(value, list):
             words += [_KEYS[path], ",".join(map(str, value))]
         elif path == "require_gpu":
