@@ -111,32 +111,40 @@ def create_app(
     @board.get("/runs/{run_id}")
     def run(run_id: str, dag: str = DAG_ID) -> HTMLResponse:
         """``dag``: where ``run_id`` is Airflow's own name of it."""
-        run_id = run_id if dag == DAG_ID else f"{dag}.{run_id}"
-        try:
-            here = files.report_path(run_id)
-        except InputError as error:
-            raise HTTPException(404, str(error)) from None
-        known, away = None, ""
-        try:
-            with Store(store_url()) as store:
-                known = runs.above(store, run_id)
-                page = restore.read(store, run_id, here.name)
-        except NightgateError as error:  # of a run from before the store kept them, or while it is away
-            away = f"; {error}" if isinstance(error, ServiceUnavailable) else ""
-            page = here.read_bytes() if here.is_file() else b""
-        if page:
-            text = page.decode()
-            return HTMLResponse(
-                text.replace("<main>", f"<main>\n{_text('above.html', above=known)}", 1) if known else text,
-                headers=_HEADERS,
-            )
-        if known:
-            return _page("run.html", 200, above=known)
-        why = "it runs still, or was ended before its report" if here.parent.is_dir() else "it left no folder here"
-        raise HTTPException(404, f"run {run_id} has no report, in the results database or on this machine: {why}{away}")
+        return _of_run(store_url, run_id if dag == DAG_ID else f"{dag}.{run_id}")
 
     app.include_router(board)
     return app
+
+
+def _of_run(store_url: Callable[[], str], run_id: str) -> HTMLResponse:
+    """The report of a run with what the board knows of it above; without one, what is known of the run so far.
+
+    Raises:
+        HTTPException: 404, nothing is known of it.
+    """
+    try:
+        here = files.report_path(run_id)
+    except InputError as error:
+        raise HTTPException(404, str(error)) from None
+    known, away = None, ""
+    try:
+        with Store(store_url()) as store:
+            known = runs.above(store, run_id)
+            page = restore.read(store, run_id, here.name)
+    except NightgateError as error:  # of a run from before the store kept them, or while it is away
+        away = f"; {error}" if isinstance(error, ServiceUnavailable) else ""
+        page = here.read_bytes() if here.is_file() else b""
+    if page:
+        text = page.decode()
+        return HTMLResponse(
+            text.replace("<main>", f"<main>\n{_text('above.html', above=known)}", 1) if known else text,
+            headers=_HEADERS,
+        )
+    if known:
+        return _page("run.html", 200, above=known)
+    why = "it runs still, or was ended before its report" if here.parent.is_dir() else "it left no folder here"
+    raise HTTPException(404, f"run {run_id} has no report, in the results database or on this machine: {why}{away}")
 
 
 def _with_own(caches: Sequence[Counted]) -> list[Counted]:
