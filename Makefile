@@ -19,7 +19,7 @@ AT_ONCE := --numprocesses $(JOBS) --dist loadfile
 export CMAKE_POLICY_VERSION_MINIMUM := 3.5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-ci setup-servers setup-torch setup-gpu run up down lint format test test-unit test-dags test-integration test-e2e test-slow test-gpu test-sweep test-heavy mutants judging same-runs aa ratios ratios-hybrid ratios-pgvector ratios-metrics ratios-cache host-check gpu-check gpu-carry picture lock clean
+.PHONY: help setup setup-ci setup-servers setup-torch setup-gpu run up down lint format test test-unit test-dags test-integration test-e2e test-slow test-gpu test-sweep test-heavy test-ui cluster-test cluster-bad-days cluster-throughput mutants judging same-runs aa ratios ratios-hybrid ratios-pgvector ratios-metrics ratios-cache host-check gpu-check gpu-carry picture pictures reference lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,15 +27,15 @@ help: ## list the targets
 setup: $(VENV)/.run ## make .venv with the pinned packages
 setup-ci: $(VENV)/.ci ## the same, and what the tests need
 
-setup-servers: ## Redis, Prometheus, PgBouncer and ffmpeg, for the tests that want real ones (Debian and Ubuntu; needs root or sudo)
-	@for program in redis-server promtool prometheus-redis-exporter pgbouncer ffmpeg; do \
+setup-servers: ## Redis, Prometheus, PgBouncer, ffmpeg and Chromium, for the tests that want real ones (Debian and Ubuntu; needs root or sudo)
+	@for program in redis-server promtool prometheus-redis-exporter pgbouncer ffmpeg chromium; do \
 	  command -v $$program >/dev/null || missing=1; \
 	done; \
 	if [ "$$missing" ]; then \
 	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
 	  $$sudo apt-get update --quiet=2 && \
 	  $$sudo env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet=2 --no-install-recommends redis-server prometheus \
-	    prometheus-redis-exporter pgbouncer ffmpeg; \
+	    prometheus-redis-exporter pgbouncer ffmpeg chromium; \
 	fi
 
 run: setup ## run the nightly once and judge it; SCALE=smoke|full, ARGS="--set PATH=VALUE …"
@@ -73,6 +73,9 @@ test-slow: setup-ci ## what can go wrong with a server, and with files of one's 
 
 test-e2e: setup-ci ## runs through Airflow's scheduler (about six minutes)
 	$(PYTEST) tests/e2e $(AT_ONCE)
+
+test-ui: setup-ci ## board, form and report in a browser, through the real Airflow (about three minutes; among test-e2e as well)
+	$(PYTEST) tests/e2e/test_ui.py
 
 test-gpu: setup-ci ## what only an NVIDIA device can show; fails without one
 	$(PYTEST) tests -m gpu
@@ -154,6 +157,12 @@ setup-gpu: setup-torch ## faiss-gpu in place of faiss-cpu, cupy, pywhispercpp fo
 
 # one file for every Python and machine: markers say what goes where
 LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet
+
+pictures: setup-ci ## the pictures of board, series and form in the README, of real runs of test size (needs Chromium; five minutes)
+	SHOTS=docs/images GOOD_NIGHTS=6 $(PYTEST) tests/e2e/test_ui.py
+
+reference: setup ## write the reference pages of the documentation from the code
+	$(BIN)/python docs/reference/make.py
 
 picture: setup ## the picture of the README, of a reference run (needs Chromium)
 	$(BIN)/python docs/images/report.py

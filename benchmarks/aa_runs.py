@@ -22,9 +22,9 @@ from pathlib import Path
 
 from beside import beside
 from nightgate import paths, registry
+from nightgate.publish.comparing import compare
 from nightgate.record import Metric, Record, Summary
 from nightgate.results import files
-from nightgate.terminal.comparing import compare
 
 BENCHMARKS = ("hybrid_ann", "pgvector_search")
 _LOAD = """

@@ -41,7 +41,7 @@ ROOMS = {
     "transcription": [f"transcription/{name}.py" for name in ("evidence", "timed", "scoring", "whisper_batch")],
     "pgvector_search": [f"pgvector_search/{name}.py" for name in ("explaining", "plan", "tables", "warming")],
     "artifacts": ["artifacts"],
-    "steps": ["steps.py", "ledger.py", "street.py", "judged.py", "confirming.py", "orchestration/tasks.py"],
+    "steps": ["steps.py", "ledger.py", "street.py", "judged.py", "confirming.py", "orchestration/tasks.py", "orchestration/ending.py", "following.py", "progress.py"],
     "prometheus": ["publish/prometheus.py"],
 }  # fmt: skip
 

@@ -14,6 +14,7 @@ from datetime import datetime
 
 from nightgate import paths, registry
 from nightgate.errors import Disturbed, InputError, NotMeasured, ServiceUnavailable, Unavailable
+from nightgate.following import followed_step
 from nightgate.judge import judge, wanted
 from nightgate.judge.past import Past
 from nightgate.judged import ONE_MORE, limits_of, pasts
@@ -54,8 +55,9 @@ def confirm(plan: Plan, benchmark: str, device: Device, store_url: str | None, a
     taken = 0
     while asked := _asked(plan, records, known):
         _require_its_host(records)
-        _let_a_while_pass(plan, records, asked)
-        _look(ledger, records, asked, end - time.monotonic())
+        with followed_step(ledger, benchmark, device, "confirm"):
+            _let_a_while_pass(plan, records, asked)
+            _look(ledger, records, asked, end - time.monotonic())
         taken += 1
     if not any(record.looks for record in records):
         raise Unavailable(

@@ -49,13 +49,18 @@ def checkout() -> Path | None:
     return dags.resolve().parent if dags.is_symlink() else None
 
 
+def home_path() -> Path:
+    """As `home`, whether or not it is there: for who only looks."""
+    return Path(os.environ.get("NIGHTGATE_HOME") or "~/.nightgate").expanduser().absolute()
+
+
 def home() -> Path:
     """``NIGHTGATE_HOME`` (default ``~/.nightgate``): clusters, caches, logs. Created when missing.
 
     Raises:
         InputError: the folder cannot be created or written.
     """
-    path = Path(os.environ.get("NIGHTGATE_HOME") or "~/.nightgate").expanduser().absolute()
+    path = home_path()
     try:
         path.mkdir(parents=True, exist_ok=True)
         writable = os.access(path, os.W_OK | os.X_OK)

@@ -18,17 +18,19 @@ from nightgate.artifacts.counted import counted
 from nightgate.confirming import confirm, next_look
 from nightgate.errors import NotMeasured, ObjectiveBreached, ServiceUnavailable, Unavailable, Undecided
 from nightgate.facts import Noise
-from nightgate.judge import night, unmet
+from nightgate.following import followed_step
+from nightgate.judge import night
 from nightgate.judged import judged
 from nightgate.ledger import Attempts, Ledger, new_attempt
 from nightgate.measure import host, machine, provenance
 from nightgate.measure.child import ends_within
 from nightgate.metrics import MEASURE_SECONDS, PREPARE_SECONDS
 from nightgate.planning import Plan, new_run_id, preflight, without
-from nightgate.publish import figures, statsd
+from nightgate.publish import figures, sentences, statsd
 from nightgate.publish.report import render_report
+from nightgate.publish.summary import render_summary
 from nightgate.record import BY_HAND, Attempt, Device, Record, Summary, utc_now
-from nightgate.results import files
+from nightgate.results import files, took
 from nightgate.street import context_of, owner, tidied, tidy
 from nightgate.uploading import rehearse_upload, upload
 
@@ -53,7 +55,10 @@ def prepare(plan: Plan, benchmark: str, device: Device, store_url: str | None = 
     start = time.monotonic()
     try:
         cache = Cache(paths.cache_dir())
-        with ends_within(plan.timeout_of(benchmark, device, "prepare")):
+        with (
+            followed_step(ledger, benchmark, device, "prepare"),
+            ends_within(plan.timeout_of(benchmark, device, "prepare")),
+        ):
             made = registry.named(benchmark).prepare(settings, plan.context(benchmark, device, cache))
             prepared = made.model_dump(mode="json")
         with tidied(plan, benchmark, device):  # the measurement may run in another process, and later
@@ -107,6 +112,7 @@ def measure(
     made = known.prepared.model_validate({key: value for key, value in prepared.items() if key not in own})
     try:
         with (
+            followed_step(ledger, benchmark, device, "measure"),
             tidied(plan, benchmark, device),
             cache.using(prepared, owner(plan, benchmark, device)),
             host.quiet(paths.home(), [service.program for service in known.services]) as noise,
@@ -176,7 +182,7 @@ def gate(plan: Plan, benchmark: str, device: Device, store_url: str | None, atte
     state = night(records)
     if state == "pass":
         return
-    why = "; ".join(unmet(records)) or f"{benchmark} on {device} was not measured"
+    why = "\n".join(sentences.unmet(records)) or f"{benchmark} on {device} was not measured"
     raise {"breach": ObjectiveBreached, "inconclusive": Undecided}.get(state, NotMeasured)(why)
 
 
@@ -213,9 +219,13 @@ def report(plan: Plan, store_url: str | None, attempts: Attempts | None = None) 
         finished_at=utc_now(), host=host.describe(), scheduled=plan.scheduled, overrides=plan.overrides, results=found,
     )  # fmt: skip
     files.write_summary(summary)
-    written = files.write_report(plan.run_id, render_report(summary, paths.run_dir(plan.run_id)))
+    written = [
+        files.write_report(plan.run_id, render_report(summary, paths.run_dir(plan.run_id))),
+        files.write_note(plan.run_id, render_summary(summary)),
+    ]
+    took.remember(summary, figures.epoch(summary.finished_at) - figures.epoch(summary.started_at))
     if ledger.store:
-        ledger.store.save_summary(summary, [written])
+        ledger.store.save_summary(summary, written)
     return summary
 
 

@@ -342,7 +342,8 @@ def _validate(
         if first["type"] == "missing":
             raise InputError(f"{place}: {name}.{key} is missing", "add it to the suite") from None
         message = _MESSAGES.get(first["type"], first["msg"].removeprefix("Value error, "))
-        subject = f"{name}.{key}={values.get(key)!r}: " if key else ""
+        title = model.model_fields[key].title if key in fields else None
+        subject = f"{name}.{key}={values.get(key)!r}{f' ({title})' if title else ''}: " if key else ""
         raise InputError(f"{place}: {subject}{message}") from None
 
 

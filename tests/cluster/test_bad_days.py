@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import time
 
+import psutil
 import pytest
+from filelock import FileLock
+
+from nightgate.results import under_way
 
 AWAY = 60.0
 
@@ -28,49 +32,96 @@ def start(cluster, run_id, **more):
     cluster.trigger(run_id, scale="smoke", benchmarks=["hybrid_ann"], devices=["cpu"], **more)
 
 
-def slow(cluster, run_id):
-    """A run whose measurement takes some twenty seconds."""
-    start(cluster, run_id, set={"hybrid_ann.load_seconds": 8})
+def slow(cluster, run_id, rows=4000):
+    """A run whose measurement takes some twenty seconds; ``rows`` that no other run has make its prepare take some, too."""
+    start(cluster, run_id, set={"hybrid_ann.load_seconds": 8, "hybrid_ann.rows": rows})
 
 
-def test_a_worker_that_is_killed_in_a_measurement(cluster):
-    """Its machine is gone with all that ran on it; the other one takes the second try."""
-    second = cluster.machines[1]
-    main = cluster.main
+def nothing_left(cluster, run_id):
+    """No slot is taken, no process of a measurement runs, no step is said to be at work, and the lock of the machine is free."""
+    pools = cluster.client()._call("GET", "/pools")["pools"]
+    assert {pool["name"]: pool["occupied_slots"] for pool in pools if pool["occupied_slots"]} == {}
+    children = [
+        process.pid for process in psutil.process_iter(["cmdline", "environ"])
+        if "nightgate.measure.child" in (process.info["cmdline"] or ()) and str(cluster.folder) in str(process.info["environ"])
+    ]  # fmt: skip
+    assert children == []
+    assert under_way.of_runs(cluster.store, [run_id]) == {}
+    worker = cluster.main.services["airflow-worker-cpu"]
+    lock = cluster.main.environment(worker).get("NIGHTGATE_LOCK", "/tmp/nightgate-measure.lock")
+    with FileLock(lock, timeout=5):
+        pass
+
+
+def kill_the_worker(cluster, run_id, step, rows):
+    """Of the second machine, which alone takes the tasks, while ``step`` is at work; then let the main one go on."""
+    second, main = cluster.machines[1], cluster.main
     main.stop("airflow-worker-cpu")
-    worker = dict(second.services)["airflow-worker-cpu"]
     try:
         cluster.serve("B", "default")
-        slow(cluster, "killed")
-        wait_for(cluster, "killed", "hybrid_ann.cpu.measure", {"running"})
-        time.sleep(3)
-        second.kill(worker.name)
-        since = time.monotonic()
+        slow(cluster, run_id, rows)
+        wait_for(cluster, run_id, f"hybrid_ann.cpu.{step}", {"running", "success"})
+        if step == "measure":
+            time.sleep(3)
+        second.kill("airflow-worker-cpu")
     finally:
         main.start("airflow-worker-cpu")
         main.wait("airflow-worker-cpu")
-    state, tasks = cluster.ended("killed", seconds=400)
-    assert (state, tasks["hybrid_ann.cpu.measure"]) == ("success", "success"), tasks
-    print(f"killed in measure: ended {time.monotonic() - since:.0f} s later")
-    assert whole(cluster, "killed").state == "pass"
-    second.start("airflow-worker-cpu")
-    second.wait("airflow-worker-cpu")
 
 
-@pytest.mark.parametrize("service", ["redis", "postgres", "airflow-apiserver"])
-def test_a_server_that_is_away_for_a_minute_in_a_measurement(cluster, service):
-    run_id = f"without-{service}"
-    slow(cluster, run_id)
-    wait_for(cluster, run_id, "hybrid_ann.cpu.measure", {"running"})
-    time.sleep(2)
+@pytest.mark.parametrize(("step", "rows"), [("prepare", 4100), ("measure", 4200), ("record", 4300)])
+def test_a_worker_that_is_killed(cluster, step, rows):
+    """Its machine is gone with all that ran on it; the other one takes the second try."""
+    run_id, second = f"killed-in-{step}", cluster.machines[1]
+    try:
+        kill_the_worker(cluster, run_id, step, rows)
+        since = time.monotonic()
+        state, tasks = cluster.ended(run_id, seconds=400)
+        assert (state, tasks[f"hybrid_ann.cpu.{step}"]) == ("success", "success"), tasks
+        print(f"worker killed in {step}: ended {time.monotonic() - since:.0f} s after the other one was up")
+        assert whole(cluster, run_id).state == "pass"
+        nothing_left(cluster, run_id)
+    finally:
+        second.start("airflow-worker-cpu")
+        second.wait("airflow-worker-cpu")
+
+
+@pytest.mark.parametrize(("step", "more"), [("prepare", 0), ("measure", 10), ("record", 20)])
+@pytest.mark.parametrize(("service", "rows"), [("redis", 4400), ("postgres", 4500), ("airflow-apiserver", 4600)])
+def test_a_server_that_is_away_for_a_minute(cluster, service, rows, step, more):
+    run_id = f"{step}-without-{service}"
+    slow(cluster, run_id, rows + more)
+    wait_for(cluster, run_id, f"hybrid_ann.cpu.{step}", {"running", "success"})
     cluster.main.kill(service)
     time.sleep(AWAY)
     cluster.main.start(service)
     cluster.main.wait(service)
     since = time.monotonic()
-    state, tasks = cluster.ended(run_id, seconds=400)
-    print(f"{service} away: ended {time.monotonic() - since:.0f} s after it was back")
+    state, tasks = cluster.ended(run_id, seconds=500)
+    print(f"{service} away in {step}: ended {time.monotonic() - since:.0f} s after it was back")
     assert state == "success", tasks
     assert whole(cluster, run_id).state == "pass"
-    start(cluster, f"after-{service}")
-    assert cluster.ended(f"after-{service}")[0] == "success"
+    nothing_left(cluster, run_id)
+
+
+def test_an_artefact_store_that_is_away_for_a_whole_run(cluster):
+    """A file stands where its folder was, so that nothing can be read from it or put there."""
+    shared = cluster.folder / "shared"
+    shared.mkdir(exist_ok=True)
+    aside = shared.rename(shared.with_name("aside"))
+    shared.write_text("")
+    try:
+        slow(cluster, "without-store", 4700)
+        state, tasks = cluster.ended("without-store", seconds=400)
+        assert state == "success", tasks
+        assert whole(cluster, "without-store").state == "pass"
+        nothing_left(cluster, "without-store")
+    finally:
+        shared.unlink()
+        aside.rename(shared)
+
+
+def test_the_next_run_passes(cluster):
+    start(cluster, "after-all")
+    assert cluster.ended("after-all")[0] == "success"
+    nothing_left(cluster, "after-all")

@@ -10,7 +10,8 @@ from airflow.sdk.exceptions import ParamValidationError
 from nightgate import paths, registry
 from nightgate.benchmark import Benchmark, Prepared
 from nightgate.errors import InputError
-from nightgate.orchestration.params import check_conf, overrides, trigger_params
+from nightgate.orchestration import params
+from nightgate.orchestration.params import check_conf, overrides, scale_of, trigger_params
 from nightgate.suite import BenchmarkSettings, load_suite
 
 
@@ -196,6 +197,34 @@ def test_settings_without_a_word_of_explanation_do_not_break_the_form(monkeypatc
 def test_an_objective_of_a_variant_has_a_field_of_its_own():
     fields = trigger_params()
     own = fields["objectives.pgvector_search.latency_p95.ivfflat_halfvec"]
-    assert own.schema["title"] == "pgvector_search: latency_p95 of ivfflat_halfvec"
-    assert own.description.startswith("The suite says < 0.03.")
-    assert fields["objectives.pgvector_search.latency_p50.cpu"].schema["title"] == "pgvector_search: latency_p50 on cpu"
+    assert own.schema["title"] == "pgvector search: P95 latency of ivfflat_halfvec, in seconds"
+    assert own.description == "The suite says < 30 ms."
+    of_device = fields["objectives.pgvector_search.latency_p50.cpu"]
+    assert of_device.schema["title"] == "pgvector search: P50 latency on cpu, in seconds"
+
+
+def test_what_people_use_is_open_and_the_rest_is_folded(form):
+    """A field without a section stands open."""
+    assert [key for key, param in form.items() if "section" not in param.schema] == ["scale", "benchmarks", "devices"]
+
+
+def test_the_form_offers_the_smallest_scale_and_says_how_long_each_takes_here(monkeypatch):
+    assert trigger_params()["scale"].value == "smoke"
+    assert trigger_params()["scale"].schema["values_display"] == {"smoke": "smoke", "full": "full"}
+    monkeypatch.setattr(
+        params.took, "known", lambda suite: {"smoke": 175.0, "full": 840.0} if suite == "nightly" else {}
+    )
+    assert trigger_params()["scale"].schema["values_display"] == {
+        "smoke": "smoke, about 3 min on this host", "full": "full, about 14 min on this host",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("run_type", "conf", "scale"),
+    [
+        ("manual", {}, "smoke"), ("manual", {"scale": "full"}, "full"), ("scheduled", {}, "full"), ("backfill", {}, "full"),
+        ("asset_triggered", {"scale": "smoke"}, "smoke"),
+    ],
+)  # fmt: skip
+def test_a_person_runs_the_smallest_scale_and_the_schedule_the_real_night(run_type, conf, scale):
+    assert scale_of(filled(**conf), conf, run_type) == scale

@@ -8,8 +8,8 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
-from airflow.sdk import DAG
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk import DAG, RetryAction
+from airflow.sdk.exceptions import AirflowSkipException
 
 from nightgate.errors import (
     Disturbed,
@@ -21,6 +21,7 @@ from nightgate.errors import (
     Undecided,
 )
 from nightgate.orchestration import tasks
+from nightgate.orchestration.ending import Ended, EndedForGood, EndedForNow
 
 STORE = "postgresql://someone@host/results"
 PLAN = {"work": [["hybrid_ann", "cpu"]]}  # as it comes from JSON
@@ -108,28 +109,44 @@ def test_what_never_began_is_judged_by_whatever_is_there(call, calls):
 
 
 @pytest.mark.parametrize("step", STREET)
-def test_each_task_says_the_errors_of_its_step_in_airflows_words(call, calls, step):
+def test_each_task_says_the_errors_of_its_step_in_airflows_words(call, calls, caplog, step):
     given = (PLAN, {}) if step == "measure" else (PLAN,)
     for error, raised in (
-        (Unavailable("no device"), AirflowSkipException), (InputError("no such thing"), AirflowFailException),
-        (ObjectiveBreached("too slow"), AirflowFailException), (NotMeasured("nobody knows"), NotMeasured),
-        (Undecided("near the limit"), AirflowSkipException), (Disturbed("a busy host"), Disturbed),
-        (ServiceUnavailable("a database is away"), ServiceUnavailable),
+        (Unavailable("no device"), AirflowSkipException), (InputError("no such thing"), EndedForGood),
+        (ObjectiveBreached("too slow"), EndedForGood), (NotMeasured("nobody knows"), Ended),
+        (Undecided("near the limit"), AirflowSkipException), (Disturbed("a busy host"), EndedForNow),
+        (ServiceUnavailable("a database is away"), Ended), (KeyError("a fault"), KeyError),
     ):  # fmt: skip
-        if step in ("record", "gate") and isinstance(error, NotMeasured) and not isinstance(error, ServiceUnavailable):
-            raised = AirflowFailException  # measured again it is not by trying these again
+        if step in ("record", "gate") and type(error) in (NotMeasured, Disturbed):
+            raised = EndedForGood  # measured again it is not by trying these again
         calls.answers[step] = error
-        with pytest.raises(raised, match=f"^{error}$") as caught:
+        caplog.clear()
+        with pytest.raises(raised) as caught:
             call(f"cpu.{step}", *given)
-        verdict = isinstance(error, ObjectiveBreached)  # no fault, so no line of code is to be shown
-        assert raised is type(error) or caught.value.__cause__ is (None if verdict else error)
+        assert caught.type is raised
+        if issubclass(raised, Ended):
+            assert caught.value.code == error.exit_code
+            assert caplog.messages[0].endswith(str(error))
 
 
-@pytest.mark.parametrize(("strict", "raised"), [(True, AirflowFailException), (False, AirflowSkipException)])
-def test_an_undecided_objective_fails_its_gate_only_where_the_suite_is_strict(call, calls, strict, raised):
-    calls.answers["gate"] = Undecided("latency_p95 is 0.0199, the objective is < 0.02, for 3 nights")
-    with pytest.raises(raised, match="for 3 nights"):
+def test_the_log_of_a_gate_begins_with_the_sentence_and_the_address_and_shows_no_code(call, calls, caplog):
+    calls.answers["gate"] = ObjectiveBreached("P95 is 31 ms, the limit < 30 ms.\nAnd recall is 0.8.")
+    with pytest.raises(EndedForGood):
+        call("cpu.gate", PLAN)
+    first, second, third = caplog.records
+    assert [first.levelname, first.message] == ["ERROR", "P95 is 31 ms, the limit < 30 ms."]
+    assert second.message == "And recall is 0.8."
+    assert third.message.endswith("/nightgate/runs/a%20run?dag=street")
+    assert not any(record.exc_info for record in caplog.records)
+
+
+@pytest.mark.parametrize(("strict", "raised"), [(True, EndedForGood), (False, AirflowSkipException)])
+def test_an_undecided_objective_fails_its_gate_only_where_the_suite_is_strict(call, calls, caplog, strict, raised):
+    calls.answers["gate"] = Undecided("P95 latency is 19.9 ms, the limit < 20 ms. Undecided for 3 nights.")
+    with pytest.raises(raised):
         call("cpu.gate", {**PLAN, "strict": strict})
+    assert caplog.records[0].message.endswith("for 3 nights.")
+    assert caplog.records[0].levelname == ("ERROR" if strict else "WARNING")
 
 
 def test_without_a_connection_there_is_no_store(call, calls, connections):
@@ -155,7 +172,7 @@ def test_the_database_of_the_benchmark_comes_from_its_connection_unless_it_is_na
 @pytest.mark.parametrize(
     ("step", "slots", "priority", "retries", "minutes"),
     [
-        ("prepare", 1, 2, 1, 370), ("measure", "all", 1, 1, 370), ("record", 1, 3, 7, 5), ("confirm", "all", 3, 2, 370),
+        ("prepare", 1, 2, 7, 370), ("measure", "all", 1, 7, 370), ("record", 1, 3, 7, 5), ("confirm", "all", 3, 7, 370),
         ("gate", 1, 3, 7, 5),
     ],
 )  # fmt: skip
@@ -171,7 +188,7 @@ def test_how_the_tasks_of_a_street_take_turns(street, step, slots, priority, ret
         retries,
     )
     assert task.execution_timeout == timedelta(minutes=minutes)
-    assert task.retry_delay == timedelta(seconds=0 if step == "confirm" else 5) or not retries
+    assert task.retry_delay == timedelta(seconds=5)
 
 
 def test_the_street_in_its_order_and_what_is_handed_on(street):
@@ -198,7 +215,14 @@ def test_a_busy_host_is_tried_again_after_the_time_that_is_asked_for(monkeypatch
     monkeypatch.setenv("NIGHTGATE_AGAIN_AFTER", "77")
     with DAG("street", schedule=None) as made:
         tasks.measured("hybrid_ann", ("cpu",), tasks.preflight())
-    assert made.get_task("hybrid_ann.cpu.confirm").retry_delay == timedelta(seconds=77)
+    task = made.get_task("hybrid_ann.cpu.confirm")
+    busy = task.retry_policy.evaluate(EndedForNow(3), 1, 3)
+    assert (busy.action, busy.retry_delay) == (RetryAction.RETRY, timedelta(seconds=77))
+    lost = task.retry_policy.evaluate(Ended(3), 1, 3)
+    assert (lost.action, lost.retry_delay) == (RetryAction.DEFAULT, None), (
+        "one that no worker got waits for no quiet host"
+    )
+    assert task.retry_policy.evaluate(EndedForGood(1), 1, 3).action is RetryAction.FAIL
 
 
 def test_a_gate_follows_a_confirm_that_had_nothing_to_do_and_no_record_that_was_skipped(street):

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, DownstreamTasksSkipped
+from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped
 
-from nightgate.errors import (
-    ArtifactError,
-    CacheFull,
-    ChildError,
-    InputError,
-    NotMeasured,
-    ObjectiveBreached,
-    ServiceUnavailable,
-    Unavailable,
-    Undecided,
-)
+from nightgate.errors import ArtifactError, InputError, Unavailable
 from nightgate.orchestration import queues, tasks
+from nightgate.orchestration.ending import EndedForGood
 from nightgate.orchestration.params import trigger_params
-from nightgate.record import Attempt
+from nightgate.record import Attempt, Host, Summary
 
 STORE = "postgresql://someone@host/results"
 PLAN = {"work": [["hybrid_ann", "cpu"]]}
@@ -31,31 +23,6 @@ PLAN = {"work": [["hybrid_ann", "cpu"]]}
 @pytest.fixture
 def call():
     return lambda task, *values: getattr(tasks, task).function(*values)
-
-
-@pytest.mark.parametrize("error", [Unavailable("no device", "get one")])
-def test_what_cannot_be_measured_here_is_skipped(error):
-    with pytest.raises(AirflowSkipException, match="^no device. Next step: get one$"), tasks.translated():
-        raise error
-
-
-def test_what_is_undecided_is_skipped_and_never_a_success_unless_it_shall_fail():
-    with pytest.raises(AirflowSkipException, match="^near the limit$"), tasks.translated():
-        raise Undecided("near the limit")
-    with pytest.raises(AirflowFailException, match="^near the limit$"), tasks.translated(strict=True):
-        raise Undecided("near the limit")
-
-
-@pytest.mark.parametrize("kind", [InputError, ObjectiveBreached, ArtifactError, CacheFull])
-def test_what_a_retry_cannot_mend_fails_for_good(kind):
-    with pytest.raises(AirflowFailException, match="^it is so. Next step: mend it$"), tasks.translated():
-        raise kind("it is so", "mend it")
-
-
-@pytest.mark.parametrize("kind", [NotMeasured, ChildError, ServiceUnavailable, RuntimeError, KeyError])
-def test_the_rest_is_raised_as_it_is_and_retried(kind):
-    with pytest.raises(kind), tasks.translated():
-        raise kind("once more")
 
 
 def planned(work=(), **facts):
@@ -127,7 +94,7 @@ def test_an_untouched_form_overrides_nothing(monkeypatch, call, calls, conf):
     ((_, _, asked),) = calls.made
     assert (asked["overrides"], asked["scale"], asked["only"]) == (
         {},
-        "full",
+        "smoke",
         ["transcription", "hybrid_ann", "pgvector_search"],
     )
     assert (asked["devices"], asked["require_gpu"]) == (["cpu", "gpu"], False)
@@ -145,11 +112,12 @@ def test_an_untouched_form_overrides_nothing(monkeypatch, call, calls, conf):
         ({"": 1}, "has the key ''"),
     ],
 )
-def test_a_conf_that_means_nothing_is_refused_before_anything_starts(monkeypatch, call, calls, conf, message):
+def test_a_conf_that_means_nothing_is_refused_before_anything_starts(monkeypatch, call, calls, caplog, conf, message):
     context(monkeypatch, conf, **conf)
-    with pytest.raises(AirflowFailException, match=message):
+    with pytest.raises(EndedForGood) as ended:
         call("preflight")
-    assert calls.made == []
+    assert (calls.made, ended.value.code) == ([], 2)
+    assert re.search(f"^bad input: .*{message}", caplog.messages[-1])
 
 
 def test_a_further_nightly_has_a_suite_and_run_ids_of_its_own(monkeypatch, call, calls, tmp_path):
@@ -168,25 +136,41 @@ def test_a_further_nightly_has_a_suite_and_run_ids_of_its_own(monkeypatch, call,
     )
 
 
-def test_a_form_that_preflight_refuses_fails_for_good(monkeypatch, call, calls):
+def test_a_form_that_preflight_refuses_fails_for_good(monkeypatch, call, calls, caplog):
     calls.answers["preflight"] = InputError("there is no scale 'tiny'")
     context(monkeypatch, {})
-    with pytest.raises(AirflowFailException, match="no scale 'tiny'"):
+    with pytest.raises(EndedForGood):
         call("preflight")
+    assert caplog.messages == ["bad input: there is no scale 'tiny'"]
 
 
 @pytest.fixture
-def tries(monkeypatch):
+def pushed():
+    return {}
+
+
+@pytest.fixture
+def tries(monkeypatch, pushed):
     """What the measurements of a run have pushed, by the id of their task."""
     found = {}
-    ti = SimpleNamespace(xcom_pull=lambda task_ids, key: found.get((task_ids, key)))
-    monkeypatch.setattr(tasks, "get_current_context", lambda: {"ti": ti})
+    ti = SimpleNamespace(xcom_pull=lambda task_ids, key: found.get((task_ids, key)), xcom_push=pushed.__setitem__)
+    run = SimpleNamespace(dag_id="a_dag", run_id="a run")
+    monkeypatch.setattr(tasks, "get_current_context", lambda: {"ti": ti, "dag_run": run})
     return found
 
 
-def test_the_report_gives_the_state_and_is_skipped_without_a_plan(call, calls, tries):
-    calls.answers["report"] = SimpleNamespace(state="inconclusive")
+def summary(state):
+    return Summary(
+        run_id="a-run", dag_id="a_dag", suite="nightly", scale="smoke", state=state, started_at="", finished_at="", results=[],
+        host=Host(fingerprint="abc", cpu="a cpu", cores=2, memory_bytes=2**34),
+    )  # fmt: skip
+
+
+def test_the_report_gives_the_state_and_is_skipped_without_a_plan(call, calls, caplog, tries, pushed):
+    calls.answers["report"] = summary("inconclusive")
     assert call("report", PLAN) == "inconclusive"
+    assert pushed["note"].splitlines()[0] == "0 objectives are undecided."
+    assert "[All of it on the board](" in pushed["note"] and "/nightgate/runs/a%20run?dag=a_dag)" in pushed["note"]
     assert calls.made == [("report", ("typed", PLAN), STORE, {tuple(work): None for work in PLAN["work"]})]
     last = Attempt(id="a1", machine="m", number=2)
     tries["hybrid_ann.cpu.measure", "attempt"] = last.model_dump(mode="json")
@@ -196,13 +180,14 @@ def test_the_report_gives_the_state_and_is_skipped_without_a_plan(call, calls, t
         with pytest.raises(AirflowSkipException, match="preflight refused the run"):
             call("report", nothing)
     calls.answers["report"] = ArtifactError("a file is torn")
-    with pytest.raises(AirflowFailException, match="torn"):
+    with pytest.raises(EndedForGood):
         call("report", PLAN)
+    assert caplog.messages == ["a file is torn"]
 
 
 def test_the_report_knows_the_database_in_which_something_may_be_left(call, calls, connections, tries):
     connections["pgvector_default"] = "postgres://u@h/bench"
-    calls.answers["report"] = SimpleNamespace(state="pass")
+    calls.answers["report"] = summary("pass")
     with pytest.raises(AirflowSkipException, match="^preflight refused the run, so there is nothing to report$"):
         call("report", None)
     assert os.environ["PGVECTOR_URL"] == ""
@@ -212,23 +197,27 @@ def test_the_report_knows_the_database_in_which_something_may_be_left(call, call
 
 @pytest.mark.parametrize("strict", [True, False])
 @pytest.mark.parametrize("state", ["breach", "invalid", "inconclusive", ""])
-def test_only_a_pass_is_green(call, state, strict):
+def test_only_a_pass_is_green(call, caplog, state, strict):
     """What is undecided is skipped, which no run fails by, and which nobody takes for a pass."""
     amber = state == "inconclusive" and not strict
-    message = f"^the verdict of this run is {state}; its report and the log of its gates say why$"
-    if amber:
-        message = "^this run is undecided: nothing is breached, and not of every objective is known that it holds; "
-    with pytest.raises(AirflowSkipException if amber else AirflowFailException, match=message):
+    with pytest.raises(AirflowSkipException if amber else EndedForGood) as ended:
         call("verdict", state, {**PLAN, "strict": strict})
+    if amber:
+        message = "this run is undecided: nothing is breached, and not of every objective is known that it holds; "
+        assert str(ended.value).startswith(message)
+    else:
+        assert ended.value.code == (1 if state == "breach" else 3)
+        assert caplog.messages == [f"the verdict of this run is {state}; its report and the log of its gates say why"]
     assert call("verdict", "pass", {**PLAN, "strict": strict}) is None
 
 
-def test_without_a_verdict_a_run_is_not_green(call):
-    with pytest.raises(AirflowFailException) as caught:
+def test_without_a_verdict_a_run_is_not_green(call, caplog):
+    with pytest.raises(EndedForGood) as ended:
         call("verdict", None, None)
-    assert str(caught.value) == (
+    assert ended.value.code == 3
+    assert caplog.messages == [
         "there is no verdict: the run was refused or ended before it had a plan, or its report failed"
-    )
+    ]
 
 
 def test_the_upload_is_told_its_run_and_skips_without_grafana(monkeypatch, call, calls):

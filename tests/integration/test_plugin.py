@@ -44,7 +44,13 @@ print("ANSWER " + json.dumps({
 """
 
 
-LIGHT = {"nightgate", "nightgate_plugin", "nightgate.orchestration", "nightgate.orchestration.plugin"}
+LIGHT = {
+    "nightgate",
+    "nightgate_plugin",
+    "nightgate.orchestration",
+    "nightgate.orchestration.noting",
+    "nightgate.orchestration.plugin",
+}
 
 
 @pytest.mark.parametrize("how", ["installed", "not installed"])
@@ -71,4 +77,4 @@ def test_the_plugin_loads_once_and_light_and_is_closed_in_a_real_airflow(postgre
     assert answer["metrics_elsewhere"][0] == 401
     assert answer["board"][0] == 401
     assert answer["run"][0] == 401
-    assert answer["views"] == ["nightgate/", "nightgate/runs/{RUN_ID}?dag={DAG_ID}"]
+    assert answer["views"] == ["nightgate/", "nightgate/runs/{RUN_ID}?dag={DAG_ID}", "nightgate/?dag={DAG_ID}"]

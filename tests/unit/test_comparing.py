@@ -12,11 +12,11 @@ from nightgate import cli, paths
 from nightgate.errors import InputError, NotMeasured
 from nightgate.facts import Noise
 from nightgate.measure import estimates, samples
+from nightgate.publish.comparing import compare
+from nightgate.publish.pairs import pairs
 from nightgate.record import Between, Host, Record, Summary
 from nightgate.results import files
 from nightgate.series import differing
-from nightgate.terminal.comparing import compare
-from nightgate.terminal.pairs import pairs
 
 HOST = Host(fingerprint="abc", cpu="a cpu", cores=2, memory_bytes=2**34)
 ELSEWHERE = HOST.model_copy(update={"fingerprint": "xyz"})

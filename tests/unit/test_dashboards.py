@@ -2,7 +2,6 @@ import json
 import re
 
 import pytest
-import yaml
 
 from nightgate import paths, registry
 from nightgate.artifacts import Cache, Settings
@@ -15,15 +14,6 @@ from nightgate.results.store import Run, Snapshot
 
 FILES = sorted(paths.dashboards_dir().glob("*.json"))
 
-# panel → benchmark, metric, device or variant
-SLO_PANELS = {
-    "Whisper xRT, cpu": ("transcription", "xrt", "cpu"),
-    "Whisper xRT, gpu": ("transcription", "xrt", "gpu"),
-    "Hybrid ANN P95 latency": ("hybrid_ann", "latency_p95", "cpu"),
-    "Hybrid ANN recall@100": ("hybrid_ann", "recall_at_100", "cpu"),
-    "pgvector P95 latency": ("pgvector_search", "latency_p95", "ivfflat_halfvec"),
-    "pgvector recall@5": ("pgvector_search", "recall_at_5", "cpu"),
-}
 REDIS = {
     "redis_memory_used_bytes",
     "redis_memory_max_bytes",
@@ -56,16 +46,52 @@ def test_a_dashboard_is_fit_to_upload(file):
     assert json.loads(file.read_text())["editable"] is False
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_thresholds_are_the_limits_of_the_suite(file):
-    objectives = yaml.safe_load(paths.suite_file().read_text())["objectives"]
-    panels = {panel["title"]: panel for panel in json.loads(file.read_text())["panels"]}
-    for title, (benchmark, metric, device) in SLO_PANELS.items():
-        text = objectives[benchmark][metric]
-        op, limit = re.fullmatch(r"([<>]=?)\s*(.+)", text[device] if isinstance(text, dict) else text).groups()
-        low, high = panels[title]["fieldConfig"]["defaults"]["thresholds"]["steps"]
-        assert (low["value"], high["value"]) == (None, float(limit)), title
-        assert (low["color"], high["color"]) == (("green", "red") if op.startswith("<") else ("red", "green")), title
+def board(name):
+    return json.loads((paths.dashboards_dir() / f"{name}.json").read_text())
+
+
+def panels(name):
+    return {panel["title"]: panel for panel in board(name)["panels"]}
+
+
+def colours(panel):
+    return [(step["value"], step["color"]) for step in panel["fieldConfig"]["defaults"]["thresholds"]["steps"]]
+
+
+def test_what_is_red_is_a_breach_whatever_the_limits_of_the_suite_are():
+    """Headroom is computed from the limits that are exported; only a breach lies below 0."""
+    panel = panels("nightly-slo")["Headroom by objective"]
+    assert colours(panel) == [(None, "red"), (0, "green")]
+    breached, held = (target["expr"] for target in panel["targets"])
+    assert "headroom_ratio" in breached and 'verdict="breach"' in breached and " and on (" in breached
+    assert (
+        held.startswith("min by (benchmark, variant, device, metric) (clamp_min(")
+        and " unless on (" in held
+        and held.endswith(", 0))")
+    )
+
+
+def test_the_two_share_no_panel():
+    both = [set(panels(name)) for name in ("nightly-slo", "cache-backpressure")]
+    assert both[0] & both[1] == set()
+    exprs = [
+        {target["expr"] for panel in panels(name).values() for target in panel.get("targets", [])}
+        for name in ("nightly-slo", "cache-backpressure")
+    ]
+    assert exprs[0] & exprs[1] == set()
+
+
+def test_every_panel_leads_to_the_board_and_an_objective_to_its_series():
+    for name in ("nightly-slo", "cache-backpressure"):
+        for panel in board(name)["panels"]:
+            if panel["type"] != "row":
+                (link,) = panel["links"]
+                assert link["url"].startswith("${board}/"), panel["title"]
+    for title in ("Headroom by objective", "Headroom over time"):
+        (link,) = panels("nightly-slo")[title]["fieldConfig"]["defaults"]["links"]
+        assert link["url"] == "${board}/series?suite=${suite}&" + "&".join(
+            f"{label}=${{__field.labels.{label}}}" for label in ("benchmark", "variant", "device", "metric")
+        )
 
 
 def exported(cache):
@@ -91,16 +117,14 @@ def exported(cache):
     )
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_a_panel_shows_one_suite_that_is_chosen(file):
-    board = json.loads(file.read_text())
-    (suite,) = [each for each in board["templating"]["list"] if each["name"] == "suite"]
-    assert (suite["type"], suite["definition"], suite["multi"]) == (
-        "query",
+def test_a_panel_shows_one_suite_that_is_chosen():
+    chosen = {each["name"]: each for each in board("nightly-slo")["templating"]["list"]}
+    assert (chosen["suite"]["definition"], chosen["suite"]["multi"]) == (
         "label_values(nightgate_run_info, suite)",
         False,
     )
-    for panel in board["panels"]:
+    assert (chosen["benchmark"]["multi"], chosen["benchmark"]["includeAll"]) == (True, True)
+    for panel in board("nightly-slo")["panels"]:
         for target in panel.get("targets", []):
             ours = re.findall(r"nightgate_(?!cache_|pool_)[a-z0-9_]+(.{0,16})", target["expr"])
             assert all(after == '{suite="$suite"' + after[15:] for after in ours), (panel["title"], target["expr"])
@@ -125,17 +149,15 @@ def test_every_annotation_asks_for_metrics_that_exist(file, tmp_path):
         assert '{suite="$suite"}' in annotation["expr"]
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_undecided_is_counted_apart_from_what_is_not_met_and_is_orange(file):
-    panels = {panel["title"]: panel for panel in json.loads(file.read_text())["panels"]}
-    panel = panels["Objectives not met"]
-    asked = {target["legendFormat"]: target["expr"] for target in panel["targets"]}
-    assert {name: re.findall(r"verdict(=~?\"[a-z|]+\")", expr) for name, expr in asked.items()} == {
-        "not met": ['=~"breach|invalid"'], "undecided": ['="inconclusive"'],
-    }  # fmt: skip
-    (override,) = panel["fieldConfig"]["overrides"]
-    assert override["matcher"]["options"] == "undecided"
-    assert [step["color"] for step in override["properties"][0]["value"]["steps"]] == ["green", "orange"]
+@pytest.mark.parametrize(
+    ("title", "verdict", "colour"),
+    [("Breached", "breach", "red"), ("Undecided", "inconclusive", "orange"), ("Not known", "invalid", "purple")],
+)
+def test_each_verdict_is_counted_apart_in_its_colour(title, verdict, colour):
+    panel = panels("nightly-slo")[title]
+    (target,) = panel["targets"]
+    assert re.findall(r'verdict="(\w+)"', target["expr"]) == [verdict]
+    assert colours(panel) == [(None, "green"), (1, colour)]
 
 
 def test_every_verdict_has_a_colour_of_its_own():

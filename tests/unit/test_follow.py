@@ -53,3 +53,65 @@ def test_the_states_it_returns_are_those_after_the_end(monkeypatch):
 
     (found,) = follow(Airflow(), "a", Console(file=io.StringIO()), lambda: None)
     assert found["state"] == "success"
+
+
+class Scripted:
+    """Airflow and the store at each look: the tasks by id, with their state."""
+
+    def __init__(self, *looks):
+        self.looks, self.place = looks, -1
+
+    def run_state(self, run_id):
+        self.place += 1
+        return "success" if self.place == len(self.looks) - 1 else "running"
+
+    def tasks(self, run_id):
+        states = self.looks[self.place][0]
+        return [task(name, "00", "05", state) | {"try_number": 1} for name, state in states.items()]
+
+    def at_work(self):
+        return self.looks[self.place][1]
+
+
+def followed(monkeypatch, *looks, every=6.0):
+    """What `follow` prints where lines stay; ``every``: seconds between two looks."""
+    seconds = [0.0]
+    monkeypatch.setattr(following.time, "monotonic", lambda: seconds[0])
+    monkeypatch.setattr(following.time, "sleep", lambda _: seconds.__setitem__(0, seconds[0] + every))
+    airflow, screen = Scripted(*looks), io.StringIO()
+    follow(airflow, "a", Console(file=screen, width=300), lambda: None, airflow.at_work)
+    return screen.getvalue().splitlines()
+
+
+def test_where_lines_stay_each_says_one_thing_and_what_is_skipped_is_one_line(monkeypatch):
+    gone = {"x.gpu.prepare": "skipped", "x.gpu.gate": "skipped", "x.cpu.confirm": "skipped"}
+    lines = followed(
+        monkeypatch,
+        ({"x.cpu.measure": "running", **gone}, {"x.cpu.measure": "process 1 of 2; about 40 s left"}),
+        ({"x.cpu.measure": "running", **gone}, {"x.cpu.measure": "process 1 of 2; about 34 s left"}),
+        ({"x.cpu.measure": "running", **gone}, {"x.cpu.measure": "process 2 of 2; about 28 s left"}),
+        ({"x.cpu.measure": "running", **gone}, {"x.cpu.measure": "process 2 of 2; about 22 s left"}),
+        ({"x.cpu.measure": "success", **gone}, {}),
+    )
+    assert lines == [
+        "    0.0 s  x.cpu.measure  running",
+        "   12.0 s  x.cpu.measure  process 2 of 2; about 28 s left",
+        "   24.0 s  x.cpu.measure  success 5.0 s",
+        "   24.0 s  skipped: x.cpu.confirm, x.gpu",
+    ]
+
+
+def test_a_live_table_says_what_a_task_is_at_and_folds_what_is_skipped():
+    tasks = [
+        task("x.cpu.measure", "00", None, "running"),
+        task("x.cpu.prepare", "00", "05"),
+        task("x.gpu.gate", None, None, "skipped"),
+    ]
+    screen = io.StringIO()
+    words = {"x.cpu.measure": "process 1 of 2; about 40 s left", "x.cpu.prepare": "of before"}
+    Console(file=screen, width=120).print(following._table(tasks, 7.0, words))
+    text = screen.getvalue()
+    assert "process 1 of 2; about 40 s left" in text
+    assert "of before" not in text
+    assert "skipped: x.gpu" in text
+    assert "x.gpu.gate" not in text

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from support.turning import alone
 
-from nightgate import steps
+from nightgate import registry, steps
 from nightgate.errors import NotMeasured, ObjectiveBreached, Undecided
 from nightgate.hybrid_ann import preparing
 from nightgate.hybrid_ann.indexes import BuiltIndex
@@ -186,7 +186,7 @@ def test_the_verdict_is_that_of_the_interval_of_two_runs(plan, metric, limit, ve
     assert {o.metric: o.verdict for o in record.objectives}[metric] == verdict
     assert type(error) is {"pass": type(None), "inconclusive": Undecided, "breach": ObjectiveBreached}[verdict]
     if error:
-        assert f"hybrid on cpu: {metric} is" in str(error)
+        assert f"hybrid on cpu: {registry.spec('hybrid_ann', metric).title} is" in str(error)
 
 
 def test_a_target_that_no_setting_reaches_is_said_where_it_breaches(measured):
@@ -194,4 +194,4 @@ def test_a_target_that_no_setting_reaches_is_said_where_it_breaches(measured):
     assert record.facts.tuning.setting == {"effort": 4}
     assert record.metrics["recall_at_100"].value == pytest.approx(0.99)
     assert (state, type(error)) == ("breach", ObjectiveBreached)
-    assert "no setting reaches recall 0.985 with its margin" in str(error)
+    assert "No setting reaches recall 0.985 with its margin" in str(error)

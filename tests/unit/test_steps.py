@@ -112,14 +112,16 @@ def test_a_good_night(plan, benchmark):
     assert [len(r.objectives) for r in summary.results] == [2, 0, 0], "controls do not gate"
     assert all(r.facts.noise.canary_before for r in summary.results)
     assert {p.name for p in paths.run_dir("a-run").iterdir()} == {
-        "summary.json", "hybrid_ann-cpu.json", "hybrid_ann-cpu.npz", "report.html",
+        "summary.json", "hybrid_ann-cpu.json", "hybrid_ann-cpu.npz", "report.html", "summary.md",
     }  # fmt: skip
     assert files.report_path("a-run").read_text() == "pass in a-run"
 
 
 def test_a_breach_is_recorded_before_it_fails(plan, benchmark):
     benchmark.measure = lambda *_: [measured("hybrid", latency=0.5), measured("hnsw"), measured("ivfpq_refine")]
-    with pytest.raises(ObjectiveBreached, match=r"hybrid on cpu: latency_p95 is 0.5, the objective is < 0.02: breach"):
+    with pytest.raises(
+        ObjectiveBreached, match=r"hybrid on cpu: P95 latency is 500 ms .*, the limit < 20 ms, 2,400 % past it\."
+    ):
         walk(plan)
     assert steps.report(plan, None).state == "breach"
 
@@ -129,7 +131,7 @@ def test_a_variant_that_stands_in_for_a_gated_one_gates(plan, benchmark):
     benchmark.measure = lambda *_: [
         measured("faiss_hnsw", latency=0.5, **instead), measured("hybrid", status="skipped", reason="not here", **instead),
     ]  # fmt: skip
-    with pytest.raises(ObjectiveBreached, match="faiss_hnsw on cpu: latency_p95 is 0.5"):
+    with pytest.raises(ObjectiveBreached, match="faiss_hnsw on cpu: P95 latency is 500 ms"):
         walk(plan)
     summary = steps.report(plan, None)
     assert [(r.variant, len(r.objectives)) for r in summary.results] == [("hybrid", 0), ("faiss_hnsw", 2)]
@@ -185,9 +187,7 @@ def test_a_gpu_that_is_required_fails_and_is_judged(plan, benchmark, without_gpu
     required = plan.model_copy(update={"require_gpu": True, "work": [("hybrid_ann", "gpu")]})
     with pytest.raises(NotMeasured, match=r"^a GPU is required: no device. Next step: get one$"):
         steps.prepare(required, "hybrid_ann", "gpu")
-    with pytest.raises(
-        NotMeasured, match=r"hybrid on gpu: recall_at_100 is no value.*invalid \(a GPU is required: no device"
-    ):
+    with pytest.raises(NotMeasured, match=r"hybrid on gpu: no Recall@100\. A GPU is required: no device"):
         steps.gate(required, "hybrid_ann", "gpu", None)
     summary = steps.report(required, None)
     assert summary.state == "invalid"
@@ -245,7 +245,7 @@ def test_a_gated_variant_that_is_skipped_beside_measured_ones_does_not_pass(plan
     ]  # fmt: skip
     with pytest.raises(NotMeasured, match="hybrid was not measured: not installed"):
         steps.measure(plan, "hybrid_ann", "cpu", steps.prepare(plan, "hybrid_ann", "cpu"))
-    with pytest.raises(NotMeasured, match=r"invalid \(not installed\)"):
+    with pytest.raises(NotMeasured, match=r"no Recall@100\. Not installed\."):
         steps.gate(plan, "hybrid_ann", "cpu", None)
     assert steps.report(plan, None).state == "invalid"
 
@@ -253,12 +253,12 @@ def test_a_gated_variant_that_is_skipped_beside_measured_ones_does_not_pass(plan
 def test_a_gate_does_not_let_an_undecided_objective_pass(plan, benchmark):
     benchmark.measure = lambda *_: [measured("hybrid", latency=0.0195)]
     with pytest.raises(
-        NotMeasured, match=r"is 0.0195, the objective is < 0.02: invalid \(.*; it was to be measured once more: "
+        NotMeasured, match=r"is 19.5 ms .*, the limit < 20 ms\. Not known\. .*; it was to be measured once more: "
     ):
         walk(plan)
     assert steps.report(plan, None).state == "invalid", "it was not confirmed, so nobody has looked well enough"
     benchmark.measure = lambda *_: [measured("hybrid", latency=0.0195, looks=3)]
-    with pytest.raises(Undecided, match="latency_p95 is 0.0195, the objective is < 0.02: undecided"):
+    with pytest.raises(Undecided, match="P95 latency is 19.5 ms .*, the limit < 20 ms. Undecided."):
         walk(plan)
     assert steps.report(plan, None).state == "inconclusive"
 
@@ -353,7 +353,7 @@ def test_what_is_stored_and_when(plan, benchmark, store, sent):
     assert store.made == [(*where, [2], [], False, named)]
     store.made.clear()
     steps.report(plan, STORE)
-    assert store.made == [("summary", "a-run", "pass", ["report.html"])]
+    assert store.made == [("summary", "a-run", "pass", ["report.html", "summary.md"])]
 
 
 def test_what_is_measured_while_the_store_is_away_is_stored_by_the_next_step(plan, benchmark, store, sent, caplog):

@@ -172,7 +172,7 @@ def test_a_typo_names_its_line_and_the_nearest_key(load, text, message):
         ("walk.sizes=[1, true]", "it is neither true nor false"),
         ("walk.share=.nan", "walk.share=nan: .*finite number"),
         ("walk.share=.inf", "walk.share=inf: .*finite number"),
-        ("walk.variants=slow", r"walk.variants='slow': it must be a list, such as \[a, b\]"),
+        ("walk.variants=slow", r"walk.variants='slow' \(Gated variants\): it must be a list, such as \[a, b\]"),
         ("walk.variants=[]", "at least 1 item"),
         ("walk.steps=many", "valid integer"),
         ("objectives.walk=1", "a path is objectives.BENCHMARK.METRIC"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
+import json
 
 import pytest
 from rich.console import Console
@@ -12,9 +12,9 @@ from support.specs import add
 from nightgate.facts import Noise
 from nightgate.judge.comparison import Difference
 from nightgate.publish import figures
+from nightgate.publish.comparing import Comparison, Row
 from nightgate.record import Between, Host, Metric, Objective, Record, Summary
 from nightgate.terminal import tables
-from nightgate.terminal.comparing import Comparison, Row
 
 
 def engine(variant, xrt=0.08, device="cpu", **more):
@@ -288,15 +288,35 @@ def test_the_list_of_runs_says_what_each_counts_for():
     host = Host(fingerprint="abc", cpu="c", cores=2, memory_bytes=1)
     runs = [
         Summary(
-            run_id=f"run-{number}", dag_id="nightly_benchmarks", scale="full", state="breach", started_at="s", finished_at="e", host=host,
+            run_id=f"run-{number}", dag_id="nightly_benchmarks", scale="full", state="breach", started_at="s", finished_at="2026-11-22T02:14:00Z", host=host,
             scheduled=scheduled, overrides=overrides, results=[],
         )
         for number, (scheduled, overrides) in enumerate([(True, {}), (False, {}), (False, {"hybrid_ann.rows": 5000})])
     ]  # fmt: skip
-    text = shown(tables.runs((Path("/runs") / run.run_id, run) for run in runs))
-    assert line_of(text, "run-0 ") == "run-0 nightly full breach night e abc /runs/run-0/report.html"
-    assert line_of(text, "run-1 ") == "run-1 nightly full breach stand-in e abc /runs/run-1/report.html"
-    assert line_of(text, "run-2 ") == "run-2 nightly full breach ad-hoc e abc /runs/run-2/report.html"
+    text = shown(tables.runs(runs))
+    assert line_of(text, "run-0 ") == "run-0 nightly full breach 22 Nov 2026, 02:14 night abc"
+    assert line_of(text, "run-1 ") == "run-1 nightly full breach 22 Nov 2026, 02:14 stand-in abc"
+    assert line_of(text, "run-2 ") == "run-2 nightly full breach 22 Nov 2026, 02:14 ad-hoc abc"
+    heads = json.loads(tables.runs_as_json(runs))
+    assert [(head["run_id"], head["standing"]) for head in heads] == [
+        ("run-0", "night"),
+        ("run-1", "stand-in"),
+        ("run-2", "ad-hoc"),
+    ]
+    assert "results" not in heads[0]
+
+
+def test_a_narrow_list_of_runs_has_a_line_for_each_too():
+    host = Host(fingerprint="4dadd973f7c0", cpu="c", cores=2, memory_bytes=1)
+    run = Summary(
+        run_id="scheduled__2026-11-27T02:00:00+00:00", dag_id="nightly_benchmarks", scale="smoke", state="inconclusive", started_at="s",
+        finished_at="2026-11-22T02:14:00Z", host=host, scheduled=True, overrides={}, results=[],
+    )  # fmt: skip
+    screen = Console(file=io.StringIO(), width=80)
+    screen.print(tables.runs([run, run]))
+    lines = screen.file.getvalue().splitlines()
+    assert len(lines) == 4
+    assert all("scheduled__2026-11-27T02:00:00+00:00" in line and "undecided" in line for line in lines[2:])
 
 
 def test_what_was_not_the_same_stands_before_the_figures():

@@ -9,7 +9,7 @@ from support.specs import add
 
 from nightgate import registry
 from nightgate.facts import Noise
-from nightgate.judge import judge, night, state_intervals, unmet, wanted
+from nightgate.judge import judge, night, state_intervals, wanted
 from nightgate.judge.past import Measured, Night, Past
 from nightgate.record import Look, Objective, Record
 from nightgate.suite import Limit
@@ -93,20 +93,18 @@ def test_why_it_is_undecided_is_told():
     low, high = near.ci95
     assert low < 0.0175 < 0.0215 < high, "what differs between runs is in it"
     assert near.reason == (
-        f"the limit lies inside the 95 % interval, {low:.4g} to {high:.4g}, of 1 run; "
-        "runs are assumed to differ by 5.0%, too few are known"
+        "the limit lies inside the 95 % interval of 1 run; runs are assumed to differ by 5.0%, too few are known"
     )
     (out,) = judge(record(0.03, (0.0285, 0.0315)), LIMITS, gated=True)
-    assert out.reason.startswith("outside, but not confirmed by a second run; the 95 % interval, 0.0")
+    assert out.reason.startswith("outside, but not confirmed by a second run; runs are assumed")
     (more,) = judge(record(0.0205, (0.0203, 0.0207), looks=3), LIMITS, gated=True)
-    assert ", of 4 runs;" in more.reason and (more.looks, more.nights) == (4, 1)
+    assert " of 4 runs;" in more.reason and (more.looks, more.nights) == (4, 1)
 
 
 def test_a_breach_says_what_the_benchmark_knows_of_its_cause():
     known = record(0.03, (0.0285, 0.0315), reason="no setting reaches the target", looks=1)
     (objective,) = judge(known, LIMITS, gated=True)
     assert objective.reason == "no setting reaches the target"
-    assert "no setting reaches the target" in unmet([known.model_copy(update={"objectives": [objective]})])[0]
     (fine,) = judge(record(reason="no setting reaches the target"), LIMITS, gated=True)
     assert fine.reason is None
 
@@ -210,53 +208,13 @@ def test_a_gated_variant_that_failed_makes_the_night_invalid_though_no_objective
     good = record()
     good.objectives = judge(good, LIMITS, gated=True)
     assert night([good, failed()]) == "invalid"
-    assert unmet([good, failed()]) == ["hybrid_ann v on gpu failed: it crashed"]
-    assert unmet([failed(reason=None)]) == ["hybrid_ann v on gpu failed: no reason was given"]
     assert night([good, failed("control")]) == "pass"
-    assert unmet([good, failed("control")]) == []
     bad = record(0.03, (0.0285, 0.0315), looks=1)
     bad.objectives = judge(bad, LIMITS, gated=True)
     assert night(iter([failed(), bad, good])) == "breach"
     skipped = failed().model_copy(update={"status": "skipped"})
     assert night([good, skipped]) == "pass"
     assert night([skipped]) == "invalid"
-
-
-def test_what_is_unmet_is_said_gravest_first():
-    records = []
-    for name, value, ci95 in (
-        ("c", 0.019, (0.018, 0.021)),
-        ("b", None, None),
-        ("a", 0.03, (0.0285, 0.0315)),
-        ("d", 0.01, (0.009, 0.011)),
-    ):
-        made = record(value, ci95, looks=1, variant=name)
-        made.objectives = judge(made, LIMITS, gated=True)
-        records.append(made)
-    assert [sentence.split(" on ")[0] for sentence in unmet([*records, failed()])] == [
-        "hybrid_ann a",
-        "hybrid_ann b",
-        ["hybrid_ann v", "gpu failed: it crashed"][0],
-        "hybrid_ann c",
-    ]
-    assert unmet(records)[1:] == [
-        "hybrid_ann b on cpu: latency_p95 is no value, the objective is < 0.02: invalid (the measurement gave no latency_p95)",
-        "hybrid_ann c on cpu: latency_p95 is 0.019, the objective is < 0.02: undecided "
-        f"({records[0].objectives[0].reason})",
-    ]
-
-
-def test_a_breach_is_said_before_what_is_invalid_whatever_their_names():
-    breached, unknown = record(0.03, (0.0285, 0.0315), looks=1, variant="z"), record(None, variant="a")
-    for made in (breached, unknown):
-        made.objectives = judge(made, LIMITS, gated=True)
-    assert [sentence.rpartition(": ")[2][:7] for sentence in unmet([unknown, breached])] == ["breach", "invalid"]
-
-
-def test_what_is_unmet_is_said_in_sentences():
-    breached = record(0.03, (0.0285, 0.0315), looks=1)
-    breached.objectives = judge(breached, LIMITS, gated=True)
-    assert unmet([breached]) == ["hybrid_ann v on cpu: latency_p95 is 0.03, the objective is < 0.02: breach"]
 
 
 # what is known of the series

@@ -83,7 +83,7 @@ def night(records: Iterable[Record]) -> Verdict:
     """
     records = list(records)
     verdicts = {objective.verdict for record in records for objective in record.objectives}
-    if any(_failed_unjudged(record) for record in records):
+    if any(failed_unjudged(record) for record in records):
         verdicts.add("invalid")
     for grave in _GRAVEST:
         if grave in verdicts:
@@ -91,31 +91,13 @@ def night(records: Iterable[Record]) -> Verdict:
     return "pass" if verdicts else "invalid"
 
 
-def unmet(records: Iterable[Record]) -> list[str]:
-    """One sentence for each objective that does not pass, and each gated variant that failed without one, the gravest first."""
-    found: list[tuple[int, str]] = []
-    for record in records:
-        for o in record.objectives:
-            if o.verdict != "pass":
-                value = "no value" if o.value is None else f"{o.value:.4g}"
-                word = "undecided" if o.verdict == "inconclusive" else o.verdict
-                sentence = (
-                    f"{record.benchmark} {record.variant} on {record.device}: {o.metric} is {value}, "
-                    f"the objective is {o.op} {o.limit:g}: {word}"
-                )
-                found.append((_GRAVEST.index(o.verdict), f"{sentence} ({o.reason})" if o.reason else sentence))
-        if _failed_unjudged(record):
-            what = f"{record.benchmark} {record.variant} on {record.device} failed: {record.reason or 'no reason was given'}"
-            found.append((_GRAVEST.index("invalid"), what))
-    return [sentence for _, sentence in sorted(found)]
-
-
 def _applicable(record: Record, limits: Limits) -> dict[str, Limit]:
     found = {metric: limit_of(of, record.variant, record.device) for metric, of in limits.items()}
     return {metric: limit for metric, limit in found.items() if limit is not None}
 
 
-def _failed_unjudged(record: Record) -> bool:
+def failed_unjudged(record: Record) -> bool:
+    """Whether a gated variant failed that no objective is about."""
     return record.status == "failed" and record.gated and not record.objectives
 
 
@@ -173,15 +155,14 @@ def _why_undecided(case: Case, found: Decision, judged: Objective) -> str:
     runs = f"{judged.looks} run{'s' * (judged.looks > 1)}" + f" of {judged.nights} nights" * (judged.nights > 1)
     assert judged.ci95  # what stands for itself is decided
     low, high = judged.ci95
-    ends = f"the 95 % interval, {low:.4g} to {high:.4g}"
     within = COMPARE[case.limit.op](low, case.limit.limit) != COMPARE[case.limit.op](high, case.limit.limit)
     outside = not COMPARE[case.limit.op](found.mean.value, case.bound)
     if within:
-        why = f"the limit lies inside {ends}, of {runs}"
+        why = f"the limit lies inside the 95 % interval of {runs}"
     elif outside and judged.looks == 1:
-        why = f"outside, but not confirmed by a second run; {ends}"
+        why = "outside, but not confirmed by a second run"
     else:
-        why = f"the limit lies too near {ends}, of {runs}"
+        why = f"the limit lies too near the 95 % interval of {runs}"
     if case.scatter.prior and case.scatter.sd > 0:
         scale = f"{case.scatter.sd:.1%}" if case.spec.logarithmic else f"{case.scatter.sd:.2g}"
         why += f"; runs are assumed to differ by {scale}, too few are known"

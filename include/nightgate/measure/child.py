@@ -52,6 +52,7 @@ _KEPT = (
 _PR_SET_PDEATHSIG = 1
 _TURN = b"."  # "go on" to a child that works in turns, "my turn is over" from it
 _ENOUGH = b"!"  # the same, and "you may end" to it, "I need no more turns" from it
+_OWN = "\x01"  # before each line that this package logs in a child
 _TIMEOUT = 3600.0  # seconds, outside of a step
 _SLOWER = "lower the scale, or see what else uses this host"
 _end: ContextVar[float | None] = ContextVar("end", default=None)  # by time.monotonic
@@ -268,8 +269,10 @@ def _follow(process: subprocess.Popen[str]) -> deque[str]:
         with process.stdout or nullcontext(()) as lines:
             for line in lines:
                 if line := line.rstrip():
-                    last.append(line)
-                    log.info("%s", line)
+                    own = line.removeprefix(_OWN)
+                    last.append(own)
+                    # what a library has to say is for whoever looks for a fault in it
+                    log.log(logging.INFO if own != line else logging.DEBUG, "%s", own)
 
     threading.Thread(target=read, daemon=True).start()
     return last
@@ -291,15 +294,24 @@ def _peak_rss() -> int:
     return 0
 
 
+class _OwnLines(logging.Formatter):
+    """Marks every line, so that the parent tells it from what libraries print."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(_OWN + line for line in super().format(record).splitlines())
+
+
 def _main(target: str, inbox: str, outbox: str, parent: str, turns: str) -> None:
     # die with the parent, also when it is killed before it could tell us
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its child
     if os.getppid() != int(parent):
         sys.exit(1)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    for chatty in ("faiss.loader", "nmslib"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_OwnLines())
+    ours = logging.getLogger(__name__.partition(".")[0])
+    ours.setLevel(logging.INFO)
+    ours.addHandler(handler)
     with socket.socket(fileno=int(turns)) as parent_side:
         answer = _answered(target, Path(inbox), parent_side)
         with whole(Path(outbox)) as file:

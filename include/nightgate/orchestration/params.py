@@ -10,11 +10,16 @@ from airflow.sdk import Param
 
 from nightgate import paths, registry
 from nightgate.errors import InputError, nearest
+from nightgate.measure import durations
+from nightgate.publish import figures
+from nightgate.results import took
 from nightgate.suite import DEVICES, SCALES, Suite, load_suite
 
-_GENERAL, _OTHER = "What to run", "Anything else"
+_OTHER = "Anything else"
 _KEYS = ("scale", "benchmarks", "devices", "require_gpu", "set")
 """The fields of the form that are no path of the suite."""
+SMALLEST = SCALES[0]
+_UNITS = {"seconds": "in seconds", "ratio": "as a ratio", "bytes": "in bytes"}
 _BOUNDS = ("minimum", "exclusiveMinimum", "maximum", "multipleOf", "minLength")
 
 
@@ -26,15 +31,17 @@ def trigger_params(suite: Path | None = None) -> dict[str, Param]:
     """
     suites = {scale: load_suite(suite or paths.suite_file(), registry.installed(), scale) for scale in SCALES}
     names = list(suites["full"].settings)
+    seconds = took.known(suites["full"].name)
     return {
         "scale": Param(
-            "full", type="string", enum=list(SCALES), title="Scale", section=_GENERAL,
-            description="smoke takes minutes, full is the real night with a million vectors.",
+            SMALLEST, type="string", enum=list(SCALES), title="Scale",
+            values_display={scale: _scale_text(scale, seconds.get(scale)) for scale in SCALES},
+            description=f"smoke takes minutes, full is the real night. The schedule runs full, a click {SMALLEST}.",
         ),
-        "benchmarks": _choice(list(suites["full"].nightly), names, "Benchmarks", "Which benchmarks to run.", _GENERAL),
-        "devices": _choice(list(DEVICES), list(DEVICES), "Devices", "A device this host lacks is skipped with the reason.", _GENERAL),
+        "benchmarks": _choice(list(suites["full"].nightly), names, "Benchmarks", "Which benchmarks to run."),
+        "devices": _choice(list(DEVICES), list(DEVICES), "Devices", "A device this host lacks is skipped with the reason."),
         "require_gpu": Param(
-            False, type="boolean", title="Require a GPU", section=_GENERAL,
+            False, type="boolean", title="Require a GPU", section=_OTHER,
             description="A missing GPU then fails the run instead of skipping the GPU tasks.",
         ),
         **_objective_params(suites["full"]),
@@ -44,6 +51,14 @@ def trigger_params(suite: Path | None = None) -> dict[str, Param]:
             description=f"Any value of the suite by its path, for example {json.dumps(_example())}.",
         ),
     }  # fmt: skip
+
+
+def scale_of(params: dict[str, Any], conf: dict[str, Any], run_type: str) -> str:
+    """That of a run: what its form or conf says, else the smallest for a person and the real night for a schedule."""
+    if run_type != "manual" and "scale" not in conf:
+        return SCALES[-1]
+    scale: str = params["scale"]
+    return scale
 
 
 def check_conf(conf: dict[str, Any]) -> None:
@@ -85,10 +100,14 @@ def _example() -> dict[str, list[str]]:
     return {f"{name}.controls": [known.settings.known_variants[-1]]}
 
 
-def _choice(default: list[str], valid: list[str], title: str, description: str, section: str) -> Param:
+def _scale_text(scale: str, seconds: float | None) -> str:
+    return f"{scale}, about {durations.human(seconds)} on this host" if seconds else scale
+
+
+def _choice(default: list[str], valid: list[str], title: str, description: str) -> Param:
     return Param(
         default, type="array", items={"type": "string", "enum": valid}, examples=valid, minItems=1, uniqueItems=True,
-        title=title, description=description, section=section,
+        title=title, description=description,
     )  # fmt: skip
 
 
@@ -99,9 +118,10 @@ def _objective_params(suite: Suite) -> dict[str, Param]:
             for key, limit in limits.items():
                 spec = registry.spec(name, metric)
                 most: dict[str, Any] = {"maximum": 1} if spec.share else {}
+                whose = f"{registry.title(name)}: {spec.title} {'on' if key in DEVICES else 'of'} {key}"
                 found[f"objectives.{name}.{metric}.{key}"] = Param(
-                    None, type=["null", "number"], minimum=0, **most, title=f"{name}: {metric} {'on' if key in DEVICES else 'of'} {key}",
-                    description=f"The suite says {limit}. Base units: seconds, ratios.", section="Objectives",
+                    None, type=["null", "number"], minimum=0, **most, title=f"{whose}, {_UNITS.get(spec.unit, spec.unit)}",
+                    description=f"The suite says {figures.limit_text(limit, spec)}.", section="Objectives",
                 )  # fmt: skip
     return found
 

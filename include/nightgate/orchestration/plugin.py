@@ -8,12 +8,16 @@ from __future__ import annotations
 import logging
 from functools import cache
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from airflow.plugins_manager import AirflowPlugin
 
+from nightgate.orchestration import noting
+
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    from fastapi import FastAPI, Request
     from starlette.types import Receive, Scope, Send
+_PREFIX = "/nightgate"
 
 
 def store_url() -> str:
@@ -69,7 +73,15 @@ def board() -> FastAPI:
     from nightgate.web.app import create_app
 
     # a mounted app inherits no authentication from Airflow: without this line everybody could read the board
-    return create_app(store_url, dependencies=[Depends(requires_access_view(AccessView.PLUGINS))], pools=pool_slots)
+    return create_app(
+        store_url, dependencies=[Depends(requires_access_view(AccessView.PLUGINS))], pools=pool_slots, login=login
+    )
+
+
+def login(request: Request) -> str:
+    """Where Airflow lets somebody log in and then go on to what was asked for."""
+    root = request.scope.get("root_path", "").removesuffix(_PREFIX)
+    return f"{root}/api/v2/auth/login?next={quote(str(request.url), safe='')}"
 
 
 class LazyBoard:
@@ -81,7 +93,7 @@ class LazyBoard:
 
 class NightgatePlugin(AirflowPlugin):
     name = "nightgate"
-    fastapi_apps = [{"app": LazyBoard(), "url_prefix": "/nightgate", "name": "Nightgate"}]  # noqa: RUF012
+    fastapi_apps = [{"app": LazyBoard(), "url_prefix": _PREFIX, "name": "Nightgate"}]  # noqa: RUF012
     external_views = [  # noqa: RUF012
         {
             "name": "Nightgate",
@@ -97,4 +109,11 @@ class NightgatePlugin(AirflowPlugin):
             "url_route": "nightgate-run",
             "destination": "dag_run",
         },
+        {
+            "name": "Nightgate",
+            "href": "nightgate/?dag={DAG_ID}",
+            "url_route": "nightgate-dag",
+            "destination": "dag",
+        },
     ]
+    listeners = [noting]  # noqa: RUF012

@@ -17,66 +17,32 @@ from typing import Any
 
 from airflow.sdk import Connection, TaskGroup, TriggerRule, get_current_context, task
 from airflow.sdk.bases.xcom import BaseXCom
-from airflow.sdk.exceptions import (
-    AirflowFailException,
-    AirflowNotFoundException,
-    AirflowSkipException,
-    DownstreamTasksSkipped,
-)
+from airflow.sdk.exceptions import AirflowNotFoundException, AirflowSkipException, DownstreamTasksSkipped
 
 from nightgate import paths
-from nightgate.errors import (
-    ArtifactError,
-    InputError,
-    NotMeasured,
-    ObjectiveBreached,
-    ServiceUnavailable,
-    Unavailable,
-    Undecided,
-)
-from nightgate.measure.durations import STEP_SECONDS, again_seconds
+from nightgate.errors import EXIT_BREACH, EXIT_NOT_MEASURED
+from nightgate.measure.durations import STEP_SECONDS
+from nightgate.orchestration.ending import FOR_GOOD, TWICE, EndedForGood, translated, when_quiet
 from nightgate.orchestration.hosts import queue
 from nightgate.orchestration.links import BoardLink, address
+from nightgate.orchestration.noting import NOTE
 from nightgate.record import DAG_ID, Attempt
 
 log = logging.getLogger(__name__)
 
 POOLS = {name: pool["slots"] for name, pool in json.loads(paths.pools_file().read_text()).items()}
-_RETRY: dict[str, Any] = {"retries": 1, "retry_delay": timedelta(seconds=5)}
+_RETRY: dict[str, Any] = {"retries": 1, "retry_delay": timedelta(seconds=5), "retry_policy": FOR_GOOD}
 # a database that is away for some minutes: 5, 10, 20, 40 s, then one minute each
 _OUTLAST: dict[str, Any] = {
     "retries": 7, "retry_delay": timedelta(seconds=5), "retry_exponential_backoff": 2.0, "max_retry_delay": timedelta(minutes=1),
+    "retry_policy": FOR_GOOD,
 }  # fmt: skip
+_WORK = {**_OUTLAST, "retry_policy": TWICE}
 # what is measured is stored, confirmed and judged before the next measurement starts; preparing comes before measuring
 _CLOSE, _PREPARE, _MEASURE = 3, 2, 1
 _ATTEMPT = "attempt"
 # the plan has a time-out of its own for each long step, which ends it before this one
 _SHORT, _LONG = timedelta(minutes=5), timedelta(seconds=STEP_SECONDS, minutes=10)
-
-
-@contextmanager
-def translated(*, strict: bool = False, final: bool = False) -> Iterator[None]:
-    """Skip what cannot be measured here, fail for good what a retry cannot mend, let the rest be retried.
-
-    What is undecided is skipped too, which no run fails by, unless it is ``strict``: never is it shown as a success.
-
-    Args:
-        final: of a step that measures nothing, so that only a server that is away is a reason to try again.
-    """
-    try:
-        yield
-    except Unavailable as error:
-        raise AirflowSkipException(str(error)) from error
-    except Undecided as error:
-        raise (AirflowFailException if strict else AirflowSkipException)(str(error)) from error
-    except ObjectiveBreached as error:  # a verdict and no fault: nobody needs to know which line found it
-        raise AirflowFailException(str(error)) from None
-    except (InputError, ArtifactError) as error:
-        raise AirflowFailException(str(error)) from error
-    except NotMeasured as error:
-        if not final or isinstance(error, ServiceUnavailable):
-            raise
-        raise AirflowFailException(str(error)) from error
 
 
 @task(execution_timeout=_SHORT)
@@ -91,15 +57,16 @@ def preflight(suite: str | None = None, host: str | None = None) -> dict[str, An
     """
     from nightgate import steps
     from nightgate.orchestration import queues
-    from nightgate.orchestration.params import check_conf, overrides
+    from nightgate.orchestration.params import check_conf, overrides, scale_of
 
     context = get_current_context()
     params, run, dag_id = dict(context["params"]), context["dag_run"], context["dag"].dag_id
     file = Path(suite) if suite else None
     with translated():
         check_conf(run.conf or {})
+        scale = scale_of(params, run.conf or {}, run.run_type)
         plan = steps.preflight(
-            _run_id(dag_id, run.run_id), dag_id=dag_id, suite_file=file, scale=params["scale"], only=params["benchmarks"],
+            _run_id(dag_id, run.run_id), dag_id=dag_id, suite_file=file, scale=scale, only=params["benchmarks"],
             devices=params["devices"], overrides=overrides(params, file), require_gpu=params["require_gpu"],
             scheduled=run.run_type == "scheduled",
         )  # fmt: skip
@@ -137,13 +104,13 @@ def _on_device(benchmark: str, device: str, plan: Any, host: str | None) -> Any:
     whole: dict[str, Any] = {**one, "pool_slots": POOLS[device], "priority_weight": _MEASURE}
     confirming: dict[str, Any] = {**whole, "priority_weight": _CLOSE}
 
-    @task(execution_timeout=_LONG, priority_weight=_PREPARE, **one, **_RETRY)
+    @task(execution_timeout=_LONG, priority_weight=_PREPARE, **one, **_WORK)
     def prepare(plan: dict[str, Any]) -> dict[str, Any]:
         with _step(plan, benchmark, device) as (steps, typed):
             prepared: dict[str, Any] = steps.prepare(typed, benchmark, device, _store_url())
             return prepared
 
-    @task(execution_timeout=_LONG, **whole, **_RETRY)
+    @task(execution_timeout=_LONG, **whole, **_WORK)
     def measure(plan: dict[str, Any], prepared: dict[str, Any]) -> None:
         with _step(plan, benchmark, device) as (steps, typed):
             attempt = _begin()
@@ -155,7 +122,7 @@ def _on_device(benchmark: str, device: str, plan: Any, host: str | None) -> Any:
             steps.record(typed, benchmark, device, _store_url(), _last_attempt(benchmark, device))
 
     # a host that was not quiet is tried again after a while, and one more try is left for what else may fail
-    @task(execution_timeout=_LONG, retries=2, retry_delay=timedelta(seconds=again_seconds()), **confirming)
+    @task(execution_timeout=_LONG, **{**confirming, **_OUTLAST, "retry_policy": when_quiet()})
     def confirm(plan: dict[str, Any]) -> int:
         with _step(plan, benchmark, device) as (steps, typed):
             looks: int = steps.confirm(typed, benchmark, device, _store_url(), _last_attempt(benchmark, device))
@@ -167,9 +134,9 @@ def _on_device(benchmark: str, device: str, plan: Any, host: str | None) -> Any:
     )  # fmt: skip
     def gate() -> None:
         plan = get_current_context()["ti"].xcom_pull(task_ids="preflight")
-        with _step(plan, benchmark, device, final=True) as (steps, typed):
-            run = get_current_context()["dag_run"]
-            log.info("what is judged here is shown at %s", address(run.dag_id, run.run_id))
+        run = get_current_context()["dag_run"]
+        where = address(run.dag_id, run.run_id)
+        with _step(plan, benchmark, device, final=True, where=where) as (steps, typed):
             steps.gate(typed, benchmark, device, _store_url(), _last_attempt(benchmark, device))
 
     with TaskGroup(device):
@@ -186,13 +153,19 @@ def _on_device(benchmark: str, device: str, plan: Any, host: str | None) -> Any:
 def report(plan: dict[str, Any] | None) -> str:
     """Write ``summary.json`` and ``report.html``, whatever happened before."""
     from nightgate import steps
+    from nightgate.publish.sentences import said_of
 
     if not plan:
         raise AirflowSkipException("preflight refused the run, so there is nothing to report")
     _name_services()  # what a benchmark that was ended has left there is removed
     attempts = {(benchmark, device): _last_attempt(benchmark, device) for benchmark, device in plan["work"]}
     with translated(final=True):
-        return steps.report(steps.Plan.model_validate(plan), _store_url(), attempts).state
+        summary = steps.report(steps.Plan.model_validate(plan), _store_url(), attempts)
+        context = get_current_context()
+        (first, *rest), run = said_of(summary), context["dag_run"]
+        link = f"[All of it on the board]({address(run.dag_id, run.run_id)})"
+        context["ti"].xcom_push(NOTE, "\n\n".join((first, link, *rest)))
+        return summary.state
 
 
 @task(execution_timeout=_SHORT, retries=0)
@@ -205,16 +178,16 @@ def verdict(state: str | None, plan: dict[str, Any] | None) -> None:
         state: what `report` found; None when it found nothing, because it failed or preflight did.
     """
     if state is None:
-        raise AirflowFailException(
-            "there is no verdict: the run was refused or ended before it had a plan, or its report failed"
-        )
+        log.error("there is no verdict: the run was refused or ended before it had a plan, or its report failed")
+        raise EndedForGood(EXIT_NOT_MEASURED)
     if state == "inconclusive" and not (plan and plan.get("strict")):
         raise AirflowSkipException(
             "this run is undecided: nothing is breached, and not of every objective is known that it holds; the gates that "
             "are skipped say of which, and the nights that follow decide it"
         )
     if state != "pass":
-        raise AirflowFailException(f"the verdict of this run is {state}; its report and the log of its gates say why")
+        log.error("the verdict of this run is %s; its report and the log of its gates say why", state)
+        raise EndedForGood(EXIT_BREACH if state == "breach" else EXIT_NOT_MEASURED)
 
 
 @task(execution_timeout=_SHORT, **_RETRY)
@@ -227,13 +200,15 @@ def upload_dashboards() -> list[str]:
 
 
 @contextmanager
-def _step(plan: dict[str, Any], benchmark: str, device: str, *, final: bool = False) -> Iterator[tuple[Any, Any]]:
+def _step(
+    plan: dict[str, Any], benchmark: str, device: str, *, final: bool = False, where: str = ""
+) -> Iterator[tuple[Any, Any]]:
     from nightgate import steps
 
     if [benchmark, device] not in plan["work"]:
         raise AirflowSkipException(f"{benchmark} on {device} is not part of this run")
     _name_services()
-    with translated(strict=plan.get("strict", False), final=final):
+    with translated(strict=plan.get("strict", False), final=final, where=where):
         yield steps, steps.Plan.model_validate(plan)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from nightgate import registry
 from nightgate.metrics import MetricSpec
+from nightgate.objectives import Limit
 from nightgate.record import Host, Metric, Objective, Record
 
 _STEPS = {
@@ -116,7 +117,7 @@ def gpu_text(host: Host) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def limit_text(objective: Objective, spec: MetricSpec) -> str:
+def limit_text(objective: Objective | Limit, spec: MetricSpec) -> str:
     sign = {"<=": "≤", ">=": "≥"}.get(objective.op, objective.op)
     return f"{sign} {human(objective.limit, spec.unit, trim=True)}"
 

@@ -15,7 +15,7 @@ from nightgate.artifacts.counted import Counted
 from nightgate.benchmark import Gauge
 from nightgate.publish import certainty
 from nightgate.publish.cache import CacheCollector
-from nightgate.publish.figures import epoch
+from nightgate.publish.figures import epoch, used
 from nightgate.record import Record, Verdict
 from nightgate.results.store import Run, Snapshot
 
@@ -140,6 +140,10 @@ def _put_objectives(page: _Page, record: Record) -> None:
         page.put("nightgate_objective_limit", "What the objective demands, in base units.", labels, objective.limit)
         if objective.value is not None:
             page.put("nightgate_objective_value", "What the objective met, in base units.", labels, objective.value)
+            share = used(objective, objective.value, registry.spec_of(record, objective.metric))
+            if share is not None:
+                text = "What the limit still leaves, of what it allows: 0 is at the limit, less is past it."
+                page.put("nightgate_objective_headroom_ratio", text, labels, 1 - share)
         nights = objective.nights if objective.verdict == "inconclusive" else 0
         text = (
             "For how many nights in a row the objective is undecided; 0 when it is decided, or could not be measured."

@@ -8,7 +8,7 @@ from typing import Any
 
 from nightgate import __version__, registry
 from nightgate.facts import Noise
-from nightgate.publish import certainty, charts, figures
+from nightgate.publish import certainty, charts, figures, sentences
 from nightgate.publish.absent import absent, skips
 from nightgate.publish.cards import cards
 from nightgate.publish.rows import GRAVITY, met, objective_rows, unjudged
@@ -38,63 +38,11 @@ def render_report(summary: Summary, folder: Path) -> str:
     bars = _bars(summary.results)
     return environment.get_template("report.html").render(
         summary=summary, rows=rows, version=__version__, style=Markup((_HERE / "style.css").read_text()),
-        headline=headline(summary.state, rows), lead=_lead(rows),
+        headline=sentences.headline(summary.state, rows), lead=sentences.lead(rows),
         learned=certainty.learned(figures.of_objectives(summary.results)), objectives_chart=Markup(charts.objectives(bars)) if bars else "", certainty=certainty,
         cards=cards(summary, folder), absent=absent(summary.results), skipped=skips(summary.results),
         disturbed=certainty.disturbances(summary.results), tolerated=certainty.tolerances(summary.results), tiles=_tiles(summary, rows),
     )  # fmt: skip
-
-
-def headline(state: str, rows: list[dict[str, Any]]) -> str:
-    """The verdict on the run in a few words."""
-    count = sum(row["verdict"] == state for row in rows)
-    one = count == 1
-    if state == "pass":
-        return "The objective holds" if one else f"All {count} objectives hold"
-    if state == "breach":
-        return "1 objective is breached" if one else f"{count} objectives are breached"
-    if state == "inconclusive":
-        rest = len(rows) - count
-        held = f", the other {f'{rest} hold' if rest > 1 else 'holds'}" if rest else ""
-        return ("1 objective is undecided" if one else f"{count} objectives are undecided") + held
-    invalid = [row for row in rows if row["verdict"] == "invalid"]
-    if invalid and all(row["doubtful"] for row in invalid):
-        return f"The host was disturbed: {len(invalid)} objective{'s are' if len(invalid) > 1 else ' is'} not judged"
-    return "Not everything could be measured" if rows else "Nothing was judged"
-
-
-def _lead(rows: list[dict[str, Any]]) -> list[str]:
-    """What stands under the headline: each objective that is not met, or the tightest when all are."""
-    unmet = [row for row in rows if row["verdict"] != "pass"]
-    if unmet:
-        return [_sentence(row) for row in unmet]
-    sentence = tightest(rows)
-    return [sentence] if sentence else []
-
-
-def tightest(rows: list[dict[str, Any]]) -> str | None:
-    """A sentence on the objective that uses most of what its limit allows; None where that cannot be said of any."""
-    known = [row for row in rows if row["used"] is not None]
-    if not known:
-        return None
-    tight = max(known, key=lambda row: row["used"])
-    return (
-        f"The tightest is {tight['metric']} of {tight['benchmark']}, {tight['variant']} on {tight['device']}: "
-        f"{tight['value']} against {tight['limit']}, {tight['headroom']} headroom."
-    )
-
-
-def _sentence(row: Mapping[str, Any]) -> str:
-    """Of an objective that is not met."""
-    who = f"{row['benchmark']}, {row['variant']} on {row['device']}"
-    if row["verdict"] == "invalid" and row["doubtful"]:
-        return f"{who}: {row['metric']} is not judged."
-    if row["raw"] is None:
-        return f"{who}: no {row['metric']}. {row['reason'] or ''}"
-    text = f"{who}: {row['metric']} is {row['value']} (95 % interval {row['interval']}), the limit {row['limit']}."
-    if row["verdict"] == "inconclusive":
-        text += " Undecided." if row["nights"] == 1 else f" Undecided for {row['nights']} nights."
-    return text
 
 
 def _tiles(summary: Summary, rows: list[dict[str, Any]]) -> list[tuple[str, str]]:

@@ -88,6 +88,11 @@ def write_report(run_id: str, html: str) -> Path:
     return _write(report_path(run_id), html)
 
 
+def write_note(run_id: str, markdown: str) -> Path:
+    """Write ``summary.md``. Returns the file."""
+    return _write(run_dir(run_id) / "summary.md", markdown)
+
+
 def report_path(run_id: str) -> Path:
     return run_dir(run_id) / "report.html"
 

@@ -7,6 +7,8 @@ INSERT INTO nightgate.runs (run_id, dag_id, suite, scale, standing, overrides) V
 ON CONFLICT DO NOTHING
 """
 
+NOTHING_UNDER_WAY = "DELETE FROM nightgate.under_way WHERE run_id = %s"
+
 UPSERT_RUN = """
 INSERT INTO nightgate.runs (run_id, dag_id, suite, scale, standing, overrides, state, finished_at, head)
 VALUES (%s, %s, %s, %s, %s, %s::jsonb, %s, %s, %s::jsonb)
@@ -261,8 +263,8 @@ WITH {_WANTED} SELECT wanted.place, night.* FROM wanted, LATERAL (
 """One metric of each series, newest night first; what was excluded or came before an accepted baseline too."""
 
 NEWEST_OF_SERIES = """
-SELECT own.run_id, own.standing = 'night', own.record FROM nightgate.results AS own JOIN nightgate.runs USING (run_id)
-WHERE own.status = 'measured' AND own.suite = %(suite)s AND runs.scale = %(scale)s AND own.benchmark = %(benchmark)s
-  AND own.variant = %(variant)s AND own.device = %(device)s AND own.fingerprint = %(host)s
+SELECT own.run_id, own.standing = 'night', runs.scale, own.record FROM nightgate.results AS own JOIN nightgate.runs USING (run_id)
+WHERE own.status = 'measured' AND own.suite = %(suite)s AND %(scale)s IN ('', runs.scale) AND own.benchmark = %(benchmark)s
+  AND own.variant = %(variant)s AND own.device = %(device)s AND %(host)s IN ('', own.fingerprint)
 ORDER BY own.standing = 'night' DESC, own.standing = 'stand-in' DESC, own.measured_at DESC LIMIT 1
 """

@@ -129,7 +129,7 @@ class Store:
                     run_files.remove_others(connection, run_id, raw, *of)
 
     def save_summary(self, summary: Summary, raw: Sequence[Path] = ()) -> None:
-        """Upsert a judged run, with files of it. Its records become exactly those of the summary."""
+        """Upsert a judged run, with files of it. Its records become exactly those of the summary, and nothing of it is under way."""
         head = summary.model_dump_json(exclude={"results"})
         row = (
             summary.run_id,
@@ -144,6 +144,7 @@ class Store:
         )
         with self.writing() as connection:
             connection.execute(queries.UPSERT_RUN, row)
+            connection.execute(queries.NOTHING_UNDER_WAY, (summary.run_id,))
             _put(connection, summary.run_id, summary.results, summary.standing)
             _remove_others(connection, summary.run_id, summary.results)
             run_files.put(connection, summary.run_id, raw)

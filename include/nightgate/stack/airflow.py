@@ -12,7 +12,8 @@ from pathlib import Path
 from nightgate import paths
 from nightgate.files import write_text
 
-ADMIN = "admin"
+ADMIN, VIEWER = "admin", "viewer"
+"""The users: one may do everything, the other may look."""
 
 
 def environment(home: Path, *, port: int, metadata_url: str, results_url: str, scheduled: bool) -> dict[str, str]:
@@ -32,7 +33,7 @@ def environment(home: Path, *, port: int, metadata_url: str, results_url: str, s
         "CORE__LOAD_EXAMPLES": "False",
         "CORE__FERNET_KEY": keys["fernet_key"],
         "CORE__EXECUTION_API_SERVER_URL": f"{address}/execution/",
-        "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin",
+        "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin,{VIEWER}:viewer",
         "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "airflow" / "passwords.json"),
         "DATABASE__SQL_ALCHEMY_CONN": metadata_url,
         "API__HOST": "127.0.0.1",
@@ -83,24 +84,27 @@ COMPONENTS: dict[str, tuple[str, ...]] = {
 }
 
 
-def password(home: Path) -> str:
-    """The password of the user `ADMIN`, made on first use and kept."""
-    return _secrets(home)["password"]
+def password(home: Path, user: str = ADMIN) -> str:
+    """The password of a user, made on first use and kept."""
+    return _secrets(home)["password" if user == ADMIN else f"password_of_{user}"]
 
 
 def _secrets(home: Path) -> dict[str, str]:
     """Keys of this installation, made once; readable by the owner only."""
     file = home / "airflow" / "secrets.json"
-    if file.exists():
-        kept: dict[str, str] = json.loads(file.read_text())
-        return kept
+    kept: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
     keys = {
         "fernet_key": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         "secret_key": secrets.token_urlsafe(48),
         "jwt_secret": secrets.token_urlsafe(64),
         "password": secrets.token_urlsafe(9),
+        f"password_of_{VIEWER}": secrets.token_urlsafe(9),
+        **kept,
     }
+    if keys == kept:
+        return keys
     file.parent.mkdir(parents=True, exist_ok=True)
-    for path, content in ((file, keys), (file.with_name("passwords.json"), {ADMIN: keys["password"]})):
+    users = {ADMIN: keys["password"], VIEWER: keys[f"password_of_{VIEWER}"]}
+    for path, content in ((file, keys), (file.with_name("passwords.json"), users)):
         write_text(path, json.dumps(content), mode=0o600)
     return keys

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from nightgate.errors import InputError, StackError
+from nightgate.files import write_text
 from nightgate.measure import host
 from nightgate.paths import EMBEDDED_PGVECTOR, dags_dir, pools_file, suite_file
 from nightgate.stack import airflow
@@ -35,7 +36,7 @@ class Stack:
     Args:
         purpose: "run" (one run, no schedule), "up" (schedule on), "measure" (the benchmark cluster only) or "results" (only that
             of the results, with its database).
-        port: of the API server; a free one when None.
+        port: of the API server; None: the one that `up` had before, or a free one.
         say: called with one line for each phase.
     """
 
@@ -109,7 +110,7 @@ class Stack:
         for name in ("airflow", _RESULTS):
             self._meta.create_database(name)
         self.results_url = self._meta.url(_RESULTS)
-        port = self._port or _free_port()
+        port = self._port or (_kept_port(self.home) if self.purpose == "up" else _free_port())
         url = f"http://127.0.0.1:{port}"
         environment = airflow.environment(
             self.home,
@@ -223,6 +224,19 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _kept_port(home: Path) -> int:
+    """That of the last time, so that addresses stay right, or a free one where it is taken or there was none."""
+    file = home / "airflow" / "port"
+    try:
+        port = int(file.read_text())
+        _check_port(port)
+    except (OSError, ValueError, OverflowError, InputError):
+        port = _free_port()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(file, str(port))
+    return port
 
 
 def _check_port(port: int) -> None:

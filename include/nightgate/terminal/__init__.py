@@ -9,11 +9,11 @@ from typing import Any
 
 from rich.console import Console
 
-_WIDTH_OF_A_PIPE = 150
+_WIDTH_OF_A_PIPE = 10_000
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that keeps its tables whole when the output is a file or a pipe, where rich would assume 80 columns.
+    """A console that puts every row on one line when the output is a file or a pipe, where rich would assume 80 columns.
 
     No text is markup: ``exclude=[a]`` in a message is to be pasted, and a path in brackets is no closing tag.
     """

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 from nightgate.artifacts import Cache
 from nightgate.artifacts.events import REASONS, RESULTS
 from nightgate.publish.figures import human
+
+
+def as_json(cache: Cache) -> str:
+    """The same in base units: ``artefacts``, least recently used first, ``limit`` and ``counted``."""
+    artefacts = [
+        {"kind": one.kind, "digest": one.digest, "bytes": one.size, "built_in": one.build_seconds, "in_use": list(cache.holders(one))}
+        for one in cache.entries()
+    ]  # fmt: skip
+    found = {"artefacts": artefacts, "limit": cache.settings.limit, "counted": dict(cache.events.totals())}
+    return json.dumps(found, indent=1)
 
 
 def lines(cache: Cache) -> Iterator[str]:

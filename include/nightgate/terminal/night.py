@@ -10,17 +10,18 @@ from typing import Any
 
 from rich.console import Console
 
-from nightgate import paths, steps
+from nightgate import paths, progress, steps
 from nightgate.errors import EXIT_NOT_MEASURED, EXIT_PASS, InputError, NightgateError, NotMeasured
 from nightgate.measure.devices import gpu
 from nightgate.record import DAG_ID, Summary
-from nightgate.results import files
+from nightgate.results import files, under_way
+from nightgate.results.store import Store
 from nightgate.stack import airflow, supervisor
 from nightgate.stack.client import AirflowClient
 from nightgate.stack.lock import StackLock
 from nightgate.stack.stack import Stack
 from nightgate.terminal import ends_like_ctrl_c
-from nightgate.terminal.follow import busy_seconds, follow
+from nightgate.terminal.follow import AtWork, busy_seconds, follow
 from nightgate.terminal.tables import EXIT_OF_STATE
 
 
@@ -45,7 +46,7 @@ def run_night(
         console.print(f"run {run_id}, ready after {time.monotonic() - start:.1f} s", highlight=False)
         client.trigger(run_id, conf)
         try:
-            tasks = follow(client, run_id, console, check)
+            tasks = follow(client, run_id, console, check, _at_work(Store(results_url), run_id))
         except BaseException as error:
             _close(client, plan, results_url, console, error)
             raise
@@ -94,6 +95,22 @@ def _stack(console: Console) -> Iterator[tuple[AirflowClient, str, Any]]:
         assert stack.client
         yield stack.client, stack.results_url, stack.check
         console.print("stopping", highlight=False)
+
+
+def _at_work(store: Store, run_id: str) -> AtWork:
+    """Asks the store now and then what the tasks are at; nothing while it does not answer."""
+    known: dict[str, str] = {}
+    asked = float("-inf")
+
+    def words() -> dict[str, str]:
+        nonlocal asked, known
+        if time.monotonic() >= asked + progress.EVERY:
+            asked, known = time.monotonic(), {}
+            with suppress(NightgateError):
+                known = {one.task_id: one.words for one in under_way.of_runs(store, [run_id]).get(run_id, ())}
+        return known
+
+    return words
 
 
 def _close(client: AirflowClient, plan: steps.Plan, results_url: str, console: Console, error: BaseException) -> None:

@@ -17,14 +17,10 @@ from rich.text import Text
 
 from nightgate import paths, terminal
 from nightgate.errors import InputError, NightgateError, choices
-from nightgate.files import whole
-from nightgate.publish import figures
-from nightgate.record import Device, Record, Summary
-from nightgate.results import notes, transfer
-from nightgate.results import restore as restoring
-from nightgate.results.noted import Kind, Note, Scope
 
 if TYPE_CHECKING:
+    from nightgate.record import Device, Record, Summary
+    from nightgate.results.noted import Kind, Note, Scope
     from nightgate.results.store import Store
     from nightgate.stack.stack import Stack
 
@@ -54,6 +50,8 @@ def add_to(app: typer.Typer) -> None:
 
 def export(file: File = "-") -> None:
     """Every run, result and note of the store as JSON lines."""
+    from nightgate.results import transfer
+
     with _store() as store, _to(file) as out:
         for line in transfer.lines_of(store):
             out.write(line.encode() + b"\n")
@@ -61,6 +59,8 @@ def export(file: File = "-") -> None:
 
 def import_(file: File = "-") -> None:
     """Put exported lines into the store. Every line is checked before anything is written; doing so again changes nothing."""
+    from nightgate.results import transfer
+
     with _from(file) as lines, _store(make=True) as store:
         taken = transfer.take(store, lines)
     _say(f"{taken.runs} runs, {taken.results} results and {taken.notes} notes are in the store")
@@ -68,6 +68,8 @@ def import_(file: File = "-") -> None:
 
 def restore(run: Run) -> None:
     """Write the files of a run, its report and raw samples too, from the store."""
+    from nightgate.results import restore as restoring
+
     with _store() as store:
         folder = restoring.restore(store, run)
     _say(f"{run} lies in {folder}")
@@ -147,6 +149,8 @@ _NOT_UP = (
 
 
 def _replaced(run: str, record: Record) -> str:
+    from nightgate.publish import figures
+
     made = f" ({record.attempt.number}, on {record.attempt.machine})" if record.attempt else ""
     return f"{run}: an earlier try{made} of {record.benchmark}, which a later one replaced, found: {figures.headline(record)}"
 
@@ -181,6 +185,8 @@ def _as_json(found: Iterable[Note]) -> str:
 
 
 def _note(kind: Kind, scope: Scope, reason: str, name: str) -> None:
+    from nightgate.results import notes
+
     with _store() as store:
         notes.say(store, kind, scope, reason, name or notes.whoever())
         made = [note for note in store.notes([scope.run_id]) if (note.kind, note.scope) == (kind, scope)]
@@ -188,12 +194,17 @@ def _note(kind: Kind, scope: Scope, reason: str, name: str) -> None:
 
 
 def _take_back(kind: Kind, scope: Scope, reason: str, name: str) -> None:
+    from nightgate.results import notes
+
     with _store() as store:
         notes.take_back(store, kind, scope, reason or None, name or notes.whoever())
     _say(f"{scope} is no longer {kind}")
 
 
 def _scope(run: str, benchmark: str, variant: str, device: str) -> Scope:
+    from nightgate.record import Device
+    from nightgate.results.noted import Scope
+
     known: tuple[Device, ...] = get_args(Device)
     chosen = next((one for one in known if one == device), None)
     if device and chosen is None:
@@ -243,6 +254,8 @@ def _to(file: str) -> Iterator[IO[bytes]]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
+    from nightgate.files import whole
+
     with whole(Path(file)) as out:
         yield out
 

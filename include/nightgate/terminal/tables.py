@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from pathlib import Path
 
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -15,10 +15,10 @@ from rich.text import Text
 from nightgate import registry
 from nightgate.errors import EXIT_BREACH, EXIT_INPUT, EXIT_NOT_MEASURED, EXIT_PASS
 from nightgate.publish import certainty
-from nightgate.publish.figures import headlines, limit_text, signed, times, with_interval
+from nightgate.publish.comparing import Comparison
+from nightgate.publish.figures import clock, headlines, limit_text, with_interval
 from nightgate.publish.rows import met, unjudged
 from nightgate.record import Metric, Objective, Record, Summary
-from nightgate.terminal.comparing import Comparison
 
 _COLOURS = {"pass": "green", "breach": "bold red", "inconclusive": "yellow", "invalid": "magenta"}
 _FOUND = {True: "bold", False: "", None: "dim"}
@@ -82,38 +82,29 @@ def verdicts(records: Iterable[Record]) -> RenderableType:
     return Group(*parts)
 
 
-def runs(summaries: Iterable[tuple[Path, Summary]]) -> Table:
-    """One row per run."""
-    table = _table()
-    for name in ("run", "suite", "scale", "state", "counts as", "finished", "host", "report"):
-        table.add_column(name, overflow="fold", no_wrap=name == "run")
-    for folder, summary in summaries:
-        state = Text(certainty.word(summary.state), style=_COLOURS[summary.state])
-        report = str(folder / "report.html")
-        table.add_row(
-            summary.run_id,
-            summary.suite,
-            summary.scale,
-            state,
-            summary.standing,
-            summary.finished_at,
-            summary.host.fingerprint,
-            report,
-        )
-    return table
+def runs(summaries: Iterable[Summary]) -> RenderableType:
+    """One line per run; where there is little room without what it counts as and its host."""
+    return _Fitting(partial(_runs, list(summaries)))
+
+
+def runs_as_json(summaries: Iterable[Summary]) -> str:
+    """An array with an object for each run, without its results."""
+    heads = [
+        {**summary.model_dump(mode="json", exclude={"results"}), "standing": summary.standing} for summary in summaries
+    ]
+    return json.dumps(heads, indent=1)
 
 
 def compared(comparisons: Iterable[Comparison]) -> Group:
     """A table per comparison, one row per metric: both values, the difference with its 95 % interval, and in words."""
     parts: list[RenderableType] = []
     for one in comparisons:
-        parts.append(_heading(_title(one)))
+        parts.append(_heading(one.title))
         if one.differences:
-            refused = "" if one.judged else ": no difference is called better or worse (--anyway calls it so)"
-            parts += [Text(line, style="yellow") for line in (f"Not the same work{refused}", *one.differences)]
+            parts += [Text(line, style="yellow") for line in (one.other_work, *one.differences)]
         if one.rows:
             parts.append(_Fitting(partial(_compared, one)))
-            parts += [Text(line, style="dim") for line in _legend(one)]
+            parts += [Text(line, style="dim") for line in one.legend]
         parts += [*one.notes, ""]
     return Group(*parts)
 
@@ -140,6 +131,20 @@ class _Fitting:
         table = self._build(" ")
         wanted = Measurement.get(console, options.update(width=_ANY_WIDTH), table).maximum
         yield table if wanted <= options.max_width else self._build("\n")
+
+
+def _runs(summaries: Sequence[Summary], between: str) -> Table:
+    table = _table(between)
+    narrow = between == "\n"
+    for name in ("run", "suite", "scale", "state", "finished", *(() if narrow else ("counts as", "host"))):
+        table.add_column(name, no_wrap=True)
+    for summary in summaries:
+        state = Text(certainty.word(summary.state), style=_COLOURS[summary.state])
+        more = () if narrow else (summary.standing, summary.host.fingerprint)
+        table.add_row(
+            summary.run_id, summary.suite, summary.scale, state, clock(summary.finished_at).removesuffix(" UTC"), *more
+        )
+    return table
 
 
 def _figures(names: list[str], records: list[Record], between: str) -> Table:
@@ -195,36 +200,10 @@ def _compared(one: Comparison, between: str) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("finding")
     for row in one.rows:
-        change = row.difference
-        text = (times if change.scale == "ratio" else signed)(change.value, change.ci95)
-        cells = (with_interval(row.first), with_interval(row.second), text)
-        finding = Text(row.finding, style=_FOUND[change.real])
-        table.add_row(_short(one, row.metric), *(_parted(cell, between) for cell in cells), finding)
+        cells = (with_interval(row.first), with_interval(row.second), row.change)
+        finding = Text(row.finding, style=_FOUND[row.difference.real])
+        table.add_row(one.name_of(row), *(_parted(cell, between) for cell in cells), finding)
     return table
-
-
-def _legend(one: Comparison) -> list[str]:
-    """How the differences are to be read, and by which method each was judged."""
-    methods: dict[str, list[str]] = {}
-    for row in one.rows:
-        methods.setdefault(row.difference.method, []).append(_short(one, row.metric))
-    return [
-        f"change: × is {one.second} ÷ {one.first}, + and − are {one.second} − {one.first}; in brackets the 95 % interval",
-        *(f"{method}: {' · '.join(names)}" for method, names in methods.items()),
-    ]
-
-
-def _title(one: Comparison) -> str:
-    what = f"{registry.title(one.benchmark)} on {one.device}"
-    if one.variants[0] == one.variants[1]:
-        return f"{what}, {one.variants[0]}: before is {one.runs[0]}, after is {one.runs[1]}"
-    if one.runs[0] == one.runs[1]:
-        return f"{what}: {one.first} and {one.second} of {one.runs[0]}"
-    return f"{what}: {one.first} of {one.runs[0]} and {one.second} of {one.runs[1]}"
-
-
-def _short(one: Comparison, metric: str) -> str:
-    return registry.spec(one.benchmark, metric).short_title
 
 
 def _heading(text: str) -> Text:

@@ -3,6 +3,7 @@ enough; then in batches."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +32,8 @@ from nightgate.transcription.whisper_batch import batch_size_cpu, splits
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+log = logging.getLogger(__name__)
 
 _FEWEST, _SHARE = 5, 1 / 4
 """Clips, all in all and of all there are, in a repeat that is broken off: from fewer the scatter looks small too often."""
@@ -88,6 +91,9 @@ class _Run:
             for one in self._alive()
             if repeat < self.settings.least_repeats or (one.record.gated and not self._precise(one.reached))
         ]
+        if wanting:
+            names = ", ".join(one.variant for one in wanting)
+            log.info("pass %d of %d at most: %s", repeat + 1, self.settings.repeats, names)
         self._say_turns(wanting if repeat == 0 else [])
         for group in self._groups(wanting[:: -1 if repeat % 2 else 1]):
             asked = [
@@ -109,6 +115,7 @@ class _Run:
         size = settings.gpu_batch if self.context.device == "gpu" else batch_size_cpu(settings.gpu_batch)
         wanting = [one for one in self._alive() if one.record.gated or settings.batch_controls]
         for group in self._groups(wanting if settings.batch_repeats else []):
+            log.info("in batches: %s", ", ".join(one.variant for one in group))
             places = whole_batches(group[0].clips, settings.batch_seconds, size)
             clips = [group[0].clips[place] for place in places]
             seconds = (2 + settings.batch_repeats) * sum(clip.seconds for clip in clips)

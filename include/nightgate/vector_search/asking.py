@@ -74,10 +74,12 @@ class Asking:
             one.add_timed(found.value, found.peak_rss_bytes, found.device_memory, process=process)
 
     def open_loop(self, one: Evidence, timeout: float | None = None) -> None:
+        log.info("%s: queries that arrive at a rate of their own", one.variant)
         step = self.open_loop_of(one)
         step.take(self._child(step.function, step.request, timeout=timeout).value)
 
     def clients(self, one: Evidence, clients: tuple[int, ...], timeout: float | None = None) -> None:
+        log.info("%s: several clients at once", one.variant)
         request = timed.ClientsRequest(self.work, one.timed.setting, clients, self.settings.load_seconds)
         answer = self._child(timed.many_clients, request, timeout=timeout).value
         if answer.sweep:

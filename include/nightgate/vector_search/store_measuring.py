@@ -153,6 +153,7 @@ class _Measuring:
 
     def _time(self, ready: Sequence[Evidence], connection: Any) -> None:
         """Time the queries of what is ``ready``, in turns where the server's memory holds all of it."""
+        log.info("queries one by one: %s", ", ".join(one.variant for one in ready))
         timeout = sum(self._patience(one) for one in ready)
         if len(ready) > 1 and self.store.together(connection, [self._collection(one.variant) for one in ready]):
             asks = [self._to_time(one, in_turns=True) for one in ready]

@@ -6,23 +6,28 @@ of Airflow: whoever mounts it passes the address of the store and the dependenci
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.params import Depends
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from nightgate import __version__, paths
 from nightgate.artifacts import Cache
 from nightgate.artifacts.counted import Counted, counted
-from nightgate.errors import InputError, NightgateError, ServiceUnavailable
+from nightgate.errors import InputError, NightgateError, NotMeasured, ServiceUnavailable
 from nightgate.measure import machine
 from nightgate.publish import certainty, figures, report
+from nightgate.publish.summary import render_summary
 from nightgate.record import DAG_ID
-from nightgate.results import files, restore
+from nightgate.results import files, restore, under_way
 from nightgate.results.store import Store
-from nightgate.web import filters, runs, scraping
+from nightgate.web import compare as compare_page
+from nightgate.web import feeds, filters, runbook, runs, scraping
 from nightgate.web import series as series_page
 from nightgate.web.board import judged, listed, newest_of_each
 
@@ -31,16 +36,20 @@ Pools = Mapping[str, Mapping[str, float]]
 
 _SHOWN = 30
 _HERE = Path(__file__).parent
+_FRESH = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
 _HEADERS = {
     # the pages run no script and load nothing; Airflow shows them in a frame of its own origin
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
 
 
 def create_app(
-    store_url: Callable[[], str], dependencies: Sequence[Depends] = (), pools: Callable[[], Pools] = dict
+    store_url: Callable[[], str],
+    dependencies: Sequence[Depends] = (),
+    pools: Callable[[], Pools] = dict,
+    login: Callable[[Request], str] | None = None,
 ) -> FastAPI:
     """The app.
 
@@ -49,15 +58,28 @@ def create_app(
         pools: asked at each scrape: the slots of Airflow's pools.
         dependencies: FastAPI ``Depends`` of the board's routes. /metrics is outside of them: Prometheus cannot log
             in, so it is open to this host and needs ``Authorization: Bearer $NIGHTGATE_METRICS_TOKEN`` from others;
-            see `scraping`.
+            see `scraping`. So are the badge and the feed.
+        login: where somebody without a login is sent, who wants to see a page.
     """
     app = FastAPI(title="Nightgate", docs_url=None, redoc_url=None, openapi_url=None)
     board = APIRouter(dependencies=list(dependencies))
 
+    @app.exception_handler(RequestValidationError)
+    def not_understood(request: Request, error: RequestValidationError) -> Response:
+        said = "; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in error.errors())
+        return refused(request, HTTPException(422, f"the address is not complete: {said}"))
+
+    @app.exception_handler(StarletteHTTPException)
+    def refused(request: Request, error: StarletteHTTPException) -> Response:
+        if "text/html" not in request.headers.get("accept", ""):
+            return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+        if error.status_code == 401 and login:
+            return RedirectResponse(login(request), 303)
+        return _problem(request, error.status_code, str(error.detail))
+
     @app.get("/metrics")
     def metrics(request: Request) -> Response:
-        if not scraping.may_scrape(request):
-            raise HTTPException(401, scraping.refusal(), {"WWW-Authenticate": "Bearer"})
+        _require_scraper(request)
         from nightgate.publish import prometheus
 
         try:
@@ -69,13 +91,27 @@ def create_app(
         page, content_type = prometheus.render(snapshot, pools(), caches, accept=request.headers.get("accept", ""))
         return Response(page, headers={"Content-Type": content_type})
 
+    @app.get("/badge/{suite}.svg")
+    def badge(request: Request, suite: str, scale: str = "") -> Response:
+        _require_scraper(request)
+        with _answered(), Store(store_url()) as store:
+            return Response(feeds.badge_of(store, suite, scale), headers=_FRESH, media_type="image/svg+xml")
+
+    @app.get("/feed.atom")
+    def feed(request: Request) -> Response:
+        _require_scraper(request)
+        with _answered(), Store(store_url()) as store:
+            page = feeds.feed_of(store, str(request.url_for("index")))
+            return Response(page, media_type="application/atom+xml")
+
     @board.get("/")
-    def index(suite: str = "", scale: str = "", host: str = "") -> HTMLResponse:
-        chosen = {"suite": suite, "scale": scale, "host": host}
+    def index(request: Request, suite: str = "", scale: str = "", host: str = "", dag: str = "") -> HTMLResponse:
+        chosen = {"suite": suite, "scale": scale, "host": host, "dag": dag}
         try:
             with Store(store_url()) as store:
                 nights, others = store.nights(_SHOWN, brief=True), store.others(_SHOWN, brief=True)
-                notes = store.notes([run.run_id for run in (*nights, *others)])
+                ids = [run.run_id for run in (*nights, *others)]
+                notes, at_work = store.notes(ids), under_way.of_runs(store, ids)
                 each = newest_of_each(nights)
                 judged_ = [
                     judged(known, store)
@@ -83,30 +119,49 @@ def create_app(
                     if filters.holds(run, chosen) and (known := store.run(run.run_id))
                 ]
         except NightgateError as error:
-            return _page("board.html", 503, problem=str(error), nights=[], others=[], suites=[], chips=[])
+            return _problem(request, 503, str(error))
         return _page(
             "board.html",
             200,
-            problem="",
-            nights=[listed(run, notes) for run in nights if filters.holds(run, chosen)],
-            others=[listed(run, notes) for run in others if filters.holds(run, chosen)],
+            nights=[listed(run, notes, at_work.get(run.run_id, ())) for run in nights if filters.holds(run, chosen)],
+            others=[listed(run, notes, at_work.get(run.run_id, ())) for run in others if filters.holds(run, chosen)],
             suites=judged_,
             chips=filters.chips(each, chosen),
         )
 
     @board.get("/series")
     def series(
-        suite: str, scale: str, benchmark: str, variant: str, device: str, metric: str, host: str
+        suite: str, benchmark: str, variant: str, device: str, metric: str, scale: str = "", host: str = ""
     ) -> HTMLResponse:
-        try:
+        with _answered():
             found = series_page.page(Store(store_url()), suite, scale, benchmark, variant, device, metric, host)
-        except NightgateError as error:
-            return _page("board.html", 503, problem=str(error), nights=[], others=[], suites=[], chips=[])
         if found is None:
             raise HTTPException(
-                404, f"there is no {metric} of {benchmark} {variant} on {device} in suite {suite} at {scale} scale"
+                404,
+                f"there is no {metric} of {benchmark} {variant} on {device} in suite {suite} at {scale or 'any'} scale",
             )
         return _page("series.html", 200, page=found)
+
+    @board.get("/compare")
+    def compare(
+        first: str, second: str, variants: str = "", benchmark: str = "", device: str = "", anyway: bool = False
+    ) -> HTMLResponse:
+        asked = compare_page.Asked(first, second, variants, benchmark, device, anyway)
+        with _answered():
+            return _page("compare.html", 200, page=compare_page.page(Store(store_url()), asked))
+
+    @board.get("/runbooks")
+    def runbooks() -> HTMLResponse:
+        """What each alert means and what ends it."""
+        return _page("runbooks.html", 200, text=runbook.html())
+
+    @board.get("/runs/{run_id}/summary.md")
+    def summary(run_id: str) -> Response:
+        """The verdict as Markdown."""
+        with _answered(), Store(store_url()) as store:
+            if (found := store.summary(run_id)) is None:
+                raise HTTPException(404, f"there is no judged run {run_id}")
+            return Response(render_summary(found), media_type="text/markdown; charset=utf-8")
 
     @board.get("/runs/{run_id}")
     def run(run_id: str, dag: str = DAG_ID) -> HTMLResponse:
@@ -115,6 +170,32 @@ def create_app(
 
     app.include_router(board)
     return app
+
+
+def _require_scraper(request: Request) -> None:
+    if not scraping.may_scrape(request):
+        raise HTTPException(401, scraping.refusal(), {"WWW-Authenticate": "Bearer"})
+
+
+@contextmanager
+def _answered() -> Iterator[None]:
+    """What is asked wrongly, is not there or does not answer becomes the status of HTTP that says so."""
+    try:
+        yield
+    except (InputError, NotMeasured) as error:
+        raise HTTPException(503 if isinstance(error, ServiceUnavailable) else 404, str(error)) from None
+    except NightgateError as error:
+        raise HTTPException(503, str(error)) from None
+
+
+def _problem(request: Request, status: int, problem: str) -> HTMLResponse:
+    title = {401: "Log in first", 403: "This is not for you", 404: "There is no such page"}.get(
+        status, "The results cannot be read" if status == 503 else "This cannot be shown"
+    )
+    home = request.scope.get("root_path", "") + "/"
+    return _page(
+        "problem.html", status, title=title, problem=problem, home=home, tone="breach" if status == 503 else "running"
+    )
 
 
 def _of_run(store_url: Callable[[], str], run_id: str) -> HTMLResponse:
@@ -167,6 +248,11 @@ def _text(template: str, **values: object) -> str:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"clock": figures.clock, "word": certainty.word, "line": figures.headline}
+    environment.filters |= {
+        "clock": figures.clock,
+        "word": certainty.word,
+        "line": figures.headline,
+        "interval": figures.with_interval,
+    }
     style = Markup(Path(report.__file__).with_name("style.css").read_text())
     return environment.get_template(template).render(style=style, version=__version__, certainty=certainty, **values)

@@ -7,19 +7,23 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from nightgate import registry
+from nightgate.measure import durations
 from nightgate.measure.durations import NIGHT_SECONDS
-from nightgate.publish import certainty, figures, noted, report
+from nightgate.publish import certainty, figures, noted, sentences
 from nightgate.publish.absent import skips
 from nightgate.publish.rows import objective_rows
+from nightgate.results import under_way
 from nightgate.results.noted import Note
 from nightgate.results.store import Run, Store
+from nightgate.results.under_way import AtWork
 from nightgate.web.objectives import TrackedObjective, sentence, tracked
 
 
 @dataclass(frozen=True)
 class ListedRun:
-    """One run in the list. ``unmet``, ``undecided``, ``disturbed``, ``skipped``, ``notes`` and
-    ``overrides`` are words, one item each."""
+    """One run in the list. ``unmet``, ``undecided``, ``disturbed``, ``skipped``, ``notes``, ``overrides`` and ``at_work`` are
+    words, one item each."""
 
     run: Run
     state: str
@@ -32,6 +36,7 @@ class ListedRun:
     skipped: list[str]
     notes: list[str]
     overrides: list[str]
+    at_work: list[str]
 
 
 @dataclass(frozen=True)
@@ -51,9 +56,10 @@ class JudgedSuite:
     learned: str | None
 
 
-def listed(run: Run, notes: Sequence[Note] = ()) -> ListedRun:
+def listed(run: Run, notes: Sequence[Note] = (), at_work: Sequence[AtWork] = ()) -> ListedRun:
     rows = objective_rows(run.results)
-    duration = "–"
+    left = under_way.left_of(run, at_work)
+    duration = "–" if left is None else f"about {durations.human(left)} left"
     if run.started_at and run.finished_at:
         duration = figures.human(figures.epoch(run.finished_at) - figures.epoch(run.started_at), "seconds")
     return ListedRun(
@@ -68,17 +74,23 @@ def listed(run: Run, notes: Sequence[Note] = ()) -> ListedRun:
         skipped=skips(run.results),
         notes=noted.sentences(run.run_id, notes),
         overrides=_overrides(run),
+        at_work=[step_text(one) for one in at_work],
     )
 
 
 def judged(newest: Run, store: Store) -> JudgedSuite:
     rows = tracked(newest, store)
     return JudgedSuite(
-        newest, host_of(newest), report.headline(str(newest.state), [row.now for row in rows]), sentence(rows),
+        newest, host_of(newest), sentences.headline(str(newest.state), [row.now for row in rows]), sentence(rows),
         sorted({text for record in newest.results if record.gated and (text := certainty.host(record))}), rows,
         certainty.disturbances(newest.results), skips(newest.results),
         noted.sentences(newest.run_id, store.notes([newest.run_id])), certainty.learned(figures.of_objectives(newest.results)),
     )  # fmt: skip
+
+
+def step_text(one: AtWork) -> str:
+    """What a step is at: "measure of Hybrid ANN on cpu: process 1 of 2; about 40 s left"."""
+    return f"{one.step} of {registry.title(one.benchmark)} on {one.device}, {one.host}: {one.words}"
 
 
 def newest_of_each(nights: Sequence[Run]) -> list[Run]:

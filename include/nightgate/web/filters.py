@@ -9,7 +9,7 @@ from nightgate.results.store import Run
 from nightgate.web.board import host_of
 
 Chosen = Mapping[str, str]
-"""``suite``, ``scale`` and ``host``; empty is any."""
+"""``suite``, ``scale``, ``host`` and ``dag``; empty is any."""
 Chips = list[tuple[str, list[tuple[str, str, bool]]]]
 """A name, and its choices: the text, the address, whether it is the one."""
 
@@ -32,7 +32,7 @@ def chips(runs: Sequence[Run], chosen: Chosen) -> Chips:
 
 
 def _of(run: Run, name: str) -> str:
-    return {"suite": run.suite, "scale": run.scale, "host": host_of(run)}[name]
+    return {"suite": run.suite, "scale": run.scale, "host": host_of(run), "dag": run.dag_id}[name]
 
 
 def _address(chosen: Chosen, name: str, value: str) -> str:

@@ -10,13 +10,14 @@ from urllib.parse import quote, urlencode
 from nightgate import registry
 from nightgate.judge.comparison import between_runs
 from nightgate.metrics import MetricSpec
-from nightgate.publish import certainty, charts, figures, noted, report
+from nightgate.publish import certainty, charts, figures, noted, sentences
 from nightgate.publish.figures import clock, human
 from nightgate.publish.rows import objective_rows
 from nightgate.record import Record
 from nightgate.results.courses import Point, courses
 from nightgate.results.noted import Note
 from nightgate.results.store import Run, Store
+from nightgate.web import compare
 
 _NIGHTS = 30  # of a picture in a row
 
@@ -26,7 +27,7 @@ class TrackedObjective:
     """An objective of the newest night, as the report shows it (``now``), and its past.
 
     ``change`` is what became of it since ``good``, the last night before that passed, in words. ``since`` is the night from which
-    on its verdict is the same, ``nights`` how many these are. ``picture`` is its course as SVG, ``page`` where more of it is.
+    on its verdict is the same, ``nights`` how many these are. ``picture`` is its course as SVG, ``page`` where more of it is, ``compared`` where it is held against ``good``.
     """
 
     now: dict[str, Any]
@@ -36,6 +37,7 @@ class TrackedObjective:
     nights: int
     picture: str
     page: str
+    compared: str | None
 
 
 def tracked(newest: Run, store: Store) -> list[TrackedObjective]:
@@ -68,7 +70,7 @@ def _tracked(
     return TrackedObjective(
         now=row, change=_change(record, spec, good), good=good, since=same[-1] if same else None, nights=len(same),
         picture=charts.spark(nights_of(points, record, spec, notes), words),
-        page=page_of(newest, record, spec.name),
+        page=page_of(newest, record, spec.name), compared=compare.of_runs(good.run_id, newest.run_id) if good else None,
     )  # fmt: skip
 
 
@@ -154,12 +156,10 @@ def sentence(rows: Sequence[TrackedObjective]) -> str:
     now = worst.now
     who = f"{now['benchmark']}, {now['variant']} on {now['device']}: {now['metric']}"
     if now["verdict"] == "pass":
-        return report.tightest([row.now for row in rows]) or ""
+        return sentences.tightest([row.now for row in rows]) or ""
     if now["raw"] is None:
         return f"{who} has no value. {now['reason'] or ''}".strip()
-    past = now["used"] is not None and now["used"] > 1
-    far = f", {(now['used'] - 1) * 100:.0f} % past the limit" if past and now["verdict"] == "breach" else ""
-    words = [f"{who} is {now['value']}{far} ({now['limit']})"]
+    words = [f"{who} is {now['value']}, the limit {now['limit']}{sentences.past(now)}"]
     if worst.nights > 1:
         words.append(f"for {worst.nights} nights")
     words.append(f"last good {_day(worst.good.at)}" if worst.good else "never good before")

@@ -9,11 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from nightgate.publish import report
+from nightgate.measure import durations
+from nightgate.publish import sentences
 from nightgate.record import BY_HAND, DAG_ID, Record
+from nightgate.results import under_way
 from nightgate.results.store import Run, Store
 from nightgate.series import annotations_of
-from nightgate.web.board import host_of, unjudged
+from nightgate.web import compare
+from nightgate.web.board import host_of, step_text, unjudged
 from nightgate.web.objectives import TrackedObjective, other_versions, sentence, tracked
 
 _KEYS = {"benchmarks": "--benchmarks", "devices": "--devices"}
@@ -23,7 +26,8 @@ _KEYS = {"benchmarks": "--benchmarks", "devices": "--devices"}
 @dataclass(frozen=True)
 class AboveReport:
     """``rows`` are the objectives that do not hold, ``changed`` what became another since the night ``good``, a line each;
-    ``airflow`` is the address of the run in Airflow, from the board's."""
+    ``airflow`` is the address of the run in Airflow, from the board's. ``at_work``: what its steps are at, a line each. ``compared`` and
+    ``variants`` are where it is held against ``good``, and its variants against each other."""
 
     run: Run
     state: str
@@ -37,6 +41,9 @@ class AboveReport:
     previous: str | None
     following: str | None
     airflow: str | None
+    at_work: list[str]
+    compared: str | None
+    variants: str | None
 
 
 def above(store: Store, run_id: str) -> AboveReport | None:
@@ -49,12 +56,18 @@ def above(store: Store, run_id: str) -> AboveReport | None:
         previous, following = store.beside(run)
         good = next((row.good.run_id for row in rows if row.good), None)
         before = store.run(good) if good else None
+        busy = [] if run.state else under_way.of_runs(store, [run_id]).get(run_id, [])
+        left = under_way.left_of(run, busy)
+    several = len({(one.benchmark, one.device) for one in run.results}) < len(run.results)
     return AboveReport(
         run=run, state=run.state or unjudged(run), host=host_of(run),
-        headline=report.headline(str(run.state), [row.now for row in rows]) if run.state else "It is not judged yet",
+        headline=sentences.headline(str(run.state), [row.now for row in rows]) if run.state else "It is not judged yet",
         sentence=sentence(rows), rows=[row for row in rows if row.now["verdict"] != "pass"], good=good,
         changed=_changed(before.results, run.results) if before else [], command=_command(run), previous=previous,
         following=following, airflow=_in_airflow(run),
+        compared=compare.of_runs(good, run_id) if good and run.state else None,
+        variants=compare.of_runs(run_id, run_id) if several and run.state else None,
+        at_work=[*map(step_text, busy), *([] if left is None else [f"about {durations.human(left)} left in all"])],
     )  # fmt: skip
 
 

@@ -53,7 +53,7 @@ class Page:
 def page(
     store: Store, suite: str, scale: str, benchmark: str, variant: str, device: str, metric: str, host: str
 ) -> Page | None:
-    """The page of a series, or None where the store knows nothing of it."""
+    """The page of a series, or None where the store knows nothing of it. An empty scale or host is that of the newest night."""
     wanted = {
         "suite": suite,
         "scale": scale,
@@ -66,10 +66,11 @@ def page(
         rows = store.rows(queries.NEWEST_OF_SERIES, wanted)
         if not rows:
             return None
-        (_, night, stored), *_ = rows
+        (_, night, scale, stored), *_ = rows
         record = Record.model_validate(stored, context=STORED)
         if metric not in record.metrics:
             return None
+        host = record.host.fingerprint if record.host else host
         (points,) = courses(store, [(record, metric)], scale, night=night, most=_NIGHTS, facts=True)
         notes = store.notes({point.run_id for point in points})
     spec = registry.spec_of(record, metric)

@@ -39,6 +39,12 @@ class Row:
     difference: Difference
     finding: str
 
+    @property
+    def change(self) -> str:
+        """The difference with its interval: "× 1.05 (1.02–1.08)", "+0.010 (…)"."""
+        text = figures.times if self.difference.scale == "ratio" else figures.signed
+        return text(self.difference.value, self.difference.ci95)
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -58,6 +64,37 @@ class Comparison:
     notes: list[str]
     differences: list[str] = field(default_factory=list)
     judged: bool = True
+
+    @property
+    def title(self) -> str:
+        what = f"{registry.title(self.benchmark)} on {self.device}"
+        if self.variants[0] == self.variants[1]:
+            return f"{what}, {self.variants[0]}: before is {self.runs[0]}, after is {self.runs[1]}"
+        if self.runs[0] == self.runs[1]:
+            return f"{what}: {self.first} and {self.second} of {self.runs[0]}"
+        return f"{what}: {self.first} of {self.runs[0]} and {self.second} of {self.runs[1]}"
+
+    @property
+    def other_work(self) -> str:
+        """What it means that their work differs; empty where it does not."""
+        if not self.differences:
+            return ""
+        refused = "" if self.judged else ": no difference is called better or worse (--anyway calls it so)"
+        return f"Not the same work{refused}"
+
+    @property
+    def legend(self) -> list[str]:
+        """How the differences are to be read, and by which method each was judged."""
+        methods: dict[str, list[str]] = {}
+        for row in self.rows:
+            methods.setdefault(row.difference.method, []).append(self.name_of(row))
+        return [
+            f"change: × is {self.second} ÷ {self.first}, + and − are {self.second} − {self.first}; in brackets the 95 % interval",
+            *(f"{method}: {' · '.join(names)}" for method, names in methods.items()),
+        ]
+
+    def name_of(self, row: Row) -> str:
+        return registry.spec(self.benchmark, row.metric).short_title
 
 
 class Side:
