@@ -24,6 +24,7 @@ from nightgate.stack import airflow
 PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1280, "height": 900}
 SECONDS = 30_000  # milliseconds of patience for a page
+expect.set_options(timeout=SECONDS)
 PAGES = ("the board", "a series", "a run", "two runs")
 
 
