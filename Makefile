@@ -74,8 +74,8 @@ test-slow: setup-ci ## what can go wrong with a server, and with files of one's 
 test-e2e: setup-ci ## runs through Airflow's scheduler (about six minutes)
 	$(PYTEST) tests/e2e $(AT_ONCE)
 
-test-ui: setup-ci ## board, form and report in a browser, through the real Airflow (about three minutes; among test-e2e as well)
-	$(PYTEST) tests/e2e/test_ui.py
+test-ui: setup-ci ## board, form and report in a browser, through the real Airflow (about three minutes)
+	$(PYTEST) tests/ui
 
 test-gpu: setup-ci ## what only an NVIDIA device can show; fails without one
 	$(PYTEST) tests -m gpu
@@ -90,7 +90,7 @@ cluster-throughput: setup-ci ## how many nights an hour one, two and four machin
 	PYTHONPATH=tests $(BIN)/python tests/cluster/throughput.py
 
 test-sweep: setup-ci ## three hundred generated inputs against brute force (about a minute)
-	$(PYTEST) tests/sweep
+	$(PYTEST) tests/sweep $(AT_ONCE)
 
 test-heavy: setup-ci ## the benchmarks at full scale; fails when an objective does not hold
 	$(PYTEST) -m heavy tests/heavy
@@ -159,7 +159,7 @@ setup-gpu: setup-torch ## faiss-gpu in place of faiss-cpu, cupy, pywhispercpp fo
 LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet
 
 pictures: setup-ci ## the pictures of board, series and form in the README, of real runs of test size (needs Chromium; five minutes)
-	SHOTS=docs/images GOOD_NIGHTS=6 $(PYTEST) tests/e2e/test_ui.py
+	SHOTS=docs/images GOOD_NIGHTS=6 $(PYTEST) tests/ui
 
 reference: setup ## write the reference pages of the documentation from the code
 	$(BIN)/python docs/reference/make.py

@@ -65,7 +65,8 @@ def panels(suite: str) -> Iterator[tuple[str, str, str, str]]:
         for panel in board["panels"]:
             row = panel["title"] if panel["type"] == "row" else row
             for target in panel.get("targets", []):
-                yield board["title"], row, panel["title"], target["expr"].replace("$suite", suite)
+                expression = target["expr"].replace("$suite", suite).replace("$benchmark", ".*")
+                yield board["title"], row, panel["title"], expression
 
 
 def _scraped(url: str, jobs: int) -> bool:
