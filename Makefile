@@ -83,8 +83,8 @@ test-gpu: setup-ci ## what only an NVIDIA device can show; fails without one
 cluster-test: setup-ci ## the Compose files as processes of two machines, each step on either of them (about six minutes); CLUSTER_ALL=1
 	$(PYTEST) tests/cluster/test_cluster.py $(ARGS)
 
-cluster-bad-days: setup-ci ## what a worker that dies and a server that is away for a minute do to a run there (about ten minutes)
-	$(PYTEST) tests/cluster/test_bad_days.py $(ARGS)
+cluster-bad-days: setup-ci ## what a run there makes of a worker that dies and a server that is away for a minute, step by step (about forty minutes)
+	$(PYTEST) tests/cluster/test_bad_days.py -s $(ARGS)
 
 cluster-throughput: setup-ci ## how many nights an hour one, two and four machines measure (about ten minutes)
 	PYTHONPATH=tests $(BIN)/python tests/cluster/throughput.py
@@ -158,8 +158,8 @@ setup-gpu: setup-torch ## faiss-gpu in place of faiss-cpu, cupy, pywhispercpp fo
 # one file for every Python and machine: markers say what goes where
 LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet
 
-pictures: setup-ci ## the pictures of board, series and form in the README, of real runs of test size (needs Chromium; five minutes)
-	SHOTS=docs/images GOOD_NIGHTS=6 $(PYTEST) tests/ui
+pictures: setup-ci ## the pictures of the board and of a series in the README, of real runs of test size (needs Chromium; five minutes)
+	SHOTS=docs/images GOOD_NIGHTS=6 $(PYTEST) tests/ui -k from_the_board
 
 reference: setup ## write the reference pages of the documentation from the code
 	$(BIN)/python docs/reference/make.py

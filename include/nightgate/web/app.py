@@ -63,6 +63,15 @@ def create_app(
     """
     app = FastAPI(title="Nightgate", docs_url=None, redoc_url=None, openapi_url=None)
     board = APIRouter(dependencies=list(dependencies))
+    _say_errors(app, login)
+    _for_programs(app, store_url, pools)
+    _for_people(board, store_url)
+    app.include_router(board)
+    return app
+
+
+def _say_errors(app: FastAPI, login: Callable[[Request], str] | None) -> None:
+    """To people on a page, to programs as JSON."""
 
     @app.exception_handler(RequestValidationError)
     def not_understood(request: Request, error: RequestValidationError) -> Response:
@@ -76,6 +85,10 @@ def create_app(
         if error.status_code == 401 and login:
             return RedirectResponse(login(request), 303)
         return _problem(request, error.status_code, str(error.detail))
+
+
+def _for_programs(app: FastAPI, store_url: Callable[[], str], pools: Callable[[], Pools]) -> None:
+    """What nobody can log in for: `scraping` says who may read it."""
 
     @app.get("/metrics")
     def metrics(request: Request) -> Response:
@@ -103,6 +116,10 @@ def create_app(
         with _answered(), Store(store_url()) as store:
             page = feeds.feed_of(store, str(request.url_for("index")))
             return Response(page, media_type="application/atom+xml")
+
+
+def _for_people(board: APIRouter, store_url: Callable[[], str]) -> None:
+    """The pages."""
 
     @board.get("/")
     def index(request: Request, suite: str = "", scale: str = "", host: str = "", dag: str = "") -> HTMLResponse:
@@ -167,9 +184,6 @@ def create_app(
     def run(run_id: str, dag: str = DAG_ID) -> HTMLResponse:
         """``dag``: where ``run_id`` is Airflow's own name of it."""
         return _of_run(store_url, run_id if dag == DAG_ID else f"{dag}.{run_id}")
-
-    app.include_router(board)
-    return app
 
 
 def _require_scraper(request: Request) -> None:
