@@ -71,11 +71,7 @@ def test_the_ci_script_lints_and_tests() -> None:
 
 def test_where_torch_is_installed_its_tests_must_run() -> None:
     script = (ROOT / ".ci" / "run").read_text()
-    assert (
-        script.index("make setup-torch")
-        < script.index("export REQUIRE_TORCH=1")
-        < script.index("make test ")
-    )
+    assert script.index("make setup-torch") < script.index("export REQUIRE_TORCH=1") < script.index("make test ")
     assert JOBS["unit"]["env"]["REQUIRE_TORCH"] == "1"
     ran = commands("unit")
     assert ran.index("make setup-torch") < ran.index("make test-unit")
