@@ -19,7 +19,7 @@ AT_ONCE := --numprocesses $(JOBS) --dist loadfile
 export CMAKE_POLICY_VERSION_MINIMUM := 3.5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-ci setup-servers setup-torch setup-gpu run up down lint format test test-unit test-dags test-integration test-e2e test-slow test-gpu test-sweep test-heavy test-ui cluster-test cluster-bad-days cluster-throughput mutants judging same-runs aa ratios ratios-hybrid ratios-pgvector ratios-metrics ratios-cache host-check gpu-check gpu-carry picture pictures reference lock clean
+.PHONY: help setup setup-ci setup-servers setup-torch setup-gpu run up down lint format test test-unit test-dags test-integration test-e2e test-slow test-gpu test-sweep test-heavy test-ui test-nights cluster-test cluster-bad-days cluster-throughput mutants judging watching duet-aa same-runs aa ratios ratios-hybrid ratios-pgvector ratios-metrics ratios-cache host-check gpu-check gpu-carry picture pictures reference lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,9 @@ test-e2e: setup-ci ## runs through Airflow's scheduler (about six minutes)
 test-ui: setup-ci ## board, form and report in a browser, through the real Airflow (about three minutes)
 	$(PYTEST) tests/ui
 
+test-nights: setup-ci ## real nights through Airflow and the watch over them: who is told of what (about twenty minutes, alone on a host)
+	$(PYTEST) tests/nights -s
+
 test-gpu: setup-ci ## what only an NVIDIA device can show; fails without one
 	$(PYTEST) tests -m gpu
 
@@ -100,6 +103,12 @@ mutants: setup-ci ## mutation score of the code that decides; ROOMS="judge measu
 
 judging: setup ## how often verdicts are right, by simulation (about ten minutes); ARGS="--series 1000"
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/judging.py $(ARGS)
+
+watching: setup ## how often the watch cries wolf and how soon it sees, by simulation (about an hour); ARGS="--years 300"
+	PYTHONPATH=benchmarks $(BIN)/python benchmarks/watching.py $(ARGS)
+
+duet-aa: setup ## how much of what disturbs the host does a control take off (about eight minutes, alone on a host); ARGS="--rounds 20"
+	PYTHONPATH=benchmarks $(BIN)/python benchmarks/duet_aa.py $(ARGS)
 
 same-runs: setup ## by how much do identical runs of the smoke hybrid differ, on a quiet machine (five minutes); ARGS="--runs 14"
 	$(BIN)/python benchmarks/same_runs.py $(ARGS)

@@ -23,6 +23,7 @@ nightgate run --scale full        the real one, with a million vectors
 nightgate measure BENCHMARK       one benchmark at once, without Airflow
 nightgate up                      Airflow every night; `down` stops it
 nightgate results list            then `show RUN`, `compare RUN AFTER`
+nightgate why RUN                 what changed since the last good one
 nightgate suite own > mine.yaml   for your own data: run --suite mine.yaml
 
 \b
@@ -48,6 +49,7 @@ Suite = Annotated[
     typer.Option("--suite", metavar="FILE", help="Another suite than NIGHTGATE_SUITE names, or the shipped one."),
 ]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a suite value.")]
+_SIDE = """. for what is installed here, package==version[,…] or rev:REVISION for the same with others, or a run for what it had."""
 Json = Annotated[bool, typer.Option("--json", help="Only JSON on stdout; everything else goes to stderr.")]
 
 
@@ -95,6 +97,57 @@ def up(
 def down() -> None:
     """Stop what `up` started."""
     _commands().down()
+
+
+@app.command()
+def why(
+    run_: Annotated[str, typer.Argument(metavar="RUN")],
+    since: Annotated[
+        str, typer.Option(metavar="RUN", help="The good run; by default the last of its kind that passed.")
+    ] = "",
+    benchmark: Annotated[str, typer.Option(help="Only this benchmark.")] = "",
+    variant: Annotated[str, typer.Option(help="Only this variant.")] = "",
+    device: Annotated[str, typer.Option(help="Only cpu or gpu.")] = "",
+    json: Json = False,
+) -> None:
+    """What changed since the last good run, the likeliest cause first."""
+    _asking().why(run_, since, benchmark, variant, device, json)
+
+
+@app.command()
+def duet(
+    first: Annotated[str, typer.Argument(metavar="A", help=_SIDE)],
+    second: Annotated[str, typer.Argument(metavar="B")],
+    benchmark: Annotated[str, typer.Option(help="`nightgate plugins` lists them.")],
+    variant: Annotated[str, typer.Option(help="By default the first that it knows.")] = "",
+    device: Annotated[str, typer.Option(help="cpu or gpu.")] = "cpu",
+    scale: Scale = "smoke",
+    rounds: Annotated[int, typer.Option(min=3, max=100)] = 5,
+    suite: Suite = None,
+    set_: Set = None,
+    json: Json = False,
+) -> None:
+    """Measure two environments in turns: what B takes over A, with its interval."""
+    from nightgate import paths
+
+    paths.use_suite(suite)
+    _asking().duet_of(first, second, benchmark, variant, device, scale, rounds, set_ or [], json)
+
+
+@app.command()
+def bisect(
+    metric: Annotated[str, typer.Option(help="The one that shifted.")],
+    good: Annotated[str, typer.Option(metavar="RUN", help="A run before the shift.")],
+    bad: Annotated[str, typer.Option(metavar="RUN", help="A run after it.")],
+    benchmark: Annotated[str, typer.Option(help="Where several measure the metric.")] = "",
+    variant: Annotated[str, typer.Option(help="The same.")] = "",
+    device: Annotated[str, typer.Option(help="The same.")] = "",
+    rounds: Annotated[int, typer.Option(min=3, max=100, help="Of each duet.")] = 5,
+    anew: Annotated[bool, typer.Option("--anew", help="Forget what an earlier search of the same measured.")] = False,
+    json: Json = False,
+) -> None:
+    """Which of what was installed anew between two runs makes their difference: found by duets, and goes on after a kill."""
+    _asking().bisect(metric, good, bad, benchmark, variant, device, rounds, anew, json)
 
 
 @results_app.command("list")
@@ -189,6 +242,13 @@ def plugins(json: Json = False) -> None:
 def doctor(suite: Suite = None, json: Json = False) -> None:
     """Check whether this host can run a night."""
     _commands().doctor(suite, json)
+
+
+def _asking() -> ModuleType:
+    """As `_commands`."""
+    from nightgate.terminal import asking
+
+    return asking
 
 
 def _commands() -> ModuleType:

@@ -185,7 +185,8 @@ class Provenance(_Model):
     """With what it was measured.
 
     ``versions``: of the libraries and servers that were used, by name. ``revision``: the project's, where it lies in a
-    Git work tree. ``cpu_flags``: those vector instructions that the libraries choose their code by.
+    Git work tree. ``cpu_flags``: those vector instructions that the libraries choose their code by; ``microcode``: the version
+    of the processor's. ``environment``: the digest of all that was installed, see `nightgate.environments.lock.Lock`.
     """
 
     versions: dict[str, str] = Field(default_factory=dict)
@@ -195,6 +196,8 @@ class Provenance(_Model):
     kernel: str | None = None
     cpu_flags: list[str] = Field(default_factory=list)
     driver: str | None = None
+    microcode: str | None = None
+    environment: str | None = None
 
 
 class Facts(_Model):

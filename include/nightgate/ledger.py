@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from nightgate.environments import lock
 from nightgate.errors import ArtifactError, InputError, ServiceUnavailable
 from nightgate.measure import machine
 from nightgate.paths import run_dir
@@ -52,6 +53,7 @@ class Ledger:
         plan = self.plan
         self.store.save_records(
             plan.run_id, plan.dag_id, plan.scale, records, suite=plan.suite, standing=plan.standing, overrides=plan.overrides, raw=raw, anew=anew,
+            environment=lock.here() if anew else None,
         )  # fmt: skip
 
     def read(self, benchmark: str, device: Device, attempt: Attempt | None = None) -> list[Record]:

@@ -70,6 +70,7 @@ class MetricSpec:
         labels: what tells it from its siblings under the same gauge.
         help: the gauge's text.
         samples: which raw samples it is computed from, where they are kept.
+        watched: the watch follows it from night to night; of a benchmark without one it follows the headlines.
         rounds: the metric once per round in which the variants of a run took turns: two of one run are compared in pairs.
 
     Raises:
@@ -90,6 +91,7 @@ class MetricSpec:
     help: str = ""
     samples: Repeats | Quantile | ErrorRate | None = None
     rounds: Repeats | None = None
+    watched: bool = False
 
     def __post_init__(self) -> None:
         for name in (self.name, self.gauge or self.name):

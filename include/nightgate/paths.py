@@ -125,9 +125,9 @@ def dashboards_dir() -> Path:
     return (_PACKAGE / "dashboards").resolve()
 
 
-def shipped_dag() -> Path:
-    """The file that makes the DAG `nightly_benchmarks`."""
-    return (_PACKAGE / "dags" / "nightly_benchmarks.py").resolve()
+def shipped_dags() -> list[Path]:
+    """The files that make the DAGs `nightly_benchmarks` and `regression_watch`."""
+    return sorted((_PACKAGE / "dags").resolve().glob("*.py"))
 
 
 def dags_dir() -> Path:

@@ -20,7 +20,7 @@ from nightgate.measure import durations, host
 from nightgate.publish import figures
 from nightgate.record import BY_HAND, SUITE, Device, Host, Standing, standing, utc_now
 from nightgate.results import history
-from nightgate.suite import DEVICES, BenchmarkSettings, Limit, Objectives, Suite, Takes, load_suite
+from nightgate.suite import DEVICES, BenchmarkSettings, Limit, Objectives, Suite, Takes, Watch, load_suite
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +63,8 @@ class Plan(BaseModel):
     suite: str = SUITE
     confirm: bool = True
     """Whether what one run leaves undecided is measured once more."""
+    watch: Watch = Watch()
+    """What is wanted of the watch over history."""
 
     @property
     def standing(self) -> Standing:
@@ -162,7 +164,7 @@ def preflight(
         },
         settings={name: suite.settings[name].model_dump(mode="json") for name in chosen},
         looked={name: found.model_dump(mode="json") for name, found in looked.items()}, require_gpu=require_gpu,
-        scheduled=scheduled, overrides=changed, suite=suite.name, strict=suite.strict, confirm=confirm, **estimates,
+        scheduled=scheduled, overrides=changed, suite=suite.name, strict=suite.strict, confirm=confirm, watch=suite.watch, **estimates,
     )  # fmt: skip
 
 

@@ -52,6 +52,16 @@ def spec_of(record: Record, metric: str) -> MetricSpec:
     return spec(record.benchmark, metric, found.unit if found else "")
 
 
+def watched(record: Record) -> list[MetricSpec]:
+    """The metrics of ``record`` that the watch follows."""
+    known = installed().get(record.benchmark)
+    specs = [spec for name in record.metrics if (spec := _specs(record.benchmark).get(name)) and spec.better]
+    chosen = {spec.name for spec in _specs(record.benchmark).values() if spec.watched} or set(
+        known.headlines if known else ()
+    )
+    return [spec for spec in specs if spec.name in chosen]
+
+
 def in_order(records: Sequence[Record], names: Iterable[str]) -> list[str]:
     """``names`` (of metrics of one benchmark) in the order in which the benchmark declares them, the unknown ones last."""
     wanted = list(dict.fromkeys(names))

@@ -54,7 +54,7 @@ def annotations_of(record: Record) -> dict[str, str]:
     """What annotates this point of its series, by name; only what is known."""
     made, host = record.facts.provenance, record.host
     known = {
-        **made.versions, "nightgate": made.nightgate, "revision": made.revision, "python": made.python, "kernel": made.kernel,
+        **made.versions, "nightgate": made.nightgate, "revision": made.revision, "python": made.python, "kernel": made.kernel, "microcode": made.microcode,
         "driver": made.driver or (host and host.gpu_facts and host.gpu_facts.driver), **registry.work(record)[2],
     }  # fmt: skip
     return {name: value for name, value in known.items() if value}

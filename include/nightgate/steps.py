@@ -16,6 +16,7 @@ from nightgate import paths, registry
 from nightgate.artifacts import Cache
 from nightgate.artifacts.counted import counted
 from nightgate.confirming import confirm, next_look
+from nightgate.environments import kept
 from nightgate.errors import NotMeasured, ObjectiveBreached, ServiceUnavailable, Unavailable, Undecided
 from nightgate.facts import Noise
 from nightgate.following import followed_step
@@ -125,12 +126,13 @@ def measure(
     except Exception as error:
         _leave(ledger, benchmark, device, "failed", f"measure failed: {error}", attempt)
         raise
+    environment = kept.keep(paths.home()).digest
     for record in records:
         record.suite, record.attempt = plan.suite, attempt
         record.host, record.finished_at = record.host or host.describe(), record.finished_at or utc_now()
         record.samples = record.samples if samples.exists() else None
         record.facts.noise = Noise.model_validate(noise)
-        record.facts.provenance = provenance.describe(record.facts.provenance.versions)
+        record.facts.provenance = provenance.describe(record.facts.provenance.versions, environment)
         if record.status == "measured":
             record.add(PREPARE_SECONDS, prepared[_PREPARE_SECONDS])
             record.add(MEASURE_SECONDS, seconds)

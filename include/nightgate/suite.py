@@ -39,13 +39,14 @@ __all__ = [
     "Objectives",
     "Suite",
     "Takes",
+    "Watch",
     "load_suite",
     "parse_overrides",
 ]
 
 DEVICES = ("cpu", "gpu")
 SCALES = ("smoke", "full")
-_TOP_LEVEL = ("schema_version", "name", "strict", "hosts", "objectives", "scales")
+_TOP_LEVEL = ("schema_version", "name", "strict", "hosts", "watch", "objectives", "scales")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _MESSAGES = {"tuple_type": "it must be a list, such as [a, b]"}
@@ -149,6 +150,15 @@ class Declared(Protocol):
     def may_gate(self, settings: Any) -> tuple[str, ...]: ...
 
 
+class Watch(BaseModel):
+    """What is wanted of the watch over history: at most so many false ``alerts_a_year`` on average over all series of the suite,
+    and so many ``rounds`` in which a candidate and its control are measured in turns."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    alerts_a_year: float = Field(default=1.0, gt=0, le=1000)
+    rounds: int = Field(default=3, ge=3, le=20)
+
+
 class Suite(BaseModel):
     """A suite at one scale, checked: settings per benchmark and the objectives.
 
@@ -162,6 +172,7 @@ class Suite(BaseModel):
     scale: str
     strict: bool = False
     hosts: Literal["any", "all"] | tuple[str, ...] = "any"
+    watch: Watch = Watch()
     nightly: tuple[str, ...] = ()
     settings: dict[str, Any]
     objectives: Objectives
@@ -212,7 +223,8 @@ def load_suite(
     gated = {name: _gated(benchmarks[name], [*own.get(name, ()), model]) for name, model in settings.items()}
     must_gate(objectives, known, gated, where)
     return Suite(
-        name=_name(document, file, where), scale=scale, strict=_strict(document, where), hosts=_hosts(document, where), nightly=nightly,
+        name=_name(document, file, where), scale=scale, strict=_strict(document, where), hosts=_hosts(document, where),
+        watch=_watch(document, where), nightly=nightly,
         settings=settings, objectives=objectives,
     )  # fmt: skip
 
@@ -278,6 +290,17 @@ def _hosts(document: Mapping[str, Any], where: Where) -> Literal["any", "all"] |
     if not isinstance(hosts, list) or not hosts:
         raise InputError(f"{place}: hosts is {hosts!r}", "write any, all, or a list of names")
     return tuple(dict.fromkeys(check_host(name, place) for name in hosts))
+
+
+def _watch(document: Mapping[str, Any], where: Where) -> Watch:
+    given = _mapping(document, "watch")
+    check_keys(given, tuple(Watch.model_fields), ("watch",), where)
+    try:
+        return Watch.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0])
+        raise InputError(f"{where(('watch', key))}: watch.{key}={given.get(key)!r}: {first['msg']}") from None
 
 
 def check_host(name: Any, place: str) -> str:

@@ -38,7 +38,7 @@ print("RESULT", json.dumps({"errors": bag.import_errors, "new": sorted(set(sys.m
 def test_every_file_imports_without_error_or_warning(bag):
     assert bag.import_errors == {}
     assert bag.captured_warnings == {}
-    assert set(bag.dags) == {"nightly_benchmarks"}
+    assert set(bag.dags) == {"nightly_benchmarks", "regression_watch"}
 
 
 def test_parsing_imports_nothing_heavy():

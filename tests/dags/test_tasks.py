@@ -155,7 +155,9 @@ def tries(monkeypatch, pushed):
     found = {}
     ti = SimpleNamespace(xcom_pull=lambda task_ids, key: found.get((task_ids, key)), xcom_push=pushed.__setitem__)
     run = SimpleNamespace(dag_id="a_dag", run_id="a run")
-    monkeypatch.setattr(tasks, "get_current_context", lambda: {"ti": ti, "dag_run": run})
+    events = {tasks.RESULTS: SimpleNamespace(extra=None)}
+    monkeypatch.setattr(tasks, "get_current_context", lambda: {"ti": ti, "dag_run": run, "outlet_events": events})
+    pushed["event"] = events[tasks.RESULTS]
     return found
 
 
@@ -170,6 +172,12 @@ def test_the_report_gives_the_state_and_is_skipped_without_a_plan(call, calls, c
     calls.answers["report"] = summary("inconclusive")
     assert call("report", PLAN) == "inconclusive"
     assert pushed["note"].splitlines()[0] == "0 objectives are undecided."
+    assert pushed["event"].extra == {
+        "run_id": "a-run",
+        "dag_id": "a_dag",
+        "suite": "nightly",
+        "watch": PLAN.get("watch", {}),
+    }
     assert "[All of it on the board](" in pushed["note"] and "/nightgate/runs/a%20run?dag=a_dag)" in pushed["note"]
     assert calls.made == [("report", ("typed", PLAN), STORE, {tuple(work): None for work in PLAN["work"]})]
     last = Attempt(id="a1", machine="m", number=2)

@@ -31,6 +31,7 @@ class FakeStore:
     said: tuple[Note, ...] = ()
     known_caches: tuple[Counted, ...] = ()
     at_work: ClassVar[list[tuple]] = []
+    holding: ClassVar[list[tuple]] = []
     files: ClassVar[dict[tuple[str, str], bytes]] = {}
 
     def __init__(self, url):
@@ -81,6 +82,8 @@ class FakeStore:
             raise self.error
         if "FROM nightgate.under_way" in query:
             return [row for row in self.at_work if row[0] in values[0]]
+        if "FROM nightgate.alerts" in query:
+            return list(self.holding)
         assert "FROM nightgate.files" in query
         content = self.files.get(values)
         return [(zlib.compress(content), hashlib.sha256(content).hexdigest())] if content else []

@@ -13,15 +13,15 @@ FLOORS = [
     {"errors"},
     {"facts", "files", "metrics", "plugins", "versions"},
     {"paths", "record", "document", "objectives", "suite", "artifacts", "measure"},
-    {"benchmark", "progress"},
+    {"benchmark", "environments", "progress"},
     {"vectors"},
     {"vector_search"},
     {"registry"},
-    {"transcription", "hybrid_ann", "pgvector_search", "judge", "results", "series", "stack"},
-    {"publish", "api"},
+    {"transcription", "hybrid_ann", "pgvector_search", "judge", "results", "series", "stack", "duet"},
+    {"publish", "api", "alerting", "causes", "regression"},
     {"planning", "uploading", "web"},
-    {"judged", "ledger", "street"},
-    {"following"},
+    {"judged", "ledger", "street", "watching"},
+    {"following", "telling"},
     {"confirming"},
     {"steps"},
     {"orchestration", "terminal"},
@@ -29,7 +29,7 @@ FLOORS = [
 ]
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 WITHIN = {
-    ("paths", "errors"), ("objectives", "document"), ("objectives", "record"), ("suite", "document"), ("suite", "objectives"), ("suite", "record"), ("artifacts", "record"), ("measure", "record"), ("judge", "series"), ("results", "judge"), ("results", "series"),
+    ("paths", "errors"), ("objectives", "document"), ("objectives", "record"), ("suite", "document"), ("suite", "objectives"), ("suite", "record"), ("artifacts", "record"), ("measure", "record"), ("judge", "series"), ("results", "judge"), ("results", "series"), ("publish", "alerting"),
 }  # fmt: skip
 """Rooms of one floor that may know each other, in this direction."""
 

@@ -37,8 +37,11 @@ def street(monkeypatch, tmp_path):
         def save_cache(self, counted):
             assert counted.entries == 0
 
-        def save_records(self, *values, raw, anew, **named):
+        def save_records(self, *values, raw, anew, environment, **named):
             run_id, dag_id, scale, records = values
+            assert (
+                environment is not None
+            ) == anew  # what a later step writes again was installed where it was measured
             verdicts = [[o.verdict for o in r.objectives] for r in records]
             street.calls.append(("save", run_id, dag_id, scale, [r.device for r in records], verdicts, named))
 

@@ -380,3 +380,18 @@ def test_a_run_of_another_dag_and_one_by_hand_lead_where_they_were_started(monke
         "In Airflow" not in text
         and "nightgate measure hybrid_ann --device cpu --scale smoke --set hybrid_ann.k=7<" in text
     )
+
+
+def test_what_the_watch_holds_stands_under_the_headline_of_its_host(monkeypatch):
+    said = {"sentence": "P50 is 9 % worse <here>.", "causes": ["faiss-cpu 1.0 → 1.1", "numpy 1 → 2"]}
+    other = {"sentence": "Another host.", "causes": []}
+    monkeypatch.setattr(FakeStore, "answers", ([night(8)], Snapshot()))
+    rows = [
+        ("regression", "a@abc", "night-7", said),
+        ("regression", "a@other", "night-7", other),
+        ("breach", "b@abc", "night-7", other),
+    ]
+    monkeypatch.setattr(FakeStore, "holding", rows)
+    text = client().get("/").text
+    assert "Slower or worse than before:</b> P50 is 9 % worse &lt;here&gt;. Probably: faiss-cpu 1.0 → 1.1.</p>" in text
+    assert "Another host." not in text

@@ -20,13 +20,16 @@ class Measured:
 @dataclass(frozen=True)
 class Night:
     """An earlier night of the series: its ``measured``, the record's own first and the confirming ones after it, and the
-    ``verdicts`` by metric. ``versions`` are those of the libraries and servers that were measured, by name."""
+    ``verdicts`` by metric. ``versions`` are those of the libraries and servers that were measured, by name, ``builds`` the ids
+    of the indexes that answered, ``environment`` is the digest of all that was installed."""
 
     run_id: str
     at: str
     measured: tuple[Measured, ...]
     verdicts: Mapping[str, Objective] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    builds: Mapping[str, str] = field(default_factory=dict)
+    environment: str | None = None
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,20 @@ _end: ContextVar[float | None] = ContextVar("end", default=None)  # by time.mono
 
 
 @dataclass(frozen=True)
+class Interpreter:
+    """With which interpreter a child is started, and the folders it imports from before any other; by default that of this
+    process."""
+
+    python: str
+    path: tuple[Path, ...] = ()
+
+    def environment(self) -> dict[str, str]:
+        path = os.pathsep.join(map(str, self.path))
+        # these folders are of a cache, which what is written into them would damage
+        return {"PYTHONPATH": path, "PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+@dataclass(frozen=True)
 class ChildResult(Generic[Answer]):
     """What the function returned, the child's peak resident memory in bytes and its wall time in seconds; of one on a
     GPU also what it took of the device's memory, where the driver can be read."""
@@ -168,8 +182,10 @@ class Child(Generic[Answer]):
         device: str = "cpu",
         timeout: float | None = None,
         keep: Sequence[str] = (),
+        interpreter: Interpreter | None = None,
     ) -> None:
-        """As `run_child`; ChildError: there is no time left."""
+        """As `run_child`; ChildError: there is no time left. With another ``interpreter`` function, request and answer are
+        pickled here and read there, so they are of what both know."""
         self.target = f"{function.__module__}:{function.__qualname__}"
         if function.__module__ == "__main__":
             raise ValueError(
@@ -180,6 +196,9 @@ class Child(Generic[Answer]):
             raise ChildError(f"{self.target} was not started: the time-out of its step is over", _SLOWER)
         self._call = pickle.dumps((function, request))
         self._environment = _environment(os.environ, threads, device, keep)
+        self._python = sys.executable
+        if interpreter:
+            self._python, self._environment = interpreter.python, self._environment | interpreter.environment()
         self._device = device
         self.content = False
 
@@ -192,7 +211,7 @@ class Child(Generic[Answer]):
             self._ours, theirs = socket.socketpair()
             stack.callback(self._ours.close)
             command = [
-                sys.executable, "-m", "nightgate.measure.child", self.target, str(inbox), str(self._outbox),
+                self._python, "-m", "nightgate.measure.child", self.target, str(inbox), str(self._outbox),
                 str(os.getpid()), str(theirs.fileno()),
             ]  # fmt: skip
             self._start = time.monotonic()

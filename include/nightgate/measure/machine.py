@@ -37,6 +37,16 @@ def lock_file() -> Path:
 
 
 @contextmanager
+def lent() -> Iterator[None]:
+    """Meanwhile `alone` waits for nobody in this thread: the process that started this one holds the machine for it."""
+    token = _alone.set(True)
+    try:
+        yield
+    finally:
+        _alone.reset(token)
+
+
+@contextmanager
 def alone() -> Iterator[None]:
     """Hold the machine while something is timed, such as a build: whoever else times something here waits.
 

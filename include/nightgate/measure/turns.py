@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from nightgate.errors import NightgateError
-from nightgate.measure.child import Child, ChildResult, Turns
+from nightgate.measure.child import Child, ChildResult, Interpreter, Turns
 from nightgate.measure.glancing import glance
 
 Answer = TypeVar("Answer")
@@ -17,10 +17,11 @@ Answer = TypeVar("Answer")
 @dataclass(frozen=True)
 class Ask(Generic[Answer]):
     """What one child is asked: ``function``, a generator that yields when its turn is over and returns its answer. It may
-    yield True when it needs no more turns."""
+    yield True when it needs no more turns. ``interpreter``: another one that it is asked in."""
 
     function: Callable[[Any], Turns[Answer]]
     request: Any
+    interpreter: Interpreter | None = None
 
 
 def run_in_turns(
@@ -51,8 +52,9 @@ def run_in_turns(
         for place, ask in enumerate(asks):
             try:
                 child: Child[Answer] = Child(
-                    ask.function, ask.request, threads=threads, device=device, timeout=timeout, keep=keep
-                )
+                    ask.function, ask.request, threads=threads, device=device, timeout=timeout, keep=keep,
+                    interpreter=ask.interpreter,
+                )  # fmt: skip
                 children[place] = stack.enter_context(child)
             except NightgateError as error:
                 found[place] = error

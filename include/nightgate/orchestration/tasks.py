@@ -15,7 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import Connection, TaskGroup, TriggerRule, get_current_context, task
+from airflow.sdk import Asset, Connection, TaskGroup, TriggerRule, get_current_context, task
 from airflow.sdk.bases.xcom import BaseXCom
 from airflow.sdk.exceptions import AirflowNotFoundException, AirflowSkipException, DownstreamTasksSkipped
 
@@ -41,6 +41,8 @@ _WORK = {**_OUTLAST, "retry_policy": TWICE}
 # what is measured is stored, confirmed and judged before the next measurement starts; preparing comes before measuring
 _CLOSE, _PREPARE, _MEASURE = 3, 2, 1
 _ATTEMPT = "attempt"
+RESULTS = Asset("nightgate_results")
+"""What every nightly renews when its report is written; its event says of which run."""
 # the plan has a time-out of its own for each long step, which ends it before this one
 _SHORT, _LONG = timedelta(minutes=5), timedelta(seconds=STEP_SECONDS, minutes=10)
 
@@ -107,25 +109,25 @@ def _on_device(benchmark: str, device: str, plan: Any, host: str | None) -> Any:
     @task(execution_timeout=_LONG, priority_weight=_PREPARE, **one, **_WORK)
     def prepare(plan: dict[str, Any]) -> dict[str, Any]:
         with _step(plan, benchmark, device) as (steps, typed):
-            prepared: dict[str, Any] = steps.prepare(typed, benchmark, device, _store_url())
+            prepared: dict[str, Any] = steps.prepare(typed, benchmark, device, store_url())
             return prepared
 
     @task(execution_timeout=_LONG, **whole, **_WORK)
     def measure(plan: dict[str, Any], prepared: dict[str, Any]) -> None:
         with _step(plan, benchmark, device) as (steps, typed):
             attempt = _begin()
-            steps.measure(typed, benchmark, device, prepared, _store_url(), attempt)
+            steps.measure(typed, benchmark, device, prepared, store_url(), attempt)
 
     @task(execution_timeout=_SHORT, priority_weight=_CLOSE, **one, **_OUTLAST)
     def record(plan: dict[str, Any]) -> None:
         with _step(plan, benchmark, device, final=True) as (steps, typed):
-            steps.record(typed, benchmark, device, _store_url(), _last_attempt(benchmark, device))
+            steps.record(typed, benchmark, device, store_url(), _last_attempt(benchmark, device))
 
     # a host that was not quiet is tried again after a while, and one more try is left for what else may fail
     @task(execution_timeout=_LONG, **{**confirming, **_OUTLAST, "retry_policy": when_quiet()})
     def confirm(plan: dict[str, Any]) -> int:
         with _step(plan, benchmark, device) as (steps, typed):
-            looks: int = steps.confirm(typed, benchmark, device, _store_url(), _last_attempt(benchmark, device))
+            looks: int = steps.confirm(typed, benchmark, device, store_url(), _last_attempt(benchmark, device))
             return looks
 
     # it follows a confirm that had nothing to do, and not a record that had: so it must not hang on preflight itself
@@ -137,7 +139,7 @@ def _on_device(benchmark: str, device: str, plan: Any, host: str | None) -> Any:
         run = get_current_context()["dag_run"]
         where = address(run.dag_id, run.run_id)
         with _step(plan, benchmark, device, final=True, where=where) as (steps, typed):
-            steps.gate(typed, benchmark, device, _store_url(), _last_attempt(benchmark, device))
+            steps.gate(typed, benchmark, device, store_url(), _last_attempt(benchmark, device))
 
     with TaskGroup(device):
         last: Any = gate()
@@ -149,7 +151,7 @@ def _on_device(benchmark: str, device: str, plan: Any, host: str | None) -> Any:
     return last
 
 
-@task(execution_timeout=_SHORT, **_OUTLAST)
+@task(execution_timeout=_SHORT, outlets=[RESULTS], **_OUTLAST)
 def report(plan: dict[str, Any] | None) -> str:
     """Write ``summary.json`` and ``report.html``, whatever happened before."""
     from nightgate import steps
@@ -157,14 +159,17 @@ def report(plan: dict[str, Any] | None) -> str:
 
     if not plan:
         raise AirflowSkipException("preflight refused the run, so there is nothing to report")
-    _name_services()  # what a benchmark that was ended has left there is removed
+    name_services()  # what a benchmark that was ended has left there is removed
     attempts = {(benchmark, device): _last_attempt(benchmark, device) for benchmark, device in plan["work"]}
     with translated(final=True):
-        summary = steps.report(steps.Plan.model_validate(plan), _store_url(), attempts)
+        summary = steps.report(steps.Plan.model_validate(plan), store_url(), attempts)
         context = get_current_context()
         (first, *rest), run = said_of(summary), context["dag_run"]
         link = f"[All of it on the board]({address(run.dag_id, run.run_id)})"
         context["ti"].xcom_push(NOTE, "\n\n".join((first, link, *rest)))
+        context["outlet_events"][RESULTS].extra = {  # the watch asks of which run, and what is wanted of it
+            "run_id": summary.run_id, "dag_id": summary.dag_id, "suite": summary.suite, "watch": plan.get("watch") or {},
+        }  # fmt: skip
         return summary.state
 
 
@@ -207,7 +212,7 @@ def _step(
 
     if [benchmark, device] not in plan["work"]:
         raise AirflowSkipException(f"{benchmark} on {device} is not part of this run")
-    _name_services()
+    name_services()
     with translated(strict=plan.get("strict", False), final=final, where=where):
         yield steps, steps.Plan.model_validate(plan)
 
@@ -229,7 +234,7 @@ def _last_attempt(benchmark: str, device: str) -> Attempt | None:
     return Attempt.model_validate(found) if found else None
 
 
-def _name_services() -> None:
+def name_services() -> None:
     """Airflow's connections name the servers that benchmarks need, where the environment does not."""
     from nightgate import registry
 
@@ -238,7 +243,7 @@ def _name_services() -> None:
             os.environ[service.variable] = url
 
 
-def _store_url() -> str | None:
+def store_url() -> str | None:
     return _connection_url("nightgate_results")
 
 

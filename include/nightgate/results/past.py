@@ -32,13 +32,16 @@ def past_of(record: Record, scale: str, *, run_id: str, standing: Standing, stor
 
 
 def pasts_of(
-    records: Iterable[Record], scale: str, *, run_id: str, standing: Standing, store: Store | None
+    records: Iterable[Record], scale: str, *, run_id: str, standing: Standing, store: Store | None, most: int = NIGHTS
 ) -> dict[Key, Past]:
     """Key → the past of each of ``records`` (of one run, measured at ``scale``) that was measured.
 
     Of a night these are earlier nights of its series; of any other run the earlier runs of its series that are no nights.
     Only what had ended when the record's own measurement began is looked at, so that whatever comes later changes nothing.
     What was excluded, or came before an accepted baseline, is left out; without a store nobody can say so.
+
+    Args:
+        most: of the newest nights of each.
 
     Raises:
         ServiceUnavailable: the store does not answer.
@@ -49,12 +52,14 @@ def pasts_of(
     wanted = {key: series_of(record, scale) for key, record in measured.items()}
     befores = {key: _began(record) for key, record in measured.items()}
     night = standing == "night"
-    return _stored(store, wanted, befores, run_id, night) if store else _on_disk(wanted, befores, run_id, night)
+    if store:
+        return _stored(store, wanted, befores, run_id, night, most)
+    return _on_disk(wanted, befores, run_id, night)
 
 
 def _stored(
-    store: Store, wanted: Mapping[Key, Series], befores: Mapping[Key, datetime], run_id: str, night: bool
-) -> dict[Key, Past]:
+    store: Store, wanted: Mapping[Key, Series], befores: Mapping[Key, datetime], run_id: str, night: bool, most: int,
+) -> dict[Key, Past]:  # fmt: skip
     keys = list(wanted)
     rows = [
         {"place": place, "run_id": run_id, "night": night, "before": befores[key].isoformat()}
@@ -63,7 +68,7 @@ def _stored(
     ]
     with store.together():
         works = works_of(store, rows, wanted)
-        found = store.rows(queries.NIGHTS_BEFORE, {"wanted": json.dumps(works), "most": NIGHTS}) if works else []
+        found = store.rows(queries.NIGHTS_BEFORE, {"wanted": json.dumps(works), "most": most}) if works else []
     nights: dict[Key, list[Night]] = {key: [] for key in keys}
     for place, *columns in reversed(found):
         nights[keys[place]].append(_night(*columns))
@@ -96,6 +101,8 @@ def _night(
     objectives: str | None,
     disturbed: str | None,
     versions: str | None,
+    builds: str | None,
+    environment: str | None,
 ) -> Night:
     """From the columns of `queries.NIGHTS_BEFORE`; what is JSON is read here, where it needs no detour."""
     of_metrics, of_looks, of_objectives = _readers()
@@ -103,7 +110,8 @@ def _night(
     if looks:
         measured += [Measured(look.metrics, look.disturbed) for look in of_looks.validate_json(looks)]
     verdicts = {one.metric: one for one in of_objectives.validate_json(objectives)} if objectives else {}
-    return Night(run_id, at, tuple(measured), verdicts, json.loads(versions) if versions else {})
+    of_versions, of_builds = (json.loads(text) if text else {} for text in (versions, builds))
+    return Night(run_id, at, tuple(measured), verdicts, of_versions, of_builds, environment)
 
 
 @cache
@@ -139,13 +147,21 @@ def _summaries(night: bool) -> Iterable[Summary]:
             yield summary
 
 
+def night_of(run_id: str, record: Record) -> Night:
+    """A measured record as a night of its series."""
+    return _of_record(run_id, _ended(record), record)
+
+
 def _of_record(run_id: str, ended: datetime, record: Record) -> Night:
     noise = record.facts.noise
     metrics = {name: _as_measured(metric) for name, metric in record.metrics.items()}
     own = Measured(metrics, noise.disturbed if noise else None)
     confirming = (Measured(look.metrics, look.disturbed) for look in record.looks)
     verdicts = {one.metric: one for one in record.objectives}
-    return Night(run_id, _written(ended), (own, *confirming), verdicts, record.facts.provenance.versions)
+    made = record.facts.provenance
+    return Night(
+        run_id, _written(ended), (own, *confirming), verdicts, made.versions, record.facts.builds, made.environment
+    )
 
 
 def _as_measured(metric: Metric) -> Metric:

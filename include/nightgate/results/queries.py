@@ -24,6 +24,10 @@ ON CONFLICT (run_id, benchmark, variant, device) DO UPDATE SET suite = excluded.
     fingerprint = excluded.fingerprint, measured_at = excluded.measured_at, standing = excluded.standing, record = excluded.record
 """
 
+KEEP_ENVIRONMENT = "INSERT INTO nightgate.environments (digest, lock) VALUES (%s, %s::jsonb) ON CONFLICT DO NOTHING"
+
+ENVIRONMENTS = "SELECT digest, lock FROM nightgate.environments WHERE digest = ANY(%s)"
+
 RECORDS = "SELECT record FROM nightgate.results WHERE (run_id, benchmark, device) = (%s, %s, %s) ORDER BY variant"
 
 REMOVE_OTHERS = """
@@ -238,7 +242,7 @@ WITH {_WANTED}, baselines AS (
 )
 SELECT wanted.place, night.* FROM wanted LEFT JOIN baselines USING (place), LATERAL (
     SELECT own.run_id, {TIME.format("own.measured_at")}, coalesce(own.metrics, '{{}}')::text, nullif(own.looks, '[]')::text,
-        nullif(own.objectives, '[]')::text, own.disturbed, own.versions
+        nullif(own.objectives, '[]')::text, own.disturbed, own.versions, own.builds, own.environment
     FROM nightgate.results AS own JOIN nightgate.runs USING (run_id)
     WHERE {_OF_THE_SAME} AND own.work = ANY(wanted.works) AND runs.scale = wanted.scale AND own.run_id <> wanted.run_id
       AND own.measured_at < wanted.before AND own.measured_at >= coalesce(baselines.since, '-infinity')

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from nightgate.artifacts.counted import Counted
+from nightgate.environments.lock import Lock
 from nightgate.errors import InputError, ServiceUnavailable
 from nightgate.record import STORED, SUITE, Device, Record, Standing, Summary, Verdict, utc_now
 from nightgate.results import migrations, queries, run_files
@@ -110,15 +111,19 @@ class Store:
         overrides: Mapping[str, object] | None = None,
         raw: Sequence[Path] = (),
         anew: bool = False,
+        environment: Lock | None = None,
     ) -> None:
         """Upsert the records of one measurement, and the files of its raw samples; the run appears with them.
 
         Args:
+            environment: what was installed where they were measured.
             anew: they are of a new try, and all there is of it: what an earlier one left besides is no longer the run's.
         """
         with self.writing() as connection:
             connection.execute(queries.INSERT_RUN, (run_id, dag_id, suite, scale, standing, _json(overrides)))
             _put(connection, run_id, records, standing)
+            if environment:
+                connection.execute(queries.KEEP_ENVIRONMENT, (environment.digest, environment.model_dump_json()))
             if not records:
                 return
             of = (records[0].benchmark, records[0].device)
@@ -158,6 +163,10 @@ class Store:
         """What earlier tries of a run's measurements found, oldest first, before a later try took their place."""
         rows = self.rows("SELECT record FROM nightgate.earlier WHERE run_id = %s ORDER BY kept_at", (run_id,))
         return [Record.model_validate(record, context=STORED) for (record,) in rows]
+
+    def environments(self, digests: Sequence[str]) -> dict[str, Lock]:
+        """Those of ``digests`` that are known."""
+        return {digest: Lock.model_validate(lock) for digest, lock in self.rows(queries.ENVIRONMENTS, (list(digests),))}
 
     def runs(self, limit: int = 30) -> list[Run]:
         """The newest runs, the ones not yet judged included, newest first."""

@@ -63,11 +63,12 @@ def environment(home: Path, *, port: int, metadata_url: str, results_url: str, s
 
 
 def _dags_folder() -> Path:
-    """The folder with the DAG `nightly_benchmarks` in it, whose file is put there where it is missing."""
-    folder, shipped = paths.dags_dir(), paths.shipped_dag()
-    if not (file := folder / shipped.name).exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(shipped.read_bytes())
+    """The folder with the shipped DAGs in it, whose files are put there where they are missing."""
+    folder = paths.dags_dir()
+    for shipped in paths.shipped_dags():
+        if not (file := folder / shipped.name).exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(shipped.read_bytes())
     return folder
 
 

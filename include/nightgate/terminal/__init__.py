@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,3 +37,13 @@ def ends_like_ctrl_c(*numbers: signal.Signals) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def log_to(screen: Console) -> None:
+    """What is logged goes to ``screen``: with the time where somebody looks, plain where a program reads."""
+    handler: logging.Handler = logging.StreamHandler(screen.file)
+    if screen.is_terminal:
+        from rich.logging import RichHandler
+
+        handler = RichHandler(console=screen, show_path=False, show_level=False, markup=False, highlighter=None)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import signal
@@ -14,7 +13,6 @@ from typing import NoReturn
 
 import typer
 from rich.console import Console
-from rich.logging import RichHandler
 
 from nightgate import paths, registry, steps, terminal
 from nightgate.artifacts import Cache
@@ -67,8 +65,7 @@ def measure(
 ) -> None:
     paths.use_suite(suite)
     screen = err if json else out
-    handler = RichHandler(console=err, show_path=False, show_level=False, markup=False, highlighter=None)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
+    terminal.log_to(err)
     overrides = parse_overrides(set_ or [])
     if variant:
         only = registry.named(benchmark).settings.only(variant)
@@ -80,7 +77,7 @@ def measure(
     plan = steps.preflight(
         run_id, dag_id=steps.BY_HAND, scale=scale, only=[benchmark], devices=[device], overrides=overrides, confirm=confirm
     )  # fmt: skip
-    with terminal.ends_like_ctrl_c(signal.SIGTERM, signal.SIGHUP), _servers(benchmark):
+    with terminal.ends_like_ctrl_c(signal.SIGTERM, signal.SIGHUP), servers(benchmark):
         try:
             for name, chosen in plan.work:  # one benchmark on one device
                 steps.measure(plan, name, chosen, steps.prepare(plan, name, chosen))
@@ -311,7 +308,7 @@ def _names(text: str) -> list[str]:
 
 
 @contextmanager
-def _servers(benchmark: str) -> Iterator[None]:
+def servers(benchmark: str) -> Iterator[None]:
     """The servers a benchmark needs: the user's, those of a running stack, or embedded ones for this measurement."""
     from nightgate.stack.lock import StackLock
     from nightgate.stack.stack import Stack

@@ -52,7 +52,7 @@ def export(file: File = "-") -> None:
     """Every run, result and note of the store as JSON lines."""
     from nightgate.results import transfer
 
-    with _store() as store, _to(file) as out:
+    with opened() as store, _to(file) as out:
         for line in transfer.lines_of(store):
             out.write(line.encode() + b"\n")
 
@@ -61,7 +61,7 @@ def import_(file: File = "-") -> None:
     """Put exported lines into the store. Every line is checked before anything is written; doing so again changes nothing."""
     from nightgate.results import transfer
 
-    with _from(file) as lines, _store(make=True) as store:
+    with _from(file) as lines, opened(make=True) as store:
         taken = transfer.take(store, lines)
     _say(f"{taken.runs} runs, {taken.results} results and {taken.notes} notes are in the store")
 
@@ -70,7 +70,7 @@ def restore(run: Run) -> None:
     """Write the files of a run, its report and raw samples too, from the store."""
     from nightgate.results import restore as restoring
 
-    with _store() as store:
+    with opened() as store:
         folder = restoring.restore(store, run)
     _say(f"{run} lies in {folder}")
 
@@ -118,7 +118,7 @@ def noted(
     json: Annotated[bool, typer.Option("--json", help="Only JSON on stdout; everything else goes to stderr.")] = False,
 ) -> None:
     """What was excluded and accepted, by whom, when and why."""
-    with _store() as store:
+    with opened() as store:
         found = store.notes(withdrawn=all_)
     if json:
         print(_as_json(found))
@@ -131,7 +131,7 @@ def lines_about(summaries: Iterable[Summary]) -> list[str]:
     not started for them."""
     runs = [summary.run_id for summary in summaries]
     try:
-        url = _address()
+        url = address()
         if url is None:
             return [_NOT_UP] if _embedded().has_results else []
         from nightgate.results.store import Store
@@ -187,7 +187,7 @@ def _as_json(found: Iterable[Note]) -> str:
 def _note(kind: Kind, scope: Scope, reason: str, name: str) -> None:
     from nightgate.results import notes
 
-    with _store() as store:
+    with opened() as store:
         notes.say(store, kind, scope, reason, name or notes.whoever())
         made = [note for note in store.notes([scope.run_id]) if (note.kind, note.scope) == (kind, scope)]
     _say(sentence(made[-1]))
@@ -196,7 +196,7 @@ def _note(kind: Kind, scope: Scope, reason: str, name: str) -> None:
 def _take_back(kind: Kind, scope: Scope, reason: str, name: str) -> None:
     from nightgate.results import notes
 
-    with _store() as store:
+    with opened() as store:
         notes.take_back(store, kind, scope, reason or None, name or notes.whoever())
     _say(f"{scope} is no longer {kind}")
 
@@ -213,7 +213,7 @@ def _scope(run: str, benchmark: str, variant: str, device: str) -> Scope:
 
 
 @contextmanager
-def _store(*, make: bool = False) -> Iterator[Store]:
+def opened(*, make: bool = False) -> Iterator[Store]:
     """The store that the environment names, that of the stack that is up, or the embedded one, started for this alone.
 
     Raises:
@@ -221,7 +221,7 @@ def _store(*, make: bool = False) -> Iterator[Store]:
     """
     from nightgate.results.store import Store
 
-    stack: AbstractContextManager[Stack | None] = nullcontext() if (url := _address()) else _embedded()
+    stack: AbstractContextManager[Stack | None] = nullcontext() if (url := address()) else _embedded()
     if not (url or make or _embedded().has_results):
         raise InputError(
             f"there is no results store: no run was recorded in {paths.home()}, and {VARIABLE} is not set",
@@ -231,7 +231,7 @@ def _store(*, make: bool = False) -> Iterator[Store]:
         yield store
 
 
-def _address() -> str | None:
+def address() -> str | None:
     """Of a store that answers without being started."""
     from nightgate.results.store import url_from_airflow
     from nightgate.stack.lock import StackLock

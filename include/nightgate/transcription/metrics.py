@@ -14,6 +14,7 @@ XRT = MetricSpec(
     help="Processing time per audio time.",
     samples=Repeats("xrt_repeats"),
     rounds=Repeats("round_seconds"),
+    watched=True,
 )
 WER = MetricSpec(
     "wer",
@@ -24,6 +25,7 @@ WER = MetricSpec(
     may_be_zero=True,
     help="Word error rate.",
     samples=ErrorRate("wer_errors", "wer_words", "clips"),
+    watched=True,
 )
 CER = MetricSpec(
     "cer",

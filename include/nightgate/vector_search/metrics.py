@@ -10,7 +10,7 @@ _RECALL = "Recall"
 RECALL = {
     k: MetricSpec(
         f"recall_at_{k}", "ratio", f"Recall@{k}", "higher", section=_RECALL, share=True, gauge="nightgate_recall_ratio",
-        labels=(("at", str(k)),), help="Mean share of the true nearest neighbours found.",
+        labels=(("at", str(k)),), help="Mean share of the true nearest neighbours found.", watched=True,
     )
     for k in range(1, TRUTH_DEPTH + 1)
 }  # fmt: skip
@@ -42,6 +42,7 @@ AT_FULL_SPEED = {
         f"latency_p{percentile}_fast", "seconds", f"P{percentile} latency at full speed", section=_FULL_SPEED,
         gauge="nightgate_latency_at_full_speed_seconds", labels=(("percentile", str(percentile)),),
         help="Time of one query at a quantile, of those asked while nothing slowed the host down.",
+        watched=percentile < 99,
     )
     for percentile in (50, 95, 99)
 }  # fmt: skip

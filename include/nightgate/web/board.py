@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from nightgate import registry
+from nightgate import alerting, registry
 from nightgate.measure import durations
 from nightgate.measure.durations import NIGHT_SECONDS
 from nightgate.publish import certainty, figures, noted, sentences
@@ -42,7 +42,7 @@ class ListedRun:
 @dataclass(frozen=True)
 class JudgedSuite:
     """The newest judged night of a suite at one scale on one host. ``trust`` says in words whether the host can be trusted.
-    ``disturbed``, ``skipped`` and ``notes`` are sentences, ``learned`` one."""
+    ``regressions``, ``disturbed``, ``skipped`` and ``notes`` are sentences, ``learned`` one."""
 
     newest: Run
     host: str
@@ -50,6 +50,7 @@ class JudgedSuite:
     sentence: str
     trust: list[str]
     rows: list[TrackedObjective]
+    regressions: list[str]
     disturbed: list[str]
     skipped: list[str]
     notes: list[str]
@@ -83,9 +84,20 @@ def judged(newest: Run, store: Store) -> JudgedSuite:
     return JudgedSuite(
         newest, host_of(newest), sentences.headline(str(newest.state), [row.now for row in rows]), sentence(rows),
         sorted({text for record in newest.results if record.gated and (text := certainty.host(record))}), rows,
-        certainty.disturbances(newest.results), skips(newest.results),
+        regressions(newest, store), certainty.disturbances(newest.results), skips(newest.results),
         noted.sentences(newest.run_id, store.notes([newest.run_id])), certainty.learned(figures.of_objectives(newest.results)),
     )  # fmt: skip
+
+
+def regressions(newest: Run, store: Store) -> list[str]:
+    """What the watch has confirmed on this host and still holds, each with what is the likeliest cause."""
+    here = f"@{host_of(newest)}"
+    held = [
+        said
+        for kind, subject, _, said in alerting.holding(store, newest.suite)
+        if kind == "regression" and subject.endswith(here)
+    ]
+    return [f"{said.sentence} {f'Probably: {said.causes[0]}.' if said.causes else ''}".rstrip() for said in held]
 
 
 def step_text(one: AtWork) -> str:

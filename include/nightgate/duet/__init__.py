@@ -1,0 +1,7 @@
+"""Two environments measured in turns: what their ratio is, and which change between two runs makes it.
+
+side.py      what each of them does in a process of its own
+measuring.py both in turns, round by round
+ratio.py     what the rounds say
+bisecting.py which of many changes it is
+"""
