@@ -45,12 +45,15 @@ def test_the_wheel_holds_what_is_needed_and_nothing_else(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     brought = {name.removeprefix("nightgate/") for name in names if name.startswith("nightgate/")}
     assert brought >= {
-        "py.typed", "pools.json", "suites/nightly.yaml", "suites/own.yaml", "dags/nightly_benchmarks.py", "dashboards/nightly-slo.json",
+        "py.typed", "pools.json", "suites/nightly.yaml", "suites/own.yaml", "dags/nightly_benchmarks.py", "dags/regression_watch.py", "dashboards/nightly-slo.json",
         "dashboards/cache-backpressure.json", "dashboards/rules/nightgate.yml", "results/schema/1_results.sql", "results/schema/4_past.sql", "web/board.html",
         "publish/report.html", "publish/style.css", "transcription/clips/corpus.txt",
     }  # fmt: skip
     own = {str(file.relative_to(ROOT / "include/nightgate")) for file in (ROOT / "include/nightgate").rglob("*.py")}
-    assert {name for name in brought if name.endswith(".py")} == own | {"dags/nightly_benchmarks.py"}
+    assert {name for name in brought if name.endswith(".py")} == own | {
+        "dags/nightly_benchmarks.py",
+        "dags/regression_watch.py",
+    }
     (facts,) = {name.split("/")[0] for name in names if not name.startswith("nightgate/")}
     assert facts.endswith(".dist-info")
     assert any(name.endswith("licenses/LICENSE") for name in names)
