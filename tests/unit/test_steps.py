@@ -16,6 +16,7 @@ from support.stand_in import stand_in
 
 from nightgate import judged, ledger, paths, steps
 from nightgate.artifacts import Cache
+from nightgate.environments import lock
 from nightgate.errors import (
     ArtifactError,
     InputError,
@@ -345,12 +346,13 @@ def test_what_is_stored_and_when(plan, benchmark, store, sent):
     steps.measure(plan, "hybrid_ann", "cpu", steps.prepare(plan, "hybrid_ann", "cpu", STORE), STORE)
     where = ("records", "a-run", "test", "smoke", ["hybrid"])
     named = {"suite": "nightly", "standing": "ad-hoc", "overrides": plan.overrides}
-    assert store.made == [(*where, [0], ["hybrid_ann-cpu.npz"], True, named)], "as soon as it is measured"
+    first = {**named, "environment": lock.here()}
+    assert store.made == [(*where, [0], ["hybrid_ann-cpu.npz"], True, first)], "as soon as it is measured"
     store.made.clear()
     steps.record(plan, "hybrid_ann", "cpu", STORE)
     assert store.made == []
     steps.gate(plan, "hybrid_ann", "cpu", STORE)
-    assert store.made == [(*where, [2], [], False, named)]
+    assert store.made == [(*where, [2], [], False, {**named, "environment": None})]
     store.made.clear()
     steps.report(plan, STORE)
     assert store.made == [("summary", "a-run", "pass", ["report.html", "summary.md"])]
