@@ -6,7 +6,6 @@ night says it again, and nobody is told of what nobody could send.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -108,7 +107,3 @@ def holding(store: Store, suite: str) -> list[tuple[Kind, str, str, Said]]:
         (kind, subject, run_id, Said.model_validate(said))
         for kind, subject, run_id, said in store.rows(_HOLDING, (suite,))
     ]
-
-
-def as_json(found: Sequence[News]) -> str:
-    return json.dumps([one.model_dump(mode="json") for one in found])

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from nightgate.environments.lock import CODE, Lock
 from nightgate.facts import Noise
@@ -108,7 +107,3 @@ def _states(before: Record, after: Record, off: int | None) -> list[Change]:
 def _nights(off: int | None) -> str:
     count = abs(off or 0)
     return f"{count} night{'s' if count > 1 else ''} {'after' if (off or 0) > 0 else 'before'} the shift"
-
-
-def as_json(found: Sequence[Change]) -> list[Mapping[str, Any]]:
-    return [vars(one) for one in found]

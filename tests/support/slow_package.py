@@ -23,6 +23,7 @@ HOST = Path({host!r})
 
 class Slow(Hybrid):
     name, label = "slow", "the hybrid, and a while"
+    requires = (*Hybrid.requires, "nightgate_slow")
 
     def __init__(self, *given):
         super().__init__(*given)

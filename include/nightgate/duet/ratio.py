@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import Literal
 
 from nightgate.metrics import MetricSpec
 
@@ -47,9 +46,3 @@ def ratio(first: Sequence[float], second: Sequence[float], spec: MetricSpec) -> 
     mean, width = fmean(apart), float(t.ppf(0.975, len(apart) - 1)) * stdev(apart) / math.sqrt(len(apart))
     ends = [math.exp(end) if spec.logarithmic else end for end in (mean, mean - width, mean + width)]
     return Ratio(spec.name, spec.logarithmic, ends[0], ends[1], ends[2], len(apart))
-
-
-def side(value: float, spec: MetricSpec) -> Literal["better", "worse"]:
-    """Which side a ratio that differs is on."""
-    none = 1.0 if spec.logarithmic else 0.0
-    return "better" if (value > none) == spec.higher_is_better else "worse"

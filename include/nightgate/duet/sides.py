@@ -9,7 +9,7 @@ from pathlib import Path
 from nightgate import paths
 from nightgate.artifacts import Cache
 from nightgate.environments import build, code
-from nightgate.environments.lock import Lock, here
+from nightgate.environments.lock import CODE, Lock, here
 from nightgate.errors import InputError
 from nightgate.measure.child import Interpreter
 
@@ -51,7 +51,7 @@ def mixed(start: Interpreter, good: Lock, bad: Lock, names: tuple[str, ...]) -> 
     cache, home = Cache(paths.cache_dir()), paths.home()
     versions = {name: bad.packages[name] for name in names if name in bad.packages}
     made = build.with_packages(start, cache, versions)
-    return build.with_code(made, home, bad.code) if build.CODE in names else made
+    return build.with_code(made, home, bad.code) if CODE in names else made
 
 
 def bisect_file(key: str) -> Path:

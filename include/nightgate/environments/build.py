@@ -16,7 +16,7 @@ from typing import Any
 
 from nightgate.artifacts import Cache
 from nightgate.environments import code
-from nightgate.environments.lock import CODE, Lock, closure
+from nightgate.environments.lock import Lock, closure
 from nightgate.errors import InputError, NotMeasured
 from nightgate.measure.child import Interpreter
 
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _PIP_SECONDS = 1800.0
 _LAST_WORDS = 300
+_LARGE = 2**20  # bytes
 
 
 def code_folder(home: Path) -> Path:
@@ -64,7 +65,7 @@ def with_code(start: Interpreter, home: Path, digest: str) -> Interpreter:
 
 
 def packages(cache: Cache, versions: Mapping[str, str]) -> Path:
-    """A folder with exactly these packages, made once: those that are installed in these versions are linked, others come
+    """A folder with exactly these packages, made once: those that are installed in these versions are taken from there, others come
     through pip from wherever that is told to take them.
 
     Raises:
@@ -84,29 +85,33 @@ def packages(cache: Cache, versions: Mapping[str, str]) -> Path:
 def _build(folder: Path, *, versions: Mapping[str, str]) -> dict[str, Any]:
     into, known = folder / "packages", closure()
     into.mkdir()
-    linked = [name for name, version in versions.items() if name in known and known[name].version == version]
-    for name in linked:
-        _link(known[name], into)
-    if others := [f"{name}=={version}" for name, version in sorted(versions.items()) if name not in linked]:
+    taken = [name for name, version in versions.items() if name in known and known[name].version == version]
+    for name in taken:
+        _take(known[name], into)
+    if others := [f"{name}=={version}" for name, version in sorted(versions.items()) if name not in taken]:
         _install(others, into)
-    return {"linked": len(linked), "installed": others}
+    return {"taken": len(taken), "installed": others}
 
 
-def _link(one: Distribution, into: Path) -> None:
-    """Hard links: whoever upgrades a package puts new files in the place of these."""
+def _take(one: Distribution, into: Path) -> None:
+    """Copies, with their times, by which compiled files are known to be theirs. What is large is a hard link: whoever upgrades a
+    package puts new files in the place of these, and nobody edits a library or a model where it lies."""
     for file in one.files or ():
         if ".." in file.parts or file.is_absolute():
             continue
         source, target = Path(str(file.locate())), into / file
+        if not source.is_file() or target.exists():  # compiled files come and go; two packages may bring one file
+            continue
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            os.link(source, target)
+            if source.stat().st_size < _LARGE:
+                shutil.copy2(source, target)
+            else:
+                os.link(source, target)
         except FileNotFoundError:
             continue
-        except FileExistsError:  # two packages bring one file
-            continue
         except OSError:  # another file system
-            shutil.copy2(source, target)  # with its time, by which compiled files are known to be of it
+            shutil.copy2(source, target)
 
 
 def _install(wanted: list[str], into: Path) -> None:
@@ -140,6 +145,3 @@ def _install(wanted: list[str], into: Path) -> None:
 def _base() -> str:
     """The interpreter without the packages of this one's virtual environment."""
     return getattr(sys, "_base_executable", None) or sys.executable
-
-
-__all__ = ["CODE", "code_folder", "interpreter", "packages", "with_code", "with_packages"]

@@ -1,4 +1,5 @@
-"""The note of a run in Airflow says how it ended: the scheduler puts there what the task `report` found."""
+"""The note of a run in Airflow says how it ended: the scheduler puts there what the task `report` of a nightly found, or `alert` of
+the watch."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
 
 NOTE = "note"
-"""The XCom of the task `report` that holds it."""
+"""The XCom of these tasks that holds it."""
 
 LONGEST = 1000
 """Characters that Airflow takes."""
@@ -27,13 +28,15 @@ def on_dag_run_failed(dag_run: DagRun, msg: str) -> None:
 
 
 def _note(dag_run: DagRun) -> None:
-    """Nothing where a person has written a note, or where no `report` has: runs of other DAGs pass here too."""
+    """Nothing where a person has written a note, or where neither task has: runs of other DAGs pass here too."""
     from airflow.models.xcom import XComModel
     from sqlalchemy.orm import object_session
 
     session = object_session(dag_run)
     if session is None or dag_run.note:
         return
-    wanted = XComModel.get_many(run_id=dag_run.run_id, dag_ids=dag_run.dag_id, task_ids="report", key=NOTE, limit=1)
+    wanted = XComModel.get_many(
+        run_id=dag_run.run_id, dag_ids=dag_run.dag_id, task_ids=["report", "alert"], key=NOTE, limit=1
+    )
     if found := session.scalars(wanted).first():
         dag_run.note = str(XComModel.deserialize_value(found))[:LONGEST]

@@ -33,21 +33,21 @@ log = logging.getLogger(__name__)
 POOLS = {name: pool["slots"] for name, pool in json.loads(paths.pools_file().read_text()).items()}
 _RETRY: dict[str, Any] = {"retries": 1, "retry_delay": timedelta(seconds=5), "retry_policy": FOR_GOOD}
 # a database that is away for some minutes: 5, 10, 20, 40 s, then one minute each
-_OUTLAST: dict[str, Any] = {
+OUTLAST: dict[str, Any] = {
     "retries": 7, "retry_delay": timedelta(seconds=5), "retry_exponential_backoff": 2.0, "max_retry_delay": timedelta(minutes=1),
     "retry_policy": FOR_GOOD,
 }  # fmt: skip
-_WORK = {**_OUTLAST, "retry_policy": TWICE}
+WORK = {**OUTLAST, "retry_policy": TWICE}
 # what is measured is stored, confirmed and judged before the next measurement starts; preparing comes before measuring
-_CLOSE, _PREPARE, _MEASURE = 3, 2, 1
+_CLOSE, _PREPARE, MEASURE = 3, 2, 1
 _ATTEMPT = "attempt"
 RESULTS = Asset("nightgate_results")
 """What every nightly renews when its report is written; its event says of which run."""
 # the plan has a time-out of its own for each long step, which ends it before this one
-_SHORT, _LONG = timedelta(minutes=5), timedelta(seconds=STEP_SECONDS, minutes=10)
+SHORT, LONG = timedelta(minutes=5), timedelta(seconds=STEP_SECONDS, minutes=10)
 
 
-@task(execution_timeout=_SHORT)
+@task(execution_timeout=SHORT)
 def preflight(suite: str | None = None, host: str | None = None) -> dict[str, Any]:
     """Check the form, the devices and the room on this host, and decide the plan of the run.
 
@@ -103,28 +103,28 @@ def measured(benchmark: str, devices: Sequence[str], plan: Any, host: str | None
 def _on_device(benchmark: str, device: str, plan: Any, host: str | None) -> Any:
     place = queue(device, host)
     one: dict[str, Any] = {"pool": place, "pool_slots": 1, "queue": place, "weight_rule": "absolute"}
-    whole: dict[str, Any] = {**one, "pool_slots": POOLS[device], "priority_weight": _MEASURE}
+    whole: dict[str, Any] = {**one, "pool_slots": POOLS[device], "priority_weight": MEASURE}
     confirming: dict[str, Any] = {**whole, "priority_weight": _CLOSE}
 
-    @task(execution_timeout=_LONG, priority_weight=_PREPARE, **one, **_WORK)
+    @task(execution_timeout=LONG, priority_weight=_PREPARE, **one, **WORK)
     def prepare(plan: dict[str, Any]) -> dict[str, Any]:
         with _step(plan, benchmark, device) as (steps, typed):
             prepared: dict[str, Any] = steps.prepare(typed, benchmark, device, store_url())
             return prepared
 
-    @task(execution_timeout=_LONG, **whole, **_WORK)
+    @task(execution_timeout=LONG, **whole, **WORK)
     def measure(plan: dict[str, Any], prepared: dict[str, Any]) -> None:
         with _step(plan, benchmark, device) as (steps, typed):
             attempt = _begin()
             steps.measure(typed, benchmark, device, prepared, store_url(), attempt)
 
-    @task(execution_timeout=_SHORT, priority_weight=_CLOSE, **one, **_OUTLAST)
+    @task(execution_timeout=SHORT, priority_weight=_CLOSE, **one, **OUTLAST)
     def record(plan: dict[str, Any]) -> None:
         with _step(plan, benchmark, device, final=True) as (steps, typed):
             steps.record(typed, benchmark, device, store_url(), _last_attempt(benchmark, device))
 
     # a host that was not quiet is tried again after a while, and one more try is left for what else may fail
-    @task(execution_timeout=_LONG, **{**confirming, **_OUTLAST, "retry_policy": when_quiet()})
+    @task(execution_timeout=LONG, **{**confirming, **OUTLAST, "retry_policy": when_quiet()})
     def confirm(plan: dict[str, Any]) -> int:
         with _step(plan, benchmark, device) as (steps, typed):
             looks: int = steps.confirm(typed, benchmark, device, store_url(), _last_attempt(benchmark, device))
@@ -132,7 +132,7 @@ def _on_device(benchmark: str, device: str, plan: Any, host: str | None) -> Any:
 
     # it follows a confirm that had nothing to do, and not a record that had: so it must not hang on preflight itself
     @task(
-        execution_timeout=_SHORT, priority_weight=_CLOSE, trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS, **one, **_OUTLAST,
+        execution_timeout=SHORT, priority_weight=_CLOSE, trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS, **one, **OUTLAST,
     )  # fmt: skip
     def gate() -> None:
         plan = get_current_context()["ti"].xcom_pull(task_ids="preflight")
@@ -151,7 +151,7 @@ def _on_device(benchmark: str, device: str, plan: Any, host: str | None) -> Any:
     return last
 
 
-@task(execution_timeout=_SHORT, outlets=[RESULTS], **_OUTLAST)
+@task(execution_timeout=SHORT, outlets=[RESULTS], **OUTLAST)
 def report(plan: dict[str, Any] | None) -> str:
     """Write ``summary.json`` and ``report.html``, whatever happened before."""
     from nightgate import steps
@@ -173,7 +173,7 @@ def report(plan: dict[str, Any] | None) -> str:
         return summary.state
 
 
-@task(execution_timeout=_SHORT, retries=0)
+@task(execution_timeout=SHORT, retries=0)
 def verdict(state: str | None, plan: dict[str, Any] | None) -> None:
     """Fail unless the run passed: this task alone is the state of the run in Airflow, whatever was marked by hand.
 
@@ -195,7 +195,7 @@ def verdict(state: str | None, plan: dict[str, Any] | None) -> None:
         raise EndedForGood(EXIT_BREACH if state == "breach" else EXIT_NOT_MEASURED)
 
 
-@task(execution_timeout=_SHORT, **_RETRY)
+@task(execution_timeout=SHORT, **_RETRY)
 def upload_dashboards() -> list[str]:
     """Upload the dashboards to Grafana; without GRAFANA_URL and GRAFANA_TOKEN it skips."""
     from nightgate import steps

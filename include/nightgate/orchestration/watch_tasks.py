@@ -16,12 +16,12 @@ from nightgate.orchestration.ending import translated
 from nightgate.orchestration.hosts import known, queue
 from nightgate.orchestration.links import address
 from nightgate.orchestration.noting import NOTE
-from nightgate.orchestration.tasks import _LONG, _MEASURE, _OUTLAST, _SHORT, _WORK, POOLS, name_services, store_url
+from nightgate.orchestration.tasks import LONG, MEASURE, OUTLAST, POOLS, SHORT, WORK, name_services, store_url
 
 log = logging.getLogger(__name__)
 
 
-@task(execution_timeout=_SHORT, **_OUTLAST)
+@task(execution_timeout=SHORT, **OUTLAST)
 def look(host: str | None = None) -> list[dict[str, Any]]:
     """Replay the past of every series up to each night that is to be watched, and see what of it stands out.
 
@@ -121,8 +121,8 @@ def _confirm(benchmark: str, device: str, asked: Any, host: str | None) -> Any:
     place = queue(device, host)
 
     @task(
-        task_id=device, execution_timeout=_LONG, pool=place, pool_slots=POOLS[device], queue=place, weight_rule="absolute",
-        priority_weight=_MEASURE, **_WORK,
+        task_id=device, execution_timeout=LONG, pool=place, pool_slots=POOLS[device], queue=place, weight_rule="absolute",
+        priority_weight=MEASURE, **WORK,
     )  # fmt: skip
     def confirm(nights: list[dict[str, Any]]) -> int:
         from nightgate import watching
@@ -141,7 +141,7 @@ def _confirm(benchmark: str, device: str, asked: Any, host: str | None) -> Any:
 def alerting(notify: Sequence[BaseNotifier]) -> Any:
     """The task that says what came of it, and tells people what they do not know yet."""
 
-    @task(execution_timeout=_SHORT, trigger_rule=TriggerRule.ALL_DONE, **_OUTLAST)
+    @task(execution_timeout=SHORT, trigger_rule=TriggerRule.ALL_DONE, **OUTLAST)
     def alert(nights: list[dict[str, Any]] | None) -> None:
         from nightgate import telling, watching
 
@@ -164,7 +164,7 @@ def alerting(notify: Sequence[BaseNotifier]) -> Any:
 def telling_of(notify: Sequence[BaseNotifier]) -> Any:
     """The task of a nightly that tells people of its verdicts what they do not know yet."""
 
-    @task(execution_timeout=_SHORT, **_OUTLAST)
+    @task(execution_timeout=SHORT, **OUTLAST)
     def tell(plan: dict[str, Any] | None) -> None:
         from nightgate import telling
 
@@ -211,6 +211,3 @@ def _store() -> Any:
     if url is None:
         raise Unavailable("there is no Airflow connection nightgate_results, and so no history")
     return Store(url)
-
-
-__all__ = ["alerting", "confirming", "look", "telling_of"]

@@ -7,13 +7,13 @@ changes none that came before it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from nightgate.judge.past import Night
 from nightgate.judge.scatter import assumed
 from nightgate.metrics import MetricSpec
-from nightgate.regression.course import Candidate, Course, Usual
+from nightgate.regression.course import Candidate, Usual
 from nightgate.regression.dating import dated
 from nightgate.regression.suite import Answer, Beside, Suite, Tonight
 from nightgate.regression.thresholds import Thresholds, thresholds
@@ -60,7 +60,7 @@ class Regressed:
 @dataclass
 class Replayed:
     """``tonight``: the candidates of the last night; ``open``: the regressions that hold; ``recovered``: those that went tonight;
-    ``better``: the confirmed improvements of the last 365 nights, and ``alerts`` the confirmed regressions."""
+    ``better``: how many improvements were confirmed in all ``nights``, and ``alerts`` how many regressions."""
 
     suite: Suite[SeriesKey]
     tonight: list[Found] = field(default_factory=list)
@@ -151,9 +151,8 @@ def _one_night(
             found.open.pop(key, None)
             if last:
                 found.recovered.append(key)
-        elif course.lasting():
-            pass  # it stays open, and its new level is watched
-    found.recovered = found.recovered if last else []
+        else:
+            course.lasting()  # it stays open, and its new level is watched
 
 
 def _dated(nights: Sequence[tuple[str, str, float]], usual: Usual) -> tuple[str, str]:
@@ -168,30 +167,9 @@ def _dated(nights: Sequence[tuple[str, str, float]], usual: Usual) -> tuple[str,
     return newest[first][0], newest[first][1]
 
 
-def redated(nights: Iterable[tuple[str, str, float]]) -> tuple[str, str] | None:
-    """When a series shifted, by all that is known by now."""
-    newest = list(nights)[-_WINDOW:]
-    place = dated([value for _, _, value in newest])
-    return None if place is None else (newest[place][0], newest[place][1])
-
-
 def _limits(kind: str, usual: Thresholds) -> Thresholds:
     return replace(usual, effect=_SHARE_EFFECT, slow_effect=_SHARE_SLOW_EFFECT) if kind.startswith("share") else usual
 
 
 def _build(night: Night) -> str | None:
     return " ".join(f"{name}={night.builds[name]}" for name in sorted(night.builds)) or None
-
-
-__all__ = [
-    "Course",
-    "Followed",
-    "Found",
-    "Regressed",
-    "Replayed",
-    "badness",
-    "kind_of",
-    "redated",
-    "replay",
-    "value_of",
-]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from json import dumps
 
 from nightgate import paths, planning, registry, steps, terminal
@@ -216,16 +216,12 @@ def _interpreter(lock: Lock) -> Interpreter:
 @contextmanager
 def _store() -> Iterator[Store | None]:
     """The store, where there is one; it is started if need be."""
-    try:
-        opened = stored.opened()
-        store = opened.__enter__()
-    except InputError:
-        yield None
-        return
-    try:
+    with ExitStack() as stack:
+        try:
+            store = stack.enter_context(stored.opened())
+        except InputError:  # nothing was ever recorded here: files are all there is
+            store = None
         yield store
-    finally:
-        opened.__exit__(None, None, None)
 
 
 def _run(run_id: str, store: Store | None) -> Summary:
