@@ -220,3 +220,25 @@ def test_requirements_of_extras_nobody_asked_for_are_no_part_of_it(monkeypatch):
     monkeypatch.setattr(lock, "distribution", known.__getitem__)
     monkeypatch.setattr(lock, "entry_points", lambda group: [])
     assert set(lock.closure.__wrapped__()) == {"lib", "speed", "deep", "chosen"}
+
+
+def test_how_probable_it_is_that_a_ratio_lies_beyond_follows_students_t():
+    tried = bisecting.Tried(names=("a",), ratios=(0.10, 0.12, 0.115))
+    # mean .111667, error .0060093, two degrees of freedom: t = 1.9414 for the limit .1
+    assert tried.beyond(0.1) == pytest.approx(0.90415, abs=2e-4)
+    assert tried.beyond(tried.mean) == pytest.approx(0.5)
+    same = bisecting.Tried(names=("a",), ratios=(0.1, 0.1))
+    assert (same.beyond(0.05), same.beyond(0.2)) == (1.0, 0.0)
+
+
+def test_how_sure_it_is_is_the_product_of_the_steps(tmp_path):
+    verdict, search = bisecting.bisect(
+        tmp_path / "b.json", "p50", CHANGES, measure_of("beta", 0.02, noise=(0.004, -0.006, 0.003))
+    )
+    half = verdict.whole / 2
+    sure = 1.0
+    for one in search.tried[1:]:
+        beyond = one.beyond(half)
+        sure *= max(beyond, 1 - beyond)
+    assert verdict.sure == pytest.approx(sure)
+    assert verdict.sure < 0.99

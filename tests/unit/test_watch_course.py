@@ -205,3 +205,62 @@ def test_no_alerts_a_year_is_no_wish(alerts):
 def test_how_far_counts_both_errors():
     assert Usual(1.0, 0.3, 0.4, 12).far(2.0) == pytest.approx(2.0)
     assert Candidate(-0.1, -3.0, False, Usual(0, 0, 1, 1)).worse is False
+
+
+def test_a_new_build_is_learned_with_each_of_its_nights():
+    course = after(USUAL, build="one")
+    before = course.builds[-1] if course.builds else None
+    assert before is None
+    course.tonight(0.09, LIMITS, 0.0125, "two")
+    old, sd = course.builds[-1], course.usual(0.0125).sd
+    share = 0.05**2 / (0.05**2 + sd**2)
+    usual = course.usual(0.0125)
+    assert usual.level == pytest.approx(old + share * (0.09 - old))
+    assert usual.error == pytest.approx(math.sqrt(share) * sd)
+    assert usual.nights == 1 + len(USUAL)
+
+
+def test_the_sums_leave_half_a_standard_deviation_out_on_either_side():
+    course = after(USUAL, suite_sd=0.0125)
+    course.up = course.down = 0.0
+    usual = course.usual(0.0125)
+    course.tonight(usual.level + 1.2 * math.hypot(usual.sd, usual.error), LIMITS, 0.0125)
+    assert (course.up, course.down) == (pytest.approx(0.7), 0.0)
+    usual = course.usual(0.0125)
+    course.up = 0.0
+    course.tonight(usual.level - 1.3 * math.hypot(usual.sd, usual.error), LIMITS, 0.0125)
+    assert (course.up, course.down) == (0.0, pytest.approx(0.8))
+
+
+def test_what_becomes_better_little_by_little_is_found_as_better():
+    course, found = after(USUAL), None
+    for night in range(12):
+        found = course.tonight(-0.0205 - 0.0001 * night, LIMITS, 0.0125)
+        if found:
+            break
+    assert found and found.slow and not found.worse
+    assert found.shift == pytest.approx(-0.0205 - 0.0001 * night - course.usual(0.0125).level, abs=0.004)
+
+
+@pytest.mark.parametrize(
+    ("newest", "gone"), [((0.06, 0.06), False), ((0.04, 0.04), True), ((0.04, 0.06), False), ((0.06, 0.04), False)]
+)
+def test_it_is_gone_when_both_nights_are_nearer_to_what_was_before(newest, gone):
+    course = Course()
+    course.values = [3 * value for value in USUAL]
+    candidate = Candidate(0.1, 3.0, False, Usual(0.0, 0.01, 0.05, 13))
+    course.values.append(0.1)
+    course.answered(candidate, confirmed=True)
+    for value in (0.02, *newest):
+        course.tonight(value, LIMITS, None)
+    assert course.since[0] == 0.1
+    assert course.recovered(LIMITS) == gone
+
+
+def test_how_far_nights_scattered_is_remembered_through_a_new_usual():
+    course = after(USUAL)
+    course.restart(1)
+    level = sum(USUAL[:12]) / 12
+    kept = [value - level for value in USUAL[:12]]
+    assert course.residuals == pytest.approx(kept, abs=1e-9)
+    assert course.own_sd() == pytest.approx(math.sqrt(sum(value**2 for value in kept) / 12))

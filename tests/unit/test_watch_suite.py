@@ -197,3 +197,23 @@ def test_the_error_is_learned_from_the_rounds_of_nights_before():
         errors.append(suite.decide(0, candidate(**usual), Beside(quiet, (0.0, 0.0005, -0.0005))).error)
     assert errors[0] > 0.03
     assert errors[-1] == pytest.approx(errors[0] * (8 / 30) ** 0.5, rel=0.02)
+
+
+@pytest.mark.parametrize(("ours", "sd", "confirmed"), [
+    ((0.0145, 0.0144, 0.0146), 0.001, False), ((0.0155, 0.0154, 0.0156), 0.001, True), ((0.03, 0.031, 0.029), 0.02, False),
+])  # fmt: skip
+def test_sums_need_an_effect_and_certainty(ours, sd, confirmed):
+    assert decided(ours, (0.0, 0.0001, -0.0001), sd=sd, slow=True).confirmed == confirmed
+
+
+def test_the_date_is_that_of_the_largest_energy_distance():
+    for seed in range(6):
+        values = stepped(7 + seed, 9, 0.05, seed)
+        count, best = len(values), (-1.0, 0)
+        for split in range(3, count - 2):
+            one, two = values[:split], values[split:]
+            across = sum(abs(a - b) for a in one for b in two) / (len(one) * len(two))
+            within = [sum(abs(a - b) for a in side for b in side) / len(side) ** 2 for side in (one, two)]
+            energy = len(one) * len(two) / count * (2 * across - within[0] - within[1])
+            best = max(best, (energy, split))
+        assert dated(values) == best[1]

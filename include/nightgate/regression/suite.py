@@ -34,11 +34,6 @@ class Beside:
     control: Sequence[float]
     same_build: bool = True
 
-    @property
-    def ratio(self) -> float:
-        """The logarithm of it; of shares the difference."""
-        return fmean(self.tonight) - fmean(self.control)
-
 
 @dataclass(frozen=True)
 class Answer:
