@@ -91,3 +91,11 @@ def test_an_environment_that_nobody_kept_is_told_by_what_the_record_says():
 def test_of_two_runs_nobody_knows_when_it_came():
     (one,) = changes([night("e1"), night("e2")], None, LOCKS.get)
     assert str(one) == "numpy 2.0 → 2.1 (installed)"
+
+
+def test_a_change_says_how_far_from_the_shift_it_came():
+    nights = [night("e1"), night("e1"), night("e2"), night("e3")]
+    assert [str(one) for one in changes(nights, 1, LOCKS.get)] == [
+        "numpy 2.0 → 2.1 (installed), 1 night after the shift",
+        "faiss-cpu 1.0 → 1.1 (installed), 2 nights after the shift",
+    ]

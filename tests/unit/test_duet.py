@@ -242,3 +242,20 @@ def test_how_sure_it_is_is_the_product_of_the_steps(tmp_path):
         sure *= max(beyond, 1 - beyond)
     assert verdict.sure == pytest.approx(sure)
     assert verdict.sure < 0.99
+
+
+def test_where_the_middle_cannot_be_measured_the_nearest_place_is(tmp_path):
+    changes = {name: ("1", "2") for name in "abcdefg"}
+    measure = measure_of("b", fails={("a", "b", "c"), ("a", "b", "c", "d")})
+    verdict, search = bisecting.bisect(tmp_path / "b.json", "p50", changes, measure)
+    assert verdict.names == ("b",)
+    assert [len(one.names) for one in search.tried] == [7, 3, 4, 2, 1, 1]
+
+
+def test_what_is_not_sure_enough_is_nothing(tmp_path):
+    # mean .0403, t = 4.19 of two degrees of freedom: 97.4 %
+    verdict, _ = bisecting.bisect(
+        tmp_path / "b.json", "p50", CHANGES, lambda names: [0.04 + one for one in (0.0165, -0.0165, 0.001)]
+    )
+    assert verdict.kind == "nothing"
+    assert 0.95 < verdict.sure < 0.975

@@ -247,13 +247,13 @@ def test_what_becomes_better_little_by_little_is_found_as_better():
 )
 def test_it_is_gone_when_both_nights_are_nearer_to_what_was_before(newest, gone):
     course = Course()
-    course.values = [3 * value for value in USUAL]
-    candidate = Candidate(0.1, 3.0, False, Usual(0.0, 0.01, 0.05, 13))
-    course.values.append(0.1)
+    course.values = [0.5 + 3 * value for value in USUAL]
+    candidate = Candidate(0.1, 3.0, False, Usual(0.5, 0.01, 0.05, 13))
+    course.values.append(0.6)
     course.answered(candidate, confirmed=True)
     for value in (0.02, *newest):
-        course.tonight(value, LIMITS, None)
-    assert course.since[0] == 0.1
+        course.tonight(0.5 + value, LIMITS, None)
+    assert course.since[0] == 0.6
     assert course.recovered(LIMITS) == gone
 
 
@@ -264,3 +264,38 @@ def test_how_far_nights_scattered_is_remembered_through_a_new_usual():
     kept = [value - level for value in USUAL[:12]]
     assert course.residuals == pytest.approx(kept, abs=1e-9)
     assert course.own_sd() == pytest.approx(math.sqrt(sum(value**2 for value in kept) / 12))
+
+
+def test_the_sums_find_at_five_and_what_is_refuted_or_of_the_host_counts_half(monkeypatch):
+    monkeypatch.setattr(Course, "usual", lambda self, suite_sd: Usual(0.5, 0.0, 0.01, 20))
+    course = Course()
+    found = [course.tonight(0.52, LIMITS, None) for _ in range(4)]
+    assert [one is not None for one in found] == [False, False, False, True]
+    assert (course.up, course.down) == (pytest.approx(6.0), 0.0)
+    course.answered(found[3], confirmed=False)
+    assert course.up == pytest.approx(3.0)
+    course.answered(found[3], confirmed=False, host=True)
+    assert course.up == pytest.approx(1.5)
+    other = Course()
+    found = [other.tonight(0.48, LIMITS, None) for _ in range(4)]
+    assert found[3].slow and not found[3].worse
+    other.answered(found[3], confirmed=False, host=True)
+    assert (other.up, other.down) == (0.0, pytest.approx(3.0))
+    one_night = Course()
+    one_night.tonight(0.52, LIMITS, None)
+    assert one_night.tonight(0.8, LIMITS, None) is not None
+    assert one_night.up == pytest.approx(1.5 + 2.5), "one night adds three at most"
+
+
+def test_clipping_is_at_two_and_a_half_standard_deviations_of_the_median_deviation():
+    course = Course()
+    course.values = [0.0, 0.01, 0.02, 0.03, 0.04, -0.01, -0.02, -0.03, -0.04, 0.5, 0.0, 7.0, 7.0]
+    known = sorted(course.values[:11])
+    middle = known[5]
+    reach = 2.5 * 1.4826 * sorted(abs(value - middle) for value in known)[5]
+    kept = [min(max(value - middle, -reach), reach) for value in known]
+    mean = sum(kept) / 11
+    usual = course.usual(None)
+    assert max(kept) == pytest.approx(reach) and reach < 0.1
+    assert usual.level == pytest.approx(middle + mean)
+    assert usual.sd == pytest.approx(math.sqrt(sum((one - mean) ** 2 for one in kept) / 10))
