@@ -10,6 +10,7 @@ from nightgate.alerting import UNDECIDED_NIGHTS, News, Said
 from nightgate.causes import Change, changes
 from nightgate.environments import kept
 from nightgate.environments.lock import Lock
+from nightgate.metrics import MetricSpec
 from nightgate.publish import sentences
 from nightgate.publish.rows import objective_rows
 from nightgate.record import STORED, Record, Summary
@@ -19,6 +20,7 @@ from nightgate.results.store import Store
 from nightgate.watching import NIGHTS, Looked
 
 _CAUSES = 5
+_NORMAL = 1.96
 
 
 def of_night(store: Store, summary: Summary) -> list[News]:
@@ -75,33 +77,47 @@ def regression_said(store: Store, looked: Looked, one: Regressed) -> Said:
     )  # fmt: skip
 
 
-def outcome(found: Found) -> str:
-    """What came of a candidate, in a sentence."""
-    key, spec = found.key, registry.spec(found.key.benchmark, found.key.metric)
-    who = f"{registry.title(key.benchmark)}, {key.variant} on {key.device}: {spec.title}"
+def outcomes(looked: Looked) -> list[str]:
+    """What came of each candidate of the night."""
+    asked = {one.key: looked.measured.get((one.run_id, one.key)) for one in looked.replayed.tonight}
+    return [outcome(one, found.why_not if (found := asked[one.key]) else None) for one in looked.replayed.tonight]
+
+
+def standing_out(found: Found) -> str:
+    """Of a candidate that is yet to be measured beside its control."""
+    return f"{_who(found)} lies {_percent(found, found.candidate.shift)} from what is usual: it is measured beside its control."
+
+
+def outcome(found: Found, why_not: str | None = None) -> str:
+    """What came of a candidate, in a sentence.
+
+    Args:
+        why_not: why it was not measured beside its control.
+    """
+    usual = f"{_who(found)} lies {_percent(found, found.candidate.shift)} from what is usual"
     if found.answer is None:
-        return f"{who} lies {_percent(found.candidate.shift, spec.logarithmic)} from what is usual, and was not measured beside its control."
-    ratio = _ratio(found)
+        reason = f": {why_not.rstrip('.')}" if why_not else ""
+        return f"{usual}, and was not measured beside its control{reason}."
     side = "worse" if found.answer.ratio > 0 else "better"
-    beside = f"{_percent(found.answer.ratio, spec.logarithmic)} {side} than its control, measured in turns (95 % interval {_interval(ratio, spec.logarithmic)})"
+    beside = f"{_percent(found, found.answer.ratio)} {side} than its control, measured in turns (95 % interval {_interval(found)})"
     if found.answer.host:
-        return f"{who} lies {_percent(found.candidate.shift, spec.logarithmic)} from what is usual, and so does its control: it is the host, {beside}."
-    return f"{who} is {beside}." if found.answer.confirmed else f"{who} is not confirmed: {beside}."
+        return f"{usual}, and so does its control: it is the host, {beside}."
+    return f"{_who(found)} is {beside}." if found.answer.confirmed else f"{_who(found)} is not confirmed: {beside}."
 
 
-def why(store: Store | None, looked: Looked, key: SeriesKey, since_run: str) -> list[Change]:
+def why(store: Store, looked: Looked, key: SeriesKey, since_run: str) -> list[Change]:
     """What changed between the night before a shift and this one, the likeliest cause first."""
     nights = [night.run_id for night in looked.followed[key].nights]
     first = nights.index(since_run)
-    records = _records(store, nights[max(0, first - 1) :], key, looked)
+    records = _records(store, nights[max(0, first - 1) :], key)
     found = [records[run_id] for run_id in nights[max(0, first - 1) :] if run_id in records]
     return changes(found, 1, lock_finder(store, found)) if len(found) > 1 else []
 
 
-def lock_finder(store: Store | None, records: Sequence[Record]) -> Callable[[str], Lock | None]:
+def lock_finder(store: Store, records: Sequence[Record]) -> Callable[[str], Lock | None]:
     """Digest → the environment, by the store or by what is kept on this host."""
     digests = sorted({made for record in records if (made := record.facts.provenance.environment)})
-    known: dict[str, Lock] = store.environments(digests) if store else {}
+    known: dict[str, Lock] = store.environments(digests)
 
     def find(digest: str) -> Lock | None:
         return known.get(digest) or kept.find(paths.home(), digest)
@@ -115,9 +131,7 @@ WHERE (benchmark, variant, device) = (%s, %s, %s) AND run_id = ANY(%s) AND statu
 """
 
 
-def _records(store: Store | None, run_ids: Sequence[str], key: SeriesKey, looked: Looked) -> Mapping[str, Record]:
-    if store is None:
-        return {}
+def _records(store: Store, run_ids: Sequence[str], key: SeriesKey) -> Mapping[str, Record]:
     rows = store.rows(_RECORDS, (key.benchmark, key.variant, key.device, list(run_ids)[-NIGHTS:]))
     return {run_id: Record.model_validate(record, context=STORED) for run_id, record in rows}
 
@@ -130,20 +144,29 @@ def _said(sentence: str, key: SeriesKey) -> Said:
     return Said(sentence=sentence, **key._asdict())
 
 
-def _ratio(found: Found) -> tuple[float, float]:
-    answer = found.answer
-    assert answer is not None
-    return answer.ratio - 1.96 * answer.error, answer.ratio + 1.96 * answer.error
+def _spec(found: Found) -> MetricSpec:
+    return registry.spec(found.key.benchmark, found.key.metric)
+
+
+def _who(found: Found) -> str:
+    key = found.key
+    return f"{registry.title(key.benchmark)}, {key.variant} on {key.device}: {_spec(found).title}"
 
 
 def _factor(found: Found) -> float | None:
-    return math.exp(found.answer.ratio) if found.answer else None
+    """By how much it is worse, where two are compared by their ratio."""
+    return math.exp(found.answer.ratio) if found.answer and _spec(found).logarithmic else None
 
 
-def _percent(value: float, logarithmic: bool) -> str:
-    return f"{100 * abs(math.expm1(value)):.1f} %" if logarithmic else f"{100 * abs(value):.1f} points"
+def _percent(found: Found, value: float) -> str:
+    if _spec(found).logarithmic:
+        return f"{100 * abs(math.expm1(value)):.1f} %"
+    return f"{100 * abs(value):.1f} points"
 
 
-def _interval(ends: tuple[float, float], logarithmic: bool) -> str:
-    low, high = (math.expm1(end) if logarithmic else end for end in ends)
-    return f"{100 * low:+.1f} to {100 * high:+.1f} {'%' if logarithmic else 'points'}"
+def _interval(found: Found) -> str:
+    answer, logarithmic = found.answer, _spec(found).logarithmic
+    assert answer is not None
+    ends = (answer.ratio - _NORMAL * answer.error, answer.ratio + _NORMAL * answer.error)
+    low, high = (100 * (math.expm1(end) if logarithmic else end) for end in ends)
+    return f"{low:+.1f} to {high:+.1f} {'%' if logarithmic else 'points'}"

@@ -146,7 +146,9 @@ def test_without_a_control_nothing_is_alarmed_and_the_reason_is_kept(kept, besid
     looked, news = watched(kept, run_id)
     assert news == []
     assert looked.measured[run_id, KEY].why_not == "pip cannot install faiss-cpu==1.0"
-    assert "was not measured beside its control" in telling.outcome(looked.replayed.tonight[0])
+    assert telling.outcomes(looked)[0].endswith(
+        "was not measured beside its control: pip cannot install faiss-cpu==1.0."
+    )
 
 
 def test_an_accepted_baseline_brings_its_own_control(kept, beside):

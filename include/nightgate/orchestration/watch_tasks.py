@@ -48,7 +48,7 @@ def look(host: str | None = None) -> list[dict[str, Any]]:
 
 def _say(looked: Any, found: Sequence[Any], rounds: int) -> None:
     from nightgate import watching
-    from nightgate.telling import outcome
+    from nightgate.telling import standing_out
 
     replayed = looked.replayed
     log.info("%s: %d series over %d nights", looked.run.run_id, len(looked.followed), replayed.nights)
@@ -61,7 +61,7 @@ def _say(looked: Any, found: Sequence[Any], rounds: int) -> None:
     for key, power in watching.powers(looked, rounds).items():
         log.info("%s: %s", key, power)
     for one in found:
-        log.info("%s", outcome(one))
+        log.info("%s", standing_out(one))
 
 
 def _served(pairs: Sequence[tuple[str, str]], host: str | None) -> list[tuple[str, str]]:
@@ -151,7 +151,7 @@ def alerting(notify: Sequence[BaseNotifier]) -> Any:
         with translated():
             for asked in nights:
                 looked = watching.look(store, asked["run_id"], _wish(asked))
-                said = [telling.outcome(one) for one in looked.replayed.tonight] or ["Nothing stands out."]
+                said = telling.outcomes(looked) or ["Nothing stands out."]
                 noted += [f"{asked['run_id']}: {line}" for line in said]
                 for line in said:
                     log.info("%s", line)
