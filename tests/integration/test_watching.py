@@ -134,6 +134,16 @@ def test_a_slow_host_is_no_regression(kept, beside):
     assert "so does its control: it is the host" in telling.outcome(one)
 
 
+def test_a_night_of_the_host_dates_no_shift(kept, beside):
+    beside.tonight = beside.control = 1.12
+    assert watched(kept, kept.keep(15, 1.12))[1] == []
+    beside.tonight, beside.control = 1.1, 1.0
+    run_id = kept.keep(16, 1.1, BAD)
+    (one,) = watched(kept, run_id)[1]
+    assert one.said.since == run_id
+    assert one.said.causes[0].endswith("in the same night")
+
+
 def test_what_went_away_is_not_confirmed(kept, beside):
     looked, news = watched(kept, kept.keep(15, 1.1))
     assert news == []

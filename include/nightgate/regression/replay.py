@@ -122,7 +122,7 @@ def replay(
 
 def _one_night(
     found: Replayed, run_id: str, tonight: Mapping[SeriesKey, Tonight], followed: Mapping[SeriesKey, Followed],
-    measured: Mapping[tuple[str, SeriesKey], Measured], values: Mapping[SeriesKey, list[tuple[str, str, float]]], *, last: bool,
+    measured: Mapping[tuple[str, SeriesKey], Measured], values: dict[SeriesKey, list[tuple[str, str, float]]], *, last: bool,
 ) -> None:  # fmt: skip
     suite = found.suite
     for key, candidate in suite.night(tonight).items():
@@ -136,6 +136,9 @@ def _one_night(
         one = Found(key, run_id, at, candidate, answer, value)
         if last:
             found.tonight.append(one)
+        if answer and answer.host:
+            values[key].pop()  # nothing is dated by a night of the host
+            continue
         if one.confirmed and candidate.worse:
             found.alerts += 1
             since = _dated(values[key], candidate.usual)
