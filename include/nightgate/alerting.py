@@ -45,14 +45,23 @@ class News(BaseModel):
 
 
 _BEGIN = """
-INSERT INTO nightgate.alerts (suite, kind, subject, run_id, said) VALUES (%s, %s, %s, %s, %s::jsonb)
+INSERT INTO nightgate.alerts (suite, kind, subject, run_id, said)
+SELECT %(suite)s, %(kind)s, %(subject)s, %(run)s, %(said)s::jsonb WHERE NOT EXISTS (
+    SELECT FROM nightgate.alerts
+    WHERE suite = %(suite)s AND kind = %(kind)s AND subject = %(subject)s AND run_id = %(run)s
+)
 ON CONFLICT (suite, kind, subject) WHERE over_at IS NULL DO NOTHING
 """
 _OVER = """
 UPDATE nightgate.alerts SET over_run_id = %(run)s, over_at = clock_timestamp(),
     over_told_at = CASE WHEN %(known)s THEN clock_timestamp() END
 WHERE suite = %(suite)s AND kind = ANY(%(kinds)s) AND subject = ANY(%(subjects)s) AND over_at IS NULL AND run_id <> %(run)s
+AND NOT EXISTS (
+    SELECT FROM nightgate.runs AS first, nightgate.runs AS this
+    WHERE first.run_id = alerts.run_id AND this.run_id = %(run)s AND first.recorded_at > this.recorded_at
+)
 """
+# neither a night that is looked at again tells what it told, nor does an earlier one end what a later one began;
 # what nobody was told of before it was over is no news any more; what is undecided no longer is told by what it became
 _NEWS = """
 SELECT id, kind, false, run_id, said FROM nightgate.alerts WHERE suite = %(suite)s AND told_at IS NULL AND over_at IS NULL
@@ -66,11 +75,18 @@ _OVER_TOLD = "UPDATE nightgate.alerts SET over_told_at = clock_timestamp() WHERE
 _HOLDING = "SELECT kind, subject, run_id, said FROM nightgate.alerts WHERE suite = %s AND over_at IS NULL ORDER BY id"
 
 
+def subject(series: str, scale: str, fingerprint: str) -> str:
+    """What is wrong: a series at a scale on a host, for another scale or host says nothing of it."""
+    return f"{series} {scale}@{fingerprint}"
+
+
 def begin(store: Store, suite: str, run_id: str, kind: Kind, found: Mapping[str, Said]) -> None:
-    """These subjects are wrong, by this run; those that already are stay as they are."""
+    """These subjects are wrong, by this run; those that already are, or were by this very run, stay as they are."""
     with store.writing() as connection, connection.cursor() as cursor:
-        rows = [(suite, kind, subject, run_id, said.model_dump_json()) for subject, said in found.items()]
-        cursor.executemany(_BEGIN, rows)
+        of = {"suite": suite, "kind": kind, "run": run_id}
+        cursor.executemany(
+            _BEGIN, [of | {"subject": name, "said": said.model_dump_json()} for name, said in found.items()]
+        )
 
 
 def end(

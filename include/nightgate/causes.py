@@ -52,8 +52,8 @@ def changes(nights: Sequence[Record], shift: int | None, lock_of: Callable[[str]
         lock_of: the environment of a digest.
     """
     told = [_told(record, lock_of) for record in nights]
-    good = nights[0 if shift is None else shift - 1]
-    before, after = _told(good, lock_of), told[-1]
+    good = 0 if shift is None else shift - 1
+    before, after = told[good], told[-1]
     found = []
     for name in sorted({*before, *after}):
         (kind, was), (other_kind, now) = (side.get(name, ("", None)) for side in (before, after))
@@ -63,7 +63,7 @@ def changes(nights: Sequence[Record], shift: int | None, lock_of: Callable[[str]
             (place for place in range(len(told)) if all(one.get(name, ("", None))[1] == now for one in told[place:])), 0
         )
         found.append(Change(name, kind or other_kind, was, now, None if shift is None else came - shift))
-    found += _states(good, nights[-1], None if shift is None else 0)
+    found += _states(nights[good], nights[-1], None if shift is None else 0)
     return sorted(found, key=lambda one: (abs(one.nights_off or 0), _FIRST.index(one.kind), one.name))
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from nightgate import alerting, paths, registry
-from nightgate.alerting import UNDECIDED_NIGHTS, News, Said
+from nightgate.alerting import UNDECIDED_NIGHTS, News, Said, subject
 from nightgate.causes import Change, changes
 from nightgate.environments import kept
 from nightgate.environments.lock import Lock
@@ -35,11 +35,11 @@ def of_night(store: Store, summary: Summary) -> list[News]:
             key = SeriesKey(record.benchmark, record.variant, record.device, objective.metric)
             said = _said(sentences.of_objective(rows[tuple(key)]), key)
             if objective.verdict == "breach":
-                found["breach"][_subject(key, record)] = said
+                found["breach"][_subject(key, record, summary.scale)] = said
             elif objective.verdict == "pass":
-                held.append(_subject(key, record))
+                held.append(_subject(key, record, summary.scale))
             elif objective.verdict == "inconclusive" and objective.nights >= UNDECIDED_NIGHTS:
-                found["undecided"][_subject(key, record)] = said
+                found["undecided"][_subject(key, record, summary.scale)] = said
     alerting.end(store, summary.suite, summary.run_id, ["breach", "undecided"], held)
     alerting.end(store, summary.suite, summary.run_id, ["undecided"], found["breach"])
     alerting.begin(store, summary.suite, summary.run_id, "breach", found["breach"])
@@ -53,12 +53,12 @@ def of_watch(store: Store, looked: Looked) -> list[News]:
     if run.standing != store.counting(run.suite):
         return []
     records = {(record.benchmark, record.variant, record.device): record for record in looked.records}
-    gone = [_subject(key, records[key[:3]]) for key in replayed.recovered if key[:3] in records]
+    gone = [_subject(key, records[key[:3]], run.scale) for key in replayed.recovered if key[:3] in records]
     alerting.end(store, run.suite, run.run_id, ["regression"], gone)
-    accepted = [_subject(key, records[key[:3]]) for key in looked.followed if key not in replayed.open]
+    accepted = [_subject(key, records[key[:3]], run.scale) for key in looked.followed if key not in replayed.open]
     alerting.end(store, run.suite, run.run_id, ["regression"], accepted, known=True)
     found = {
-        _subject(key, records[key[:3]]): regression_said(store, looked, one)
+        _subject(key, records[key[:3]], run.scale): regression_said(store, looked, one)
         for key, one in replayed.open.items()
         if one.found.run_id == run.run_id
     }
@@ -136,8 +136,8 @@ def _records(store: Store, run_ids: Sequence[str], key: SeriesKey) -> Mapping[st
     return {run_id: Record.model_validate(record, context=STORED) for run_id, record in rows}
 
 
-def _subject(key: SeriesKey, record: Record) -> str:
-    return f"{key}@{record.host.fingerprint if record.host else ''}"
+def _subject(key: SeriesKey, record: Record, scale: str) -> str:
+    return subject(str(key), scale, record.host.fingerprint if record.host else "")
 
 
 def _said(sentence: str, key: SeriesKey) -> Said:

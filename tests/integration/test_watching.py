@@ -251,3 +251,20 @@ def test_runs_that_do_not_count_tell_nothing(kept):
         update={"scheduled": False, "overrides": {"hybrid_ann.rows": 5}, "run_id": "hand"}
     )
     assert news_of(kept, by_hand) == []
+
+
+def test_another_scale_ends_no_breach(kept):
+    assert news_of(kept, judged("breach", number=15)) == [("breach", False, "night-015")]
+    full = judged("pass", number=16).model_copy(update={"scale": "full"})
+    assert news_of(kept, full) == []
+    assert news_of(kept, judged("pass", number=17)) == [("breach", True, "night-017")]
+
+
+def test_a_night_that_is_looked_at_again_neither_tells_twice_nor_ends_what_came_later(kept):
+    first, good = judged("breach", number=15), judged("pass", number=16)
+    assert news_of(kept, first) == [("breach", False, "night-015")]
+    assert news_of(kept, good) == [("breach", True, "night-016")]
+    assert news_of(kept, judged("breach", number=17)) == [("breach", False, "night-017")]
+    assert news_of(kept, good) == []
+    assert news_of(kept, judged("pass", number=18)) == [("breach", True, "night-018")]
+    assert news_of(kept, first) == []

@@ -387,9 +387,10 @@ def test_what_the_watch_holds_stands_under_the_headline_of_its_host(monkeypatch)
     other = {"sentence": "Another host.", "causes": []}
     monkeypatch.setattr(FakeStore, "answers", ([night(8)], Snapshot()))
     rows = [
-        ("regression", "a@abc", "night-7", said),
-        ("regression", "a@other", "night-7", other),
-        ("breach", "b@abc", "night-7", other),
+        ("regression", "a smoke@abc", "night-7", said),
+        ("regression", "a smoke@other", "night-7", other),
+        ("breach", "b smoke@abc", "night-7", other),
+        ("regression", "a full@abc", "night-7", other),
     ]
     monkeypatch.setattr(FakeStore, "holding", rows)
     text = client().get("/").text

@@ -119,14 +119,10 @@ def bisect(
         low, high = (low, middle) if beyond > 0.5 else (middle, high)
         sure *= max(beyond, 1 - beyond)
     found = names[high - 1]
-    share = None
-    if len(names) > 1:
-        alone = whole if names == (found,) else _try(search, (found,), measure, file)
-        if alone.error is None:
-            share = sign * alone.mean / size
-            sure *= _flipped(alone, sign).beyond(size / 2) if share > 0.5 else 1.0
-    else:
-        share = 1.0
+    alone, share = _try(search, (found,), measure, file), None
+    if alone.error is None:
+        share = sign * alone.mean / size
+        sure *= _flipped(alone, sign).beyond(size / 2) if share > 0.5 else 1.0
     return Verdict(kind="found", names=(found,), share=share, sure=sure, whole=whole.mean), search
 
 

@@ -91,7 +91,7 @@ def judged(newest: Run, store: Store) -> JudgedSuite:
 
 def regressions(newest: Run, store: Store) -> list[str]:
     """What the watch has confirmed on this host and still holds, each with what is the likeliest cause."""
-    here = f"@{host_of(newest)}"
+    here = alerting.subject("", newest.scale, host_of(newest))
     held = [
         said
         for kind, subject, _, said in alerting.holding(store, newest.suite)
