@@ -19,10 +19,10 @@ from nightgate.environments import build, code, kept, lock
 from nightgate.errors import InputError, NotMeasured
 
 _TELL = """
-import importlib.metadata as metadata, json, nightgate, packaging, sys
+import importlib.metadata as metadata, importlib.util as util, json, nightgate, packaging, sys
 from nightgate import registry
 found = {"nightgate": nightgate.__file__, "packaging": packaging.__file__, "version": metadata.version("packaging"),
-         "benchmarks": sorted(registry.installed()), "python": sys.executable}
+         "benchmarks": sorted(registry.installed()), "python": sys.executable, "pip": util.find_spec("pip") is not None}
 print(json.dumps(found))
 """
 
@@ -78,13 +78,14 @@ def test_a_child_imports_just_that_and_damages_nothing(cache):
     control = build.interpreter(cache, paths.home(), kept.keep(paths.home()))
     env = {"PATH": os.environ["PATH"], "NIGHTGATE_HOME": str(paths.home())} | control.environment()
     done = subprocess.run(
-        [control.python, "-c", _TELL], capture_output=True, text=True, env=env, timeout=120, check=False
+        [*control.command(), "-c", _TELL], capture_output=True, text=True, env=env, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["nightgate"] == str(build.code_folder(paths.home()) / code.digest() / "nightgate" / "__init__.py")
     assert str(paths.cache_dir()) in found["packaging"]
     assert {"hybrid_ann", "pgvector_search", "transcription"} <= set(found["benchmarks"])
+    assert not found["pip"], "what is installed beside the interpreter is none of it"
     assert found["python"] != sys.executable or sys.prefix == sys.base_prefix
     assert cache.damaged() == []
     assert kept.find(paths.home(), lock.here().digest) == lock.here()

@@ -60,16 +60,22 @@ _end: ContextVar[float | None] = ContextVar("end", default=None)  # by time.mono
 
 @dataclass(frozen=True)
 class Interpreter:
-    """With which interpreter a child is started, and the folders it imports from before any other; by default that of this
-    process."""
+    """With which interpreter a child is started, and the folders it imports from: these and the standard library, nothing else.
+
+    Without the site module (``-S``): what is installed beside that interpreter would answer for a package these folders lack, and
+    a ``.pth`` file there runs code of its own at every start (some hosts have certificates written into whichever certifi is
+    found), which changed what the cache keeps."""
 
     python: str
-    path: tuple[Path, ...] = ()
+    path: tuple[Path, ...]
+
+    def command(self) -> list[str]:
+        return [self.python, "-S"]
 
     def environment(self) -> dict[str, str]:
         path = os.pathsep.join(map(str, self.path))
         # these folders are of a cache, which what is written into them would damage
-        return {"PYTHONPATH": path, "PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        return {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 @dataclass(frozen=True)
@@ -196,9 +202,9 @@ class Child(Generic[Answer]):
             raise ChildError(f"{self.target} was not started: the time-out of its step is over", _SLOWER)
         self._call = pickle.dumps((function, request))
         self._environment = _environment(os.environ, threads, device, keep)
-        self._python = sys.executable
+        self._python = [sys.executable]
         if interpreter:
-            self._python, self._environment = interpreter.python, self._environment | interpreter.environment()
+            self._python, self._environment = interpreter.command(), self._environment | interpreter.environment()
         self._device = device
         self.content = False
 
@@ -211,7 +217,7 @@ class Child(Generic[Answer]):
             self._ours, theirs = socket.socketpair()
             stack.callback(self._ours.close)
             command = [
-                self._python, "-m", "nightgate.measure.child", self.target, str(inbox), str(self._outbox),
+                *self._python, "-m", "nightgate.measure.child", self.target, str(inbox), str(self._outbox),
                 str(os.getpid()), str(theirs.fileno()),
             ]  # fmt: skip
             self._start = time.monotonic()
