@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from nightgate import alerting, paths, registry
-from nightgate.alerting import UNDECIDED_NIGHTS, News, Said, subject
+from nightgate import paths, registry
 from nightgate.causes import Change, changes
 from nightgate.environments import kept
 from nightgate.environments.lock import Lock
@@ -15,6 +14,8 @@ from nightgate.publish import sentences
 from nightgate.publish.rows import objective_rows
 from nightgate.record import STORED, Record, Summary
 from nightgate.regression.replay import Found, Regressed
+from nightgate.results import alerts
+from nightgate.results.alerts import UNDECIDED_NIGHTS, News, Said, subject
 from nightgate.results.beside import SeriesKey
 from nightgate.results.store import Store
 from nightgate.watching import NIGHTS, Looked
@@ -40,11 +41,11 @@ def of_night(store: Store, summary: Summary) -> list[News]:
                 held.append(_subject(key, record, summary.scale))
             elif objective.verdict == "inconclusive" and objective.nights >= UNDECIDED_NIGHTS:
                 found["undecided"][_subject(key, record, summary.scale)] = said
-    alerting.end(store, summary.suite, summary.run_id, ["breach", "undecided"], held)
-    alerting.end(store, summary.suite, summary.run_id, ["undecided"], found["breach"])
-    alerting.begin(store, summary.suite, summary.run_id, "breach", found["breach"])
-    alerting.begin(store, summary.suite, summary.run_id, "undecided", found["undecided"])
-    return alerting.news(store, summary.suite)
+    alerts.end(store, summary.suite, summary.run_id, ["breach", "undecided"], held)
+    alerts.end(store, summary.suite, summary.run_id, ["undecided"], found["breach"])
+    alerts.begin(store, summary.suite, summary.run_id, "breach", found["breach"])
+    alerts.begin(store, summary.suite, summary.run_id, "undecided", found["undecided"])
+    return alerts.news(store, summary.suite)
 
 
 def of_watch(store: Store, looked: Looked) -> list[News]:
@@ -54,16 +55,16 @@ def of_watch(store: Store, looked: Looked) -> list[News]:
         return []
     records = {(record.benchmark, record.variant, record.device): record for record in looked.records}
     gone = [_subject(key, records[key[:3]], run.scale) for key in replayed.recovered if key[:3] in records]
-    alerting.end(store, run.suite, run.run_id, ["regression"], gone)
+    alerts.end(store, run.suite, run.run_id, ["regression"], gone)
     accepted = [_subject(key, records[key[:3]], run.scale) for key in looked.followed if key not in replayed.open]
-    alerting.end(store, run.suite, run.run_id, ["regression"], accepted, known=True)
+    alerts.end(store, run.suite, run.run_id, ["regression"], accepted, known=True)
     found = {
         _subject(key, records[key[:3]], run.scale): regression_said(store, looked, one)
         for key, one in replayed.open.items()
         if one.found.run_id == run.run_id
     }
-    alerting.begin(store, run.suite, run.run_id, "regression", found)
-    return alerting.news(store, run.suite)
+    alerts.begin(store, run.suite, run.run_id, "regression", found)
+    return alerts.news(store, run.suite)
 
 
 def regression_said(store: Store, looked: Looked, one: Regressed) -> Said:

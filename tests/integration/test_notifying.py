@@ -9,15 +9,20 @@ import pytest
 from airflow.sdk import BaseNotifier
 from support.listeners import mail_server, webhook
 
-from nightgate.alerting import News, Said
 from nightgate.errors import InputError, ServiceUnavailable
-from nightgate.orchestration.notifying import MAIL, WEBHOOK, tell
+from nightgate.orchestration import notifying
+from nightgate.orchestration.notifying import MAIL, WEBHOOK
 from nightgate.publish.messages import Message
+from nightgate.results.alerts import News, Said
 
 SAID = Said(sentence="P50 of hybrid is 9 % worse than its control.", causes=("faiss-cpu 1.0 → 1.1",))
 MESSAGE = Message(
     "nightly", "run-7", "http://board/run-7", [News(id=1, kind="regression", over=False, run_id="run-7", said=SAID)]
 )
+
+
+def tell(message, context, given, told_by=lambda name, news: None):
+    return notifying.tell(message, context, given, told_by)
 
 
 @pytest.fixture
@@ -98,6 +103,31 @@ def test_one_that_fails_is_named_and_the_others_are_told(connect, caplog):
         with pytest.raises(ServiceUnavailable, match="people could not be told: Webhook: 503"):
             tell(MESSAGE, {}, ())
     assert len(got) == 1
+
+
+def test_who_was_told_is_not_told_again(connect):
+    """News of two runs, of which one was mailed before the webhook failed."""
+    told, other = [], News(id=2, kind="breach", over=True, run_id="run-8", said=Said(sentence="P95 of hybrid holds."))
+    with webhook() as (hook, posts), mail_server() as (port, mails):
+        connect(MAIL, **mail_to(port))
+        connect(WEBHOOK, conn_type="http", host="127.0.0.1", port=hook)
+        first = MESSAGE.news[0].model_copy(update={"told_by": (MAIL,)})
+        message = Message("nightly", "run-8", "http://board/run-8", [first, other])
+        assert tell(message, {}, (), lambda name, news: told.append((name, [one.id for one in news]))) == 2
+        again = [one.model_copy(update={"told_by": (MAIL, WEBHOOK)}) for one in message.news]
+        tell(Message("nightly", "run-8", "", again), {}, (), lambda *_: told.append("again"))
+    assert told == [(MAIL, [2]), (WEBHOOK, [1, 2])]
+    assert [mail["Subject"] for mail in mails] == ["Nightgate nightly: 1 holds again"]
+    assert [post["subject"] for _, _, post in posts] == [message.subject]
+
+
+def test_who_failed_has_not_told(connect):
+    told = []
+    with webhook(status=503) as (bad, _):
+        connect(WEBHOOK, conn_type="http", host="127.0.0.1", port=bad)
+        with pytest.raises(ServiceUnavailable):
+            tell(MESSAGE, {}, (), lambda *_: told.append(_))
+    assert told == []
 
 
 def test_a_mail_connection_must_say_whom_to_write_to(connect):

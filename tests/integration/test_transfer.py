@@ -9,15 +9,24 @@ import pytest
 from support.nights import record, summary
 from support.old_tables import ROWS, SHAPES, of_before
 
+from nightgate.environments.lock import Lock
 from nightgate.errors import InputError
-from nightgate.results import notes, transfer
+from nightgate.results import alerts, beside, notes, transfer
+from nightgate.results.alerts import Said
+from nightgate.results.beside import Measured, SeriesKey
 from nightgate.results.noted import Scope
 from nightgate.results.transfer import Taken
+
+LOCK = Lock(python="3.11.7", packages={"alpha": "1.0"}, code="c1", version="0.1.0")
+KEY = SeriesKey("hybrid_ann", "hybrid", "cpu", "latency_p50_fast")
 
 EVERYTHING = {
     "runs": "SELECT to_jsonb(own) FROM nightgate.runs AS own ORDER BY run_id",
     "results": "SELECT to_jsonb(own) FROM nightgate.results AS own ORDER BY run_id, benchmark, variant, device",
     "notes": "SELECT to_jsonb(own) FROM nightgate.notes AS own ORDER BY noted_at",
+    "beside": "SELECT to_jsonb(own) FROM nightgate.beside AS own ORDER BY run_id, metric",
+    "alerts": "SELECT to_jsonb(own) - 'id' FROM nightgate.alerts AS own ORDER BY subject, run_id",
+    "environments": "SELECT to_jsonb(own) FROM nightgate.environments AS own ORDER BY digest",
 }
 
 
@@ -25,7 +34,7 @@ def everything(store):
     """Every column of every row, numbers to their last digit."""
     with psycopg.connect(**store._parameters) as connection:
         connection.execute("SET TIME ZONE 'UTC'")
-        return {table: [row[0] for row in connection.execute(query.replace("to_jsonb(own)", "to_jsonb(own)::text"))]
+        return {table: [row[0] for row in connection.execute(query.replace("SELECT ", "SELECT (").replace(" FROM", ")::text FROM"))]
                 for table, query in EVERYTHING.items()}  # fmt: skip
 
 
@@ -46,6 +55,21 @@ def full(store):
     return store
 
 
+@pytest.fixture
+def watched(full):
+    """The same, with what the watch knows of it."""
+    full.save_records("night-005", "nightly_benchmarks", "full", [record(5)], standing="night", environment=LOCK)
+    beside.put(full, "night-002", {KEY: Measured(tonight=(1.0, 0.1), control=(0.9,), control_run="night-001")})
+    beside.put(full, "night-005", {KEY: Measured(why_not="no control")})
+    for run_id, name in (("night-001", "one"), ("night-002", "two"), ("night-002", "three")):
+        alerts.begin(full, "nightly", run_id, "regression", {name: Said(sentence=f"{name} is slower.", ratio=1.1)})
+    news = alerts.news(full, "nightly")
+    alerts.told_by(full, "Webhook 0", news[:2])
+    alerts.told(full, news[:1])
+    alerts.end(full, "nightly", "night-003", ["regression"], ["one"])
+    return full
+
+
 def exported(store):
     return [line.encode() + b"\n" for line in transfer.lines_of(store)]
 
@@ -64,6 +88,41 @@ def test_doing_so_again_changes_nothing(full):
     for _ in range(2):
         transfer.take(full, lines)
     assert everything(full) == before
+
+
+def test_what_the_watch_knows_goes_with_it(watched, new_store):
+    other, lines = new_store(), exported(watched)
+    assert transfer.take(other, lines) == Taken(runs=5, results=6, notes=2, watched=6)
+    found = everything(other)
+    assert found == everything(watched)
+    assert [len(found[table]) for table in ("beside", "alerts", "environments")] == [2, 3, 1]
+    assert exported(other) == lines
+    for store in (other, watched):
+        transfer.take(store, lines)
+    assert everything(other) == everything(watched) == found
+
+
+def test_what_is_told_or_over_in_one_of_two_stores_is_so_in_both(watched, new_store):
+    other, before = new_store(), exported(watched)
+    transfer.take(other, before)
+    alerts.told(watched, alerts.news(watched, "nightly"))
+    alerts.end(watched, "nightly", "night-003", ["regression"], ["two"])
+    alerts.told(watched, alerts.news(watched, "nightly"))
+    transfer.take(other, exported(watched))
+    assert alerts.news(other, "nightly") == alerts.news(watched, "nightly") == []
+    assert [found[1] for found in alerts.holding(other, "nightly")] == ["three"]
+    transfer.take(watched, before)
+    assert everything(watched) == everything(other)
+
+
+def test_a_store_that_holds_it_by_another_run_keeps_its_own(watched, new_store):
+    other = new_store()
+    other.save_summary(summary(7))
+    alerts.begin(other, "nightly", "night-007", "regression", {"two": Said(sentence="it is slower here.")})
+    transfer.take(other, exported(watched))
+    assert sorted((subject, run_id) for _, subject, run_id, _ in alerts.holding(other, "nightly")) == [
+        ("three", "night-002"), ("two", "night-007"),
+    ]  # fmt: skip
 
 
 def test_every_line_says_its_version_and_what_it_is(full):

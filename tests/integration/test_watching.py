@@ -8,12 +8,13 @@ from contextlib import suppress
 import pytest
 from support.nights import HOST, metric, record, summary
 
-from nightgate import alerting, telling, watching
+from nightgate import telling, watching
 from nightgate.duet.measuring import Duet, Round
 from nightgate.environments.lock import Lock
 from nightgate.errors import InputError, NotMeasured, ServiceUnavailable, Unavailable
 from nightgate.measure import host
-from nightgate.results import notes
+from nightgate.results import alerts, notes
+from nightgate.results.alerts import Said
 from nightgate.results.beside import SeriesKey
 from nightgate.results.noted import Scope
 from nightgate.suite import Watch
@@ -85,7 +86,7 @@ def watched(store, run_id):
         watching.confirm(store, run_id, WATCH, "hybrid_ann", "cpu")
     looked = watching.look(store, run_id, WATCH)
     news = telling.of_watch(store, looked)
-    alerting.told(store, news)
+    alerts.told(store, news)
     return looked, news
 
 
@@ -111,7 +112,7 @@ def test_a_regression_is_told_the_same_night_with_its_cause_and_once(kept, besid
     assert watched(kept, run_id)[1] == [], "a retry tells nobody again"
     assert watched(kept, kept.keep(16, 1.1, BAD))[1] == [], "nor does the next night"
     assert len(beside.asked) == 1
-    assert [(kind, run) for kind, _, run, _ in alerting.holding(kept, "nightly")] == [("regression", run_id)]
+    assert [(kind, run) for kind, _, run, _ in alerts.holding(kept, "nightly")] == [("regression", run_id)]
 
 
 def test_its_end_is_told_once(kept, beside):
@@ -122,7 +123,7 @@ def test_its_end_is_told_once(kept, beside):
     (one,) = watched(kept, run_id)[1]
     assert (one.kind, one.over, one.run_id) == ("regression", True, run_id)
     assert watched(kept, kept.keep(18))[1] == []
-    assert alerting.holding(kept, "nightly") == []
+    assert alerts.holding(kept, "nightly") == []
 
 
 def test_a_slow_host_is_no_regression(kept, beside):
@@ -168,7 +169,7 @@ def test_an_accepted_baseline_brings_its_own_control(kept, beside):
     notes.say(kept, "accepted", Scope(bad), "it is worth it", "me")
     for number in range(16, 29):
         assert watched(kept, kept.keep(number, 1.1, BAD))[1] == []
-    assert alerting.holding(kept, "nightly") == [], "what was accepted is wrong no longer"
+    assert alerts.holding(kept, "nightly") == [], "what was accepted is wrong no longer"
     beside.asked.clear()
     beside.tonight = 1.21
     worse = GOOD.model_copy(update={"code": "c2"})
@@ -212,7 +213,7 @@ def judged(verdict, nights=1, number=15):
 def news_of(store, run):
     store.save_summary(run)
     found = telling.of_night(store, run)
-    alerting.told(store, found)
+    alerts.told(store, found)
     return [(one.kind, one.over, one.run_id) for one in found]
 
 
@@ -236,7 +237,7 @@ def test_what_nobody_could_send_is_news_until_it_is_told(kept):
     kept.save_summary(run)
     assert len(telling.of_night(kept, run)) == 1
     assert len(telling.of_night(kept, run)) == 1
-    alerting.told(kept, telling.of_night(kept, run))
+    alerts.told(kept, telling.of_night(kept, run))
     assert telling.of_night(kept, run) == []
 
 
@@ -268,3 +269,19 @@ def test_a_night_that_is_looked_at_again_neither_tells_twice_nor_ends_what_came_
     assert news_of(kept, good) == []
     assert news_of(kept, judged("pass", number=18)) == [("breach", True, "night-018")]
     assert news_of(kept, first) == []
+
+
+def test_who_was_told_stands_in_the_store_until_all_were(kept):
+    run_id = kept.keep(15)
+    alerts.begin(kept, "nightly", run_id, "breach", {"a": Said(sentence="a."), "b": Said(sentence="b.")})
+    first, second = alerts.news(kept, "nightly")
+    alerts.told_by(kept, "mail", [first])
+    alerts.told_by(kept, "webhook", [first, second])
+    assert [one.told_by for one in alerts.news(kept, "nightly")] == [("mail", "webhook"), ("webhook",)]
+    alerts.told(kept, [first])
+    alerts.end(kept, "nightly", "another", ["breach"], ["a"])
+    assert [(one.id, one.over, one.told_by) for one in alerts.news(kept, "nightly")] == [
+        (second.id, False, ("webhook",)), (first.id, True, ()),
+    ], "of its end nobody was told"  # fmt: skip
+    alerts.told_by(kept, "mail", [one for one in alerts.news(kept, "nightly") if one.over])
+    assert alerts.news(kept, "nightly")[1].told_by == ("mail",)

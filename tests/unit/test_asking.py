@@ -102,7 +102,7 @@ class Duets:
         monkeypatch.setattr(asking, "duet", self.duet)
         monkeypatch.setattr(asking, "task_of", lambda one, metrics: (one.variant, metrics))
         monkeypatch.setattr(asking.build, "interpreter", lambda cache, home, lock: ())
-        monkeypatch.setattr(asking.sides, "mixed", lambda start, good, bad, names: names)
+        monkeypatch.setattr(asking.sides.Between, "sides", lambda self, start, names: (start, names))
 
     def duet(self, first, second, task, rounds):
         self.asked.append(second)

@@ -18,7 +18,7 @@ FLOORS = [
     {"vector_search"},
     {"registry"},
     {"transcription", "hybrid_ann", "pgvector_search", "judge", "results", "series", "stack", "duet"},
-    {"publish", "api", "alerting", "causes", "regression"},
+    {"publish", "api", "causes", "regression"},
     {"planning", "uploading", "web"},
     {"judged", "ledger", "street", "watching"},
     {"following", "telling"},
@@ -29,7 +29,7 @@ FLOORS = [
 ]
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 WITHIN = {
-    ("paths", "errors"), ("objectives", "document"), ("objectives", "record"), ("suite", "document"), ("suite", "objectives"), ("suite", "record"), ("artifacts", "record"), ("measure", "record"), ("judge", "series"), ("results", "judge"), ("results", "series"), ("publish", "alerting"),
+    ("paths", "errors"), ("objectives", "document"), ("objectives", "record"), ("suite", "document"), ("suite", "objectives"), ("suite", "record"), ("artifacts", "record"), ("measure", "record"), ("judge", "series"), ("results", "judge"), ("results", "series"),
 }  # fmt: skip
 """Rooms of one floor that may know each other, in this direction."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from nightgate.alerting import News, Said
 from nightgate.publish.messages import Message
+from nightgate.results.alerts import News, Said
 
 SLOWER = Said(
     sentence="P50 of hybrid is 9 % worse.",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from nightgate import paths
 from nightgate.artifacts import Cache
 from nightgate.environments import build, code
-from nightgate.environments.lock import CODE, Lock, here
+from nightgate.environments.code import Commit
+from nightgate.environments.lock import CODE, Lock, differing, here
 from nightgate.errors import InputError
 from nightgate.measure.child import Interpreter
 
@@ -46,12 +48,57 @@ def side_of(text: str, lock_of_run: Callable[[str], Lock]) -> Interpreter | None
     return build.interpreter(cache, home, lock_of_run(text))
 
 
-def mixed(start: Interpreter, good: Lock, bad: Lock, names: tuple[str, ...]) -> Interpreter:
-    """The environment of ``good`` with some ``names`` as ``bad`` has them."""
-    cache, home = Cache(paths.cache_dir()), paths.home()
-    versions = {name: bad.packages[name] for name in names if name in bad.packages}
-    made = build.with_packages(start, cache, versions)
-    return build.with_code(made, home, bad.code) if CODE in names else made
+@dataclass(frozen=True)
+class Between:
+    """What was installed in a good and in a bad run, and the commits between their code, where these are known and a line."""
+
+    good: Lock
+    bad: Lock
+    commits: tuple[Commit, ...] = ()
+
+    @classmethod
+    def of(cls, good: Lock, bad: Lock) -> Between:
+        checkout = paths.checkout()
+        if checkout is None or good.code == bad.code:
+            return cls(good, bad)
+        ends = ((good.revision, good.code), (bad.revision, bad.code))
+        return cls(good, bad, tuple(code.between(build.code_folder(paths.home()), checkout, *ends)))
+
+    @property
+    def changes(self) -> dict[str, tuple[str | None, str | None]]:
+        """Name → version before and after; of a commit what it says. In the order in which they came or are called."""
+        found = differing(self.good, self.bad)
+        if self.commits:
+            del found[CODE]
+            found |= {_name(one): (None, one.subject) for one in self.commits}
+        return found
+
+    def sides(self, start: Interpreter, names: tuple[str, ...]) -> tuple[Interpreter, Interpreter]:
+        """The good environment, and the same with ``names`` of the changes as in the bad one.
+
+        Args:
+            names: of commits those up to one, or one alone: then the first side has the code just before it.
+        """
+        cache, home = Cache(paths.cache_dir()), paths.home()
+        versions = {name: version for name in names if (version := self.bad.packages.get(name))}
+        first, second = start, build.with_packages(start, cache, versions)
+        if CODE in names:
+            second = build.with_code(second, home, self.bad.code)
+        if chosen := [place for place, one in enumerate(self.commits) if _name(one) in names]:
+            second = self._at(second, chosen[-1])
+            if chosen[0]:
+                first = self._at(first, chosen[0] - 1)
+        return first, second
+
+    def _at(self, start: Interpreter, place: int) -> Interpreter:
+        checkout = paths.checkout()
+        assert checkout is not None  # where there is none there are no commits
+        kept = code.of_revision(build.code_folder(paths.home()), checkout, self.commits[place].id)
+        return build.with_code(start, paths.home(), kept.name)
+
+
+def _name(one: Commit) -> str:
+    return f"commit {one.id}"
 
 
 def bisect_file(key: str) -> Path:

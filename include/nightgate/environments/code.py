@@ -10,6 +10,7 @@ import subprocess
 import tarfile
 import tempfile
 import tomllib
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -21,12 +22,26 @@ _PACKAGE = Path(__file__).parents[1]
 _KEPT = (".py", ".txt", ".html", ".css", ".sql", ".md", ".yaml", ".json", ".yml", ".typed")
 
 
+@dataclass(frozen=True)
+class Commit:
+    """One of the project's: twelve digits of its name, and the first line of what it says."""
+
+    id: str
+    subject: str
+
+
 @cache
 def digest() -> str:
     """Twelve hex digits of the sources of this package."""
+    return _digest(_PACKAGE)
+
+
+def _digest(package: Path) -> str:
     found = hashlib.sha256()
-    for file in sorted(_PACKAGE.rglob("*.py")):
-        found.update(str(file.relative_to(_PACKAGE)).encode() + b"\0" + file.read_bytes() + b"\0")
+    for file in sorted(package.rglob("*.py")):
+        name = file.relative_to(package)
+        if name.parts[0] != "dags":  # a link in a checkout and files in a copy, and nothing that is timed
+            found.update(str(name).encode() + b"\0" + file.read_bytes() + b"\0")
     return found.hexdigest()[:12]
 
 
@@ -89,8 +104,35 @@ def of_revision(folder: Path, checkout: Path, revision: str) -> Path:
     return kept
 
 
+def between(folder: Path, checkout: Path, first: tuple[str | None, str], last: tuple[str | None, str]) -> list[Commit]:
+    """The commits that changed the code from one revision to another, oldest first.
+
+    Args:
+        first: a revision and the digest of the code that ran as such, as ``last``.
+
+    Returns:
+        None of them where they lead from one to the other on no line, or where what ran was not what the revision says.
+    """
+    for revision, ran in (first, last):
+        try:
+            if revision is None or _digest(of_revision(folder, checkout, revision) / _PACKAGE.name) != ran:
+                return []
+        except InputError:
+            return []
+    if _git(checkout, "merge-base", "--is-ancestor", str(first[0]), str(last[0])).returncode:
+        return []
+    told = _git(
+        checkout, "log", "--reverse", "--first-parent", "--abbrev=12", "--format=%h%x09%s", f"{first[0]}..{last[0]}",
+        "--", f"include/{_PACKAGE.name}",
+    ).stdout.decode(errors="replace")  # fmt: skip
+    return [Commit(*line.split("\t", 1)) for line in told.splitlines()]
+
+
 def _git(checkout: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(["git", "-C", str(checkout), *words], capture_output=True, check=False, timeout=60)
+    try:
+        return subprocess.run(["git", "-C", str(checkout), *words], capture_output=True, check=False, timeout=60)
+    except FileNotFoundError:
+        raise InputError("this host has no git, so no revision can be had", "install git") from None
 
 
 def _tell(folder: Path) -> None:

@@ -12,7 +12,8 @@ from __future__ import annotations
 import copy
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from airflow.sdk import BaseNotifier, Connection
@@ -20,6 +21,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 
 from nightgate.errors import InputError, ServiceUnavailable
 from nightgate.publish.messages import Message
+from nightgate.results.alerts import News
 
 log = logging.getLogger(__name__)
 
@@ -47,27 +49,33 @@ class Webhook(BaseNotifier):
         answer.raise_for_status()
 
 
-def tell(message: Message, context: Mapping[str, Any], given: Sequence[BaseNotifier]) -> int:
-    """Send ``message`` by all notifiers; returns by how many.
+def tell(
+    message: Message,
+    context: Mapping[str, Any],
+    given: Sequence[BaseNotifier],
+    told_by: Callable[[str, Sequence[News]], None],
+) -> int:
+    """Send ``message`` by all notifiers, by each what it has not told yet; returns how many there are.
+
+    Args:
+        told_by: is called with the name of each that has told, and what.
 
     Raises:
-        ServiceUnavailable: one could not send it. Those that could will send it again when this is tried again.
+        ServiceUnavailable: one could not send it, after all others were tried.
     """
-    notifiers = [*given, *_by_connections()]
-    told = {
-        "subject": message.subject, "text": message.text(), "markdown": message.markdown(), "html": message.html(),
-        "json": json.dumps(message.json()),
-    }  # fmt: skip
-    failed = []
-    for notifier in notifiers:
-        one, its = copy.copy(notifier), cast(Any, {**context, "nightgate": told})
+    notifiers, failed = dict(_named(given)), list[str]()
+    for name, notifier in notifiers.items():
+        news = [one for one in message.news if name not in one.told_by]
+        if not news:
+            continue
+        its = replace(message, news=news)
         try:
-            one.render_template_fields(its)  # not by calling it: that swallows what goes wrong
-            one.notify(its)
+            _send(notifier, its, context)
         except Exception as error:
             failed.append(f"{type(notifier).__name__}: {' '.join(str(error).split()) or type(error).__name__}")
         else:
-            log.info("told by %s: %s", type(notifier).__name__, message.subject)
+            told_by(name, news)
+            log.info("told by %s: %s", type(notifier).__name__, its.subject)
     if failed:
         raise ServiceUnavailable(
             f"people could not be told: {'; '.join(failed)}", "see the connections and servers that it names"
@@ -75,8 +83,24 @@ def tell(message: Message, context: Mapping[str, Any], given: Sequence[BaseNotif
     return len(notifiers)
 
 
-def _by_connections() -> list[BaseNotifier]:
-    found: list[BaseNotifier] = []
+def _send(notifier: BaseNotifier, message: Message, context: Mapping[str, Any]) -> None:
+    forms = {
+        "subject": message.subject, "text": message.text(), "markdown": message.markdown(), "html": message.html(),
+        "json": json.dumps(message.json()),
+    }  # fmt: skip
+    one, its = copy.copy(notifier), cast(Any, {**context, "nightgate": forms})
+    one.render_template_fields(its)  # not by calling it: that swallows what goes wrong
+    one.notify(its)
+
+
+def _named(given: Sequence[BaseNotifier]) -> Iterator[tuple[str, BaseNotifier]]:
+    """Each by a name that a retry finds again."""
+    for place, notifier in enumerate(given):
+        yield f"{type(notifier).__name__} {place}", notifier
+    yield from _by_connections()
+
+
+def _by_connections() -> Iterator[tuple[str, BaseNotifier]]:
     if mail := _known(MAIL):
         from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 
@@ -86,15 +110,12 @@ def _by_connections() -> list[BaseNotifier]:
                 f"the connection {MAIL} does not say whom to write to",
                 'add {"from_email": "…", "to": "…"} to its extra',
             )
-        found.append(
-            SmtpNotifier(
-                smtp_conn_id=MAIL, from_email=extra["from_email"], to=extra["to"], subject="{{ nightgate.subject }}",
-                html_content="{{ nightgate.html }}",
-            )
+        yield MAIL, SmtpNotifier(
+            smtp_conn_id=MAIL, from_email=extra["from_email"], to=extra["to"], subject="{{ nightgate.subject }}",
+            html_content="{{ nightgate.html }}",
         )  # fmt: skip
     if _known(WEBHOOK):
-        found.append(Webhook())
-    return found
+        yield WEBHOOK, Webhook()
 
 
 def _known(name: str) -> Any:

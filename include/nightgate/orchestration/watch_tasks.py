@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from airflow.sdk import BaseNotifier, TaskGroup, TriggerRule, get_current_context, task
@@ -182,20 +183,21 @@ def telling_of(notify: Sequence[BaseNotifier]) -> Any:
 
 def send(news: Sequence[Any], suite: str, dag_id: str, run_id: str, notify: Sequence[BaseNotifier]) -> None:
     """Tell people, and remember that they know; where nobody is to be told it stands on the board alone."""
-    from nightgate import alerting as alerts
     from nightgate.orchestration.notifying import tell
     from nightgate.publish.messages import Message
+    from nightgate.results import alerts
 
     if not news:
         log.info("there is nothing that was not told before")
         return
     message = Message(suite, run_id, address(dag_id, run_id), news)
     log.info("%s\n%s", message.subject, message.text())
-    if tell(message, get_current_context(), notify) == 0:
+    store = _store()
+    if tell(message, get_current_context(), notify, partial(alerts.told_by, store)) == 0:
         log.info(
             "nobody is to be told: there is neither a notifier nor a connection nightgate_alerts_mail or nightgate_alerts_webhook"
         )
-    alerts.told(_store(), news)
+    alerts.told(store, news)
 
 
 def _wish(asked: dict[str, Any]) -> Any:

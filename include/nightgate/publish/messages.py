@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nightgate.alerting import News
+from nightgate.results.alerts import News
 
 _HEADS = {
     ("breach", False): "Breached", ("regression", False): "Slower or worse than before", ("undecided", False): "Undecided for nights",

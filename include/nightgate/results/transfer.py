@@ -1,7 +1,6 @@
-"""Export and import of a store as JSON lines: a line for each run without its results, for each result and each note.
+"""Export and import of a store as JSON lines (`lines`): a run without its results, each result, each note, and what the watch knows.
 
-A run's line comes before those of its results and notes. Each line has a ``schema_version``; what this version does not
-understand is refused with the number of its line, and then nothing is written.
+What this version does not understand is refused with the number of its line, and then nothing is written.
 """
 
 from __future__ import annotations
@@ -9,46 +8,28 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import ValidationError
 
 from nightgate.errors import InputError
-from nightgate.paths import RUN_ID
-from nightgate.record import STORED, Device, Record, Standing, Summary, Verdict
+from nightgate.record import STORED, Record
+from nightgate.results.lines import (
+    ANY,
+    EXPORT,
+    RUN,
+    AlertLine,
+    BesideLine,
+    EnvironmentLine,
+    NoteLine,
+    ResultLine,
+    RunLine,
+)
 
 if TYPE_CHECKING:
     import psycopg
 
     from nightgate.results.store import Store
-
-SCHEMA_VERSION = 1
-
-_RUN = """
-jsonb_build_object('schema_version', 1, 'kind', 'run', 'run_id', own.run_id, 'dag_id', own.dag_id, 'suite', own.suite,
-    'scale', own.scale, 'standing', own.standing, 'overrides', own.overrides, 'state', own.state,
-    'finished_at', own.finished_at, 'recorded_at', own.recorded_at, 'head', own.head)
-"""
-_RESULT = """
-jsonb_build_object('schema_version', 1, 'kind', 'result', 'run_id', own.run_id, 'measured_at', own.measured_at,
-    'record', own.record)
-"""
-_NOTE = """
-jsonb_build_object('schema_version', 1, 'kind', 'note', 'note', own.kind, 'run_id', own.run_id, 'benchmark', own.benchmark,
-    'variant', own.variant, 'device', own.device, 'reason', own.reason, 'noted_by', own.noted_by, 'noted_at', own.noted_at,
-    'withdrawn_reason', own.withdrawn_reason, 'withdrawn_by', own.withdrawn_by, 'withdrawn_at', own.withdrawn_at)
-"""
-EXPORT = f"""
-SELECT line::text FROM (
-    SELECT recorded_at, run_id, 0 AS place, '' AS of, {_RUN} AS line FROM nightgate.runs AS own
-    UNION ALL
-    SELECT runs.recorded_at, own.run_id, 1, concat_ws(' ', own.benchmark, own.device, own.variant), {_RESULT}
-    FROM nightgate.results AS own JOIN nightgate.runs USING (run_id)
-    UNION ALL
-    SELECT runs.recorded_at, own.run_id, 2, to_char(own.noted_at, 'YYYYMMDDHH24MISSUS'), {_NOTE}
-    FROM nightgate.notes AS own JOIN nightgate.runs USING (run_id)
-) AS lines ORDER BY recorded_at, run_id, place, of
-"""
 
 _UTC = "SET LOCAL TIME ZONE 'UTC'"  # so that two stores write a time alike
 
@@ -62,11 +43,12 @@ _COPY = """
 COPY incoming (number, kind, run_id, benchmark, variant, device, status, judged, fingerprint, suite, line) FROM STDIN
 """
 _TWICE = """
-SELECT max(number) FROM incoming GROUP BY kind, run_id, benchmark, variant, device, line->>'noted_at' HAVING count(*) > 1
-ORDER BY 1 LIMIT 1
+SELECT max(number) FROM incoming
+GROUP BY kind, run_id, benchmark, variant, device, line->>'noted_at', line->>'metric', line->>'digest', line->>'alert', line->>'subject'
+HAVING count(*) > 1 ORDER BY 1 LIMIT 1
 """
 _WITHOUT_RUN = """
-SELECT number, run_id FROM incoming AS own WHERE kind <> 'run'
+SELECT number, run_id FROM incoming AS own WHERE kind NOT IN ('run', 'environment')
   AND NOT EXISTS (SELECT FROM incoming WHERE kind = 'run' AND run_id = own.run_id AND number < own.number)
   AND NOT EXISTS (SELECT FROM nightgate.runs WHERE run_id = own.run_id) ORDER BY number LIMIT 1
 """
@@ -76,7 +58,7 @@ SELECT new.number, new.run_id FROM incoming AS new JOIN nightgate.runs AS own US
 LEFT JOIN nightgate.results AS result ON new.kind = 'result'
     AND (result.run_id, result.benchmark, result.variant, result.device) = (new.run_id, new.benchmark, new.variant, new.device)
 WHERE own.state IS NOT NULL AND (
-    (new.kind = 'run' AND new.line - 'recorded_at' <> {_RUN} - 'recorded_at')
+    (new.kind = 'run' AND new.line - 'recorded_at' <> {RUN} - 'recorded_at')
     OR (new.kind = 'result' AND new.line->'record' IS DISTINCT FROM result.record))
 ORDER BY new.number LIMIT 1
 """
@@ -110,69 +92,48 @@ ON CONFLICT (run_id, kind, benchmark, variant, device, noted_at) DO UPDATE
 SET withdrawn_reason = excluded.withdrawn_reason, withdrawn_by = excluded.withdrawn_by, withdrawn_at = excluded.withdrawn_at
 WHERE own.withdrawn_at IS NULL
 """
-
-
-class _Line(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    schema_version: Literal[1]
-    run_id: str = Field(pattern=f"^(?:{RUN_ID.pattern})$")
-
-
-class _Run(_Line):
-    kind: Literal["run"]
-    dag_id: str
-    suite: str
-    scale: str
-    standing: Standing
-    overrides: dict[str, Any] | None
-    state: Verdict | None
-    finished_at: AwareDatetime | None
-    recorded_at: AwareDatetime
-    head: dict[str, Any] | None
-
-    @model_validator(mode="after")
-    def _is_a_summary(self) -> _Run:
-        if (self.head is None) != (self.state is None):
-            raise ValueError("a run has a head just when it was judged")
-        if self.head is not None:
-            summary = Summary.model_validate({**self.head, "results": []}, context=STORED)
-            told = (self.run_id, self.dag_id, self.suite, self.scale, self.state)
-            if (summary.run_id, summary.dag_id, summary.suite, summary.scale, summary.state) != told:
-                raise ValueError("the head is of another run")
-        return self
-
-
-class _Result(_Line):
-    kind: Literal["result"]
-    measured_at: AwareDatetime
-    record: dict[str, Any]
-
-
-class _Note(_Line):
-    kind: Literal["note"]
-    note: Literal["excluded", "accepted"]
-    benchmark: str
-    variant: str
-    device: Device | Literal[""]
-    reason: str = Field(min_length=1)
-    noted_by: str
-    noted_at: AwareDatetime
-    withdrawn_reason: str | None
-    withdrawn_by: str | None
-    withdrawn_at: AwareDatetime | None
-
-
-_ANY: TypeAdapter[_Run | _Result | _Note] = TypeAdapter(Annotated[_Run | _Result | _Note, Field(discriminator="kind")])
+# of what is held here already: what was told and what is over in either of two stores is so in both
+_TAKE_ALERTS = (
+    """
+UPDATE nightgate.alerts AS own SET
+    told_at = coalesce(own.told_at, (line->>'told_at')::timestamptz), over_run_id = coalesce(own.over_run_id, line->>'over_run_id'),
+    over_at = coalesce(own.over_at, (line->>'over_at')::timestamptz),
+    over_told_at = coalesce(own.over_told_at, (line->>'over_told_at')::timestamptz)
+FROM incoming AS new WHERE new.kind = 'alert'
+AND (own.suite, own.kind, own.subject, own.run_id) = (line->>'suite', line->>'alert', line->>'subject', new.run_id)
+""",
+    """
+INSERT INTO nightgate.alerts (suite, kind, subject, run_id, said, began_at, told_at, told_by, over_run_id, over_at, over_told_at, over_told_by)
+SELECT line->>'suite', line->>'alert', line->>'subject', new.run_id, line->'said', (line->>'began_at')::timestamptz,
+    (line->>'told_at')::timestamptz, ARRAY(SELECT jsonb_array_elements_text(line->'told_by')), line->>'over_run_id',
+    (line->>'over_at')::timestamptz, (line->>'over_told_at')::timestamptz, ARRAY(SELECT jsonb_array_elements_text(line->'over_told_by'))
+FROM incoming AS new WHERE new.kind = 'alert' AND NOT EXISTS (
+    SELECT FROM nightgate.alerts AS own
+    WHERE (own.suite, own.kind, own.subject, own.run_id) = (line->>'suite', line->>'alert', line->>'subject', new.run_id))
+ORDER BY number
+ON CONFLICT (suite, kind, subject) WHERE over_at IS NULL DO NOTHING
+""",
+)
+_TAKE_BESIDE = """
+INSERT INTO nightgate.beside (run_id, benchmark, variant, device, metric, found, at)
+SELECT run_id, benchmark, variant, device, line->>'metric', line->'found', (line->>'at')::timestamptz FROM incoming WHERE kind = 'beside'
+ON CONFLICT DO NOTHING
+"""
+_TAKE_ENVIRONMENTS = """
+INSERT INTO nightgate.environments (digest, lock, kept_at)
+SELECT line->>'digest', line->'lock', (line->>'kept_at')::timestamptz FROM incoming WHERE kind = 'environment'
+ON CONFLICT DO NOTHING
+"""
 
 
 @dataclass
 class Taken:
-    """How many lines of each kind an import read. They may all have been there before."""
+    """How many lines of each kind an import read (``watched``: of what the watch knows). They may all have been there before."""
 
     runs: int = 0
     results: int = 0
     notes: int = 0
+    watched: int = 0
 
 
 def lines_of(store: Store) -> Iterator[str]:
@@ -203,7 +164,7 @@ def take(store: Store, lines: Iterable[bytes]) -> Taken:
                 if line.strip():
                     copy.write_row(_row(number, line, taken))
         _check(connection)
-        for statement in (_TAKE_RUNS, _TAKE_RESULTS, _TAKE_NOTES):
+        for statement in (_TAKE_RUNS, _TAKE_RESULTS, _TAKE_NOTES, _TAKE_BESIDE, *_TAKE_ALERTS, _TAKE_ENVIRONMENTS):
             connection.execute(statement)
     return taken
 
@@ -214,24 +175,42 @@ def _row(number: int, line: bytes, taken: Taken) -> tuple[Any, ...]:
         text = line.decode("utf-8-sig")
         if "\\u0000" in text:
             raise ValueError("a zero byte, which PostgreSQL cannot keep")
-        read = _ANY.validate_python(json.loads(text, parse_constant=_refused))
-        if isinstance(read, _Run):
-            taken.runs += 1
-            return (number, "run", read.run_id, *[None] * 7, text)
-        if isinstance(read, _Note):
-            taken.notes += 1
-            return (number, "note", read.run_id, read.benchmark, read.variant, read.device, *[None] * 4, text)
-        record = Record.model_validate(read.record, context=STORED)
+        read = ANY.validate_python(json.loads(text, parse_constant=_refused))
+        return (number, read.kind, *_columns(read, taken), text)
     except ValueError as error:  # of the encoding, the JSON, the version or the values
         raise InputError(
             f"line {number} is not what this version exports ({_told(error)}); nothing was imported",
             "export it again, or import it with the Nightgate that wrote it or a newer one",
         ) from None
-    taken.results += 1
-    return (
-        number, "result", read.run_id, record.benchmark, record.variant, record.device, record.status, bool(record.objectives),
-        record.host.fingerprint if record.host else None, record.suite, text,
-    )  # fmt: skip
+
+
+def _columns(
+    read: RunLine | ResultLine | NoteLine | BesideLine | AlertLine | EnvironmentLine, taken: Taken
+) -> tuple[Any, ...]:
+    """The columns of `_STAGE` between the kind and the line."""
+    match read:
+        case RunLine():
+            taken.runs += 1
+            return (read.run_id, *[None] * 7)
+        case NoteLine():
+            taken.notes += 1
+            return (read.run_id, read.benchmark, read.variant, read.device, *[None] * 4)
+        case BesideLine():
+            taken.watched += 1
+            return (read.run_id, read.benchmark, read.variant, read.device, *[None] * 4)
+        case AlertLine():
+            taken.watched += 1
+            return (read.run_id, *[None] * 7)
+        case EnvironmentLine():
+            taken.watched += 1
+            return ("", *[None] * 7)
+        case ResultLine():
+            record = Record.model_validate(read.record, context=STORED)
+            taken.results += 1
+            return (
+                read.run_id, record.benchmark, record.variant, record.device, record.status, bool(record.objectives),
+                record.host.fingerprint if record.host else None, record.suite,
+            )  # fmt: skip
 
 
 def _told(error: ValueError) -> str:

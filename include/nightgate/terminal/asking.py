@@ -15,7 +15,7 @@ from nightgate.duet import bisecting, sides
 from nightgate.duet.measuring import Task, duet
 from nightgate.duet.ratio import Ratio, ratio
 from nightgate.environments import build, kept
-from nightgate.environments.lock import Lock, differing
+from nightgate.environments.lock import Lock
 from nightgate.errors import InputError, NightgateError, NotMeasured, ServiceUnavailable, choices
 from nightgate.measure.child import Interpreter
 from nightgate.metrics import MetricSpec
@@ -150,7 +150,8 @@ def bisect(
                 "name another good run",
             )
         locks = [_of_record(one, run, store) for one, run in ((before, good), (record, bad))]
-    spec, changed = registry.spec(record.benchmark, metric), differing(*locks)
+    between = sides.Between.of(*locks)
+    spec, changed = registry.spec(record.benchmark, metric), between.changes
     left_out = {name: pair for name, pair in changed.items() if pair[1] is None or name == "python"}
     changed = {name: pair for name, pair in changed.items() if name not in left_out}
     for name, (was, now) in left_out.items():
@@ -170,7 +171,7 @@ def bisect(
         start = _interpreter(locks[0])
 
         def measure(names: tuple[str, ...]) -> list[float]:
-            made = duet(start, sides.mixed(start, locks[0], locks[1], names), task, rounds)
+            made = duet(*between.sides(start, names), task, rounds)
             first, second = made.of(record.variant, metric)
             if len(first) < 3:
                 raise NotMeasured("too few rounds count", made.disturbed[0] if made.disturbed else None)
@@ -190,11 +191,17 @@ def _said(verdict: bisecting.Verdict, changed: dict[str, tuple[str | None, str |
     whole = _effect(verdict.whole, spec)
     if verdict.kind == "nothing":
         return f"Nothing to find: both ends are alike within what {len(changed)} changes could be told by ({whole})."
-    told = ", ".join(f"{name} {changed[name][0] or 'not there'} → {changed[name][1]}" for name in verdict.names)
+    told = ", ".join(_change(name, changed[name]) for name in verdict.names)
     if verdict.kind == "inseparable":
         return f"It is among {told}, which cannot be told apart: {verdict.reason}"
     share = "" if verdict.share is None else f"; by itself it makes {100 * verdict.share:.0f} % of that"
     return f"It is {told}. All changes together: {whole}{share}. All steps right with a probability of {100 * verdict.sure:.1f} %."
+
+
+def _change(name: str, versions: tuple[str | None, str | None]) -> str:
+    if name.startswith("commit "):
+        return f"{name} ({versions[1]})"
+    return f"{name} {versions[0] or 'not there'} → {versions[1]}"
 
 
 def _effect(value: float, spec: MetricSpec) -> str:

@@ -63,7 +63,8 @@ def import_(file: File = "-") -> None:
 
     with _from(file) as lines, opened(make=True) as store:
         taken = transfer.take(store, lines)
-    _say(f"{taken.runs} runs, {taken.results} results and {taken.notes} notes are in the store")
+    watched = f", with {taken.watched} lines of what the watch knows" if taken.watched else ""
+    _say(f"{taken.runs} runs, {taken.results} results and {taken.notes} notes are in the store{watched}")
 
 
 def restore(run: Run) -> None:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from nightgate import alerting, registry
+from nightgate import registry
 from nightgate.measure import durations
 from nightgate.measure.durations import NIGHT_SECONDS
 from nightgate.publish import certainty, figures, noted, sentences
 from nightgate.publish.absent import skips
 from nightgate.publish.rows import objective_rows
-from nightgate.results import under_way
+from nightgate.results import alerts, under_way
 from nightgate.results.noted import Note
 from nightgate.results.store import Run, Store
 from nightgate.results.under_way import AtWork
@@ -91,10 +91,10 @@ def judged(newest: Run, store: Store) -> JudgedSuite:
 
 def regressions(newest: Run, store: Store) -> list[str]:
     """What the watch has confirmed on this host and still holds, each with what is the likeliest cause."""
-    here = alerting.subject("", newest.scale, host_of(newest))
+    here = alerts.subject("", newest.scale, host_of(newest))
     held = [
         said
-        for kind, subject, _, said in alerting.holding(store, newest.suite)
+        for kind, subject, _, said in alerts.holding(store, newest.suite)
         if kind == "regression" and subject.endswith(here)
     ]
     return [f"{said.sentence} {f'Probably: {said.causes[0]}.' if said.causes else ''}".rstrip() for said in held]

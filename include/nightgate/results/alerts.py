@@ -34,7 +34,7 @@ class Said(BaseModel):
 
 
 class News(BaseModel):
-    """One thing that people were not told of yet. ``over``: that it holds no longer."""
+    """One thing that not everybody was told of yet. ``over``: that it holds no longer. ``told_by``: who has told of it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     id: int
@@ -42,6 +42,7 @@ class News(BaseModel):
     over: bool
     run_id: str
     said: Said
+    told_by: tuple[str, ...] = ()
 
 
 _BEGIN = """
@@ -64,14 +65,16 @@ AND NOT EXISTS (
 # neither a night that is looked at again tells what it told, nor does an earlier one end what a later one began;
 # what nobody was told of before it was over is no news any more; what is undecided no longer is told by what it became
 _NEWS = """
-SELECT id, kind, false, run_id, said FROM nightgate.alerts WHERE suite = %(suite)s AND told_at IS NULL AND over_at IS NULL
+SELECT id, kind, false, run_id, said, told_by FROM nightgate.alerts WHERE suite = %(suite)s AND told_at IS NULL AND over_at IS NULL
 UNION ALL
-SELECT id, kind, true, over_run_id, said FROM nightgate.alerts
+SELECT id, kind, true, over_run_id, said, over_told_by FROM nightgate.alerts
 WHERE suite = %(suite)s AND told_at IS NOT NULL AND over_at IS NOT NULL AND over_told_at IS NULL AND kind <> 'undecided'
 ORDER BY 3, 2, 1
 """
 _TOLD = "UPDATE nightgate.alerts SET told_at = clock_timestamp() WHERE id = ANY(%s) AND told_at IS NULL"
 _OVER_TOLD = "UPDATE nightgate.alerts SET over_told_at = clock_timestamp() WHERE id = ANY(%s) AND over_told_at IS NULL"
+_TOLD_BY = "UPDATE nightgate.alerts SET told_by = array_append(told_by, %s) WHERE id = ANY(%s)"
+_OVER_TOLD_BY = "UPDATE nightgate.alerts SET over_told_by = array_append(over_told_by, %s) WHERE id = ANY(%s)"
 _HOLDING = "SELECT kind, subject, run_id, said FROM nightgate.alerts WHERE suite = %s AND over_at IS NULL ORDER BY id"
 
 
@@ -105,16 +108,30 @@ def end(
 def news(store: Store, suite: str) -> list[News]:
     """What people were not told of yet, what began before what ended."""
     return [
-        News(id=number, kind=kind, over=over, run_id=run_id, said=Said.model_validate(said))
-        for number, kind, over, run_id, said in store.rows(_NEWS, {"suite": suite})
+        News(id=number, kind=kind, over=over, run_id=run_id, said=Said.model_validate(said), told_by=by)
+        for number, kind, over, run_id, said, by in store.rows(_NEWS, {"suite": suite})
     ]
 
 
-def told(store: Store, found: Sequence[News]) -> None:
-    """People know of it now."""
+def told_by(store: Store, name: str, found: Sequence[News]) -> None:
+    """Those whom ``name`` tells know of it now."""
+    begun, ended = _ids(found)
     with store.writing() as connection:
-        connection.execute(_TOLD, ([one.id for one in found if not one.over],))
-        connection.execute(_OVER_TOLD, ([one.id for one in found if one.over],))
+        connection.execute(_TOLD_BY, (name, begun))
+        connection.execute(_OVER_TOLD_BY, (name, ended))
+
+
+def told(store: Store, found: Sequence[News]) -> None:
+    """Everybody knows of it now."""
+    begun, ended = _ids(found)
+    with store.writing() as connection:
+        connection.execute(_TOLD, (begun,))
+        connection.execute(_OVER_TOLD, (ended,))
+
+
+def _ids(found: Sequence[News]) -> tuple[list[int], list[int]]:
+    """Of what began and of what is over."""
+    return [one.id for one in found if not one.over], [one.id for one in found if one.over]
 
 
 def holding(store: Store, suite: str) -> list[tuple[Kind, str, str, Said]]:
