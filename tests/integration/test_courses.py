@@ -9,11 +9,13 @@ from fastapi.testclient import TestClient
 from support.nights import HOST, at, record, summary
 
 from nightgate.record import Summary
-from nightgate.results import notes
+from nightgate.results import alerts, beside, notes
+from nightgate.results.alerts import Said
+from nightgate.results.beside import Measured, SeriesKey
 from nightgate.results.courses import courses
 from nightgate.results.noted import Scope
 from nightgate.results.store import Store
-from nightgate.web import app
+from nightgate.web import app, series
 
 
 def course(store, newest, metric="latency_p95", *, most=30, facts=False, night=True, scale="smoke"):
@@ -103,6 +105,47 @@ def test_what_was_excluded_is_in_it_and_marked_on_the_page(own_database):
     gone = client.get("/" + address.replace("&amp;", "&").replace("latency_p95", "latency_p50"))
     assert gone.status_code == 404 and "there is no latency_p50 of hybrid_ann hybrid on cpu" in gone.json()["detail"]
     assert client.get("/series?suite=x").status_code == 422
+
+
+def test_what_the_watch_found_stands_in_its_night(own_database):
+    store = Store(own_database)
+    saved(store, *[(day, record(day, 0.001 * day)) for day in (1, 2, 3, 4, 5)])
+    key = SeriesKey("hybrid_ann", "hybrid", "cpu", "latency_p95")
+    mine, other = (alerts.subject(str(key), scale, HOST.fingerprint) for scale in ("smoke", "full"))
+    slower = Said(sentence="It is 10 % slower.", causes=("faiss 1.9 → 1.10", "kernel 1 → 2"), **key._asdict())
+    again = slower.model_copy(update={"sentence": "It is 20 % slower."})
+    alerts.begin(store, "nightly", "night-002", "regression", {mine: slower, other: slower})
+    alerts.begin(
+        store, "nightly", "night-002", "breach", {mine: slower.model_copy(update={"sentence": "It is breached."})}
+    )
+    alerts.end(store, "nightly", "night-003", ["regression"], [mine])
+    alerts.begin(store, "nightly", "night-005", "regression", {mine: again})
+    beside.put(store, "night-002", {
+        key: Measured(tonight=(0.0011, 0.00112, 0.00108), control=(0.001, 0.001, 0.00101), control_run="night-001"),
+        key._replace(metric="recall_at_100"): Measured(why_not="of another metric"),
+    })  # fmt: skip
+    beside.put(store, "night-004", {key: Measured(why_not="its code was not kept")})
+    page = series.page(store, "nightly", "smoke", "hybrid_ann", "hybrid", "cpu", "latency_p95", "")
+    assert {line.run_id: line.said for line in page.lines} == {
+        "night-001": [],
+        "night-002": [
+            "Measured in turns with its control (night-001): 1.10 × (1.03–1.16).",
+            "The watch: It is 10 % slower. Probably: faiss 1.9 → 1.10.",
+        ],
+        "night-003": ["The watch: as before again."],
+        "night-004": ["Not measured beside its control: its code was not kept."],
+        "night-005": ["The watch: It is 20 % slower. Probably: faiss 1.9 → 1.10."],
+    }
+    assert page.lead == "5 nights, between 1.00 ms and 5.00 ms. It is 20 % slower."
+    assert page.picture.count('class="shifted"') == 3
+    assert re.findall(r">(worse|as before)<", page.picture) == ["worse", "as before", "worse"]
+    assert series.page(store, "nightly", "smoke", "hybrid_ann", "hybrid", "cpu", "recall_at_100", "").lead.endswith(".")
+    assert store.snapshot().regressed == [], "of a suite whose nights have ended nothing is said"
+    store.save_summary(summary(9).model_copy(update={"finished_at": "2099-11-02T02:02:00Z"}))
+    held = store.snapshot().regressed
+    assert [(one["scale"], one["host"], one["metric"], one["variant"]) for one in held] == [
+        ("full", HOST.fingerprint, "latency_p95", "hybrid"), ("smoke", HOST.fingerprint, "latency_p95", "hybrid"),
+    ]  # fmt: skip
 
 
 def test_the_runs_before_and_after_one_are_of_its_own_kind(store):

@@ -48,6 +48,7 @@ def page(tmp_path_factory):
             [engine],
             [last],
             {"nightly": "2026-11-22T02:01:00Z"},
+            [dict.fromkeys(("suite", "benchmark", "variant", "device", "metric", "scale", "host"), "v")],
         ),
         pools,
         [counted(cache, "east")],

@@ -352,3 +352,21 @@ def test_a_measurement_on_a_disturbed_host_is_marked(disturbed, value):
     labels = 'benchmark="hybrid_ann",device="cpu",suite="nightly",variant="hybrid"'
     assert f"nightgate_measurement_disturbed{{{labels}}} {value}" in lines(Snapshot(measured=[("n", record)]))
     assert not any("disturbed" in line for line in lines(Snapshot(measured=[("n", query())]))), "nobody looked"
+
+
+def test_what_the_watch_holds_is_a_series_of_its_own():
+    labels = {
+        "suite": "nightly",
+        "benchmark": "hybrid_ann",
+        "variant": "hybrid",
+        "device": "cpu",
+        "metric": "latency_p50_fast",
+    }
+    page = lines(
+        Snapshot(regressed=[labels | {"scale": "full", "host": "4dad"}, labels | {"scale": "smoke", "host": "4dad"}])
+    )
+    assert [line for line in page if line.startswith("nightgate_regression{")] == [
+        'nightgate_regression{benchmark="hybrid_ann",device="cpu",host="4dad",metric="latency_p50_fast",scale="full",suite="nightly",variant="hybrid"} 1.0',
+        'nightgate_regression{benchmark="hybrid_ann",device="cpu",host="4dad",metric="latency_p50_fast",scale="smoke",suite="nightly",variant="hybrid"} 1.0',
+    ]
+    assert not any(line.startswith("nightgate_regression") for line in lines(Snapshot()))

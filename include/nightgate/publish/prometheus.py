@@ -92,6 +92,9 @@ def render(
     for suite, moment in snapshot.succeeded_at.items():
         name = "nightgate_last_success_timestamp_seconds"
         page.put(name, "When the last night passed.", {"suite": suite}, epoch(moment))
+    for labels in snapshot.regressed:
+        text = "1 while the watch holds it for slower or worse than its control, measured in turns."
+        page.put("nightgate_regression", text, labels, 1)
     for pool, slots in (pools or {}).items():
         for state in _POOL_STATES:
             labels = {"pool": pool, "state": state}

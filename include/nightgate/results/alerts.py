@@ -78,6 +78,21 @@ _OVER_TOLD_BY = "UPDATE nightgate.alerts SET over_told_by = array_append(over_to
 _HOLDING = "SELECT kind, subject, run_id, said FROM nightgate.alerts WHERE suite = %s AND over_at IS NULL ORDER BY id"
 
 
+_OF_SUBJECT = """
+SELECT kind, run_id, said, over_run_id FROM nightgate.alerts WHERE suite = %s AND subject = %s ORDER BY id
+"""
+
+
+class Held(BaseModel):
+    """What was wrong with a subject from the run ``run_id`` to ``over_run_id``; None while it still is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    kind: Kind
+    run_id: str
+    said: Said
+    over_run_id: str | None
+
+
 def subject(series: str, scale: str, fingerprint: str) -> str:
     """What is wrong: a series at a scale on a host, for another scale or host says nothing of it."""
     return f"{series} {scale}@{fingerprint}"
@@ -139,4 +154,12 @@ def holding(store: Store, suite: str) -> list[tuple[Kind, str, str, Said]]:
     return [
         (kind, subject, run_id, Said.model_validate(said))
         for kind, subject, run_id, said in store.rows(_HOLDING, (suite,))
+    ]
+
+
+def of_subject(store: Store, suite: str, subject: str) -> list[Held]:
+    """All that was ever wrong with a subject, the oldest first."""
+    return [
+        Held(kind=kind, run_id=run_id, said=Said.model_validate(said), over_run_id=over)
+        for kind, run_id, said, over in store.rows(_OF_SUBJECT, (suite, subject))
     ]

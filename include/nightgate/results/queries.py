@@ -148,6 +148,14 @@ WITH RECURSIVE {_COUNTING} SELECT counting.suite, last.finished_at FROM counting
 ) AS last
 """
 
+# of a suite whose nights have ended for good nothing is said any more
+REGRESSED = """
+SELECT jsonb_build_object('suite', suite, 'benchmark', said->>'benchmark', 'variant', said->>'variant', 'device', said->>'device',
+    'metric', said->>'metric', 'scale', substring(subject FROM ' ([^ @]*)@[^@]*$'), 'host', substring(subject FROM '@([^@]*)$'))
+FROM nightgate.alerts AS own WHERE kind = 'regression' AND over_at IS NULL
+AND EXISTS (SELECT FROM nightgate.runs WHERE suite = own.suite AND finished_at > now() - %(forget)s::interval) ORDER BY suite, subject
+"""
+
 # A loose index scan (https://wiki.postgresql.org/wiki/Loose_indexscan): one probe for each series, three for its rows.
 # A verdict is gone when a newer run that counts has looked at the same device of the same host and has none for it.
 NEWEST = f"""

@@ -52,12 +52,14 @@ class Run:
 @dataclass(frozen=True)
 class Snapshot:
     """What /metrics shows, of the runs that count: per series the newest measured record (with its run) and the newest
-    judged one, and of each suite the run that was judged last, and when one passed last."""
+    judged one, of each suite the run that was judged last, and when one passed last; and the labels of what the watch holds for
+    slower or worse than before."""
 
     measured: list[tuple[str, Record]] = field(default_factory=list)
     judged: list[Record] = field(default_factory=list)
     last: list[Run] = field(default_factory=list)
     succeeded_at: dict[str, str] = field(default_factory=dict)
+    regressed: list[dict[str, str]] = field(default_factory=list)
 
 
 class Store:
@@ -218,11 +220,13 @@ class Store:
             rows = self.rows(queries.NEWEST, {"forget": _FORGET_AFTER})
             last = self.rows(queries.LAST_NIGHTS, ())
             succeeded = self.rows(queries.LAST_SUCCESSES, ())
+            regressed = self.rows(queries.REGRESSED, {"forget": _FORGET_AFTER})
         return Snapshot(
             measured=[(run_id, Record.model_validate(record, context=STORED)) for run_id, record, _ in rows if record],
             judged=[Record.model_validate(record, context=STORED) for _, _, record in rows if record],
             last=[_run(row, []) for row in last],
             succeeded_at=dict(succeeded),
+            regressed=[labels for (labels,) in regressed],
         )
 
     def save_cache(self, counted: Counted) -> None:

@@ -14,6 +14,7 @@ from nightgate.publish import certainty, charts, figures, noted, sentences
 from nightgate.publish.figures import clock, human
 from nightgate.publish.rows import objective_rows
 from nightgate.record import Record
+from nightgate.results.alerts import Held
 from nightgate.results.courses import Point, courses
 from nightgate.results.noted import Note
 from nightgate.results.store import Run, Store
@@ -83,8 +84,15 @@ def page_of(run: Run, record: Record, metric: str) -> str:
     return f"series?{urlencode(of)}"
 
 
-def nights_of(points: Sequence[Point], record: Record, spec: MetricSpec, notes: Sequence[Note]) -> list[charts.Night]:
-    """The nights of a series as its pictures show them. A night without a number has no place in them."""
+def nights_of(
+    points: Sequence[Point], record: Record, spec: MetricSpec, notes: Sequence[Note], held: Sequence[Held] = ()
+) -> list[charts.Night]:
+    """The nights of a series as its pictures show them. A night without a number has no place in them.
+
+    Args:
+        held: what the watch has found of it.
+    """
+    shifts = {one.over_run_id: "as before" for one in held} | {one.run_id: "worse" for one in held}
     made: list[charts.Night] = []
     before: Mapping[str, str] = {}
     for point in points:
@@ -116,6 +124,7 @@ def nights_of(points: Sequence[Point], record: Record, spec: MetricSpec, notes: 
                 excluded=excluded,
                 accepted=_accepted(point.run_id, record, notes),
                 changed=changed or None,
+                shifted=shifts.get(point.run_id),
             )
         )
     return made

@@ -25,7 +25,8 @@ class Night:
     its ``limit`` was. ``verdict`` is a word, ``label`` what is to be known of it, ``to`` where its report is.
 
     ``hollow``: it counts for nothing, because the host was disturbed. ``excluded`` and ``accepted`` are what people said of it;
-    ``changed`` names what else was another since the night before.
+    ``changed`` names what else was another since the night before. ``shifted``: the watch confirmed in this night that it had become
+    "worse", or that it was "as before" again.
     """
 
     at: str
@@ -40,6 +41,7 @@ class Night:
     excluded: bool = False
     accepted: bool = False
     changed: str | None = None
+    shifted: str | None = None
 
 
 class _Box(NamedTuple):
@@ -87,10 +89,9 @@ def course(nights: Sequence[Night], unit: str, title: str, width: int = 960, hei
     for place, night in enumerate(nights):
         x = box.x(place)
         if night.accepted:
-            parts.append(
-                f'<line class="accepted" x1="{x:.1f}" y1="{box.top}" x2="{x:.1f}" y2="{box.bottom}"/>'
-                f'<text class="soft" x="{x + 4:.1f}" y="{box.top + 10}">new baseline</text>'
-            )
+            parts.append(_mark(box, x, "accepted", "new baseline", 10))
+        if night.shifted:
+            parts.append(_mark(box, x, "shifted", night.shifted, 24))
         if night.changed:
             parts.append(
                 f'<path class="changed" d="M{x - 4:.1f},{box.bottom + 8} h8 l-4,-7 z"><title>{escape(night.changed)}</title></path>'
@@ -100,6 +101,15 @@ def course(nights: Sequence[Night], unit: str, title: str, width: int = 960, hei
         parts.append(f'<a{to} aria-label="{escape(night.label)}">{dot}</a>')
     parts.append(_beyond(nights, box, unit))
     return f'<svg class="course" role="group" aria-label="{escape(title)}" viewBox="0 0 {width} {height}">{"".join(parts)}</svg>'
+
+
+def _mark(box: _Box, x: float, kind: str, text: str, down: int) -> str:
+    """A line over the whole height with its word beside it, on the side where there is room."""
+    left = x > (box.left + box.right) / 2
+    return (
+        f'<line class="{kind}" x1="{x:.1f}" y1="{box.top}" x2="{x:.1f}" y2="{box.bottom}"/>'
+        f'<text class="soft{" end" if left else ""}" x="{x + (-4 if left else 4):.1f}" y="{box.top + down}">{escape(text)}</text>'
+    )
 
 
 def _box(nights: Sequence[Night], left: float, top: float, right: float, bottom: float) -> _Box:
