@@ -43,6 +43,8 @@ ROOMS = {
     "artifacts": ["artifacts"],
     "steps": ["steps.py", "ledger.py", "street.py", "judged.py", "confirming.py", "orchestration/tasks.py", "orchestration/ending.py", "following.py", "progress.py"],
     "prometheus": ["publish/prometheus.py"],
+    "regression": ["regression"],
+    "duet": [*(f"duet/{name}.py" for name in ("bisecting", "ratio", "sides")), "causes.py"],
 }  # fmt: skip
 
 

@@ -45,9 +45,9 @@ def page(tmp_path_factory):
     return render(
         Snapshot(
             [*(("n", record) for record in records), ("n", engine)],
-            [engine],
+            [("n", engine)],
             [last],
-            {"nightly": "2026-11-22T02:01:00Z"},
+            {("nightly", "d"): "2026-11-22T02:01:00Z"},
             [dict.fromkeys(("suite", "benchmark", "variant", "device", "metric", "scale", "host"), "v")],
         ),
         pools,

@@ -13,6 +13,7 @@ from nightgate.results import queries
 from nightgate.results.store import Snapshot, Store, url_from_airflow
 from nightgate.series import differing
 
+NIGHTLY = ("nightly", "nightly_benchmarks")
 HOST = Host(fingerprint="abc", cpu="a cpu", cores=2, memory_bytes=2**34)
 
 
@@ -119,11 +120,11 @@ def test_the_snapshot_holds_the_newest_measured_and_the_newest_judged(store):
         ("night-01", "hybrid"),
         ("night-01", "left"),
     ]
-    assert [(r.variant, r.objectives[0].verdict) for r in found.judged] == [("hybrid", "invalid")], (
+    assert [(r.variant, r.objectives[0].verdict) for _, r in found.judged] == [("hybrid", "invalid")], (
         "and not of one that left"
     )
     assert [(run.run_id, run.state) for run in found.last] == [("night-02", "invalid")]
-    assert found.succeeded_at == {"nightly": "2099-11-01T02:02:00.5Z"}
+    assert found.succeeded_at == {NIGHTLY: "2099-11-01T02:02:00.5Z"}
 
 
 def test_a_variant_that_left_long_ago_is_forgotten(store):
@@ -138,14 +139,14 @@ def test_the_snapshot_query_does_not_read_the_history(store, url):
     )
     with psycopg.connect(url) as connection:
         connection.execute(
-            "INSERT INTO nightgate.runs (run_id, dag_id, scale, standing) SELECT 'old-' || n, 'd', 'smoke', "
+            "INSERT INTO nightgate.runs (run_id, dag_id, scale, standing) SELECT 'old-' || n, 'nightly_benchmarks', 'smoke', "
             "CASE n % 3 WHEN 0 THEN 'night' ELSE 'ad-hoc' END FROM generate_series(1, 3000) n"
         )
         connection.execute(
             "INSERT INTO nightgate.results (run_id, benchmark, variant, device, status, judged, fingerprint, measured_at, "
-            "standing, record) SELECT 'old-' || n, benchmark, variant, device, status, judged, fingerprint, "
+            "standing, record, dag_id) SELECT 'old-' || n, benchmark, variant, device, status, judged, fingerprint, "
             "measured_at + (CASE n % 3 WHEN 0 THEN -n ELSE n END) * interval '1 hour', "
-            "CASE n % 3 WHEN 0 THEN 'night' ELSE 'ad-hoc' END, record FROM nightgate.results, generate_series(1, 3000) n"
+            "CASE n % 3 WHEN 0 THEN 'night' ELSE 'ad-hoc' END, record, dag_id FROM nightgate.results, generate_series(1, 3000) n"
         )
         connection.execute("ANALYZE nightgate.results, nightgate.runs")
         explained = connection.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + queries.NEWEST, {"forget": "30 days"})
@@ -170,17 +171,52 @@ def test_only_nights_count_and_where_there_is_none_what_stands_in_for_one(store)
     store.save_summary(own)
     found = store.snapshot()
     assert [(run_id, r.metrics["latency_p95"].value) for run_id, r in found.measured] == [("hand-04", 0.004)]
-    assert ([run.run_id for run in found.last], found.succeeded_at) == (["hand-04"], {"nightly": own.finished_at})
+    assert ([run.run_id for run in found.last], found.succeeded_at) == (["hand-04"], {NIGHTLY: own.finished_at})
     assert [run.run_id for run in store.nights()] == ["hand-04"]
 
     store.save_summary(summary(1, "breach", records=[record(night=1, p95=0.001, verdict="breach")]))
     found = store.snapshot()
     assert store.counting() == "night"
     assert [(run_id, r.metrics["latency_p95"].value) for run_id, r in found.measured] == [("night-01", 0.001)]
-    assert [r.objectives[0].verdict for r in found.judged] == ["breach"]
+    assert [r.objectives[0].verdict for _, r in found.judged] == ["breach"]
     assert ([(run.run_id, run.state) for run in found.last], found.succeeded_at) == ([("night-01", "breach")], {})
     assert [run.run_id for run in store.nights()] == ["night-01"]
     assert {run.run_id for run in store.others()} == {"hand-04", "hand-05"}
+
+
+def test_each_dag_has_nights_of_its_own(store, url):
+    """Where a suite names hosts, each has a DAG: a breach on one is not covered by what the next measures."""
+    east = summary(1, "breach", [record(night=1, p95=0.03, verdict="breach"), record("left", night=1)], scale="full")
+    store.save_summary(east.model_copy(update={"dag_id": "nightly.east"}))
+    later = HOST.model_copy(update={"fingerprint": "def"})
+    for night in (2, 3):
+        west = summary(night, "pass", [record(night=night, p95=0.001 * night, host=later)])
+        store.save_summary(west.model_copy(update={"dag_id": "nightly.west"}))
+    found = store.snapshot()
+    assert [(run_id, r.variant, r.host.fingerprint) for run_id, r in found.measured] == [
+        ("night-01", "hybrid", "abc"), ("night-03", "hybrid", "def"), ("night-01", "left", "abc"),
+    ]  # fmt: skip
+    assert [(run_id, r.objectives[0].verdict) for run_id, r in found.judged] == [
+        ("night-01", "breach"), ("night-03", "pass"), ("night-01", "pass"),
+    ]  # fmt: skip
+    assert found.origins == {"night-01": ("full", "nightly.east"), "night-03": ("smoke", "nightly.west")}
+    assert [(run.run_id, run.dag_id) for run in found.last] == [
+        ("night-01", "nightly.east"),
+        ("night-03", "nightly.west"),
+    ]
+    assert found.succeeded_at == {("nightly", "nightly.west"): "2099-11-03T02:02:00.5Z"}
+    with psycopg.connect(url) as connection:
+        connection.execute(
+            "UPDATE nightgate.runs SET recorded_at = recorded_at - interval '7 days' WHERE run_id = 'night-01'"
+        )
+    assert (store.snapshot().measured, store.snapshot().judged) == (found.measured, found.judged)
+    with psycopg.connect(url) as connection:
+        connection.execute(
+            "UPDATE nightgate.runs SET recorded_at = recorded_at - interval '2 days' WHERE run_id = 'night-01'"
+        )
+    found = store.snapshot()
+    assert {run_id for run_id, _ in (*found.measured, *found.judged)} == {"night-03"}, "a DAG that is gone says nothing"
+    assert [run.run_id for run in found.last] == ["night-03"]
 
 
 def own_suite(night, state="pass", scheduled=True, **more):
@@ -198,16 +234,19 @@ def test_suites_count_each_for_itself(store):
     assert [(run_id, r.suite, r.metrics["latency_p95"].value) for run_id, r in found.measured] == [
         ("night-02", "nightly", 0.002), ("own-09", "own", 0.009),
     ]  # fmt: skip
-    assert [r.suite for r in found.judged] == ["nightly", "own"]
+    assert [r.suite for _, r in found.judged] == ["nightly", "own"]
     assert [(run.run_id, run.suite) for run in found.last] == [("night-02", "nightly"), ("own-09", "own")]
-    assert found.succeeded_at == {"nightly": "2099-11-02T02:02:00.5Z", "own": "2099-11-09T02:02:00.5Z"}
+    assert found.succeeded_at == {
+        NIGHTLY: "2099-11-02T02:02:00.5Z",
+        ("own", "nightly_benchmarks"): "2099-11-09T02:02:00.5Z",
+    }
     assert [run.run_id for run in store.nights(limit=1)] == ["night-02", "own-09"], "as many of each"
 
     store.save_summary(own_suite(3, "breach", verdict="breach", p95=0.003))
     assert store.counting("own") == "night"
     assert sorted(run.run_id for run in store.nights()) == ["night-01", "night-02", "own-03"]
     assert [run.run_id for run in store.others()] == ["own-09"]
-    assert store.snapshot().succeeded_at == {"nightly": "2099-11-02T02:02:00.5Z"}
+    assert store.snapshot().succeeded_at == {NIGHTLY: "2099-11-02T02:02:00.5Z"}
     assert [r.metrics["latency_p95"].value for _, r in store.snapshot().measured] == [0.002, 0.003]
     assert store.summary("own-03").suite == "own"
 
@@ -220,26 +259,26 @@ def test_a_verdict_is_gone_when_a_newer_night_looked_at_that_device_and_has_none
     """One stopped night left "invalid" for a device the host has not, for thirty days."""
     stopped = record(night=1, device="gpu", status="failed", verdict="invalid")
     store.save_summary(summary(1, "invalid", [record(night=1), stopped]))
-    assert [(r.device, r.objectives[0].verdict) for r in store.snapshot().judged] == [
+    assert [(r.device, r.objectives[0].verdict) for _, r in store.snapshot().judged] == [
         ("cpu", "pass"),
         ("gpu", "invalid"),
     ]
     elsewhere = HOST.model_copy(update={"fingerprint": "other"})
     store.save_summary(summary(2, records=[record(night=2, host=elsewhere), skipped_gpu(2, host=elsewhere)]))
-    assert [r.device for r in store.snapshot().judged] == ["cpu", "gpu"], (
+    assert [r.device for _, r in store.snapshot().judged] == ["cpu", "gpu"], (
         "another host says nothing of this one's device"
     )
     adhoc = summary(3, overrides={"devices": ["gpu"]}, records=[skipped_gpu(3)])
     store.save_summary(adhoc)
-    assert [r.device for r in store.snapshot().judged] == ["cpu", "gpu"], "nor does a run that does not count"
+    assert [r.device for _, r in store.snapshot().judged] == ["cpu", "gpu"], "nor does a run that does not count"
     store.save_summary(summary(4, records=[record(night=4), skipped_gpu(4)]))
-    assert [r.device for r in store.snapshot().judged] == ["cpu"]
+    assert [r.device for _, r in store.snapshot().judged] == ["cpu"]
 
 
 def test_a_verdict_stays_while_the_next_night_is_measured_and_not_yet_judged(store):
     store.save_summary(summary(1, records=[record(night=1)]))
     store.save_records("night-02", "d", "smoke", [record("hnsw", night=2, verdict=None)], standing="night")
-    assert [(r.variant, r.objectives[0].verdict) for r in store.snapshot().judged] == [("hybrid", "pass")]
+    assert [(r.variant, r.objectives[0].verdict) for _, r in store.snapshot().judged] == [("hybrid", "pass")]
 
 
 OLD_TABLES = """

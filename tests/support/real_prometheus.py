@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -65,7 +66,7 @@ def panels(suite: str) -> Iterator[tuple[str, str, str, str]]:
         for panel in board["panels"]:
             row = panel["title"] if panel["type"] == "row" else row
             for target in panel.get("targets", []):
-                expression = target["expr"].replace("$suite", suite).replace("$benchmark", ".*")
+                expression = re.sub(r"\$(scale|host|benchmark)", ".*", target["expr"].replace("$suite", suite))
                 yield board["title"], row, panel["title"], expression
 
 

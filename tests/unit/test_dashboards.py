@@ -106,7 +106,9 @@ def exported(cache):
     judged.objectives = [Objective(metric="xrt", op="<", limit=1, value=1, verdict="pass")]
     last = Run("n", "d", "smoke", "pass", "2026-11-22T02:00:00Z", "2026-11-22T02:00:00Z")
     page = render(
-        Snapshot([("n", record) for record in records], [judged], [last], {"nightly": "2026-11-22T02:00:00Z"}),
+        Snapshot(
+            [("n", record) for record in records], [("n", judged)], [last], {("nightly", "d"): "2026-11-22T02:00:00Z"}
+        ),
         {"cpu": {}},
         [counted(cache, "east")],
     )[0].decode()
@@ -123,11 +125,14 @@ def test_a_panel_shows_one_suite_that_is_chosen():
         "label_values(nightgate_run_info, suite)",
         False,
     )
-    assert (chosen["benchmark"]["multi"], chosen["benchmark"]["includeAll"]) == (True, True)
+    for name in ("scale", "host", "benchmark"):
+        assert (chosen[name]["multi"], chosen[name]["includeAll"]) == (True, True)
     for panel in board("nightly-slo")["panels"]:
         for target in panel.get("targets", []):
-            ours = re.findall(r"nightgate_(?!cache_|pool_)[a-z0-9_]+(.{0,16})", target["expr"])
-            assert all(after == '{suite="$suite"' + after[15:] for after in ours), (panel["title"], target["expr"])
+            for name, after in re.findall(r"nightgate_(?!cache_|pool_)([a-z0-9_]+)(.{0,48})", target["expr"]):
+                of_a_run = name.startswith(("run_", "last_"))
+                wanted = '{suite="$suite"' + ("" if of_a_run else ', scale=~"$scale", host=~"$host"')
+                assert after.startswith(wanted), (panel["title"], target["expr"])
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -146,7 +151,7 @@ def test_every_annotation_asks_for_metrics_that_exist(file, tmp_path):
     for annotation in (each for each in annotations if each["datasource"]["type"] == "prometheus"):
         asked = set(re.findall(r"\bnightgate_[a-z0-9_]+", annotation["expr"]))
         assert asked and asked <= exported(Cache(tmp_path, Settings(limit=1))), annotation["name"]
-        assert '{suite="$suite"}' in annotation["expr"]
+        assert '{suite="$suite", scale=~"$scale", host=~"$host"}' in annotation["expr"]
 
 
 @pytest.mark.parametrize(

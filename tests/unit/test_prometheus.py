@@ -10,8 +10,8 @@ from nightgate.artifacts import Cache, Settings
 from nightgate.artifacts.counted import counted
 from nightgate.facts import Noise
 from nightgate.publish.prometheus import render, samples
-from nightgate.record import Objective, Record
-from nightgate.results.store import Run, Snapshot
+from nightgate.record import Host, Objective, Record
+from nightgate.results.store import Origin, Run, Snapshot
 
 
 def engine(variant, xrt=None, device="cpu", gated=("a", "b"), at="2026-11-22T02:00:00.000Z"):
@@ -117,13 +117,13 @@ def test_what_a_metric_is_called(metric, name):
     (line,) = [
         line for line in lines(Snapshot(measured=[("n", record)])) if not line.startswith("nightgate_build_info")
     ]
-    labels = {"suite": "nightly", "benchmark": "hybrid_ann", "variant": "hybrid", "device": "gpu"}
+    labels = {"suite": "nightly", "benchmark": "hybrid_ann", "variant": "hybrid", "device": "gpu", "host": ""}
     extra = {
         "recall_at_100": {"at": "100"}, "recall_at_5": {"at": "5"}, "latency_p50": {"percentile": "50"}, "latency_p95": {"percentile": "95"},
         "latency_p99": {"percentile": "99"}, "prepare_seconds": {"stage": "prepare"}, "measure_seconds": {"stage": "measure"},
     }  # fmt: skip
     assert line.startswith(name) and line.endswith("} 0.5")
-    assert dict(re.findall(r'(\w+)="([^"]*)"', line)) == labels | extra.get(metric, {})
+    assert dict(re.findall(r'(\w+)="([^"]*)"', line)) == labels | {"scale": ""} | extra.get(metric, {})
     (gauge,) = samples(record)
     assert (gauge.labels, gauge.value) == (labels | extra.get(metric, {}), 0.5)
 
@@ -142,19 +142,20 @@ def test_every_metric_has_a_name_in_base_units(benchmark):
     page = [line for line in lines(Snapshot(measured=[("n", record)])) if not line.startswith("whisper_xrt")]
     assert len(page) == len(specs) + 1  # each value once, and the build info
     places = {spec.name: float(number) for number, spec in enumerate(specs, start=1)}
-    labels = f'benchmark="{benchmark}",device="cpu"'
+    labels = {"benchmark": benchmark, "device": "cpu", "host": "", "scale": "", "suite": "nightly", "variant": "hybrid"}
     for metric, name, extra in (
-        ("latency_p95", "nightgate_latency_seconds", 'percentile="95",'), ("wer", "nightgate_wer_ratio", ""),
-        ("prepare_seconds", "nightgate_stage_duration_seconds", 'stage="prepare",'),
+        ("latency_p95", "nightgate_latency_seconds", {"percentile": "95"}), ("wer", "nightgate_wer_ratio", {}),
+        ("prepare_seconds", "nightgate_stage_duration_seconds", {"stage": "prepare"}),
     ):  # fmt: skip
         if metric in places:
-            assert f'{name}{{{labels},{extra}suite="nightly",variant="hybrid"}} {places[metric]}' in page
+            of = ",".join(f'{key}="{value}"' for key, value in sorted((labels | extra).items()))
+            assert f"{name}{{{of}}} {places[metric]}" in page
 
 
 def test_recall_is_told_by_its_depth():
     record = Record(benchmark="pgvector_search", variant="ivfflat", device="cpu", status="measured")
     add(record, "recall_at_5", 0.93)
-    labels = 'benchmark="pgvector_search",device="cpu",suite="nightly",variant="ivfflat"'
+    labels = 'benchmark="pgvector_search",device="cpu",host="",scale="",suite="nightly",variant="ivfflat"'
     assert f'nightgate_recall_ratio{{at="5",{labels}}} 0.93' in lines(Snapshot(measured=[("n", record)]))
 
 
@@ -162,8 +163,8 @@ def test_objectives_and_a_one_hot_verdict():
     record = engine("a").model_copy(
         update={"objectives": [Objective(metric="xrt", op="<=", limit=2.0, value=None, verdict="invalid")]}
     )
-    page = lines(Snapshot(judged=[record]))
-    labels = 'benchmark="transcription",device="cpu",metric="xrt",suite="nightly",variant="a"'
+    page = lines(Snapshot(judged=[("n", record)]))
+    labels = 'benchmark="transcription",device="cpu",host="",metric="xrt",scale="",suite="nightly",variant="a"'
     assert f"nightgate_objective_limit{{{labels}}} 2.0" in page
     assert not any(line.startswith("nightgate_objective_value") for line in page)
     verdicts = {
@@ -177,12 +178,12 @@ def test_objectives_and_a_one_hot_verdict():
 def test_what_an_objective_demands_and_met():
     objective = Objective(metric="xrt", op="<=", limit=2.0, value=0.25, verdict="breach")
     record = engine("a", device="gpu").model_copy(update={"objectives": [objective]})
-    page = lines(Snapshot(judged=[record]))
-    labels = 'benchmark="transcription",device="gpu",metric="xrt",suite="nightly",variant="a"'
+    page = lines(Snapshot(judged=[("n", record)]))
+    labels = 'benchmark="transcription",device="gpu",host="",metric="xrt",scale="",suite="nightly",variant="a"'
     assert f"nightgate_objective_limit{{{labels}}} 2.0" in page
     assert f"nightgate_objective_value{{{labels}}} 0.25" in page
     assert (
-        'nightgate_objective_verdict{benchmark="transcription",device="gpu",metric="xrt",suite="nightly",variant="a",verdict="breach"} 1.0'
+        'nightgate_objective_verdict{benchmark="transcription",device="gpu",host="",metric="xrt",scale="",suite="nightly",variant="a",verdict="breach"} 1.0'
         in page
     )
     assert len([line for line in page if line.endswith(" 1.0") and "objective_verdict" in line]) == 1
@@ -195,17 +196,22 @@ def test_bounds_stand_beside_what_has_an_interval():
     add(record, "qps", 500, 1000, (450, 550))
     add(record, "build_seconds", 20)
     page = lines(Snapshot(measured=[("n", record)]))
-    labels = 'benchmark="hybrid_ann",device="cpu"'
+    labels = 'benchmark="hybrid_ann",device="cpu",host=""'
     assert (
-        f'nightgate_latency_lower_bound_seconds{{{labels},percentile="95",suite="nightly",variant="hybrid"}} 0.001'
+        f'nightgate_latency_lower_bound_seconds{{{labels},percentile="95",scale="",suite="nightly",variant="hybrid"}} 0.001'
         in page
     )
     assert (
-        f'nightgate_latency_upper_bound_seconds{{{labels},percentile="95",suite="nightly",variant="hybrid"}} 0.003'
+        f'nightgate_latency_upper_bound_seconds{{{labels},percentile="95",scale="",suite="nightly",variant="hybrid"}} 0.003'
         in page
     )
-    assert f'nightgate_recall_lower_bound_ratio{{at="100",{labels},suite="nightly",variant="hybrid"}} 0.94' in page
-    assert f'nightgate_queries_upper_bound_per_second{{{labels},suite="nightly",variant="hybrid"}} 550.0' in page
+    assert (
+        f'nightgate_recall_lower_bound_ratio{{at="100",{labels},scale="",suite="nightly",variant="hybrid"}} 0.94'
+        in page
+    )
+    assert (
+        f'nightgate_queries_upper_bound_per_second{{{labels},scale="",suite="nightly",variant="hybrid"}} 550.0' in page
+    )
     assert not any("build" in line and "bound" in line for line in page)
 
 
@@ -228,7 +234,7 @@ def test_who_takes_openmetrics_gets_it():
 
 def test_a_run_has_a_duration():
     last = Run("night-2", "d", "smoke", "breach", "2026-11-22T02:00:00Z", "2026-11-22T02:01:40Z")
-    assert 'nightgate_run_duration_seconds{suite="nightly"} 100.0' in lines(Snapshot(last=[last]))
+    assert 'nightgate_run_duration_seconds{dag_id="d",suite="nightly"} 100.0' in lines(Snapshot(last=[last]))
 
 
 def test_a_night_that_has_not_ended_has_neither_end_nor_duration():
@@ -264,11 +270,11 @@ def test_a_pool_that_lacks_a_state_has_none_in_it():
 
 def test_completion_and_success_are_told_apart():
     last = Run("night-2", "d", "smoke", "breach", "2026-11-22T02:00:00Z", "2026-11-22T02:01:40Z")
-    page = lines(Snapshot(last=[last], succeeded_at={"nightly": "2026-11-21T02:01:40Z"}))
+    page = lines(Snapshot(last=[last], succeeded_at={("nightly", "d"): "2026-11-21T02:01:40Z"}))
     values = {line.split()[0]: float(line.split()[1]) for line in page}
-    assert values['nightgate_last_completion_timestamp_seconds{suite="nightly"}'] == 1795312900
-    assert values['nightgate_last_success_timestamp_seconds{suite="nightly"}'] == 1795312900 - 86400
-    assert 'nightgate_run_info{run_id="night-2",scale="smoke",state="breach",suite="nightly"} 1.0' in page
+    assert values['nightgate_last_completion_timestamp_seconds{dag_id="d",suite="nightly"}'] == 1795312900
+    assert values['nightgate_last_success_timestamp_seconds{dag_id="d",suite="nightly"}'] == 1795312900 - 86400
+    assert 'nightgate_run_info{dag_id="d",run_id="night-2",scale="smoke",state="breach",suite="nightly"} 1.0' in page
 
 
 def test_every_suite_has_gauges_of_its_own():
@@ -281,18 +287,44 @@ def test_every_suite_has_gauges_of_its_own():
         Snapshot(
             [("night-1", engine("a", 0.12)), ("own-1", own)],
             last=runs,
-            succeeded_at={"nightly": "2026-11-22T02:01:40Z"},
+            succeeded_at={("nightly", "d"): "2026-11-22T02:01:40Z"},
         )
     )
     assert [line for line in page if line.startswith("whisper_xrt")] == ['whisper_xrt{device="cpu"} 0.9'], (
         "of any suite"
     )
-    assert 'nightgate_xrt_ratio{benchmark="transcription",device="cpu",suite="own",variant="a"} 0.9' in page
-    assert 'nightgate_run_duration_seconds{suite="nightly"} 100.0' in page
-    assert 'nightgate_run_duration_seconds{suite="own"} 10.0' in page
+    assert (
+        'nightgate_xrt_ratio{benchmark="transcription",device="cpu",host="",scale="",suite="own",variant="a"} 0.9'
+        in page
+    )
+    assert 'nightgate_run_duration_seconds{dag_id="d",suite="nightly"} 100.0' in page
+    assert 'nightgate_run_duration_seconds{dag_id="o",suite="own"} 10.0' in page
     assert [line.split("{")[1] for line in page if line.startswith("nightgate_last_success")] == [
-        'suite="nightly"} 1.7953129e+09'
+        'dag_id="d",suite="nightly"} 1.7953129e+09'
     ]
+
+
+def test_two_hosts_hide_nothing_of_each_other():
+    """Each has nights of its own DAG: what one of them found is not covered by what the other found after it."""
+
+    def of(host, xrt, verdict, at):
+        found = Objective(metric="xrt", op="<=", limit=0.5, value=xrt, verdict=verdict)
+        made = engine("a", xrt, at=f"2026-11-22T0{at}:00:00.000Z")
+        return made.model_copy(
+            update={"objectives": [found], "host": Host(fingerprint=host, cpu="a", cores=2, memory_bytes=2**30)}
+        )
+
+    slow, fast = ("night-1", of("4dad", 0.6, "breach", 2)), ("night-2", of("7777", 0.1, "pass", 3))
+    origins = {"night-1": Origin("full", "nightly.east"), "night-2": Origin("smoke", "nightly.west")}
+    page = lines(Snapshot(measured=[slow, fast], judged=[slow, fast], origins=origins))
+    who = 'benchmark="transcription",device="cpu",host="{}",{}scale="{}",suite="nightly",variant="a"'
+    for host, scale, xrt, verdict in (("4dad", "full", 0.6, "breach"), ("7777", "smoke", 0.1, "pass")):
+        assert f"nightgate_xrt_ratio{{{who.format(host, '', scale)}}} {xrt}" in page
+        metric = 'metric="xrt",'
+        assert f'nightgate_objective_verdict{{{who.format(host, metric, scale)},verdict="{verdict}"}} 1.0' in page
+    assert 'whisper_xrt{device="cpu"} 0.6' in page, "of the newest run of each"
+    of_one = {name: origin._replace(dag_id="nightly") for name, origin in origins.items()}
+    assert 'whisper_xrt{device="cpu"} 0.1' in lines(Snapshot(measured=[slow, fast], origins=of_one))
 
 
 def test_without_results_there_is_still_a_page():
@@ -320,7 +352,7 @@ def test_a_gauge_of_two_meanings_hides_no_other(monkeypatch, caplog):
     assert f'nightgate_build_info{{version="{__version__}"}} 1.0' in page
     assert any(line.startswith("nightgate_load_seconds{") and line.endswith(" 0.5") for line in page)
     assert not any(line.endswith(" 0.05") for line in page)
-    assert "no gauge nightgate_build_info with the labels suite, benchmark, variant, device" in caplog.text
+    assert "no gauge nightgate_build_info with the labels suite, benchmark, variant, device, host, scale" in caplog.text
 
 
 def test_a_benchmark_whose_gauges_fail_hides_no_other(monkeypatch, caplog):
@@ -338,8 +370,8 @@ def test_a_benchmark_whose_gauges_fail_hides_no_other(monkeypatch, caplog):
 )
 def test_an_undecided_objective_is_neither_met_nor_unmet_and_says_for_how_long(verdict, nights, expected):
     objective = Objective(metric="xrt", op="<=", limit=2.0, value=2.0, verdict=verdict, nights=nights)
-    page = lines(Snapshot(judged=[engine("a").model_copy(update={"objectives": [objective]})]))
-    labels = 'benchmark="transcription",device="cpu",metric="xrt",suite="nightly",variant="a"'
+    page = lines(Snapshot(judged=[("n", engine("a").model_copy(update={"objectives": [objective]}))]))
+    labels = 'benchmark="transcription",device="cpu",host="",metric="xrt",scale="",suite="nightly",variant="a"'
     assert f"nightgate_objective_undecided_nights{{{labels}}} {float(expected)}" in page
     held = [line for line in page if line.startswith("nightgate_objective_verdict") and line.endswith(" 1.0")]
     assert held == [f'nightgate_objective_verdict{{{labels},verdict="{verdict}"}} 1.0']
@@ -349,7 +381,7 @@ def test_an_undecided_objective_is_neither_met_nor_unmet_and_says_for_how_long(v
 def test_a_measurement_on_a_disturbed_host_is_marked(disturbed, value):
     record = query()
     record.facts.noise = Noise(disturbed=disturbed)
-    labels = 'benchmark="hybrid_ann",device="cpu",suite="nightly",variant="hybrid"'
+    labels = 'benchmark="hybrid_ann",device="cpu",host="",scale="",suite="nightly",variant="hybrid"'
     assert f"nightgate_measurement_disturbed{{{labels}}} {value}" in lines(Snapshot(measured=[("n", record)]))
     assert not any("disturbed" in line for line in lines(Snapshot(measured=[("n", query())]))), "nobody looked"
 

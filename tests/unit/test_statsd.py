@@ -45,10 +45,10 @@ def test_a_measurement_arrives_with_its_tags(server):
     add(query, "latency_p95", 0.0012, 3000)
     add(query, "recall_at_100", 0.951, 1000)
     assert statsd.send([engine(), query]) == 4
-    series = "suite=nightly,benchmark=hybrid_ann,variant=hybrid,device=cpu"
+    series = "suite=nightly,benchmark=hybrid_ann,variant=hybrid,device=cpu,host="
     assert sorted(received(server, 4)) == sorted([
         "whisper_xrt,device=cpu:0.12|g",
-        "nightgate_xrt_ratio,suite=nightly,benchmark=transcription,variant=pywhispercpp,device=cpu:0.12|g",
+        "nightgate_xrt_ratio,suite=nightly,benchmark=transcription,variant=pywhispercpp,device=cpu,host=:0.12|g",
         f"nightgate_latency_seconds,{series},percentile=95:0.0012|g",
         f"nightgate_recall_ratio,{series},at=100:0.951|g",
     ])  # fmt: skip
@@ -66,8 +66,9 @@ def test_what_was_not_measured_is_not_sent(server):
 
 def test_a_label_cannot_end_its_tag(server):
     statsd.send([engine("a,b:c|d e")])
-    assert "nightgate_xrt_ratio,suite=nightly,benchmark=transcription,variant=a_b_c_d_e,device=cpu:0.12|g" in received(
-        server, 2
+    assert (
+        "nightgate_xrt_ratio,suite=nightly,benchmark=transcription,variant=a_b_c_d_e,device=cpu,host=:0.12|g"
+        in received(server, 2)
     )
 
 

@@ -17,13 +17,14 @@ from nightgate.publish import certainty
 from nightgate.publish.cache import CacheCollector
 from nightgate.publish.figures import epoch, used
 from nightgate.record import Record, Verdict
-from nightgate.results.store import Run, Snapshot
+from nightgate.results.store import Origin, Run, Snapshot
 
 if TYPE_CHECKING:
     import prometheus_client
     from prometheus_client import CollectorRegistry
 
 SERIES = ("suite", "benchmark", "variant", "device")
+"""What is alike for all that is measured of one thing; who measured it is a label too, ``host``."""
 _VERDICTS = get_args(Verdict)
 
 log = logging.getLogger(__name__)
@@ -31,19 +32,23 @@ log = logging.getLogger(__name__)
 _POOL_STATES = ("open", "running", "queued", "scheduled", "deferred")
 
 
-def samples(record: Record) -> Iterator[Gauge]:
-    """A gauge for each metric of a record; Prometheus and statsd share them."""
-    identity = {key: getattr(record, key) for key in SERIES}
+def samples(record: Record, scale: str | None = None) -> Iterator[Gauge]:
+    """A gauge for each metric of a record; Prometheus and statsd share them, of which only the one knows the scale."""
+    identity = _identity(record) | ({} if scale is None else {"scale": scale})
     for metric, found in record.metrics.items():
         spec = registry.spec_of(record, metric)
         text = spec.help or "Of the newest measurement."
         yield Gauge(spec.gauge_name, text, identity | dict(spec.labels), found.value)
 
 
-def bounds(record: Record) -> Iterator[Gauge]:
+def _identity(record: Record) -> dict[str, str]:
+    return {key: getattr(record, key) for key in SERIES} | {"host": record.host.fingerprint if record.host else ""}
+
+
+def bounds(record: Record, scale: str) -> Iterator[Gauge]:
     """As `samples`, the ends of the 95 % interval of each metric that has one: ``nightgate_latency_upper_bound_seconds``."""
     text = "An end of the 95 % interval of the newest measurement."
-    for gauge, found in zip(samples(record), record.metrics.values(), strict=True):
+    for gauge, found in zip(samples(record, scale), record.metrics.values(), strict=True):
         stem, _, unit = gauge.name.rpartition("_per_second" if gauge.name.endswith("_per_second") else "_")
         for side, value in (("lower", found.ci95[0]), ("upper", found.ci95[1])) if found.ci95 else ():
             name = f"{stem}_{side}_bound" + (f"_{unit}" if unit else "_per_second")
@@ -78,20 +83,21 @@ def render(
 
     page = _Page(CollectorRegistry())
     page.put("nightgate_build_info", "The version that computed this page.", {"version": __version__}, 1)
-    for gauge in over_records(_newest(snapshot.measured)):
+    for gauge in over_records(_newest(snapshot)):
         page.put(gauge.name, gauge.help, gauge.labels, gauge.value)
-    for _, record in snapshot.measured:
-        for gauge in (*samples(record), *bounds(record)):
+    for run_id, record in snapshot.measured:
+        scale = _origin(snapshot, run_id).scale
+        for gauge in (*samples(record, scale), *bounds(record, scale)):
             page.put(gauge.name, gauge.help, gauge.labels, gauge.value)
         if record.facts.noise:
-            _put_disturbed(page, record)
-    for record in snapshot.judged:
-        _put_objectives(page, record)
+            _put_disturbed(page, record, scale)
+    for run_id, record in snapshot.judged:
+        _put_objectives(page, record, _origin(snapshot, run_id).scale)
     for last in snapshot.last:
         _put_run(page, last)
-    for suite, moment in snapshot.succeeded_at.items():
+    for (suite, dag_id), moment in snapshot.succeeded_at.items():
         name = "nightgate_last_success_timestamp_seconds"
-        page.put(name, "When the last night passed.", {"suite": suite}, epoch(moment))
+        page.put(name, "When the last night passed.", {"suite": suite, "dag_id": dag_id}, epoch(moment))
     for labels in snapshot.regressed:
         text = "1 while the watch holds it for slower or worse than its control, measured in turns."
         page.put("nightgate_regression", text, labels, 1)
@@ -126,9 +132,9 @@ class _Page:
 
 
 def _put_run(page: _Page, last: Run) -> None:
-    suite = {"suite": last.suite}
+    suite = {"suite": last.suite, "dag_id": last.dag_id}
     labels = suite | {"run_id": last.run_id, "scale": last.scale, "state": str(last.state)}
-    page.put("nightgate_run_info", "The night of a suite that was judged last.", labels, 1)
+    page.put("nightgate_run_info", "The night of a DAG that was judged last.", labels, 1)
     if last.finished_at:
         name = "nightgate_last_completion_timestamp_seconds"
         page.put(name, "When the last night was judged, whatever its state.", suite, epoch(last.finished_at))
@@ -137,9 +143,9 @@ def _put_run(page: _Page, last: Run) -> None:
         page.put("nightgate_run_duration_seconds", "From the start of the last night to its verdict.", suite, seconds)
 
 
-def _put_objectives(page: _Page, record: Record) -> None:
+def _put_objectives(page: _Page, record: Record, scale: str) -> None:
     for objective in record.objectives:
-        labels = {key: getattr(record, key) for key in SERIES} | {"metric": objective.metric}
+        labels = _identity(record) | {"scale": scale, "metric": objective.metric}
         page.put("nightgate_objective_limit", "What the objective demands, in base units.", labels, objective.limit)
         if objective.value is not None:
             page.put("nightgate_objective_value", "What the objective met, in base units.", labels, objective.value)
@@ -162,16 +168,24 @@ def _put_objectives(page: _Page, record: Record) -> None:
             )
 
 
-def _put_disturbed(page: _Page, record: Record) -> None:
-    labels = {key: getattr(record, key) for key in SERIES}
+def _put_disturbed(page: _Page, record: Record, scale: str) -> None:
+    labels = _identity(record) | {"scale": scale}
     text = (
         "1 when the host of the newest measurement was disturbed, so that its latencies and speeds count for nothing."
     )
     page.put("nightgate_measurement_disturbed", text, labels, float(certainty.disturbed(record) is not None))
 
 
-def _newest(measured: Sequence[tuple[str, Record]]) -> list[Record]:
-    """Per suite, benchmark and device, the records of the newest run only: a variant that left must not count any more."""
-    by_age = sorted(measured, key=lambda one: (one[1].finished_at or "", one[0]))
-    newest = {(record.suite, record.benchmark, record.device): run_id for run_id, record in by_age}
-    return [record for run_id, record in measured if run_id == newest[record.suite, record.benchmark, record.device]]
+def _newest(snapshot: Snapshot) -> list[Record]:
+    """Per suite, DAG, benchmark and device, the records of the newest run only: a variant that left must not count any more."""
+
+    def of(run_id: str, record: Record) -> tuple[str, ...]:
+        return record.suite, _origin(snapshot, run_id).dag_id, record.benchmark, record.device
+
+    by_age = sorted(snapshot.measured, key=lambda one: (one[1].finished_at or "", one[0]))
+    newest = {of(run_id, record): run_id for run_id, record in by_age}
+    return [record for run_id, record in snapshot.measured if run_id == newest[of(run_id, record)]]
+
+
+def _origin(snapshot: Snapshot, run_id: str) -> Origin:
+    return snapshot.origins.get(run_id, Origin())

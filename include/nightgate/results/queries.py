@@ -18,10 +18,11 @@ ON CONFLICT (run_id) DO UPDATE SET dag_id = excluded.dag_id, suite = excluded.su
 
 UPSERT_RESULT = """
 INSERT INTO nightgate.results
-    (run_id, suite, benchmark, variant, device, status, judged, fingerprint, measured_at, standing, record)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb)
+    (run_id, suite, benchmark, variant, device, status, judged, fingerprint, measured_at, standing, record, dag_id)
+SELECT %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb, dag_id FROM nightgate.runs WHERE run_id = %s
 ON CONFLICT (run_id, benchmark, variant, device) DO UPDATE SET suite = excluded.suite, status = excluded.status, judged = excluded.judged,
-    fingerprint = excluded.fingerprint, measured_at = excluded.measured_at, standing = excluded.standing, record = excluded.record
+    fingerprint = excluded.fingerprint, measured_at = excluded.measured_at, standing = excluded.standing, record = excluded.record,
+    dag_id = excluded.dag_id
 """
 
 KEEP_ENVIRONMENT = "INSERT INTO nightgate.environments (digest, lock) VALUES (%s, %s::jsonb) ON CONFLICT DO NOTHING"
@@ -134,18 +135,42 @@ SUMMARY_RESULTS = "SELECT record FROM nightgate.results WHERE run_id = %s ORDER 
 
 LAST_FINISHED = f"SELECT {RUN_COLUMNS} FROM nightgate.runs WHERE state IS NOT NULL ORDER BY finished_at DESC LIMIT 1"
 
+# The DAGs that a suite's nights are of: where it names hosts, each has one (`nightgate.airflow.nightlies`). One that has had no night for
+# so long while others had is no longer there, and says nothing of the suite.
+_DAGS = f"""
+{_COUNTING}, known AS (
+    SELECT counting.suite, counting.standing, first.dag_id FROM counting, LATERAL (
+        SELECT dag_id FROM nightgate.runs WHERE suite = counting.suite AND standing = counting.standing ORDER BY dag_id LIMIT 1
+    ) AS first
+    UNION ALL
+    SELECT known.suite, known.standing, following.dag_id FROM known, LATERAL (
+        SELECT dag_id FROM nightgate.runs WHERE suite = known.suite AND standing = known.standing AND dag_id > known.dag_id
+        ORDER BY dag_id LIMIT 1
+    ) AS following
+), dags AS (
+    SELECT suite, standing, dag_id FROM (
+        SELECT known.*, newest.at, max(newest.at) OVER (PARTITION BY suite) AS last FROM known, LATERAL (
+            SELECT recorded_at AS at FROM nightgate.runs
+            WHERE suite = known.suite AND standing = known.standing AND dag_id = known.dag_id ORDER BY recorded_at DESC LIMIT 1
+        ) AS newest
+    ) AS aged WHERE at > last - interval '8 days'
+)
+"""
+
 LAST_NIGHTS = f"""
-WITH RECURSIVE {_COUNTING} SELECT last.* FROM counting, LATERAL (
+WITH RECURSIVE {_DAGS} SELECT last.* FROM dags, LATERAL (
     SELECT {RUN_COLUMNS} FROM nightgate.runs
-    WHERE state IS NOT NULL AND suite = counting.suite AND standing = counting.standing ORDER BY finished_at DESC LIMIT 1
-) AS last ORDER BY counting.suite
+    WHERE state IS NOT NULL AND suite = dags.suite AND standing = dags.standing AND dag_id = dags.dag_id
+    ORDER BY finished_at DESC LIMIT 1
+) AS last ORDER BY dags.suite, dags.dag_id
 """
 
 LAST_SUCCESSES = f"""
-WITH RECURSIVE {_COUNTING} SELECT counting.suite, last.finished_at FROM counting, LATERAL (
+WITH RECURSIVE {_DAGS} SELECT dags.suite, dags.dag_id, last.finished_at FROM dags, LATERAL (
     SELECT head->>'finished_at' AS finished_at FROM nightgate.runs AS own
-    WHERE state = 'pass' AND suite = counting.suite AND standing = counting.standing ORDER BY own.finished_at DESC LIMIT 1
-) AS last
+    WHERE state = 'pass' AND suite = dags.suite AND standing = dags.standing AND dag_id = dags.dag_id
+    ORDER BY own.finished_at DESC LIMIT 1
+) AS last ORDER BY dags.suite, dags.dag_id
 """
 
 # of a suite whose nights have ended for good nothing is said any more
@@ -156,47 +181,51 @@ FROM nightgate.alerts AS own WHERE kind = 'regression' AND over_at IS NULL
 AND EXISTS (SELECT FROM nightgate.runs WHERE suite = own.suite AND finished_at > now() - %(forget)s::interval) ORDER BY suite, subject
 """
 
-# A loose index scan (https://wiki.postgresql.org/wiki/Loose_indexscan): one probe for each series, three for its rows.
+# A loose index scan (https://wiki.postgresql.org/wiki/Loose_indexscan): one probe for each series of a DAG, three for its rows.
 # A verdict is gone when a newer run that counts has looked at the same device of the same host and has none for it.
 NEWEST = f"""
-WITH RECURSIVE {_COUNTING}, series AS (
-    SELECT counting.standing, first.* FROM counting, LATERAL (
+WITH RECURSIVE {_DAGS}, series AS (
+    SELECT dags.standing, dags.dag_id, first.* FROM dags, LATERAL (
         SELECT suite, benchmark, variant, device FROM nightgate.results
-        WHERE suite = counting.suite AND standing = counting.standing
+        WHERE suite = dags.suite AND standing = dags.standing AND dag_id = dags.dag_id
         ORDER BY benchmark, variant, device LIMIT 1
     ) AS first
     UNION ALL
-    SELECT series.standing, following.* FROM series, LATERAL (
+    SELECT series.standing, series.dag_id, following.* FROM series, LATERAL (
         SELECT suite, benchmark, variant, device FROM nightgate.results
-        WHERE suite = series.suite AND standing = series.standing
+        WHERE suite = series.suite AND standing = series.standing AND dag_id = series.dag_id
           AND (benchmark, variant, device) > (series.benchmark, series.variant, series.device)
         ORDER BY benchmark, variant, device LIMIT 1
     ) AS following
 )
-SELECT measured.run_id, measured.record, CASE WHEN looked.run_id IS NULL OR looked.run_id = judged.run_id THEN judged.record END
+SELECT measured.run_id, measured.record, judged.run_id,
+    CASE WHEN looked.run_id IS NULL OR looked.run_id = judged.run_id THEN judged.record END
 FROM series
 LEFT JOIN LATERAL (
     SELECT run_id, record - 'detail' AS record FROM nightgate.results
-    WHERE suite = series.suite AND standing = series.standing
+    WHERE suite = series.suite AND standing = series.standing AND dag_id = series.dag_id
       AND (benchmark, variant, device) = (series.benchmark, series.variant, series.device)
       AND status = 'measured' AND measured_at > now() - %(forget)s::interval
     ORDER BY measured_at DESC LIMIT 1
 ) AS measured ON true
 LEFT JOIN LATERAL (
     SELECT run_id, fingerprint, record - 'detail' AS record FROM nightgate.results
-    WHERE suite = series.suite AND standing = series.standing
+    WHERE suite = series.suite AND standing = series.standing AND dag_id = series.dag_id
       AND (benchmark, variant, device) = (series.benchmark, series.variant, series.device)
       AND judged AND measured_at > now() - %(forget)s::interval
     ORDER BY measured_at DESC LIMIT 1
 ) AS judged ON true
 LEFT JOIN LATERAL (
     SELECT run_id FROM nightgate.results AS own
-    WHERE suite = series.suite AND standing = series.standing AND benchmark = series.benchmark AND device = series.device
+    WHERE suite = series.suite AND standing = series.standing AND dag_id = series.dag_id
+      AND benchmark = series.benchmark AND device = series.device
       AND fingerprint = judged.fingerprint AND (own.judged OR status <> 'measured')
     ORDER BY measured_at DESC LIMIT 1
 ) AS looked ON true
-ORDER BY series.suite, series.benchmark, series.device, series.variant
+ORDER BY series.suite, series.benchmark, series.device, series.variant, series.dag_id
 """
+
+ORIGINS = "SELECT run_id, scale, dag_id FROM nightgate.runs WHERE run_id = ANY(%s)"
 
 # What the past of a record is looked for by, see `nightgate.results.past`: a row for each in `wanted`, as JSON.
 _WANTED = """

@@ -12,7 +12,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from nightgate.artifacts.counted import Counted
@@ -49,17 +49,25 @@ class Run:
     suite: str = SUITE
 
 
+class Origin(NamedTuple):
+    """At which scale a run measured, and of which DAG it is."""
+
+    scale: str = ""
+    dag_id: str = ""
+
+
 @dataclass(frozen=True)
 class Snapshot:
-    """What /metrics shows, of the runs that count: per series the newest measured record (with its run) and the newest
-    judged one, of each suite the run that was judged last, and when one passed last; and the labels of what the watch holds for
-    slower or worse than before."""
+    """What /metrics shows, of the runs that count. Of each series of each DAG the newest ``measured`` record and the newest ``judged``
+    one, with their runs, of which ``origins`` knows more. Of each DAG of a suite the run that was judged ``last``, and, by suite and DAG,
+    when one passed last. ``regressed``: the labels of what the watch holds for slower or worse than before."""
 
     measured: list[tuple[str, Record]] = field(default_factory=list)
-    judged: list[Record] = field(default_factory=list)
+    judged: list[tuple[str, Record]] = field(default_factory=list)
     last: list[Run] = field(default_factory=list)
-    succeeded_at: dict[str, str] = field(default_factory=dict)
+    succeeded_at: dict[tuple[str, str], str] = field(default_factory=dict)
     regressed: list[dict[str, str]] = field(default_factory=list)
+    origins: dict[str, Origin] = field(default_factory=dict)
 
 
 class Store:
@@ -159,12 +167,12 @@ class Store:
     def records(self, run_id: str, benchmark: str, device: Device) -> list[Record]:
         """The records of one measurement, sorted by variant; none before they were saved."""
         rows = self.rows(queries.RECORDS, (run_id, benchmark, device))
-        return [Record.model_validate(record, context=STORED) for (record,) in rows]
+        return [_read(record) for (record,) in rows]
 
     def earlier(self, run_id: str) -> list[Record]:
         """What earlier tries of a run's measurements found, oldest first, before a later try took their place."""
         rows = self.rows("SELECT record FROM nightgate.earlier WHERE run_id = %s ORDER BY kept_at", (run_id,))
-        return [Record.model_validate(record, context=STORED) for (record,) in rows]
+        return [_read(record) for (record,) in rows]
 
     def environments(self, digests: Sequence[str]) -> dict[str, Lock]:
         """Those of ``digests`` that are known."""
@@ -221,12 +229,15 @@ class Store:
             last = self.rows(queries.LAST_NIGHTS, ())
             succeeded = self.rows(queries.LAST_SUCCESSES, ())
             regressed = self.rows(queries.REGRESSED, {"forget": _FORGET_AFTER})
+            runs = {run_id for measured, _, judged, _ in rows for run_id in (measured, judged) if run_id}
+            origins = self.rows(queries.ORIGINS, (sorted(runs),))
         return Snapshot(
-            measured=[(run_id, Record.model_validate(record, context=STORED)) for run_id, record, _ in rows if record],
-            judged=[Record.model_validate(record, context=STORED) for _, _, record in rows if record],
+            measured=[(run_id, _read(record)) for run_id, record, _, _ in rows if record],
+            judged=[(run_id, _read(record)) for _, _, run_id, record in rows if record],
             last=[_run(row, []) for row in last],
-            succeeded_at=dict(succeeded),
+            succeeded_at={(suite, dag_id): at for suite, dag_id, at in succeeded},
             regressed=[labels for (labels,) in regressed],
+            origins={run_id: Origin(scale, dag_id) for run_id, scale, dag_id in origins},
         )
 
     def save_cache(self, counted: Counted) -> None:
@@ -253,7 +264,7 @@ class Store:
         heads = self.rows(query, values)
         results: dict[str, list[Record]] = {row[0]: [] for row in heads}
         for run_id, record in self.rows(queries.RUN_VERDICTS if brief else queries.RUN_RESULTS, (list(results),)):
-            results[run_id].append(Record.model_validate(record, context=STORED))
+            results[run_id].append(_read(record))
         return [_run(row, results[row[0]]) for row in heads]
 
     def rows(self, query: str, values: Sequence[object] | Mapping[str, object] = ()) -> list[tuple[Any, ...]]:
@@ -377,6 +388,10 @@ def _json(values: Mapping[str, object] | None) -> str | None:
     return None if values is None else json.dumps(values)
 
 
+def _read(record: object) -> Record:
+    return Record.model_validate(record, context=STORED)
+
+
 def _put(connection: psycopg.Connection, run_id: str, records: Sequence[Record], standing: Standing) -> None:
     rows = [
         (
@@ -391,6 +406,7 @@ def _put(connection: psycopg.Connection, run_id: str, records: Sequence[Record],
             record.finished_at or record.started_at or utc_now(),
             standing,
             record.model_dump_json(),
+            run_id,
         )
         for record in records
     ]

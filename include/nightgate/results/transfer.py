@@ -73,12 +73,13 @@ WHERE runs.state IS NULL
 """
 _TAKE_RESULTS = """
 INSERT INTO nightgate.results
-    (run_id, suite, benchmark, variant, device, status, judged, fingerprint, measured_at, standing, record)
+    (run_id, suite, benchmark, variant, device, status, judged, fingerprint, measured_at, standing, record, dag_id)
 SELECT new.run_id, new.suite, new.benchmark, new.variant, new.device, new.status, new.judged, new.fingerprint,
-    (line->>'measured_at')::timestamptz, runs.standing, line->'record'
+    (line->>'measured_at')::timestamptz, runs.standing, line->'record', runs.dag_id
 FROM incoming AS new JOIN nightgate.runs USING (run_id) WHERE new.kind = 'result'
 ON CONFLICT (run_id, benchmark, variant, device) DO UPDATE SET suite = excluded.suite, status = excluded.status, judged = excluded.judged,
-    fingerprint = excluded.fingerprint, measured_at = excluded.measured_at, standing = excluded.standing, record = excluded.record
+    fingerprint = excluded.fingerprint, measured_at = excluded.measured_at, standing = excluded.standing, record = excluded.record,
+    dag_id = excluded.dag_id
 WHERE results.record <> excluded.record
 """
 # what was withdrawn in either of two stores is withdrawn
