@@ -131,6 +131,24 @@ def test_inside_airflow_the_run_has_a_tab(page, stack, nights):
     expect(frame.get_by_role("heading", level=1)).to_contain_text("breached")
 
 
+def test_its_colours_follow_airflows_switch(page, stack, nights):
+    """Airflow keeps the choice in the storage of the browser, which tells every other document of its origin."""
+    paper = "getComputedStyle(document.body).backgroundColor"
+    page.emulate_media(color_scheme="light")
+    page.goto(f"{stack['url']}/dags/{DAG_ID}/runs/{quote(nights[-1])}/plugin/nightgate-run")
+    expect(page.frame_locator("iframe").get_by_role("heading", level=1)).to_be_visible()
+    frame = page.frames[-1]
+    light = frame.evaluate(paper)
+    for theme, same in (("dark", False), ("light", True), ("dark", False), ("system", True)):
+        page.evaluate("theme => localStorage.setItem('theme', theme)", theme)
+        frame.wait_for_function("theme => document.documentElement.dataset.theme === theme", arg=theme)
+        assert (frame.evaluate(paper) == light) is same, theme
+    page.evaluate("localStorage.setItem('theme', 'dark')")
+    for name, address in addresses(stack, nights, page).items():
+        page.goto(address)
+        assert page.evaluate(paper) != light, name
+
+
 def test_from_the_board_to_a_series_to_a_run_to_two_of_them(page, stack, nights):
     page.goto(f"{stack['url']}/nightgate/")
     expect(page.get_by_role("heading", level=1)).to_contain_text("1 objective is breached")

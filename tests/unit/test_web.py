@@ -1,3 +1,5 @@
+import base64
+import hashlib
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -191,6 +193,14 @@ def test_what_was_skipped_stands_under_the_headline_and_in_the_list(monkeypatch)
     monkeypatch.setattr(FakeStore, "answers", ([run], Snapshot()))
     text = client().get("/").text
     assert text.count("Skipped: hybrid_ann on gpu: this host has no NVIDIA device<") == 2
+
+
+def test_a_page_may_run_its_one_script_and_no_other():
+    answer = client().get("/")
+    (script,) = re.findall(r"<script>(.*?)</script>", answer.text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    allowed = dict(part.strip().split(" ", 1) for part in answer.headers["Content-Security-Policy"].split(";"))
+    assert (allowed["script-src"], allowed["default-src"]) == (f"'sha256-{digest}'", "'none'")
 
 
 def test_a_report_is_served_from_its_run_folder(runs_folder):
