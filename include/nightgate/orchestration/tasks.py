@@ -108,24 +108,28 @@ def _on_device(benchmark: str, device: str, plan: Any, host: str | None) -> Any:
 
     @task(execution_timeout=LONG, priority_weight=_PREPARE, **one, **WORK)
     def prepare(plan: dict[str, Any]) -> dict[str, Any]:
+        """Build what the measurement needs, or find it in the cache: data, exact neighbours, indexes, models, tables."""
         with _step(plan, benchmark, device) as (steps, typed):
             prepared: dict[str, Any] = steps.prepare(typed, benchmark, device, store_url())
             return prepared
 
     @task(execution_timeout=LONG, **whole, **WORK)
     def measure(plan: dict[str, Any], prepared: dict[str, Any]) -> None:
+        """Measure, with the host to itself; the records and raw samples go into the results database."""
         with _step(plan, benchmark, device) as (steps, typed):
             attempt = _begin()
             steps.measure(typed, benchmark, device, prepared, store_url(), attempt)
 
     @task(execution_timeout=SHORT, priority_weight=_CLOSE, **one, **OUTLAST)
     def record(plan: dict[str, Any]) -> None:
+        """Judge what the last try has measured, in the light of the nights before it, and keep the verdicts."""
         with _step(plan, benchmark, device, final=True) as (steps, typed):
             steps.record(typed, benchmark, device, store_url(), _last_attempt(benchmark, device))
 
     # a host that was not quiet is tried again after a while, and one more try is left for what else may fail
     @task(execution_timeout=LONG, **{**confirming, **OUTLAST, "retry_policy": when_quiet()})
     def confirm(plan: dict[str, Any]) -> int:
+        """Measure again, with new processes and where one is built a new index, what one look could not decide; otherwise it is skipped."""
         with _step(plan, benchmark, device) as (steps, typed):
             looks: int = steps.confirm(typed, benchmark, device, store_url(), _last_attempt(benchmark, device))
             return looks
@@ -135,6 +139,7 @@ def _on_device(benchmark: str, device: str, plan: Any, host: str | None) -> Any:
         execution_timeout=SHORT, priority_weight=_CLOSE, trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS, **one, **OUTLAST,
     )  # fmt: skip
     def gate() -> None:
+        """Fail when an objective is breached or nobody knows; skipped when one is undecided. Its log begins with the sentence."""
         plan = get_current_context()["ti"].xcom_pull(task_ids="preflight")
         run = get_current_context()["dag_run"]
         where = address(run.dag_id, run.run_id)

@@ -126,6 +126,7 @@ def _confirm(benchmark: str, device: str, asked: Any, host: str | None) -> Any:
         priority_weight=MEASURE, **WORK,
     )  # fmt: skip
     def confirm(nights: list[dict[str, Any]]) -> int:
+        """Measure what stands out in turns with its control; skipped where nothing does."""
         from nightgate import watching
 
         mine = [asked for asked in nights if [benchmark, device] in asked["pairs"]]
@@ -144,6 +145,7 @@ def alerting(notify: Sequence[BaseNotifier]) -> Any:
 
     @task(execution_timeout=SHORT, trigger_rule=TriggerRule.ALL_DONE, **OUTLAST)
     def alert(nights: list[dict[str, Any]] | None) -> None:
+        """Say what came of it, and tell people what they do not know yet."""
         from nightgate import telling, watching
 
         if not nights:
@@ -167,6 +169,7 @@ def telling_of(notify: Sequence[BaseNotifier]) -> Any:
 
     @task(execution_timeout=SHORT, **OUTLAST)
     def tell(plan: dict[str, Any] | None) -> None:
+        """Tell people of the verdicts what they do not know yet."""
         from nightgate import telling
 
         if not plan:
