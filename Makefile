@@ -167,14 +167,14 @@ setup-gpu: setup-torch ## faiss-gpu in place of faiss-cpu, cupy, pywhispercpp fo
 # one file for every Python and machine: markers say what goes where
 LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet
 
-pictures: setup-ci ## the pictures of the board and of a series in the README, of real runs of test size (needs Chromium; five minutes)
+pictures: setup-ci picture ## every picture of the README: those of a reference run, and of the board and a series in real runs of test size (needs Chromium; five minutes)
 	SHOTS=docs/images GOOD_NIGHTS=6 $(PYTEST) tests/ui -k from_the_board
 
 reference: setup ## write the reference pages of the documentation from the code
 	$(BIN)/python docs/reference/make.py
 
-picture: setup ## the picture of the README, of a reference run (needs Chromium)
-	$(BIN)/python docs/images/report.py
+picture: setup ## the pictures of a reference run: its report, and the terminal (needs Chromium)
+	$(BIN)/python docs/images/take.py
 
 lock: setup-ci ## resolve the pinned packages anew, for every Python at once
 	$(PIP) install --quiet uv
