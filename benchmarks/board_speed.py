@@ -1,4 +1,5 @@
-"""How long the board takes with a year of nights: `make ratios-board`, about a minute, in a database of its own."""
+"""How long the board takes with a year of nights, in a database of its own, and the report of a reference run: `make ratios-board`,
+about a minute."""
 
 from __future__ import annotations
 
@@ -10,12 +11,14 @@ from pathlib import Path
 
 from fastapi.testclient import TestClient
 
-from nightgate.record import Host, Metric, Objective, Record, Summary
+from nightgate.publish.report import render_report
+from nightgate.record import STORED, Host, Metric, Objective, Record, Summary
 from nightgate.results.store import Store
 from nightgate.stack.postgres import Cluster, tuned_for_airflow
 from nightgate.web import app
 
 NIGHTS, SERIES = 365, 20
+RUN = Path(__file__).parent / "reference" / "full-20261122T142323.874Z"
 HOST = Host(fingerprint="abc", cpu="a cpu", cores=2, memory_bytes=2**34)
 
 
@@ -31,6 +34,16 @@ def main() -> None:
             _timed("a series", client, "/" + address.replace("&amp;", "&"))
         finally:
             cluster.stop()
+    _report()
+
+
+def _report() -> None:
+    summary, times = Summary.model_validate_json((RUN / "summary.json").read_bytes(), context=STORED), []
+    for _ in range(3):
+        start = time.perf_counter()
+        page = render_report(summary, RUN)
+        times.append(time.perf_counter() - start)
+    print(f"the report of {RUN.name}: {min(times):.1f} s (the first {times[0]:.1f}), {len(page.encode()) / 1e3:.0f} kB")
 
 
 def _fill(store: Store) -> None:
