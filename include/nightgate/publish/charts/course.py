@@ -82,16 +82,16 @@ def spark(nights: Sequence[Night], label: str, width: int = 160, height: int = 4
     )
 
 
-def course(nights: Sequence[Night], unit: str, title: str, width: int = 960, height: int = 330) -> str:
+def course(nights: Sequence[Night], unit: str, title: str, width: int = 960, height: int = 346) -> str:
     """The large one, with axes; each night is a link with its facts. The oldest night first, at least one."""
-    box = _box(nights, 72, 18, width - 14, height - 44)
+    box = _box(nights, 72, 34, width - 14, height - 44)
     parts = [_rules(box, unit), _days(nights, box), _band(nights, box), _limit(nights, box), _line(nights, box)]
     for place, night in enumerate(nights):
         x = box.x(place)
         if night.accepted:
-            parts.append(_mark(box, x, "accepted", "new baseline", 10))
+            parts.append(_mark(box, x, "accepted", "new baseline", 4))
         if night.shifted:
-            parts.append(_mark(box, x, "shifted", night.shifted, 24))
+            parts.append(_mark(box, x, "shifted", night.shifted, 18))
         if night.changed:
             parts.append(
                 f'<path class="changed" d="M{x - 4:.1f},{box.bottom + 8} h8 l-4,-7 z"><title>{escape(night.changed)}</title></path>'
@@ -103,12 +103,11 @@ def course(nights: Sequence[Night], unit: str, title: str, width: int = 960, hei
     return f'<svg class="course" role="group" aria-label="{escape(title)}" viewBox="0 0 {width} {height}">{"".join(parts)}</svg>'
 
 
-def _mark(box: _Box, x: float, kind: str, text: str, down: int) -> str:
-    """A line over the whole height with its word beside it, on the side where there is room."""
-    left = x > (box.left + box.right) / 2
+def _mark(box: _Box, x: float, kind: str, text: str, up: int) -> str:
+    """A line over the whole height, with its word above."""
     return (
         f'<line class="{kind}" x1="{x:.1f}" y1="{box.top}" x2="{x:.1f}" y2="{box.bottom}"/>'
-        f'<text class="soft{" end" if left else ""}" x="{x + (-4 if left else 4):.1f}" y="{box.top + down}">{escape(text)}</text>'
+        f'<text class="soft middle" x="{x:.1f}" y="{box.top - up}">{escape(text)}</text>'
     )
 
 
