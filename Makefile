@@ -13,7 +13,7 @@ TORCH  ?= torch==2.13.0
 JOBS   ?= 2
 PYTEST := $(BIN)/python -m pytest
 # several files at once; what shares a fixture stays together
-AT_ONCE := --numprocesses $(JOBS) --dist loadfile
+AT_ONCE := --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # whisper-cpp-python's build files are of 2023; newer CMake refuses them without this
 export CMAKE_POLICY_VERSION_MINIMUM := 3.5

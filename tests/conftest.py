@@ -23,6 +23,19 @@ for name in [name for name in os.environ if name.startswith(_SERVERS)]:
     os.environ.pop(name, None)
 
 
+_LONGEST = (
+    "test_night", "test_whisper_cpu", "test_examples", "test_transcription", "test_own_dataset", "test_hybrid_ann", "test_package",
+    "test_openai_whisper", "test_confirming", "test_hybrid_gpu", "test_pgvector_bad_days", "test_own_suite", "test_pgvector_search",
+    "test_measure_command", "test_environments",
+)  # fmt: skip
+"""The files that take longest, which begin first: each is of one process, and the last would have it alone."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {f"{name}.py": place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
 @pytest.fixture
 def users_environment() -> dict[str, str]:
     """The environment as the user has it: the heavy tests use what is prepared and keep what they measure."""
