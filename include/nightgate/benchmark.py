@@ -62,7 +62,8 @@ class Context:
 
     ``looked`` is what `Benchmark.look` has found before the run; ``samples`` is the ``.npz`` that raw samples go to.
     ``fresh`` is 0, but when a verdict is to be confirmed: then whatever is built and decides speed or recall, such as an
-    index, is built anew for each number, and is not kept.
+    index, is built anew for each number, and is not kept. ``in_turns``: another environment measures the same meanwhile
+    (`nightgate.duet`) and works whenever this one rests, so what is timed is timed in short turns, also where one variant is alone.
     """
 
     device: Device
@@ -71,6 +72,7 @@ class Context:
     samples: Path = Path("samples.npz")
     services: Mapping[str, str] = field(default_factory=dict)
     fresh: int = 0
+    in_turns: bool = False
 
 
 @dataclass(frozen=True)

@@ -285,6 +285,19 @@ def test_every_step_asks_for_what_the_settings_say(children, prepared, tmp_path)
     assert (requests[5].threads, requests[5].seconds) == (3, 1.5)
 
 
+def test_beside_another_environment_one_alone_takes_short_turns_too(children, prepared, tmp_path):
+    """Or the other side would wait a whole process long, and nothing of what disturbs the host would be shared."""
+    context = Context("cpu", None, samples=tmp_path / "s.npz", in_turns=True)
+    (record,) = BENCHMARK.measure(settings(controls=(), passes=4, precision=0.03), prepared, context)
+    assert children[3] == [["hybrid"], ["hybrid"]], "in each process"
+    timed = [request for function, _, request, _, _ in children[0] if function == "time_queries"]
+    assert [request.passes for request in timed] == 2 * [
+        Passes(4, 40, precision=0.03 * 2**0.5, a_turn=100, warm_again=10)
+    ]
+    assert record.facts.turns == "every 100 queries, with another environment"
+    assert record.status == "measured"
+
+
 def test_the_records_hold_what_the_children_told(children, prepared, tmp_path):
     found = measured(prepared, tmp_path)
     assert list(found) == ["hybrid", "hnsw", "ivfpq_refine"]

@@ -169,6 +169,17 @@ def test_what_fails_in_a_side_is_an_error_of_ours():
         next(going)
 
 
+def test_a_side_is_timed_in_short_turns_as_the_request_says(tmp_path):
+    request = {
+        "benchmark": "hybrid_ann", "settings": {"variants": ["hybrid"]}, "metrics": ["latency_p50"], "looked": {"rows": 3000, "dim": 8},
+        "services": {"a": "b"}, "cache": str(tmp_path / "cache"), "samples": str(tmp_path / "s.npz"), "device": "cpu",
+    }  # fmt: skip
+    known, settings, context = side._asked(request)
+    assert (known.name, settings.variants, settings.load_seconds) == ("hybrid_ann", ("hybrid",), 0.0)
+    assert (context.in_turns, context.device, context.services) == (True, "cpu", {"a": "b"})
+    assert (context.samples, context.fresh) == (tmp_path / "s.npz", 0)
+
+
 def test_a_setting_that_a_side_does_not_know_is_refused():
     request = {"benchmark": "hybrid_ann", "settings": {"variants": ["hybrid"], "warp": 9}}
     with pytest.raises(NotMeasured, match="does not know the settings warp of hybrid_ann"):

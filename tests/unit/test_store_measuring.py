@@ -96,6 +96,14 @@ def test_what_it_does_not_hold_is_timed_one_after_the_other(world):
     assert (request.passes, timeout) == (Passes(7, 10, 0.02), 600 + 0.5 * (100 * 10 + 5000))
 
 
+def test_beside_another_environment_one_alone_takes_short_turns_too(world):
+    world.context = replace(world.context, in_turns=True)
+    found = world.measure(controls=())
+    assert (found["half"].status, world.in_turns) == ("measured", [["half"]])
+    (passes,) = [request.passes for (_, name), (request, _) in world.requests.items() if name == "time_queries"]
+    assert (passes.a_turn, passes.warm_again) == (20, 1)
+
+
 def test_one_alone_takes_turns_with_none(world):
     assert world.measure(controls=())["half"].facts.turns is None
     assert world.in_turns == [] and not [done for done in world.store.done if done.startswith("together")]

@@ -60,7 +60,7 @@ def _asked(request: dict[str, Any]) -> tuple[Any, Any, Context]:
     return (
         known,
         settings,
-        Context(request["device"], Cache(Path(request["cache"])), looked, samples, request["services"]),
+        Context(request["device"], Cache(Path(request["cache"])), looked, samples, request["services"], in_turns=True),
     )
 
 

@@ -41,7 +41,7 @@ def measure(
             work = Work(InProcess(strategy, folders), prepared.vectors, prepared.truth, settings.k)
             asking[one.variant] = Asking(work, settings, device)
     ready = [one for one in found if one.variant in asking]
-    time_all(ready, asking, settings, shape_of(prepared), device)
+    time_all(ready, asking, settings, shape_of(prepared), device, beside=context.in_turns)
     for one in ready:
         _beside(one, asking[one.variant], settings)
     finish(found, prepared, context.samples)

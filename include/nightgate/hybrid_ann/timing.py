@@ -29,12 +29,21 @@ _WARM_AGAIN = 10  # queries
 
 
 def time_all(
-    ready: Sequence[Evidence], asking: Mapping[str, Asking], settings: Settings, shape: Shape, device: Device
+    ready: Sequence[Evidence],
+    asking: Mapping[str, Asking],
+    settings: Settings,
+    shape: Shape,
+    device: Device,
+    *,
+    beside: bool = False,
 ) -> None:
     """Time what is ``ready``, each in ``settings.processes`` fresh processes; ``asking`` by variant.
 
     All take turns within each process, so that a host that changes its speed changes it for all of them. On a GPU, or where
     the memory does not hold all at once, they take turns by the process, in the opposite order every other time.
+
+    Args:
+        beside: another environment measures meanwhile, so that also one alone takes turns.
     """
     passes = Passes(
         settings.passes, max(settings.passes, settings.most_passes),
@@ -43,11 +52,11 @@ def time_all(
     )  # fmt: skip
     for one in ready:
         one.precision = settings.precision
-    if len(ready) > 1:
+    if ready and (len(ready) > 1 or beside):
         apart = _apart(settings, shape, device)
         for one in ready:
             others = ", ".join(other.variant for other in ready if other is not one)
-            one.record.facts.turns = apart or f"every {_A_TURN} queries, with {others}"
+            one.record.facts.turns = apart or f"every {_A_TURN} queries, with {others or 'another environment'}"
         if not apart:
             _in_turns(ready, asking, settings, passes)
             return

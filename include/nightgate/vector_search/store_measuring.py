@@ -79,7 +79,7 @@ def measure(
 ) -> list[Record]:
     """See `StoreBenchmark.measure`."""
     evidence = partial(benchmark.evidence, settings, prepared=prepared, context=context)
-    measuring = _Measuring(store, address, settings, prepared, fresh=context.fresh > 0)
+    measuring = _Measuring(store, address, settings, prepared, fresh=context.fresh > 0, beside=context.in_turns)
     found = [evidence(variant, gated=variant in prepared.gated) for variant in prepared.measured(settings)]
     for one in found:
         one.record.instead_of = prepared.instead_of.get(one.variant)
@@ -110,13 +110,21 @@ def cold_start(request: ColdRequest) -> np.ndarray:
 
 
 class _Measuring:
-    """The steps of one measurement of a store. ``fresh``: the gated variants get an index that is built for it."""
+    """The steps of one measurement of a store. ``fresh``: the gated variants get an index that is built for it. ``beside``: another
+    environment measures meanwhile, so that also one variant alone takes turns."""
 
     def __init__(
-        self, store: Store, address: Address, settings: StoreSettings, prepared: StorePrepared, *, fresh: bool = False
+        self,
+        store: Store,
+        address: Address,
+        settings: StoreSettings,
+        prepared: StorePrepared,
+        *,
+        fresh: bool = False,
+        beside: bool = False,
     ) -> None:
         self.store, self.address, self.settings, self.prepared = store, address, settings, prepared
-        self.fresh = fresh
+        self.fresh, self.beside = fresh, beside
         self.base = open_dataset(prepared.vectors).base
         self._built: dict[str, Built] = {}
 
@@ -155,7 +163,9 @@ class _Measuring:
         """Time the queries of what is ``ready``, in turns where the server's memory holds all of it."""
         log.info("queries one by one: %s", ", ".join(one.variant for one in ready))
         timeout = sum(self._patience(one) for one in ready)
-        if len(ready) > 1 and self.store.together(connection, [self._collection(one.variant) for one in ready]):
+        if (len(ready) > 1 or self.beside) and self.store.together(
+            connection, [self._collection(one.variant) for one in ready]
+        ):
             asks = [self._to_time(one, in_turns=True) for one in ready]
             keep = self.store.keep_variables
             answers: Sequence[ChildResult[Timed] | NightgateError | None]
