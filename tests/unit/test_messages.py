@@ -39,12 +39,12 @@ def test_the_subject_counts_each_kind_the_gravest_first():
 def test_the_text_names_causes_of_what_is_wrong_and_of_nothing_else():
     assert BOTH.text() == (
         "Slower or worse than before\n\n- P50 of hybrid is 9 % worse.\n    probably: faiss-cpu 1.0 → 1.1\n    or: kernel <6.1> → 6.2\n\n"
-        "Undecided for nights\n\n- Recall is undecided.\n\nHolds again\n\n- xRT is 2.3, the limit 2.\n\nhttp://board/runs/run-7?a=1&b=2\n"
+        "Undecided for nights\n\n- Recall is undecided.\n\nHolds again\n\n- xRT is 2.3, the limit 2. That ended with run-7.\n\nhttp://board/runs/run-7?a=1&b=2\n"
     )
 
 
 def test_markdown_is_a_list_under_headings():
-    assert "### Holds again\n\n- xRT is 2.3, the limit 2.\n" in BOTH.markdown()
+    assert "### Holds again\n\n- xRT is 2.3, the limit 2. That ended with run-7.\n" in BOTH.markdown()
     assert "  - probably: faiss-cpu 1.0 → 1.1\n" in BOTH.markdown()
     assert BOTH.markdown().endswith("[run-7 on the board](http://board/runs/run-7?a=1&b=2)\n")
 

@@ -41,7 +41,7 @@ class Message:
         for head, of in self.groups():
             lines += [head, ""]
             for one in of:
-                lines.append(f"- {one.said.sentence}")
+                lines.append(f"- {_sentence(one)}")
                 lines += [
                     f"    {'probably' if place == 0 else 'or'}: {cause}" for place, cause in enumerate(_causes(one))
                 ]
@@ -53,7 +53,7 @@ class Message:
         for head, of in self.groups():
             lines += [f"### {head}", ""]
             for one in of:
-                lines.append(f"- {one.said.sentence}")
+                lines.append(f"- {_sentence(one)}")
                 lines += [
                     f"  - {'probably' if place == 0 else 'or'}: {cause}" for place, cause in enumerate(_causes(one))
                 ]
@@ -64,7 +64,7 @@ class Message:
         parts = []
         for head, of in self.groups():
             items = "".join(
-                f"<li>{html.escape(one.said.sentence)}"
+                f"<li>{html.escape(_sentence(one))}"
                 + (
                     "<ul>" + "".join(f"<li>{html.escape(cause)}</li>" for cause in causes) + "</ul>"
                     if (causes := _causes(one))
@@ -83,10 +83,15 @@ class Message:
             "schema_version": 1, "suite": self.suite, "run_id": self.run_id, "link": self.link, "subject": self.subject,
             "text": self.text(),
             "news": [
-                {"kind": "recovery" if one.over else one.kind, "of": one.kind, "run_id": one.run_id, **one.said.model_dump(mode="json")}
+                {"kind": "recovery" if one.over else one.kind, "of": one.kind, "run_id": one.run_id,
+                 **one.said.model_dump(mode="json"), "sentence": _sentence(one)}
                 for one in self.news
             ],
         }  # fmt: skip
+
+
+def _sentence(one: News) -> str:
+    return f"{one.said.sentence} That ended with {one.run_id}." if one.over else one.said.sentence
 
 
 def _causes(one: News) -> Sequence[str]:
