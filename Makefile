@@ -77,7 +77,7 @@ test-e2e: setup-ci ## runs through Airflow's scheduler (about six minutes)
 test-ui: setup-ci ## board, form and report in a browser, through the real Airflow (about three minutes)
 	$(PYTEST) tests/ui
 
-test-nights: setup-ci ## real nights through Airflow and the watch over them: who is told of what (about twenty minutes, alone on a host)
+test-nights: setup-ci ## real nights through Airflow and the watch over them: who is told of what; a commit found by duets (about forty minutes, alone on a host)
 	$(PYTEST) tests/nights -s
 
 test-gpu: setup-ci ## what only an NVIDIA device can show; fails without one

@@ -2,7 +2,7 @@
 
 `make watching`; ARGS="--years 300" for the figures of docs/judging.md. The nights scatter by a known amount, and what
 happens to them is known, so false alerts and missed shifts can be counted. A confirming run and its control share what
-disturbs the host, of which their ratio takes off ``--taken-off`` (85 %: to be measured by `make aa` on real hosts).
+disturbs the host, of which their ratio takes off ``--taken-off`` (85 %: to be measured by `make duet-aa` on a real host).
 """
 
 from __future__ import annotations

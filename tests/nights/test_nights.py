@@ -1,6 +1,6 @@
 """Real nights through Airflow, and the watch over them: a strategy that becomes slower is told with its cause, a slow host is not.
 
-`make test-nights`: about twenty minutes alone on a host, and no part of the check of every change.
+`make test-nights`: about half an hour alone on a host, and no part of the check of every change.
 """
 
 from __future__ import annotations
