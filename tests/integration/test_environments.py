@@ -9,6 +9,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import psycopg
 import pytest
 from support.slow_package import Versions
 
@@ -126,3 +127,31 @@ def test_two_environments_measure_the_same_work_in_turns(cache, monkeypatch):
     assert len(set(recalls)) == 1, "both asked the same index of the same data"
     assert made.same_builds("hybrid")
     assert not list(paths.home().glob("nightgate-duet-*"))
+
+
+@pytest.mark.slow
+def test_both_sides_use_what_was_loaded_for_them(cache, monkeypatch, pgvector_url):
+    """They share the tables of one server, and neither waits for the other to let go of them."""
+    monkeypatch.setenv("NIGHTGATE_SHARED_HOST", "1")
+    small = {"rows": 3000, "queries": 100, "controls": [], "lists": 20, "load_seconds": 0.2}
+    plan = steps.preflight(
+        planning.new_run_id("duet"), dag_id="by-hand", scale="smoke", only=["pgvector_search"], devices=["cpu"],
+        overrides={f"pgvector_search.{key}": value for key, value in small.items()},
+    )  # fmt: skip
+    asked = (
+        plan.settings["pgvector_search"],
+        ("latency_p50",),
+        plan.looked["pgvector_search"],
+        planning.services_here(),
+    )
+    made = duet(None, None, Task("pgvector_search", "cpu", *asked), 3, seconds=120)
+    (variant,) = made.rounds[0].first
+    first, second = made.of(variant, "latency_p50")
+    assert len(first) == len(second) == 3 and made.same_builds(variant)
+    with psycopg.connect(pgvector_url) as connection:
+        assert (
+            connection.execute(
+                "SELECT to_regclass('nightgate_bench.' || relname) FROM pg_class WHERE relname LIKE 'ivf%'"
+            ).fetchall()
+            == []
+        )

@@ -96,6 +96,10 @@ class ScriptedStore(VectorStore):
         self.known = known
         return BUILT.model_copy(update={"tuning": self.tuning, "reused": self.reused})
 
+    def standing(self, connection, collection, base, known):
+        self.check(f"standing {collection.variant}")
+        return None if self.reused is None else BUILT.model_copy(update={"reused": self.reused})
+
     def reindex(self, connection, address, collection, base, built):
         self.check(f"reindex {collection.variant}")
         return built.model_copy(update={"build": "anew", "indexed_at": "now", "build_seconds": 9, "tuning": None})

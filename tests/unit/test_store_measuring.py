@@ -104,6 +104,24 @@ def test_beside_another_environment_one_alone_takes_short_turns_too(world):
     assert (passes.a_turn, passes.warm_again) == (20, 1)
 
 
+def test_beside_another_environment_nobody_loads_or_waits_for_the_other(world):
+    """Both hold the lock with each other: who waited for it alone would wait for one that works only when it rests."""
+    world.context = replace(world.context, in_turns=True)
+    world.measure(controls=())
+    assert [done for done in world.store.done if done.startswith(("lock", "share", "ensure", "standing"))] == [
+        "share",
+        "standing half",
+    ]
+    world.store.reused = None
+    gone = world.measure(controls=())["half"]
+    assert (gone.status, gone.reason) == (
+        "failed",
+        "what was loaded for both environments is gone. Next step: measure both once more",
+    )
+    never = world.measure(world.prepared(failed={"half": "no room"}), controls=())["half"]
+    assert (never.status, never.reason) == ("failed", "its vectors could not be prepared: no room")
+
+
 def test_one_alone_takes_turns_with_none(world):
     assert world.measure(controls=())["half"].facts.turns is None
     assert world.in_turns == [] and not [done for done in world.store.done if done.startswith("together")]

@@ -10,6 +10,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from nightgate import paths, registry
+from nightgate.artifacts import Cache
+from nightgate.benchmark import Context
 from nightgate.duet import side
 from nightgate.errors import NightgateError, NotMeasured
 from nightgate.facts import Noise
@@ -89,6 +91,17 @@ def duet(
     Raises:
         NightgateError: a side could not measure it; the sentence says which.
     """
+    try:
+        return _duet(first, second, task, rounds, seconds)
+    finally:  # what both used
+        known = registry.named(task.benchmark)
+        where = Context(
+            task.device, Cache(paths.cache_dir()), known.looked.model_validate(task.looked), services=task.services
+        )
+        known.tidy(known.settings.model_validate(task.settings), where)
+
+
+def _duet(first: Interpreter | None, second: Interpreter | None, task: Task, rounds: int, seconds: float) -> Duet:
     known = registry.named(task.benchmark)
     programs = [service.program for service in known.services]
     cores, found = host.usable_cores(), list[Round]()

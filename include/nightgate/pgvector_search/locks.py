@@ -40,7 +40,7 @@ def take(connection: Connection[Any], patience: str = "5s") -> bool:
 
 
 def share(connection: Connection[Any]) -> None:
-    """Turn the exclusive lock of this session into a shared one, without a moment in which it holds none."""
+    """Hold the lock with others; one that this session holds alone becomes such, without a moment in which it holds none."""
     wait(connection, shared=True)
     connection.execute(f"SELECT pg_advisory_unlock({_LOCK})")
 

@@ -245,7 +245,7 @@ class VectorStore(ABC, Generic[Connection, Asked]):
         """Wait until nobody else loads, or times what is loaded, for as long as ``connection`` stands."""
 
     def share(self, connection: Connection) -> None:
-        """Let others time as well, and nobody load."""
+        """Let others time as well, and nobody load, whether or not ``connection`` holds the lock."""
 
     def try_lock(self, connection: Connection) -> bool:
         """As `lock`, but do not wait long; whether it is held."""

@@ -71,15 +71,15 @@ class StoreBenchmark(VectorBenchmark[StoreSettings, StorePrepared]):
         """One record per variant. A variant that fails is recorded as failed, and the next one is measured.
 
         A collection that another run dropped in the meantime is loaded again. Those that are not kept are removed at the
-        end.
+        end; beside another environment, which may still need them, by whoever started both (`tidy`).
         """
         address = self._address(context.services)
         with like_ctrl_c():
             try:
                 return store_measuring.measure(self, self.store, address, settings, prepared, context)
             finally:
-                if not keeps(settings, address):
-                    tidy_up(self.store, address, self.store.remove)
+                if not context.in_turns:
+                    self.tidy(settings, context)
 
     def to_confirm(self, settings: StoreSettings, metrics: Sequence[str]) -> StoreSettings:
         """Load and cold start are measured again where one of ``metrics`` comes of them."""

@@ -133,10 +133,15 @@ class _Measuring:
         fail it."""
         try:
             with self.store.connect(self.address, "hold what was loaded") as connection:
-                self.store.lock(connection)
-                for one in found:
-                    one.attempt(self._stand)
-                self.store.share(connection)
+                if self.beside:  # the other environment holds what was loaded for both, and neither may load
+                    self.store.share(connection)
+                    for one in found:
+                        one.attempt(partial(self._standing, connection=connection))
+                else:
+                    self.store.lock(connection)
+                    for one in found:
+                        one.attempt(self._stand)
+                    self.store.share(connection)
                 self._time([one for one in found if one.record.status == "measured"], connection)
                 for one in found:
                     if one.gated and self.settings.load_seconds and one.record.status == "measured":
@@ -145,6 +150,17 @@ class _Measuring:
             for one in found:
                 if one.record.status == "measured" and one.setting is None:
                     one.fail(str(error))
+
+    def _standing(self, one: Evidence, connection: Any) -> None:
+        """Take its collection as it stands."""
+        if reason := self.prepared.failed.get(one.variant):
+            raise NotMeasured(f"its vectors could not be prepared: {reason}")
+        made = self.prepared.built.get(one.variant)
+        found = self.store.standing(connection, self._collection(one.variant), self.base, made)
+        if found is None:
+            raise NotMeasured("what was loaded for both environments is gone", "measure both once more")
+        self._built[one.variant] = found
+        _add_costs(one, found, made, indexed=False)
 
     def _stand(self, one: Evidence) -> None:
         """Bring its collection to the server, unless it stands there; the lock is held already."""
