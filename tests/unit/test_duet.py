@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from importlib.metadata import version
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from nightgate import paths
 from nightgate.duet import bisecting, side
 from nightgate.duet.measuring import Duet, Round
 from nightgate.duet.ratio import ratio
@@ -188,6 +190,7 @@ def test_a_setting_that_a_side_does_not_know_is_refused():
 
 def test_the_sides_of_the_command_line(tmp_path, monkeypatch):
     monkeypatch.setenv("NIGHTGATE_HOME", str(tmp_path))
+    monkeypatch.setattr(paths, "checkout", lambda: Path(__file__).resolve().parents[2])
     assert side_of(".", lambda run: pytest.fail("it names no run")) is None
     with pytest.raises(InputError, match="'numpy=2' is not package==version"):
         side_of("usearch==2.1, numpy=2", lambda run: pytest.fail("it names no run"))
