@@ -267,5 +267,5 @@ def rows(node) -> float:
 
 COLUMNS = {
     "runs": ("run_id", "dag_id", "suite", "scale", "standing", "overrides", "state", "finished_at", "head"),
-    "results": ("run_id", "suite", "benchmark", "variant", "device", "status", "judged", "fingerprint", "measured_at", "standing", "record"),
+    "results": ("run_id", "suite", "benchmark", "variant", "device", "status", "judged", "fingerprint", "measured_at", "standing", "record", "dag_id"),
 }  # fmt: skip
