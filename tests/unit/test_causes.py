@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from support.street import measured
 
-from nightgate.causes import changes
+from nightgate.causes import Change, changes
 from nightgate.environments.lock import Lock
 from nightgate.facts import Noise
 
@@ -98,4 +98,61 @@ def test_a_change_says_how_far_from_the_shift_it_came():
     assert [str(one) for one in changes(nights, 1, LOCKS.get)] == [
         "numpy 2.0 → 2.1 (installed), 1 night after the shift",
         "faiss-cpu 1.0 → 1.1 (installed), 2 nights after the shift",
+    ]
+
+
+def test_what_the_host_was_like_is_told_in_words():
+    before = night("e1", noise=Noise(others=0.05, at_full_speed=0.9))
+    middle = night("e1", noise=Noise(others=0.1, at_full_speed=0.9))
+    after = night("e1", noise=Noise(others=0.6, at_full_speed=0.45))
+    told = [
+        "other programs 0.1 cores → 0.6 cores (the host's state)", "the host at full speed 90 % of the time → 45 % of the time (the host's state)",
+    ]  # fmt: skip
+    assert [str(one) for one in changes([before, middle, after], 2, LOCKS.get)] == [
+        f"{one}, in the same night" for one in told
+    ]
+    assert [str(one) for one in changes([middle, after], None, LOCKS.get)] == told
+    unknown = night("e1", noise=Noise(others=None, at_full_speed=None))
+    assert changes([before, unknown], 1, LOCKS.get) == changes([unknown, after], 1, LOCKS.get) == []
+
+
+def test_a_setting_that_became_another_is_told_with_both():
+    before, after = night("e1"), night("e1")
+    before.settings, after.settings = {"rows": 1000, "k": 5}, {"rows": 2000, "k": 5}
+    assert [str(one) for one in changes([before, after], 1, LOCKS.get)] == [
+        "settings.rows 1000 → 2000 (settings), in the same night"
+    ]
+
+
+def test_code_of_before_it_was_kept_is_told_by_its_revision():
+    def of(revision, version="0.1.0"):
+        record = night("gone")
+        made = record.facts.provenance.model_copy(update={"nightgate": version, "revision": revision})
+        record.facts = record.facts.model_copy(update={"provenance": made})
+        return record
+
+    assert [str(one) for one in changes([of("r1"), of("r2")], 1, LOCKS.get)] == [
+        "nightgate 0.1.0 (r1) → 0.1.0 (r2) (the project's code), in the same night",
+    ]
+    assert [str(one) for one in changes([of(None), of(None, "0.2.0")], 1, LOCKS.get)] == [
+        "nightgate 0.1.0 (no revision) → 0.2.0 (no revision) (the project's code), in the same night",
+    ]
+
+
+def test_a_package_that_came_or_went_is_told_by_its_one_version():
+    with_more = dict(LOCKS, e5=lock(scipy="1.0"))
+    came, went = (changes([night(a), night(b)], 1, with_more.get) for a, b in (("e1", "e5"), ("e5", "e1")))
+    assert [str(one) for one in came] == ["scipy not there → 1.0 (installed), in the same night"]
+    assert [str(one) for one in went] == ["scipy 1.0 → not there (installed), in the same night"]
+
+
+def test_what_came_before_the_shift_says_so():
+    nights = [night("e1"), night("e1"), night("e2"), night("e2"), night("e2")]
+    assert [one.nights_off for one in changes(nights, 2, LOCKS.get)] == [0]
+    assert changes(nights, 4, LOCKS.get) == [], "it was so already in the night before the shift"
+    off = [str(Change("a", "installed", "1", "2", nights)) for nights in (-1, -2, 1)]
+    assert [one.rpartition(", ")[2] for one in off] == [
+        "1 night before the shift",
+        "2 nights before the shift",
+        "1 night after the shift",
     ]

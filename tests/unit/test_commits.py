@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from nightgate import paths
-from nightgate.duet.sides import Between
+from nightgate.duet import sides
+from nightgate.duet.sides import Between, side_of
 from nightgate.environments import build, code
 from nightgate.environments.lock import Lock
+from nightgate.errors import InputError
 from nightgate.measure.child import Interpreter
 
 
@@ -134,3 +136,52 @@ def test_what_is_no_part_of_a_measurement_is_no_part_of_the_digest(tmp_path):
     assert code._digest(tmp_path) == before
     (tmp_path / "work.py").write_text("A = 2\n")
     assert code._digest(tmp_path) != before
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """What is installed, and what an environment would be started with."""
+    lock = Lock(python="3.11.7", packages={}, code="c0", version="0.1.0")
+    monkeypatch.setattr(sides, "here", lambda: lock)
+    monkeypatch.setattr(
+        build, "interpreter",
+        lambda cache, home, of: Interpreter(f"{cache.root.name} {home.name} {of.code}", (Path("own"), Path("packages"))),
+    )  # fmt: skip
+    return lock
+
+
+def test_a_side_of_other_packages(project, here):
+    found = side_of("usearch==2.1, Open_AI==3", lambda run: pytest.fail("it names no run"))
+    assert found.python == f"{paths.cache_dir().name} home c0"
+    assert found.path == (Path("open-ai", "3"), Path("usearch", "2.1"), Path("own"), Path("packages"))
+
+
+def test_a_side_of_another_revision(project, here, kept):
+    found = side_of(f"rev:{project.seen[1]}", lambda run: pytest.fail("it names no run"))
+    assert found.python == f"{paths.cache_dir().name} home c0"
+    assert found.path == (kept / f"rev-{project.seen[1]}", Path("packages"))
+
+
+def test_a_side_of_what_a_run_had(project, here):
+    asked = []
+    found = side_of("night-7", lambda run: asked.append(run) or here.model_copy(update={"code": "c7"}))
+    assert (asked, found.python) == (["night-7"], f"{paths.cache_dir().name} home c7")
+
+
+def test_what_is_wrong_with_a_side_is_said_with_the_next_step(project, here, monkeypatch):
+    with pytest.raises(InputError) as caught:
+        side_of("usearch==2.1,numpy=2", lambda run: None)
+    assert (caught.value.what, caught.value.next_step) == (
+        "'numpy=2' is not package==version",
+        f"write one of {sides.SAID}",
+    )
+    monkeypatch.setattr(paths, "checkout", lambda: None)
+    with pytest.raises(InputError) as caught:
+        side_of("rev:HEAD", lambda run: None)
+    assert (caught.value.what, caught.value.next_step) == (
+        "this Nightgate is no checkout, so it has no revisions", "name a run, or packages",
+    )  # fmt: skip
+
+
+def test_a_search_is_kept_by_its_key(project):
+    assert sides.bisect_file("abc") == paths.home() / "bisects" / "abc.json"

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from scipy.stats import t
 
 from nightgate import paths
 from nightgate.duet import bisecting, side
@@ -30,15 +31,20 @@ def test_a_ratio_is_of_the_second_over_the_first_with_students_interval():
     error = math.sqrt(sum((one - mean) ** 2 for one in logs) / 3 / 4)
     assert found.value == pytest.approx(math.exp(mean))
     assert (found.low, found.high) == pytest.approx(
-        (math.exp(mean - 3.182446 * error), math.exp(mean + 3.182446 * error)), rel=1e-6
+        (math.exp(mean - t.ppf(0.975, 3) * error), math.exp(mean + t.ppf(0.975, 3) * error)), rel=1e-9
     )
-    assert found.differs and found.rounds == 4
+    assert found.differs and (found.metric, found.logarithmic, found.rounds, found.none) == ("p50", True, 4, 1.0)
+    alike = ratio([1.0, 1.1, 0.9], [1.01, 1.08, 0.91], P50)
+    assert not alike.differs and alike.low < 1 < alike.high
+    with pytest.raises(ValueError, match="shorter"):
+        ratio([1.0, 1.1, 0.9, 1.0], [1.0, 1.1, 0.9], P50)
 
 
 def test_shares_are_compared_by_their_difference():
     found = ratio([0.95, 0.94, 0.96], [0.93, 0.925, 0.935], RECALL)
     assert found.value == pytest.approx(-0.02)
-    assert found.none == 0.0 and found.differs
+    assert found.none == 0.0 and found.differs and not found.logarithmic
+    assert ratio([0.0, 0.0, 0.1], [0.0, 0.1, 0.0], RECALL).value == pytest.approx(0.0), "a share may be nothing"
 
 
 def test_two_rounds_or_a_time_of_nothing_tell_no_ratio():
