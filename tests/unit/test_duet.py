@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 from scipy.stats import t
 
-from nightgate import paths
-from nightgate.duet import bisecting, side
+from nightgate import paths, registry
+from nightgate.duet import bisecting, measuring, side
 from nightgate.duet.measuring import Duet, Round
 from nightgate.duet.ratio import ratio
 from nightgate.duet.sides import side_of
@@ -279,3 +279,28 @@ def test_what_is_not_sure_enough_is_nothing(tmp_path):
     )
     assert verdict.kind == "nothing"
     assert 0.95 < verdict.sure < 0.975
+
+
+def test_a_setting_that_nobody_knows_hides_no_reason(tmp_path, monkeypatch):
+    """What both sides used is removed at the end, also where a side has refused the settings."""
+    monkeypatch.setenv("NIGHTGATE_HOME", str(tmp_path))
+    tidied = []
+    known = registry.named("pgvector_search")
+    monkeypatch.setattr(
+        type(known), "tidy", lambda self, settings, context: tidied.append((settings.rows, dict(context.services)))
+    )
+
+    def refused(*asked):
+        raise NotMeasured("this version does not know the settings warp")
+
+    monkeypatch.setattr(measuring, "_duet", refused)
+    task = measuring.Task(
+        "pgvector_search",
+        "cpu",
+        {"variants": ["ivfflat"], "rows": 3000, "warp": 9},
+        ("latency_p50",),
+        services={"pgvector": "url"},
+    )
+    with pytest.raises(NotMeasured, match="warp"):
+        measuring.duet(None, None, task, 3)
+    assert tidied == [(3000, {"pgvector": "url"})]

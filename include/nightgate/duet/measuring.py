@@ -93,12 +93,17 @@ def duet(
     """
     try:
         return _duet(first, second, task, rounds, seconds)
-    finally:  # what both used
-        known = registry.named(task.benchmark)
-        where = Context(
-            task.device, Cache(paths.cache_dir()), known.looked.model_validate(task.looked), services=task.services
-        )
-        known.tidy(known.settings.model_validate(task.settings), where)
+    finally:
+        _tidy(task)
+
+
+def _tidy(task: Task) -> None:
+    """Remove what both sides used. A setting that this version does not know is one that a side has refused."""
+    known = registry.named(task.benchmark)
+    settings = {name: value for name, value in task.settings.items() if name in known.settings.model_fields}
+    looked = known.looked.model_validate(task.looked)
+    where = Context(task.device, Cache(paths.cache_dir()), looked, services=task.services)
+    known.tidy(known.settings.model_validate(settings), where)
 
 
 def _duet(first: Interpreter | None, second: Interpreter | None, task: Task, rounds: int, seconds: float) -> Duet:
