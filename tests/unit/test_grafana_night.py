@@ -84,7 +84,7 @@ def test_each_breach_is_an_annotation_with_the_time_and_the_tags_of_its_run(clie
         "metric:latency_p95",
     ]
     assert "P95 latency is 30.0 ms, the limit < 20 ms" in first["text"]
-    assert "run night-1" in first["text"]
+    assert first["text"].endswith(", 50 % past it. Run night-1")
 
 
 @pytest.mark.parametrize("verdict", ["pass", "inconclusive", "invalid"])

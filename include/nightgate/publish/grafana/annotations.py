@@ -11,11 +11,11 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from nightgate import registry
-from nightgate.publish import certainty, figures
+from nightgate.publish import figures, sentences
 from nightgate.publish.grafana.client import Client, Params
 from nightgate.publish.grafana.errors import GrafanaError
 from nightgate.publish.jsonvalue import JsonObject, texts
+from nightgate.publish.rows import objective_rows
 from nightgate.record import Summary
 
 log = logging.getLogger(__name__)
@@ -40,21 +40,13 @@ def of_run(summary: Summary) -> list[Annotation]:
     """An annotation for each breached objective of a run."""
     start, end = (round(figures.epoch(moment) * 1000) for moment in (summary.started_at, summary.finished_at))
     breaches = []
-    for record in summary.results:
-        for objective in record.objectives:
-            if objective.verdict != "breach":
-                continue
-            spec = registry.spec_of(record, objective.metric)
-            value = "–" if objective.value is None else figures.human(objective.value, spec.unit)
-            how = certainty.said(objective, record).removeprefix("breach")
-            text = (
-                f"{registry.title(record.benchmark)}, {record.variant} on {record.device}: "
-                f"{spec.title} is {value}, the limit {figures.limit_text(objective, spec)}{how} "
-                f"(run {summary.run_id})"
-            )
-            test = f"{record.benchmark}.{record.variant}.{record.device}"
-            named = (("run", summary.run_id), ("test", test), ("metric", objective.metric))
-            breaches.append(Annotation(start, end, text, (*_KIND, *(_tag(key, value) for key, value in named))))
+    for row in objective_rows(summary.results):
+        if row["verdict"] != "breach":
+            continue
+        benchmark, variant, device, metric = row["key"]
+        named = (("run", summary.run_id), ("test", f"{benchmark}.{variant}.{device}"), ("metric", metric))
+        text = f"{sentences.of_objective(row)} Run {summary.run_id}"
+        breaches.append(Annotation(start, end, text, (*_KIND, *(_tag(key, value) for key, value in named))))
     return breaches
 
 
