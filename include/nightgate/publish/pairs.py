@@ -36,6 +36,14 @@ def pairs(
     return measured
 
 
+def two_variants(text: str) -> tuple[str, str] | None:
+    """The variants of "A,B"; None of an empty text. InputError: these are not two names."""
+    names = [name.strip() for name in text.split(",")]
+    if text and (len(names) != 2 or not all(names)):
+        raise InputError(f"{text!r} does not name two variants", "write both with a comma between them: A,B")
+    return (names[0], names[1]) if text else None
+
+
 def _chosen(run: Summary, benchmark: str, device: str) -> list[Record]:
     found = run.results
     for what, wanted in (("benchmark", benchmark), ("device", device)):

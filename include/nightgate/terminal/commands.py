@@ -20,7 +20,7 @@ from nightgate.errors import EXIT_BREACH, EXIT_NOT_MEASURED, InputError, Nightga
 from nightgate.publish.absent import skips
 from nightgate.publish.comparing import as_json, compare
 from nightgate.publish.figures import human
-from nightgate.publish.pairs import pairs
+from nightgate.publish.pairs import pairs, two_variants
 from nightgate.record import Record, Summary
 from nightgate.results import files
 from nightgate.suite import parse_overrides
@@ -75,8 +75,14 @@ def measure(
         overrides |= alone
     run_id = steps.new_run_id(f"measure-{benchmark}")
     plan = steps.preflight(
-        run_id, dag_id=steps.BY_HAND, scale=scale, only=[benchmark], devices=[device], overrides=overrides, confirm=confirm
-    )  # fmt: skip
+        run_id,
+        dag_id=steps.BY_HAND,
+        scale=scale,
+        only=[benchmark],
+        devices=[device],
+        overrides=overrides,
+        confirm=confirm,
+    )
     with terminal.ends_like_ctrl_c(signal.SIGTERM, signal.SIGHUP), servers(benchmark):
         try:
             for name, chosen in plan.work:  # one benchmark on one device
@@ -150,14 +156,11 @@ def results_show(run_id: str, json: bool) -> None:
 def results_compare(
     run_: str, after: str, variants: str, benchmark: str, device: str, anyway: bool, json: bool
 ) -> None:
-    names = _names(variants)
-    if variants and len(names) != 2:
-        raise InputError(f"--variants {variants!r} does not name two", "write both with a comma between them: A,B")
-    if not after and (not names or names[0] == names[1]):
+    chosen = two_variants(variants)
+    if not after and (not chosen or chosen[0] == chosen[1]):
         raise InputError("one run is compared with nothing", "give a second run, or --variants A,B")
     first = files.read_summary(run_)
     second = files.read_summary(after) if after else first
-    chosen = (names[0], names[1]) if names else None
     comparisons = [
         compare((a, first), (b, second), anyway=anyway) for a, b in pairs(first, second, chosen, benchmark, device)
     ]

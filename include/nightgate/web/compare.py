@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from nightgate.errors import ArtifactError, InputError
 from nightgate.publish.comparing import Comparison, compare
-from nightgate.publish.pairs import pairs
+from nightgate.publish.pairs import pairs, two_variants
 from nightgate.record import Record, Summary
 from nightgate.results import restore
 from nightgate.results.store import Store
@@ -60,11 +60,7 @@ def page(store: Store, asked: Asked) -> Page:
         if not choices:
             raise InputError(f"run {asked.first} measured no two variants of one benchmark", "choose a second run")
         asked = choices[0][1]
-    names = tuple(asked.variants.split(",")) if asked.variants else ()
-    if names and len(names) != 2:
-        raise InputError(f"variants={asked.variants!r} does not name two", "write both with a comma between them: A,B")
-    chosen = (names[0], names[1]) if names else None
-    found = pairs(first, second, chosen, asked.benchmark, asked.device)
+    found = pairs(first, second, two_variants(asked.variants), asked.benchmark, asked.device)
     comparisons = [compare((a, first), (b, second), anyway=asked.anyway) for a, b in found]
     differ = any(one.differences for one in comparisons)
     others = [(text, one.address, one == asked) for text, one in choices]
