@@ -48,15 +48,17 @@ def inspect(source: Own) -> Inspected:
     metric = source.metric or files.metric_of(Path(source.path))
     if metric not in METRICS:
         raise InputError(
-            f"{source.path} does not say how its vectors are to be compared" if metric is None
+            f"{source.path} does not say how its vectors are to be compared"
+            if metric is None
             else f"the vectors of {source.path} are to be compared by {metric!r}, which is not known",
-            f"set the metric to one of {', '.join(METRICS)}",
-        )  # fmt: skip
+            f"set the benchmark's metric beside its dataset to one of {', '.join(METRICS)}",
+        )
     if asked is not None and asked.shape[1] != base.shape[1]:
         raise InputError(
             f"the queries of {source.queries_path or source.path} have {asked.shape[1]} dimensions and the vectors of "
-            f"{source.path} have {base.shape[1]}", "name queries and vectors that one model has made",
-        )  # fmt: skip
+            f"{source.path} have {base.shape[1]}",
+            "name queries and vectors that one model has made",
+        )
     if source.skip_zero and metric != "cosine":
         raise InputError(
             f"skip_zero_rows leaves out rows without a direction, and {source.path} is compared by {metric}, which needs none",
@@ -139,9 +141,13 @@ def write(folder: Path, source: Own) -> dict[str, Any]:
         log.warning("vectors: %d of the measured queries also stand in the base", repeated)
     zero = {"base": len(of_base.left_out), "queries": len(of_asked.left_out) if of_asked else 0}
     return {
-        "rows": plan.rows, "dim": plan.dim, "metric": plan.metric, "held_out": plan.held_out, "queries_in_base": repeated,
+        "rows": plan.rows,
+        "dim": plan.dim,
+        "metric": plan.metric,
+        "held_out": plan.held_out,
+        "queries_in_base": repeated,
         **frame.facts(),
-    } | ({"zero_rows": zero} if source.skip_zero else {})  # fmt: skip
+    } | ({"zero_rows": zero} if source.skip_zero else {})
 
 
 def _looked_at(source: Own, base: Rows, asked: Rows | None) -> tuple[Inspected, list[Part]]:
