@@ -57,9 +57,12 @@ worse than its control is told, with what changed since the night before. `look`
 
 
 def nightlies(
-    *, dag_id: str, suite: str | os.PathLike[str] | None = None, schedule: ScheduleArg = "0 2 * * *",
+    *,
+    dag_id: str,
+    suite: str | os.PathLike[str] | None = None,
+    schedule: ScheduleArg = "0 2 * * *",
     notify: Sequence[BaseNotifier] = (),
-) -> list[DAG]:  # fmt: skip
+) -> list[DAG]:
     """The nightlies of a suite: the one of `nightly` and, where the suite names hosts of a cluster of Celery workers, one for
     each of them, called ``dag_id.host``. Then only theirs have the schedule.
 
@@ -153,20 +156,29 @@ def watch(*, dag_id: str = "regression_watch", host: str | None = None, notify: 
         is_paused_upon_creation=False,
         dagrun_timeout=timedelta(seconds=NIGHT_SECONDS),
         params={
-            "run_id": Param("", type="string", title="Night", description="Of which run; empty takes the one that triggered it."),
+            "run_id": Param(
+                "", type="string", title="Night", description="Of which run; empty takes the one that triggered it."
+            ),
             "alerts_a_year": Param(
-                None, type=["null", "number"], exclusiveMinimum=0, title="Alerts a year",
+                None,
+                type=["null", "number"],
+                exclusiveMinimum=0,
+                title="Alerts a year",
                 description="How many false ones are bearable; empty takes what the suite says.",
             ),
             "rounds": Param(
-                None, type=["null", "integer"], minimum=3, maximum=20, title="Rounds",
+                None,
+                type=["null", "integer"],
+                minimum=3,
+                maximum=20,
+                title="Rounds",
                 description="Beside the control; empty takes what the suite says.",
             ),
         },
         default_args={"owner": "nightgate"},
         tags=["benchmark", "regression"],
         doc_md=_ABOUT_WATCH,
-    )  # fmt: skip
+    )
     def watched() -> None:
         asked: Any = look.override(queue=queue("cpu", host))(host) if host else look()
         devices = {name: known.devices for name, known in registry.installed().items()}

@@ -129,10 +129,16 @@ class Benchmark(ABC, Generic[Settings, Made]):
     def new_record(self, settings: Settings, variant: str, context: Context) -> Record:
         """The record of a ``variant`` that is about to be measured: without numbers so far."""
         return Record(
-            benchmark=self.name, variant=variant, device=context.device, status="measured", gated=variant in settings.variants,
-            settings=settings.model_dump(mode="json"), samples=context.samples.name, host=host.describe(),
+            benchmark=self.name,
+            variant=variant,
+            device=context.device,
+            status="measured",
+            gated=variant in settings.variants,
+            settings=settings.model_dump(mode="json"),
+            samples=context.samples.name,
+            host=host.describe(),
             started_at=utc_now(),
-        )  # fmt: skip
+        )
 
     def to_confirm(self, settings: Settings, metrics: Sequence[str]) -> Settings:
         """The settings of a run that takes ``metrics`` of the gated variants once more, and nothing else that can be left out."""

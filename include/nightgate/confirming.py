@@ -185,8 +185,9 @@ def _alone(settings: BenchmarkSettings, records: Iterable[Record]) -> BenchmarkS
     asked = {record.instead_of or record.variant for record in records}
     chosen = {
         key: tuple(name for name in getattr(settings, key) if name in asked)
-        for key in ("variants", "gpu_variants") if hasattr(settings, key)
-    }  # fmt: skip
+        for key in ("variants", "gpu_variants")
+        if hasattr(settings, key)
+    }
     return settings.model_copy(update=chosen) if chosen["variants"] else settings
 
 

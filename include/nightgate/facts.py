@@ -248,23 +248,29 @@ def of_version_1(detail: dict[str, Any], metrics: dict[str, Any]) -> dict[str, A
     moved: dict[str, Any] = {"inputs": inputs}
     batch, throughput = detail.get("throughput"), metrics.get("throughput_qps")
     rate = throughput if isinstance(throughput, dict) else {}
+    tuning = {
+        "target": detail.get("recall_target"),
+        "setting": detail.get("setting"),
+        "reached": detail.get("tuning_reached_target", True),
+        "curve": detail.get("curve") or [],
+    }
+    batches = batch and {
+        "size": batch.get("batch"),
+        "threads": batch.get("threads"),
+        "queries_per_second": rate.get("value"),
+        "ci95": rate.get("ci95"),
+    }
     candidates: list[tuple[str, Any, tuple[str, ...]]] = [
         ("vectors", detail.get("data"), ("data",)),
-        ("tuning", {
-            "target": detail.get("recall_target"), "setting": detail.get("setting"),
-            "reached": detail.get("tuning_reached_target", True), "curve": detail.get("curve") or [],
-        }, ("recall_target", "setting", "tuning_reached_target", "curve")),
+        ("tuning", tuning, ("recall_target", "setting", "tuning_reached_target", "curve")),
         ("open_loop", detail.get("open_loop"), ("open_loop",)),
-        ("batches", batch and [{
-            "size": batch.get("batch"), "threads": batch.get("threads"), "queries_per_second": rate.get("value"),
-            "ci95": rate.get("ci95"),
-        }], ("throughput",)),
+        ("batches", batches and [batches], ("throughput",)),
         ("crowds", detail.get("clients"), ("clients",)),
         ("threads", detail.get("threads"), ("threads",)),
         ("not_measured", detail.get("not_measured"), ("not_measured",)),
         ("noise", detail.get("noise"), ("noise",)),
         ("provenance", {"versions": detail.get("versions")}, ("versions",)),
-    ]  # fmt: skip
+    ]
     for name, value, keys in candidates:
         if value is None:
             continue

@@ -52,9 +52,17 @@ class Ledger:
             return
         plan = self.plan
         self.store.save_records(
-            plan.run_id, plan.dag_id, plan.scale, records, suite=plan.suite, standing=plan.standing, overrides=plan.overrides, raw=raw, anew=anew,
+            plan.run_id,
+            plan.dag_id,
+            plan.scale,
+            records,
+            suite=plan.suite,
+            standing=plan.standing,
+            overrides=plan.overrides,
+            raw=raw,
+            anew=anew,
             environment=lock.here() if anew else None,
-        )  # fmt: skip
+        )
 
     def read(self, benchmark: str, device: Device, attempt: Attempt | None = None) -> list[Record]:
         """The records of one measurement as they stand now, sorted by variant.

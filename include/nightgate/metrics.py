@@ -131,13 +131,21 @@ class MetricSpec:
 
 
 PREPARE_SECONDS = MetricSpec(
-    "prepare_seconds", "seconds", "Preparing, all variants", gauge="nightgate_stage_duration_seconds",
-    labels=(("stage", "prepare"),), help="How long a stage of the newest measurement took, for all its variants together.",
-)  # fmt: skip
+    "prepare_seconds",
+    "seconds",
+    "Preparing, all variants",
+    gauge="nightgate_stage_duration_seconds",
+    labels=(("stage", "prepare"),),
+    help="How long a stage of the newest measurement took, for all its variants together.",
+)
 MEASURE_SECONDS = MetricSpec(
-    "measure_seconds", "seconds", "Measuring, all variants", gauge="nightgate_stage_duration_seconds",
-    labels=(("stage", "measure"),), help="How long a stage of the newest measurement took, for all its variants together.",
-)  # fmt: skip
+    "measure_seconds",
+    "seconds",
+    "Measuring, all variants",
+    gauge="nightgate_stage_duration_seconds",
+    labels=(("stage", "measure"),),
+    help="How long a stage of the newest measurement took, for all its variants together.",
+)
 STAGES = (PREPARE_SECONDS, MEASURE_SECONDS)
 """The metrics of every benchmark: they are taken around it."""
 PEAK_DEVICE = MetricSpec(

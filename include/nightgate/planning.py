@@ -157,15 +157,27 @@ def preflight(
         {name: (suite.settings[name], looked[name]) for name in chosen}, work, facts, dag_id != BY_HAND
     )
     return Plan(
-        run_id=run_id, dag_id=dag_id, scale=scale, started_at=utc_now(), work=work,
+        run_id=run_id,
+        dag_id=dag_id,
+        scale=scale,
+        started_at=utc_now(),
+        work=work,
         objectives={
             name: known[name].applicable(suite.settings[name], looked[name], limits)
-            for name, limits in suite.objectives.items() if name in looked
+            for name, limits in suite.objectives.items()
+            if name in looked
         },
         settings={name: suite.settings[name].model_dump(mode="json") for name in chosen},
-        looked={name: found.model_dump(mode="json") for name, found in looked.items()}, require_gpu=require_gpu,
-        scheduled=scheduled, overrides=changed, suite=suite.name, strict=suite.strict, confirm=confirm, watch=suite.watch, **estimates,
-    )  # fmt: skip
+        looked={name: found.model_dump(mode="json") for name, found in looked.items()},
+        require_gpu=require_gpu,
+        scheduled=scheduled,
+        overrides=changed,
+        suite=suite.name,
+        strict=suite.strict,
+        confirm=confirm,
+        watch=suite.watch,
+        **estimates,
+    )
 
 
 def new_run_id(prefix: str) -> str:

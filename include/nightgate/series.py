@@ -34,9 +34,15 @@ def series_of(record: Record, scale: str) -> Series:
     """The series of a record that was measured at ``scale``."""
     settings, data, _ = registry.work(record)
     return Series(
-        record.suite, scale, record.benchmark, record.variant, record.device, record.host.fingerprint if record.host else "",
-        _digest(data), _digest(settings),
-    )  # fmt: skip
+        record.suite,
+        scale,
+        record.benchmark,
+        record.variant,
+        record.device,
+        record.host.fingerprint if record.host else "",
+        _digest(data),
+        _digest(settings),
+    )
 
 
 def differing(first: Record, second: Record) -> dict[str, tuple[object, object]]:
@@ -54,9 +60,15 @@ def annotations_of(record: Record) -> dict[str, str]:
     """What annotates this point of its series, by name; only what is known."""
     made, host = record.facts.provenance, record.host
     known = {
-        **made.versions, "nightgate": made.nightgate, "revision": made.revision, "python": made.python, "kernel": made.kernel, "microcode": made.microcode,
-        "driver": made.driver or (host and host.gpu_facts and host.gpu_facts.driver), **registry.work(record)[2],
-    }  # fmt: skip
+        **made.versions,
+        "nightgate": made.nightgate,
+        "revision": made.revision,
+        "python": made.python,
+        "kernel": made.kernel,
+        "microcode": made.microcode,
+        "driver": made.driver or (host and host.gpu_facts and host.gpu_facts.driver),
+        **registry.work(record)[2],
+    }
     return {name: value for name, value in known.items() if value}
 
 

@@ -38,9 +38,20 @@ from nightgate.uploading import rehearse_upload, upload
 log = logging.getLogger(__name__)
 
 __all__ = [
-    "BY_HAND", "Plan", "confirm", "gate", "measure", "new_run_id", "preflight", "prepare", "record", "rehearse_upload", "report",
-    "upload", "without",
-]  # fmt: skip
+    "BY_HAND",
+    "Plan",
+    "confirm",
+    "gate",
+    "measure",
+    "new_run_id",
+    "preflight",
+    "prepare",
+    "record",
+    "rehearse_upload",
+    "report",
+    "upload",
+    "without",
+]
 
 _PREPARE_SECONDS, _PREPARED_AT = "prepare_seconds", "prepared_at"
 
@@ -217,9 +228,18 @@ def report(plan: Plan, store_url: str | None, attempts: Attempts | None = None) 
         if any(o.verdict == "invalid" for record in own if record.status == "measured" for o in record.objectives):
             tidy(plan, benchmark, device, next_look(own))  # what it had built, where it was ended while it confirmed
     summary = Summary(
-        run_id=plan.run_id, dag_id=plan.dag_id, suite=plan.suite, scale=plan.scale, state=night(found), started_at=plan.started_at,
-        finished_at=utc_now(), host=host.describe(), scheduled=plan.scheduled, overrides=plan.overrides, results=found,
-    )  # fmt: skip
+        run_id=plan.run_id,
+        dag_id=plan.dag_id,
+        suite=plan.suite,
+        scale=plan.scale,
+        state=night(found),
+        started_at=plan.started_at,
+        finished_at=utc_now(),
+        host=host.describe(),
+        scheduled=plan.scheduled,
+        overrides=plan.overrides,
+        results=found,
+    )
     files.write_summary(summary)
     written = [
         files.write_report(plan.run_id, render_report(summary, paths.run_dir(plan.run_id))),
@@ -273,11 +293,20 @@ def _leave(
     now = utc_now()
     records = [
         Record(
-            suite=plan.suite, benchmark=benchmark, variant=variant, device=device, status=status, reason=reason, host=host.describe(),
-            settings=plan.settings[benchmark], gated=variant in settings.gated(device), started_at=now, finished_at=now,
+            suite=plan.suite,
+            benchmark=benchmark,
+            variant=variant,
+            device=device,
+            status=status,
+            reason=reason,
+            host=host.describe(),
+            settings=plan.settings[benchmark],
+            gated=variant in settings.gated(device),
+            started_at=now,
+            finished_at=now,
             attempt=attempt,
         )
         for variant in (*settings.gated(device), *settings.beside(device))
-    ]  # fmt: skip
+    ]
     _keep(ledger, benchmark, device, records)
     return records

@@ -223,10 +223,15 @@ def load_suite(
     gated = {name: _gated(benchmarks[name], [*own.get(name, ()), model]) for name, model in settings.items()}
     must_gate(objectives, known, gated, where)
     return Suite(
-        name=_name(document, file, where), scale=scale, strict=_strict(document, where), hosts=_hosts(document, where),
-        watch=_watch(document, where), nightly=nightly,
-        settings=settings, objectives=objectives,
-    )  # fmt: skip
+        name=_name(document, file, where),
+        scale=scale,
+        strict=_strict(document, where),
+        hosts=_hosts(document, where),
+        watch=_watch(document, where),
+        nightly=nightly,
+        settings=settings,
+        objectives=objectives,
+    )
 
 
 def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:

@@ -73,9 +73,12 @@ def regression_said(store: Store, looked: Looked, one: Regressed) -> Said:
     causes = why(store, looked, key, one.since_run)
     sentence = f"{outcome(one.found)} Since {one.since[:10]} ({one.since_run})."
     return Said(
-        sentence=sentence, causes=tuple(str(cause) for cause in causes[:_CAUSES]), **key._asdict(),
-        ratio=_factor(one.found), since=one.since_run,
-    )  # fmt: skip
+        sentence=sentence,
+        causes=tuple(str(cause) for cause in causes[:_CAUSES]),
+        **key._asdict(),
+        ratio=_factor(one.found),
+        since=one.since_run,
+    )
 
 
 def outcomes(looked: Looked) -> list[str]:

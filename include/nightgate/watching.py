@@ -148,9 +148,13 @@ def _beside_control(
     cache = Cache(paths.cache_dir())
     control = interpreter(cache, paths.home(), known[first.environment])
     log.info(
-        "%s, %s on %s beside its control, the environment %s of %s", record.benchmark, record.variant, record.device,
-        first.environment, first.run_id,
-    )  # fmt: skip
+        "%s, %s on %s beside its control, the environment %s of %s",
+        record.benchmark,
+        record.variant,
+        record.device,
+        first.environment,
+        first.run_id,
+    )
     task = task_of(record, tuple(key.metric for key in keys))
     made = duet(control, interpreter_of(cache, known.get(tonight or "")), task, rounds)
     if not any(made.of(record.variant, key.metric)[0] for key in keys):
@@ -161,9 +165,12 @@ def _beside_control(
     for key in keys:
         theirs, ours = made.of(record.variant, key.metric)
         found[key] = Measured(
-            tonight=tuple(ours), control=tuple(theirs), same_build=made.same_builds(record.variant),
-            control_environment=first.environment, control_run=first.run_id,
-        )  # fmt: skip
+            tonight=tuple(ours),
+            control=tuple(theirs),
+            same_build=made.same_builds(record.variant),
+            control_environment=first.environment,
+            control_run=first.run_id,
+        )
     return found
 
 

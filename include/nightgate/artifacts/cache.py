@@ -90,9 +90,10 @@ class Cache:
     def damaged(self) -> list[Path]:
         """Folders whose files differ from their recorded checksums, or that cannot be read at all. Reads every byte."""
         return [
-            folder for folder in store.walk(self.root)
+            folder
+            for folder in store.walk(self.root)
             if not ((manifest := store.read(folder)) and store.matches(folder, manifest))
-        ]  # fmt: skip
+        ]
 
     def collect(self, most: int) -> list[Artifact]:
         """Remove the least recently used artefacts until the rest fits into ``most`` bytes; returns what went.

@@ -28,9 +28,14 @@ class Counted(BaseModel):
 def counted(cache: Cache, host: str) -> Counted:
     entries = limit.entries(cache.root)
     return Counted(
-        cache=_identity(cache.root), host=host, bytes=sum(entry.size for entry in entries), entries=len(entries),
-        limit=cache.settings.limit, waiters=cache.waiters(), counts=cache.events.totals(),
-    )  # fmt: skip
+        cache=_identity(cache.root),
+        host=host,
+        bytes=sum(entry.size for entry in entries),
+        entries=len(entries),
+        limit=cache.settings.limit,
+        waiters=cache.waiters(),
+        counts=cache.events.totals(),
+    )
 
 
 def _identity(root: Path) -> str:

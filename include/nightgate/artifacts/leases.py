@@ -75,9 +75,16 @@ def from_manifest(
     folder: Path, manifest: Mapping[str, Any], lease: Lease | None = None, *, hit: bool = True
 ) -> Artifact:
     return Artifact(
-        kind=folder.parent.name, digest=folder.name, path=folder, facts=manifest["facts"],
-        build_seconds=manifest["build_seconds"], built_at=manifest["built_at"], size=store.size_of(manifest), hit=hit, lease=lease,
-    )  # fmt: skip
+        kind=folder.parent.name,
+        digest=folder.name,
+        path=folder,
+        facts=manifest["facts"],
+        build_seconds=manifest["build_seconds"],
+        built_at=manifest["built_at"],
+        size=store.size_of(manifest),
+        hit=hit,
+        lease=lease,
+    )
 
 
 def find(root: Path, folder: Path, now: float) -> Artifact | None:

@@ -145,12 +145,14 @@ class Room:
         now, found = self.settings.clock(), entries(self.root)
         held = [
             f"{entry.folder.parent.name}/{entry.folder.name} ({_gb(entry.size)}: {', '.join(who)})"
-            for entry in found if (who := leases.holders(self.root, entry.folder, now))
-        ]  # fmt: skip
+            for entry in found
+            if (who := leases.holders(self.root, entry.folder, now))
+        ]
         held += [
             f"{claim['name']} ({_gb(claim['bytes'])}: built by pid {claim['pid']})"
-            for file, claim in claims(self.root) if file != self.file and claim["bytes"]
-        ]  # fmt: skip
+            for file, claim in claims(self.root)
+            if file != self.file and claim["bytes"]
+        ]
         return CacheFull(
             f"no room for {self.name} after {self.settings.patience:.0f} s: it takes {_gb(size)}, the cache holds "
             f"{_gb(sum(entry.size for entry in found))} of {_gb(limit)}, and in use are {'; '.join(held) or 'none'}",

@@ -115,8 +115,15 @@ def seal(draft: Path, kind: str, key: Mapping[str, Any], facts: Mapping[str, Any
     files = {
         path.relative_to(draft).as_posix(): {"size": path.stat().st_size, "sha256": sha256_of(path)} for path in paths
     }
-    manifest = {"kind": kind, "key": dict(key), "facts": dict(facts), "files": files, "build_seconds": seconds,
-                "built_at": utc_now(), "id": uuid.uuid4().hex}  # fmt: skip
+    manifest = {
+        "kind": kind,
+        "key": dict(key),
+        "facts": dict(facts),
+        "files": files,
+        "build_seconds": seconds,
+        "built_at": utc_now(),
+        "id": uuid.uuid4().hex,
+    }
     write_manifest(draft, manifest)
     return loads((draft / MANIFEST).read_bytes())
 

@@ -146,8 +146,11 @@ def _ask(
 ) -> list[dict[str, Any]]:
     answers = run_in_turns(
         [Ask(function, request, interpreter) for interpreter, request in sides],
-        threads=cores, device=device, timeout=seconds, keep=_KEEP,
-    )  # fmt: skip
+        threads=cores,
+        device=device,
+        timeout=seconds,
+        keep=_KEEP,
+    )
     for (interpreter, _), answer in zip(sides, answers, strict=True):
         if isinstance(answer, NightgateError):
             where = str(interpreter.path[0]) if interpreter else "this environment"
@@ -157,9 +160,15 @@ def _ask(
 
 def _request(task: Task, samples: Path) -> dict[str, Any]:
     return {
-        "benchmark": task.benchmark, "device": task.device, "settings": dict(task.settings), "metrics": list(task.metrics),
-        "looked": dict(task.looked), "services": dict(task.services), "cache": str(paths.cache_dir()), "samples": str(samples),
-    }  # fmt: skip
+        "benchmark": task.benchmark,
+        "device": task.device,
+        "settings": dict(task.settings),
+        "metrics": list(task.metrics),
+        "looked": dict(task.looked),
+        "services": dict(task.services),
+        "cache": str(paths.cache_dir()),
+        "samples": str(samples),
+    }
 
 
 def _round(first: dict[str, Any], second: dict[str, Any], noise: Noise) -> Round:

@@ -122,9 +122,16 @@ def between(folder: Path, checkout: Path, first: tuple[str | None, str], last: t
     if _git(checkout, "merge-base", "--is-ancestor", str(first[0]), str(last[0])).returncode:
         return []
     told = _git(
-        checkout, "log", "--reverse", "--first-parent", "--abbrev=12", "--format=%h%x09%s", f"{first[0]}..{last[0]}",
-        "--", f"include/{_PACKAGE.name}",
-    ).stdout.decode(errors="replace")  # fmt: skip
+        checkout,
+        "log",
+        "--reverse",
+        "--first-parent",
+        "--abbrev=12",
+        "--format=%h%x09%s",
+        f"{first[0]}..{last[0]}",
+        "--",
+        f"include/{_PACKAGE.name}",
+    ).stdout.decode(errors="replace")
     return [Commit(*line.split("\t", 1)) for line in told.splitlines()]
 
 

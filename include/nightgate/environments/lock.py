@@ -52,9 +52,12 @@ class Lock(BaseModel):
 def here() -> Lock:
     """That of this process."""
     return Lock(
-        python=platform.python_version(), packages={name: one.version for name, one in sorted(closure().items())}, code=code.digest(),
-        version=__version__, revision=revision(),
-    )  # fmt: skip
+        python=platform.python_version(),
+        packages={name: one.version for name, one in sorted(closure().items())},
+        code=code.digest(),
+        version=__version__,
+        revision=revision(),
+    )
 
 
 def differing(first: Lock, second: Lock) -> dict[str, tuple[str | None, str | None]]:

@@ -64,9 +64,13 @@ def build_index(index: Index, prepared: PreparedData, parameters: Mapping[str, i
     threads = parameters["threads"]
     own = {name: parameters[name] for name in index.parameters}
     key = {
-        "index": index.name, "vectors": prepared.data.digest, "threads": threads, "parameters": own,
-        "versions": installed(*index.requires, "numpy"), "format": FORMAT,
-    }  # fmt: skip
+        "index": index.name,
+        "vectors": prepared.data.digest,
+        "threads": threads,
+        "parameters": own,
+        "versions": installed(*index.requires, "numpy"),
+        "format": FORMAT,
+    }
     request = BuildRequest(index, prepared.vectors, Path(), own | {"threads": threads})
     if index.train is None:
         return _made(cache, index.name, key, request)[1]
@@ -106,12 +110,15 @@ def build(request: BuildRequest) -> Facts:
 
 def _both(first: BuiltIndex, second: BuiltIndex) -> BuiltIndex:
     """What two steps made, as if it were one: the second's, at the cost of both."""
-    return second.model_copy(update={
-        "facts": first.facts | second.facts,
-        "build_seconds": first.build_seconds + second.build_seconds,
-        "build_peak_rss_bytes": max(first.build_peak_rss_bytes, second.build_peak_rss_bytes),
-        "built_at": min(first.built_at, second.built_at), "reused": first.reused or second.reused,
-    })  # fmt: skip
+    return second.model_copy(
+        update={
+            "facts": first.facts | second.facts,
+            "build_seconds": first.build_seconds + second.build_seconds,
+            "build_peak_rss_bytes": max(first.build_peak_rss_bytes, second.build_peak_rss_bytes),
+            "built_at": min(first.built_at, second.built_at),
+            "reused": first.reused or second.reused,
+        }
+    )
 
 
 def _anew(request: BuildRequest, *, training: bool = False) -> BuiltIndex:
@@ -126,8 +133,10 @@ def _built(request: BuildRequest, *, training: bool) -> dict[str, Any]:
     with host.alone():  # or its seconds would be those of a host that did something else besides
         child = run_child(train if training else build, request, threads=request.parameters["threads"])
     return {
-        "facts": child.value, "build_seconds": child.wall_seconds, "build_peak_rss_bytes": child.peak_rss_bytes,
-    }  # fmt: skip
+        "facts": child.value,
+        "build_seconds": child.wall_seconds,
+        "build_peak_rss_bytes": child.peak_rss_bytes,
+    }
 
 
 def _made(
@@ -137,6 +146,4 @@ def _made(
         return _built(replace(request, folder=folder), training=training)
 
     made = cache.get(kind, key, make)
-    return made, BuiltIndex(
-        folder=made.path, bytes=made.size, built_at=made.built_at, reused=made.hit, **made.facts
-    )  # fmt: skip
+    return made, BuiltIndex(folder=made.path, bytes=made.size, built_at=made.built_at, reused=made.hit, **made.facts)

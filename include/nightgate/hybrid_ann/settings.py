@@ -32,40 +32,59 @@ class Settings(VectorSettings):
         default=50_000, ge=2_000, le=20_000_000, title="Vectors", description="Synthetic rows in the base."
     )
     recall_target: float = Field(
-        default=0.92, ge=0.5, le=0.999, title="Recall target",
+        default=0.92,
+        ge=0.5,
+        le=0.999,
+        title="Recall target",
         description="The cheapest setting that reaches it is looked for, on queries that are not measured.",
-    )  # fmt: skip
+    )
     processes: Aside[int] = Field(
         default=2, ge=1, le=10, title="Processes", description="Fresh processes whose samples are pooled."
     )
     precision: Aside[float] = Field(
-        default=0.02, gt=0, le=0.5, title="Precision",
+        default=0.02,
+        gt=0,
+        le=0.5,
+        title="Precision",
         description="The passes are repeated until P50 and P95 are known to this share of themselves, as far as repeating "
         "helps: how much the queries differ from each other is not in it.",
-    )  # fmt: skip
+    )
     most_passes: Aside[int] = Field(
-        default=40, ge=1, le=1000, title="Most passes",
+        default=40,
+        ge=1,
+        le=1000,
+        title="Most passes",
         description="In each process, where the precision is not reached before.",
-    )  # fmt: skip
+    )
     recall_margin: float = Field(
-        default=MARGIN, ge=0, le=0.2, title="Recall margin",
+        default=MARGIN,
+        ge=0,
+        le=0.2,
+        title="Recall margin",
         description="How far above the target the setting must be, so that the measured queries reach it as well.",
-    )  # fmt: skip
+    )
     load_controls: Aside[bool] = Field(
-        default=False, title="Load on the controls",
+        default=False,
+        title="Load on the controls",
         description="Put the controls under load too, which no verdict needs. On a GPU they always are.",
-    )  # fmt: skip
+    )
     batch: int = Field(
         default=256, ge=1, le=100_000, title="Batch", description="Queries handed over at once for the throughput."
     )
     threads: int | None = Field(
-        default=None, ge=1, le=256, title="Threads",
+        default=None,
+        ge=1,
+        le=256,
+        title="Threads",
         description="To build with, and for the throughput; empty means all cores. Timed queries always run on one.",
-    )  # fmt: skip
+    )
     rows_per_list: int = Field(
-        default=128, ge=16, le=100_000, title="Rows per list",
+        default=128,
+        ge=16,
+        le=100_000,
+        title="Rows per list",
         description="Of the inverted file, on average: fewer leave less to scan and more to route.",
-    )  # fmt: skip
+    )
     hnsw_m: int = Field(default=16, ge=4, le=64, title="HNSW M", description="Links per vector of the graphs.")
     hnsw_ef_construction: int = Field(
         default=100, ge=16, le=2000, title="HNSW efConstruction", description="Effort with which the graphs are built."
@@ -80,9 +99,11 @@ class Settings(VectorSettings):
     def parameters(self) -> dict[str, int]:
         """What an index is built with; see `strategy.PARAMETERS`."""
         return {
-            "threads": self.cores, "m": self.hnsw_m, "ef_construction": self.hnsw_ef_construction,
+            "threads": self.cores,
+            "m": self.hnsw_m,
+            "ef_construction": self.hnsw_ef_construction,
             "rows_per_list": self.rows_per_list,
-        }  # fmt: skip
+        }
 
     def together_for(self, shape: Shape) -> int:
         """Bytes of memory that all strategies take at once, each in a process of its own, estimated from above. The vectors

@@ -46,10 +46,11 @@ def time_all(
         beside: another environment measures meanwhile, so that also one alone takes turns.
     """
     passes = Passes(
-        settings.passes, max(settings.passes, settings.most_passes),
+        settings.passes,
+        max(settings.passes, settings.most_passes),
         settings.precision * math.sqrt(settings.processes),  # of one process, so that all together reach it
         fastest_ns=min(pace.known(paths.home()), default=None),
-    )  # fmt: skip
+    )
     for one in ready:
         one.precision = settings.precision
     if ready and (len(ready) > 1 or beside):
@@ -102,4 +103,4 @@ def _apart(settings: Settings, shape: Shape, device: Device) -> str | None:
 def _tuning(settings: Settings) -> Tuning:
     return Tuning(
         settings.recall_target, settings.recall_margin, MOST_TUNING, _TUNING_WARMUP, whole_curve_to=_WHOLE_CURVE_TO
-    )  # fmt: skip
+    )

@@ -19,8 +19,11 @@ from nightgate.objectives import Limit
 from nightgate.record import Op, Record, Verdict
 
 COMPARE: Mapping[Op, Callable[[float, float], bool]] = {
-    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
-}  # fmt: skip
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 
 
 _FAR = 1.96  # standard errors that the mean of further looks may move by
@@ -104,8 +107,13 @@ def case(record: Record, spec: MetricSpec, limit: Limit, past: Past) -> Case:
     """What there is to judge of the metric ``spec`` of ``record``."""
     debt = _debt(past.nights, spec, limit, record.facts.provenance.versions)
     return Case(
-        spec, limit, tuple(valid(measured(record), spec)), tuple(tuple(points) for points in debt), len(debt), learn(past, spec)
-    )  # fmt: skip
+        spec,
+        limit,
+        tuple(valid(measured(record), spec)),
+        tuple(tuple(points) for points in debt),
+        len(debt),
+        learn(past, spec),
+    )
 
 
 def measured(record: Record) -> tuple[Measured, ...]:

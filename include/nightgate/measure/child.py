@@ -43,11 +43,45 @@ Turns = Generator[bool | None, Any, Answer]
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _KEPT = (
-    "PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "LC_*", "TZ", "TMPDIR", "TEMP", "TMP", "XDG_*", "VIRTUAL_ENV",
-    "PYTHON*", "LD_*", "MALLOC_*", "NUMBA_*", "TRITON_*", "TORCH_*", "PYTORCH_*", "CUDA*", "CUDNN_*", "NVIDIA_*",
-    "OMP_*", "KMP_*", "GOMP_*", "OPENBLAS_*", "MKL_*", "BLIS_*", "NUMEXPR_*", "FAISS_*", "GGML_*", "CT2_*", "ORT_*",
-    "HF_HUB_OFFLINE", "NIGHTGATE_HOME", "COV_CORE_*", "COVERAGE_*",
-)  # fmt: skip
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "LANGUAGE",
+    "LC_*",
+    "TZ",
+    "TMPDIR",
+    "TEMP",
+    "TMP",
+    "XDG_*",
+    "VIRTUAL_ENV",
+    "PYTHON*",
+    "LD_*",
+    "MALLOC_*",
+    "NUMBA_*",
+    "TRITON_*",
+    "TORCH_*",
+    "PYTORCH_*",
+    "CUDA*",
+    "CUDNN_*",
+    "NVIDIA_*",
+    "OMP_*",
+    "KMP_*",
+    "GOMP_*",
+    "OPENBLAS_*",
+    "MKL_*",
+    "BLIS_*",
+    "NUMEXPR_*",
+    "FAISS_*",
+    "GGML_*",
+    "CT2_*",
+    "ORT_*",
+    "HF_HUB_OFFLINE",
+    "NIGHTGATE_HOME",
+    "COV_CORE_*",
+    "COVERAGE_*",
+)
 """The variables a child inherits: where things lie, and how libraries compute. Tokens and passwords have other names."""
 _PR_SET_PDEATHSIG = 1
 _TURN = b"."  # "go on" to a child that works in turns, "my turn is over" from it
@@ -217,16 +251,28 @@ class Child(Generic[Answer]):
             self._ours, theirs = socket.socketpair()
             stack.callback(self._ours.close)
             command = [
-                *self._python, "-m", "nightgate.measure.child", self.target, str(inbox), str(self._outbox),
-                str(os.getpid()), str(theirs.fileno()),
-            ]  # fmt: skip
+                *self._python,
+                "-m",
+                "nightgate.measure.child",
+                self.target,
+                str(inbox),
+                str(self._outbox),
+                str(os.getpid()),
+                str(theirs.fileno()),
+            ]
             self._start = time.monotonic()
             self._end = self._start + self._timeout
             with theirs:
                 self._process = subprocess.Popen(
-                    command, env=self._environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT, text=True, errors="replace", pass_fds=(theirs.fileno(),),
-                )  # fmt: skip
+                    command,
+                    env=self._environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                    errors="replace",
+                    pass_fds=(theirs.fileno(),),
+                )
             stack.callback(self._leave_none)
             if self._watch:
                 self._watch.pid = self._process.pid

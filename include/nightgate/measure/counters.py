@@ -146,9 +146,12 @@ def _of_the_gone(first: Counters, last: Counters, ours: Collection[int]) -> floa
     """What `_tree` lacks of our processes that were started by somebody else and have ended, such as a server that was started
     anew: all they took counts with their parent now. Where that cannot be seen, what they took before."""
     ended = {
-        pid for pid in ours
-        if pid in first.programs and pid not in last.programs and not _is_ours(first.programs[pid].parent, first.programs, ours)
-    }  # fmt: skip
+        pid
+        for pid in ours
+        if pid in first.programs
+        and pid not in last.programs
+        and not _is_ours(first.programs[pid].parent, first.programs, ours)
+    }
     lost = 0.0
     for parent in {first.programs[pid].parent for pid in ended}:
         before = sum(_tree(first, [pid]) for pid in ended if first.programs[pid].parent == parent)

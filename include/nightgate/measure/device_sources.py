@@ -130,10 +130,17 @@ def _by_smi(line: str) -> Gpu:
     version, capability, power, *clocks = cells[2:] + [None] * (9 - len(cells))
     sm, max_sm, mem, max_mem = (int(clock) if clock else None for clock in clocks)
     return Gpu(
-        name=name, memory_bytes=int(memory) * _MIB, driver=version, compute_capability=capability,
-        power_limit_watts=float(power) if power else None, sm_clock_mhz=sm, max_sm_clock_mhz=max_sm,
-        memory_clock_mhz=mem, max_memory_clock_mhz=max_mem, source="nvidia-smi",
-    )  # fmt: skip
+        name=name,
+        memory_bytes=int(memory) * _MIB,
+        driver=version,
+        compute_capability=capability,
+        power_limit_watts=float(power) if power else None,
+        sm_clock_mhz=sm,
+        max_sm_clock_mhz=max_sm,
+        memory_clock_mhz=mem,
+        max_memory_clock_mhz=max_mem,
+        source="nvidia-smi",
+    )
 
 
 def libcuda() -> Gpu | None:
@@ -150,8 +157,12 @@ def libcuda() -> Gpu | None:
     if code:
         _fails(f"cuInit says {_cuda_error(cuda, code)}")
     name, memory, major, minor, version = (
-        ctypes.create_string_buffer(256), ctypes.c_size_t(), ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
-    )  # fmt: skip
+        ctypes.create_string_buffer(256),
+        ctypes.c_size_t(),
+        ctypes.c_int(),
+        ctypes.c_int(),
+        ctypes.c_int(),
+    )
     device = ctypes.c_int()
     for code in (
         cuda.cuDeviceGet(ctypes.byref(device), 0),
@@ -164,9 +175,12 @@ def libcuda() -> Gpu | None:
         if code:
             _fails(f"CUDA says {_cuda_error(cuda, code)}")
     return Gpu(
-        name=name.value.decode(), memory_bytes=memory.value, cuda=_cuda_version(version.value),
-        compute_capability=f"{major.value}.{minor.value}", source="libcuda",
-    )  # fmt: skip
+        name=name.value.decode(),
+        memory_bytes=memory.value,
+        cuda=_cuda_version(version.value),
+        compute_capability=f"{major.value}.{minor.value}",
+        source="libcuda",
+    )
 
 
 SOURCES: tuple[Callable[[], Gpu | None], ...] = (nvml, nvidia_smi, libcuda)

@@ -24,8 +24,19 @@ from nightgate.record import Host
 log = logging.getLogger(__name__)
 
 __all__ = [
-    "PATIENCE", "SAMPLE", "SHARED", "alone", "describe", "glance", "known", "look", "quiet", "told", "usable_cores", "wait_until_quiet",
-]  # fmt: skip
+    "PATIENCE",
+    "SAMPLE",
+    "SHARED",
+    "alone",
+    "describe",
+    "glance",
+    "known",
+    "look",
+    "quiet",
+    "told",
+    "usable_cores",
+    "wait_until_quiet",
+]
 
 SAMPLE = 1.0
 """Seconds that the canary takes before a measurement, and after it."""
@@ -56,9 +67,14 @@ def describe() -> Host:
     card = f"{gpu.name}, {_memory_class(gpu.memory_bytes)} GiB" if gpu else None
     facts = f"{cpu}|{cores}|{_memory_class(memory)}|{card}|{platform.machine()}"
     return Host(
-        fingerprint=hashlib.sha256(facts.encode()).hexdigest()[:12], cpu=cpu, cores=cores, memory_bytes=memory,
-        gpu=gpu.name if gpu else None, gpu_facts=gpu, gpu_fault=fault,
-    )  # fmt: skip
+        fingerprint=hashlib.sha256(facts.encode()).hexdigest()[:12],
+        cpu=cpu,
+        cores=cores,
+        memory_bytes=memory,
+        gpu=gpu.name if gpu else None,
+        gpu_facts=gpu,
+        gpu_fault=fault,
+    )
 
 
 def usable_cores() -> int:

@@ -44,5 +44,5 @@ def students_t(p: float, free: int) -> float:
         (z**3 + z) / 4,
         (5 * z**5 + 16 * z**3 + 3 * z) / 96,
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-    )  # fmt: skip
+    )
     return z + sum(term / float(free) ** power for power, term in enumerate(terms, 1))

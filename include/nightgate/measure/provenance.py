@@ -25,10 +25,13 @@ def describe(versions: dict[str, str], environment: str | None = None) -> Proven
 @cache
 def _here() -> Provenance:
     return Provenance(
-        nightgate=__version__, revision=revision(), python=f"{platform.python_implementation()} {platform.python_version()}",
-        kernel=f"{platform.system()} {platform.release()}", cpu_flags=_cpu_flags(),
+        nightgate=__version__,
+        revision=revision(),
+        python=f"{platform.python_implementation()} {platform.python_version()}",
+        kernel=f"{platform.system()} {platform.release()}",
+        cpu_flags=_cpu_flags(),
         microcode=_of_cpu("microcode"),
-    )  # fmt: skip
+    )
 
 
 @cache

@@ -68,8 +68,12 @@ def disturbed(noise: Noise, known: Sequence[Known]) -> str | None:
         "something else ran on the canary's core for {} of its time",
     )
     reasons = [
-        others, stolen, *_of_the_host(noise), None if others or stolen else lost, *_slow(noise.samples, known),
-    ]  # fmt: skip
+        others,
+        stolen,
+        *_of_the_host(noise),
+        None if others or stolen else lost,
+        *_slow(noise.samples, known),
+    ]
     return "; ".join(reason for reason in reasons if reason) or None
 
 
@@ -109,8 +113,9 @@ def _at_work(noise: Noise) -> str | None:
     since = [sample.others_since for sample in noise.samples]
     at_rest = [sample.others for sample in noise.samples]
     for seen, share, least, of in (
-        (since, noise.loaded_share, SHARE, "of the time"), (at_rest, noise.loaded_at_rest, SHARE_AT_REST, "of the samples"),
-    ):  # fmt: skip
+        (since, noise.loaded_share, SHARE, "of the time"),
+        (at_rest, noise.loaded_at_rest, SHARE_AT_REST, "of the samples"),
+    ):
         if share is not None and share >= least:
             least = loaded_from(noise.cores or 1)
             kept = statistics.fmean([others for others in seen if others is not None and others >= least] or [least])
@@ -179,8 +184,10 @@ def states(rounds: Sequence[Sequence[float]], known: Sequence[Known]) -> tuple[l
     slow = [seconds / fastest for sample in rounds for seconds in sample if seconds > NEAR * fastest]
     every = [one for sample in near for one in sample]
     return (
-        [sum(sample) / len(sample) for sample in near], sum(every) / len(every), statistics.median(slow) if slow else None,
-    )  # fmt: skip
+        [sum(sample) / len(sample) for sample in near],
+        sum(every) / len(every),
+        statistics.median(slow) if slow else None,
+    )
 
 
 def fastest_of(rounds: Sequence[float]) -> float:

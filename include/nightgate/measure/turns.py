@@ -52,9 +52,14 @@ def run_in_turns(
         for place, ask in enumerate(asks):
             try:
                 child: Child[Answer] = Child(
-                    ask.function, ask.request, threads=threads, device=device, timeout=timeout, keep=keep,
+                    ask.function,
+                    ask.request,
+                    threads=threads,
+                    device=device,
+                    timeout=timeout,
+                    keep=keep,
                     interpreter=ask.interpreter,
-                )  # fmt: skip
+                )
                 children[place] = stack.enter_context(child)
             except NightgateError as error:
                 found[place] = error

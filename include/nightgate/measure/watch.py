@@ -30,8 +30,17 @@ _PAUSES = 20
 a twentieth of the time, and a long measurement has some sixty of them."""
 _DIGITS = 4
 _NUMBERS = (
-    "others", "loaded_share", "others_at_rest", "loaded_at_rest", "stolen", "throttled", "hot", "waited", "at_full_speed", "slowdown",
-)  # fmt: skip
+    "others",
+    "loaded_share",
+    "others_at_rest",
+    "loaded_at_rest",
+    "stolen",
+    "throttled",
+    "hot",
+    "waited",
+    "at_full_speed",
+    "slowdown",
+)
 
 
 @dataclass(frozen=True)
@@ -135,11 +144,18 @@ class Watch:
         since = self._between(before.last, one.last) if before else None
         program = since.program if since and since.program else load.program
         numbers = {
-            "at": one.first.at - start, "seconds": load.seconds, "at_full_speed": at_full_speed,
-            "cpu": statistics.median(readings.cpu), "memory": statistics.median(readings.memory),
-            "cache": statistics.median(readings.cache), "late": readings.late, "longest_gap": readings.longest_gap,
-            "lost": readings.lost, "others": load.others, "others_since": since.others if since else None,
-        }  # fmt: skip
+            "at": one.first.at - start,
+            "seconds": load.seconds,
+            "at_full_speed": at_full_speed,
+            "cpu": statistics.median(readings.cpu),
+            "memory": statistics.median(readings.memory),
+            "cache": statistics.median(readings.cache),
+            "late": readings.late,
+            "longest_gap": readings.longest_gap,
+            "lost": readings.lost,
+            "others": load.others,
+            "others_since": since.others if since else None,
+        }
         return HostSample.model_validate(
             {name: _rounded(number) for name, number in numbers.items()} | {"program": program}
         )

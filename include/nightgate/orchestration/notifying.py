@@ -85,9 +85,12 @@ def tell(
 
 def _send(notifier: BaseNotifier, message: Message, context: Mapping[str, Any]) -> None:
     forms = {
-        "subject": message.subject, "text": message.text(), "markdown": message.markdown(), "html": message.html(),
+        "subject": message.subject,
+        "text": message.text(),
+        "markdown": message.markdown(),
+        "html": message.html(),
         "json": json.dumps(message.json()),
-    }  # fmt: skip
+    }
     one, its = copy.copy(notifier), cast(Any, {**context, "nightgate": forms})
     one.render_template_fields(its)  # not by calling it: that swallows what goes wrong
     one.notify(its)
@@ -110,10 +113,16 @@ def _by_connections() -> Iterator[tuple[str, BaseNotifier]]:
                 f"the connection {MAIL} does not say whom to write to",
                 'add {"from_email": "…", "to": "…"} to its extra',
             )
-        yield MAIL, SmtpNotifier(
-            smtp_conn_id=MAIL, from_email=extra["from_email"], to=extra["to"], subject="{{ nightgate.subject }}",
-            html_content="{{ nightgate.html }}",
-        )  # fmt: skip
+        yield (
+            MAIL,
+            SmtpNotifier(
+                smtp_conn_id=MAIL,
+                from_email=extra["from_email"],
+                to=extra["to"],
+                subject="{{ nightgate.subject }}",
+                html_content="{{ nightgate.html }}",
+            ),
+        )
     if _known(WEBHOOK):
         yield WEBHOOK, Webhook()
 

@@ -34,23 +34,38 @@ def trigger_params(suite: Path | None = None) -> dict[str, Param]:
     seconds = took.known(suites["full"].name)
     return {
         "scale": Param(
-            SMALLEST, type="string", enum=list(SCALES), title="Scale",
+            SMALLEST,
+            type="string",
+            enum=list(SCALES),
+            title="Scale",
             values_display={scale: _scale_text(scale, seconds.get(scale)) for scale in SCALES},
             description=f"smoke takes minutes, full is the real night. The schedule runs full, a click {SMALLEST}.",
         ),
         "benchmarks": _choice(list(suites["full"].nightly), names, "Benchmarks", "Which benchmarks to run."),
-        "devices": _choice(list(DEVICES), list(DEVICES), "Devices", "A device this host lacks is skipped with the reason."),
+        "devices": _choice(
+            list(DEVICES), list(DEVICES), "Devices", "A device this host lacks is skipped with the reason."
+        ),
         "require_gpu": Param(
-            False, type="boolean", title="Require a GPU", section=_OTHER,
+            False,
+            type="boolean",
+            title="Require a GPU",
+            section=_OTHER,
             description="A missing GPU then fails the run instead of skipping the GPU tasks.",
         ),
         **_objective_params(suites["full"]),
-        **{key: param for name in names for key, param in (_variants(name, suites) | _setting_params(name, suites)).items()},
+        **{
+            key: param
+            for name in names
+            for key, param in (_variants(name, suites) | _setting_params(name, suites)).items()
+        },
         "set": Param(
-            {}, type="object", title="Other values", section=_OTHER,
+            {},
+            type="object",
+            title="Other values",
+            section=_OTHER,
             description=f"Any value of the suite by its path, for example {json.dumps(_example())}.",
         ),
-    }  # fmt: skip
+    }
 
 
 def scale_of(params: dict[str, Any], conf: dict[str, Any], run_type: str) -> str:
@@ -106,9 +121,15 @@ def _scale_text(scale: str, seconds: float | None) -> str:
 
 def _choice(default: list[str], valid: list[str], title: str, description: str) -> Param:
     return Param(
-        default, type="array", items={"type": "string", "enum": valid}, examples=valid, minItems=1, uniqueItems=True,
-        title=title, description=description,
-    )  # fmt: skip
+        default,
+        type="array",
+        items={"type": "string", "enum": valid},
+        examples=valid,
+        minItems=1,
+        uniqueItems=True,
+        title=title,
+        description=description,
+    )
 
 
 def _objective_params(suite: Suite) -> dict[str, Param]:
@@ -120,9 +141,14 @@ def _objective_params(suite: Suite) -> dict[str, Param]:
                 most: dict[str, Any] = {"maximum": 1} if spec.share else {}
                 whose = f"{registry.title(name)}: {spec.title} {'on' if key in DEVICES else 'of'} {key}"
                 found[f"objectives.{name}.{metric}.{key}"] = Param(
-                    None, type=["null", "number"], minimum=0, **most, title=f"{whose}, {_UNITS.get(spec.unit, spec.unit)}",
-                    description=f"The suite says {figures.limit_text(limit, spec)}.", section="Objectives",
-                )  # fmt: skip
+                    None,
+                    type=["null", "number"],
+                    minimum=0,
+                    **most,
+                    title=f"{whose}, {_UNITS.get(spec.unit, spec.unit)}",
+                    description=f"The suite says {figures.limit_text(limit, spec)}.",
+                    section="Objectives",
+                )
     return found
 
 
@@ -154,13 +180,20 @@ def _variants(name: str, suites: dict[str, Suite]) -> dict[str, Param]:
     valid, fields = list(model.known_variants), model.model_fields
     return {
         f"{name}.{key}": Param(
-            None, type=["null", "array"], items={"type": "string", "enum": valid}, examples=valid, uniqueItems=True,
-            minItems=least, title=fields[key].title or key, section=name,
+            None,
+            type=["null", "array"],
+            items={"type": "string", "enum": valid},
+            examples=valid,
+            uniqueItems=True,
+            minItems=least,
+            title=fields[key].title or key,
+            section=name,
             description=f"{fields[key].description or ''} "
             f"{_says({scale: getattr(suite.settings[name], key) for scale, suite in suites.items()})}".strip(),
         )
-        for key, least in (("variants", 1), ("gpu_variants", 0), ("controls", 0)) if key in model.model_fields
-    }  # fmt: skip
+        for key, least in (("variants", 1), ("gpu_variants", 0), ("controls", 0))
+        if key in model.model_fields
+    }
 
 
 def _options(valid: list[str] | None) -> dict[str, Any]:

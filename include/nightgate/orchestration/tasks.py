@@ -34,9 +34,12 @@ POOLS = {name: pool["slots"] for name, pool in json.loads(paths.pools_file().rea
 _RETRY: dict[str, Any] = {"retries": 1, "retry_delay": timedelta(seconds=5), "retry_policy": FOR_GOOD}
 # a database that is away for some minutes: 5, 10, 20, 40 s, then one minute each
 OUTLAST: dict[str, Any] = {
-    "retries": 7, "retry_delay": timedelta(seconds=5), "retry_exponential_backoff": 2.0, "max_retry_delay": timedelta(minutes=1),
+    "retries": 7,
+    "retry_delay": timedelta(seconds=5),
+    "retry_exponential_backoff": 2.0,
+    "max_retry_delay": timedelta(minutes=1),
     "retry_policy": FOR_GOOD,
-}  # fmt: skip
+}
 WORK = {**OUTLAST, "retry_policy": TWICE}
 # what is measured is stored, confirmed and judged before the next measurement starts; preparing comes before measuring
 _CLOSE, _PREPARE, MEASURE = 3, 2, 1
@@ -68,10 +71,16 @@ def preflight(suite: str | None = None, host: str | None = None) -> dict[str, An
         check_conf(run.conf or {})
         scale = scale_of(params, run.conf or {}, run.run_type)
         plan = steps.preflight(
-            _run_id(dag_id, run.run_id), dag_id=dag_id, suite_file=file, scale=scale, only=params["benchmarks"],
-            devices=params["devices"], overrides=overrides(params, file), require_gpu=params["require_gpu"],
+            _run_id(dag_id, run.run_id),
+            dag_id=dag_id,
+            suite_file=file,
+            scale=scale,
+            only=params["benchmarks"],
+            devices=params["devices"],
+            overrides=overrides(params, file),
+            require_gpu=params["require_gpu"],
             scheduled=run.run_type == "scheduled",
-        )  # fmt: skip
+        )
         of_devices = {queue(device, host): device for _, device in plan.work}
         plan = steps.without(plan, {of_devices[name]: name for name in queues.unserved(set(of_devices))})
     made: dict[str, Any] = plan.model_dump(mode="json")
@@ -136,8 +145,12 @@ def _on_device(benchmark: str, device: str, plan: Any, host: str | None) -> Any:
 
     # it follows a confirm that had nothing to do, and not a record that had: so it must not hang on preflight itself
     @task(
-        execution_timeout=SHORT, priority_weight=_CLOSE, trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS, **one, **OUTLAST,
-    )  # fmt: skip
+        execution_timeout=SHORT,
+        priority_weight=_CLOSE,
+        trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
+        **one,
+        **OUTLAST,
+    )
     def gate() -> None:
         """Fail when an objective is breached or nobody knows; skipped when one is undecided. Its log begins with the sentence."""
         plan = get_current_context()["ti"].xcom_pull(task_ids="preflight")
@@ -173,8 +186,11 @@ def report(plan: dict[str, Any] | None) -> str:
         link = f"[All of it on the board]({address(run.dag_id, run.run_id)})"
         context["ti"].xcom_push(NOTE, "\n\n".join((first, link, *rest)))
         context["outlet_events"][RESULTS].extra = {  # the watch asks of which run, and what is wanted of it
-            "run_id": summary.run_id, "dag_id": summary.dag_id, "suite": summary.suite, "watch": plan.get("watch") or {},
-        }  # fmt: skip
+            "run_id": summary.run_id,
+            "dag_id": summary.dag_id,
+            "suite": summary.suite,
+            "watch": plan.get("watch") or {},
+        }
         return summary.state
 
 

@@ -57,8 +57,10 @@ def _say(looked: Any, found: Sequence[Any], rounds: int) -> None:
         log.info("%d of them have too few nights yet to say what is usual", learning)
     log.info(
         "in these nights %d regressions and %d improvements were confirmed; what becomes better by chance tells how often something becomes "
-        "worse by chance", replayed.alerts, replayed.better,
-    )  # fmt: skip
+        "worse by chance",
+        replayed.alerts,
+        replayed.better,
+    )
     for key, power in watching.powers(looked, rounds).items():
         log.info("%s: %s", key, power)
     for one in found:
@@ -122,9 +124,15 @@ def _confirm(benchmark: str, device: str, asked: Any, host: str | None) -> Any:
     place = queue(device, host)
 
     @task(
-        task_id=device, execution_timeout=LONG, pool=place, pool_slots=POOLS[device], queue=place, weight_rule="absolute",
-        priority_weight=MEASURE, **WORK,
-    )  # fmt: skip
+        task_id=device,
+        execution_timeout=LONG,
+        pool=place,
+        pool_slots=POOLS[device],
+        queue=place,
+        weight_rule="absolute",
+        priority_weight=MEASURE,
+        **WORK,
+    )
     def confirm(nights: list[dict[str, Any]]) -> int:
         """Measure what stands out in turns with its control; skipped where nothing does."""
         from nightgate import watching

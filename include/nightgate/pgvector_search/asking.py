@@ -76,9 +76,13 @@ class Asker(StoreSession):
         """The plan of the prepared statement itself, and what decides its speed."""
         proof = plan.evidence(self.connection, self.prepared, query, self.table.index)
         facts: Facts = {
-            "statement": self.prepared, "plan": list(proof), "planner_chose_index": self.planner_chose_index,
-            "session": dict(self.changed), "notices": list(self.notices), **server.facts(self.connection),
-        }  # fmt: skip
+            "statement": self.prepared,
+            "plan": list(proof),
+            "planner_chose_index": self.planner_chose_index,
+            "session": dict(self.changed),
+            "notices": list(self.notices),
+            **server.facts(self.connection),
+        }
         return Proof(self.versions(), facts)
 
 

@@ -30,23 +30,33 @@ _STEPS = (  # what a refusal says → what to do; the first that is found counts
     (r"invalid response|unsupported frontend|unexpected response", f"no PostgreSQL server answers there: {_WHERE}"),
     (r"too many|connection slots|connection limit|no more connections", _ROOM),
     (r"starting up|shutting down|recovery mode|not yet accepting|not accepting", "wait until it is up, then try again"),
-    (r"pg_hba\.conf", "let an administrator add a line for this user, database and host to its pg_hba.conf, with SSL "
-                      f"or without as {address.URL_VARIABLE} asks for it"),
+    (
+        r"pg_hba\.conf",
+        "let an administrator add a line for this user, database and host to its pg_hba.conf, with SSL "
+        f"or without as {address.URL_VARIABLE} asks for it",
+    ),
     (r"password|authentication|no such user|role .* does not exist", _LOGIN),
-    (r"database .* does not exist|no such database|not currently accepting", f"create the database there, or correct "
-                      f"its name in {address.URL_VARIABLE}"),
+    (
+        r"database .* does not exist|no such database|not currently accepting",
+        f"create the database there, or correct its name in {address.URL_VARIABLE}",
+    ),
     (r"permission denied for database", "let an administrator run GRANT CONNECT ON DATABASE for this user"),
     (r"not permitted to log in", "let an administrator run ALTER ROLE … LOGIN for this user"),
-    (r"unsupported startup parameter", f"leave that parameter out of {address.URL_VARIABLE}, or let the pooler ignore it "
-                      "(ignore_startup_parameters)"),
+    (
+        r"unsupported startup parameter",
+        f"leave that parameter out of {address.URL_VARIABLE}, or let the pooler ignore it (ignore_startup_parameters)",
+    ),
     (r"does not support SSL", "turn SSL on there, or ask for it with another sslmode"),
     (r"SSL required|requires SSL", "ask for it with sslmode=require, or leave sslmode out"),
-    (r"certificate|root\.crt|SSL", "name the authority that signed its certificate (sslrootcert=FILE), and the host as "
-                      "the certificate does, or choose another sslmode"),
+    (
+        r"certificate|root\.crt|SSL",
+        "name the authority that signed its certificate (sslrootcert=FILE), and the host as "
+        "the certificate does, or choose another sslmode",
+    ),
     (r"session is |hot standby", "name another server, or another target_session_attrs"),
     (r"closed the connection|reset by peer|timeout expired", f"see the log of what listens there, or {_WHERE}"),
     (r"Permission denied", "let this user enter the folder of the server's socket"),
-)  # fmt: skip
+)
 
 
 def connect(where: Address, name: str, *, required: bool) -> Connection[Any]:
@@ -72,9 +82,11 @@ def connect(where: Address, name: str, *, required: bool) -> Connection[Any]:
         return _tracking(answered).connect(url, autocommit=True, **more)
 
     tries = Retrying(
-        retry=retry_if_exception_type(psycopg.Error), wait=wait_fixed(0.2), stop=stop_after_delay(_COMES_BACK * ours),
+        retry=retry_if_exception_type(psycopg.Error),
+        wait=wait_fixed(0.2),
+        stop=stop_after_delay(_COMES_BACK * ours),
         reraise=True,
-    )  # fmt: skip
+    )
     try:
         return tries(once)
     except psycopg.Error as error:

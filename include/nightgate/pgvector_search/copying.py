@@ -51,9 +51,18 @@ def copy_rows(where: Address, target: Identifier, base: np.ndarray, column: str,
     work = _Work(name, len(base))
     with ThreadPoolExecutor(streams) as pool:
         parts = [
-            pool.submit(_stream, where, statement, base, range(edges[n], edges[n + 1], _BLOCK), edges[n + 1], element(column), work)
+            pool.submit(
+                _stream,
+                where,
+                statement,
+                base,
+                range(edges[n], edges[n + 1], _BLOCK),
+                edges[n + 1],
+                element(column),
+                work,
+            )
             for n in range(streams)
-        ]  # fmt: skip
+        ]
         try:
             for part in as_completed(parts):
                 part.result()
@@ -90,11 +99,17 @@ def encode_rows(first_id: int, vectors: np.ndarray, element: str) -> bytes:
     import numpy as np
 
     count, dim = vectors.shape
-    row = np.dtype([
-        ("fields", ">i2"),
-        ("id_size", ">i4"), ("id", ">i4"),
-        ("vec_size", ">i4"), ("dim", ">i2"), ("unused", ">i2"), ("vec", element, (dim,)),
-    ])  # fmt: skip
+    row = np.dtype(
+        [
+            ("fields", ">i2"),
+            ("id_size", ">i4"),
+            ("id", ">i4"),
+            ("vec_size", ">i4"),
+            ("dim", ">i2"),
+            ("unused", ">i2"),
+            ("vec", element, (dim,)),
+        ]
+    )
     rows = np.zeros(count, dtype=row)
     rows["fields"], rows["id_size"], rows["dim"] = 2, 4, dim
     rows["id"] = np.arange(first_id, first_id + count)

@@ -64,12 +64,15 @@ def _step(error: Error, connection: Connection[Any]) -> str | None:
         (errors.OutOfMemory, "give it more memory, lower maintenance_work_mem there, or lower rows or lists"),
         (errors.TooManyConnections, "end other connections there, or raise the limit"),
         (errors.QueryCanceled, "somebody there cancelled it: see its log, then try again"),
-        (errors.InvalidSchemaName, "let its search_path name a schema that is there: ALTER ROLE … SET search_path = public"),
+        (
+            errors.InvalidSchemaName,
+            "let its search_path name a schema that is there: ALTER ROLE … SET search_path = public",
+        ),
         (errors.SerializationFailure, "another session changed the same thing: try again"),
         (errors.DeadlockDetected, "another session wanted the same tables: try again"),
         (errors.UndefinedFile, "pgvector is not whole there: install its package again"),
         (OperationalError, "see its log"),
-    ]  # fmt: skip
+    ]
     for kind, step in steps:
         if isinstance(error, kind):
             return "raise maintenance_work_mem there, or lower lists" if _names_memory(error) else step

@@ -22,11 +22,24 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SETTINGS = (
-    "shared_buffers", "effective_cache_size", "effective_io_concurrency", "work_mem", "maintenance_work_mem",
-    "max_parallel_maintenance_workers", "max_parallel_workers_per_gather", "enable_seqscan", "jit", "wal_level",
-    "fsync", "synchronous_commit", "huge_pages_status", "ivfflat.probes", "ivfflat.iterative_scan", "hnsw.ef_search",
+    "shared_buffers",
+    "effective_cache_size",
+    "effective_io_concurrency",
+    "work_mem",
+    "maintenance_work_mem",
+    "max_parallel_maintenance_workers",
+    "max_parallel_workers_per_gather",
+    "enable_seqscan",
+    "jit",
+    "wal_level",
+    "fsync",
+    "synchronous_commit",
+    "huge_pages_status",
+    "ivfflat.probes",
+    "ivfflat.iterative_scan",
+    "hnsw.ef_search",
     "hnsw.iterative_scan",
-)  # fmt: skip
+)
 _CANCEL = 5.0  # seconds
 _DECIDES_SPEED = r"^(Query Tuning|Resource Usage|Write-Ahead Log|Autovacuum|Vacuuming|Statistics|Client Connection Defaults / Statement)"
 _MAY_HOLD_SECRETS = r"conninfo|command|passphrase|password"
@@ -158,9 +171,12 @@ def facts(connection: Connection[Any]) -> Facts:
         "settings": pairs(f"{shown} name = ANY(%s) ORDER BY name", list(_SETTINGS)),
         "differences": pairs(
             f"{shown} source NOT IN ('default', 'override', 'client') AND category ~ %s AND name <> ALL(%s) "
-            "AND name !~ %s ORDER BY name", _DECIDES_SPEED, [*_SETTINGS, *pinning.PINNED], _MAY_HOLD_SECRETS,
+            "AND name !~ %s ORDER BY name",
+            _DECIDES_SPEED,
+            [*_SETTINGS, *pinning.PINNED],
+            _MAY_HOLD_SECRETS,
         ),
-    }  # fmt: skip
+    }
 
 
 def backend(connection: Connection[Any]) -> int:

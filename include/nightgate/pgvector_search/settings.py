@@ -25,13 +25,19 @@ class Settings(StoreSettings):
         default=50_000, ge=1_000, le=5_000_000, title="Rows", description="Rows of the table that is searched."
     )
     dim: int = Field(
-        default=256, ge=8, le=max(MOST_DIMENSIONS.values()), title="Dimensions",
+        default=256,
+        ge=8,
+        le=max(MOST_DIMENSIONS.values()),
+        title="Dimensions",
         description="Of a vector; beyond 2000 pgvector indexes halfvec only, up to 4000.",
-    )  # fmt: skip
+    )
     lists: int = Field(
-        default=100, ge=1, le=32_768, title="Lists",
+        default=100,
+        ge=1,
+        le=32_768,
+        title="Lists",
         description="Lists of the ivfflat index, at most one per row. pgvector advises rows / 1000.",
-    )  # fmt: skip
+    )
 
     def build_seconds(self, variant: str) -> float:
         kind = VARIANTS[variant]

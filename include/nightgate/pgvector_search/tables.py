@@ -120,10 +120,13 @@ def finish(connection: Connection[Any], table: Table, built: Built) -> Built:
     from psycopg.sql import SQL, Identifier
 
     draft = _identifier(table.draft)
-    built = built.model_copy(update=_made_for(connection, table) | {
-        "index_bytes": _size(connection, "pg_relation_size", table.index),
-        "table_bytes": _size(connection, "pg_table_size", table.draft),
-    })  # fmt: skip
+    built = built.model_copy(
+        update=_made_for(connection, table)
+        | {
+            "index_bytes": _size(connection, "pg_relation_size", table.index),
+            "table_bytes": _size(connection, "pg_table_size", table.draft),
+        }
+    )
     connection.execute(SQL("ANALYZE {}").format(draft))
     with connection.transaction():
         connection.execute(SQL("ALTER TABLE {} RENAME TO {}").format(draft, Identifier(table.name)))
@@ -137,9 +140,12 @@ def rebuild(connection: Connection[Any], where: Address, table: Table, built: Bu
     notices = collect_notices(connection)
     with connection.transaction():
         seconds = rebuild_index(connection, where, table.index_identifier(), table.variant)
-        built = built.index_made(seconds).model_copy(update={
-            "index_bytes": _size(connection, "pg_relation_size", table.index), "notices": list(notices),
-        })  # fmt: skip
+        built = built.index_made(seconds).model_copy(
+            update={
+                "index_bytes": _size(connection, "pg_relation_size", table.index),
+                "notices": list(notices),
+            }
+        )
         remember(connection, table, built)
     _checkpoint(connection)
     return built
@@ -281,9 +287,13 @@ def _checkpoint(connection: Connection[Any]) -> None:
 
 def _made_for(connection: Connection[Any], table: Table) -> Facts:
     return {
-        "format": FORMAT, "rows": table.rows, "dim": table.dim, "metric": table.metric,
-        "pgvector": extension_version(connection), "lists": table.lists_of_index,
-    }  # fmt: skip
+        "format": FORMAT,
+        "rows": table.rows,
+        "dim": table.dim,
+        "metric": table.metric,
+        "pgvector": extension_version(connection),
+        "lists": table.lists_of_index,
+    }
 
 
 def _drop(connection: Connection[Any], name: str) -> None:

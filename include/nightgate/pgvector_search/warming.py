@@ -54,8 +54,11 @@ def warm(connection: Connection[Any], statement: str, table: Table, base: np.nda
             break
     connection.execute("RESET effective_io_concurrency")
     if read > _WARM * (hit + read):
-        log.warning("%s: %.1f %% of the blocks that a query reads come from outside shared_buffers",
-                    table.variant, 100 * read / (hit + read))  # fmt: skip
+        log.warning(
+            "%s: %.1f %% of the blocks that a query reads come from outside shared_buffers",
+            table.variant,
+            100 * read / (hit + read),
+        )
     return {"by": by, "queries": len(reads) * _AT_ONCE, "blocks_hit": hit / len(some), "blocks_read": read / len(some)}
 
 

@@ -35,15 +35,24 @@ def cards(summary: Summary, folder: Path) -> list[dict[str, Any]]:
     for (benchmark, device), records in groups.items():
         records.sort(key=lambda record: (not record.gated, record.variant))
         command = ["nightgate", "measure", benchmark, "--scale", summary.scale, "--device", device]
-        found.append({
-            "title": registry.title(benchmark), "device": device, "records": records, "data": _data(records),
-            "charts": [drawn for drawn in (_tradeoff(records), _spread(records, folder)) if drawn],
-            "columns": [
-                (record.variant, "gated" if record.gated else "control", _setting(record)) for record in records
-            ],
-            "sections": _sections(records, summary.results), "command": shlex.join(command),
-            "disturbed": certainty.disturbances(records), "conditions": _conditions(records), "looks": _looks(records), "intervals": _intervals(records),
-        })  # fmt: skip
+        found.append(
+            {
+                "title": registry.title(benchmark),
+                "device": device,
+                "records": records,
+                "data": _data(records),
+                "charts": [drawn for drawn in (_tradeoff(records), _spread(records, folder)) if drawn],
+                "columns": [
+                    (record.variant, "gated" if record.gated else "control", _setting(record)) for record in records
+                ],
+                "sections": _sections(records, summary.results),
+                "command": shlex.join(command),
+                "disturbed": certainty.disturbances(records),
+                "conditions": _conditions(records),
+                "looks": _looks(records),
+                "intervals": _intervals(records),
+            }
+        )
     return found
 
 
@@ -92,10 +101,12 @@ def _looks(records: list[Record]) -> dict[str, Any]:
         runs += [(f"{n} more", look.metrics, look.disturbed) for n, look in enumerate(record.looks, start=1)]
         for run, metrics, why in runs:
             cells = [
-                "–" if name not in metrics
-                else figures.with_interval(metrics[name]) + certainty.MARK * bool(why and registry.spec_of(record, name).of_speed)
+                "–"
+                if name not in metrics
+                else figures.with_interval(metrics[name])
+                + certainty.MARK * bool(why and registry.spec_of(record, name).of_speed)
                 for name in names
-            ]  # fmt: skip
+            ]
             rows.append({"variant": record.variant, "run": run, "cells": cells, "disturbed": why})
     return {"titles": [registry.spec_of(again[0], name).title for name in names], "rows": rows}
 
@@ -109,10 +120,15 @@ def _intervals(records: list[Record]) -> list[dict[str, Any]]:
         for record in records:
             spec, metric = registry.spec_of(record, name), record.metrics.get(name)
             if metric and (holds := certainty.holds(metric, spec)):
-                found.append({
-                    "metric": spec.title, "variant": record.variant, "value": value_text(metric, record, spec),
-                    "interval": figures.interval(metric) or "–", "holds": holds,
-                })  # fmt: skip
+                found.append(
+                    {
+                        "metric": spec.title,
+                        "variant": record.variant,
+                        "value": value_text(metric, record, spec),
+                        "interval": figures.interval(metric) or "–",
+                        "holds": holds,
+                    }
+                )
     return found
 
 
@@ -123,8 +139,10 @@ def _crowds(records: list[Record]) -> list[tuple[str, list[str]]]:
     for clients in sorted(set().union(*tried)):
         cells = [
             f"{figures.human(one.queries_per_second, 'per_second')} · {figures.human(one.latency_p95, 'seconds')}"
-            if (one := crowds.get(clients)) else "–" for crowds in tried
-        ]  # fmt: skip
+            if (one := crowds.get(clients))
+            else "–"
+            for crowds in tried
+        ]
         rows.append((f"{clients} client{'s' * (clients != 1)}", cells))
     return rows
 

@@ -153,10 +153,17 @@ def compare(first: tuple[Record, Summary], second: tuple[Record, Summary], *, an
     judged = anyway or not differences
     rows = [_row(name, one, two, comparable=judged) for name in shared]
     return Comparison(
-        benchmark=records[0].benchmark, device=records[0].device, variants=variants,
-        runs=(one.run_id, two.run_id), first=names[0], second=names[1], rows=rows,
-        notes=[*_notes(one, two), *one.notes, *two.notes], differences=differences, judged=judged,
-    )  # fmt: skip
+        benchmark=records[0].benchmark,
+        device=records[0].device,
+        variants=variants,
+        runs=(one.run_id, two.run_id),
+        first=names[0],
+        second=names[1],
+        rows=rows,
+        notes=[*_notes(one, two), *one.notes, *two.notes],
+        differences=differences,
+        judged=judged,
+    )
 
 
 def as_json(comparisons: list[Comparison]) -> str:

@@ -108,12 +108,15 @@ def gpu_text(host: Host) -> str:
     if facts is None:
         return host.gpu or "none"
     parts = [
-        facts.name, f"{facts.memory_bytes / 2**30:.0f} GiB", facts.driver and f"driver {facts.driver}",
-        facts.cuda and f"CUDA {facts.cuda}", facts.compute_capability and f"compute capability {facts.compute_capability}",
+        facts.name,
+        f"{facts.memory_bytes / 2**30:.0f} GiB",
+        facts.driver and f"driver {facts.driver}",
+        facts.cuda and f"CUDA {facts.cuda}",
+        facts.compute_capability and f"compute capability {facts.compute_capability}",
         facts.power_limit_watts and f"up to {facts.power_limit_watts:.0f} W",
         facts.max_sm_clock_mhz and f"{facts.max_sm_clock_mhz} MHz",
         facts.max_memory_clock_mhz and f"memory {facts.max_memory_clock_mhz} MHz",
-    ]  # fmt: skip
+    ]
     return ", ".join(part for part in parts if part)
 
 

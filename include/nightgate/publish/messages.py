@@ -10,9 +10,12 @@ from typing import Any
 from nightgate.results.alerts import News
 
 _HEADS = {
-    ("breach", False): "Breached", ("regression", False): "Slower or worse than before", ("undecided", False): "Undecided for nights",
-    ("breach", True): "Holds again", ("regression", True): "As before again",
-}  # fmt: skip
+    ("breach", False): "Breached",
+    ("regression", False): "Slower or worse than before",
+    ("undecided", False): "Undecided for nights",
+    ("breach", True): "Holds again",
+    ("regression", True): "As before again",
+}
 
 
 @dataclass(frozen=True)
@@ -80,14 +83,23 @@ class Message:
     def json(self) -> dict[str, Any]:
         """For programs; its keys only grow."""
         return {
-            "schema_version": 1, "suite": self.suite, "run_id": self.run_id, "link": self.link, "subject": self.subject,
+            "schema_version": 1,
+            "suite": self.suite,
+            "run_id": self.run_id,
+            "link": self.link,
+            "subject": self.subject,
             "text": self.text(),
             "news": [
-                {"kind": "recovery" if one.over else one.kind, "of": one.kind, "run_id": one.run_id,
-                 **one.said.model_dump(mode="json"), "sentence": _sentence(one)}
+                {
+                    "kind": "recovery" if one.over else one.kind,
+                    "of": one.kind,
+                    "run_id": one.run_id,
+                    **one.said.model_dump(mode="json"),
+                    "sentence": _sentence(one),
+                }
                 for one in self.news
             ],
-        }  # fmt: skip
+        }
 
 
 def _sentence(one: News) -> str:

@@ -37,12 +37,22 @@ def render_report(summary: Summary, folder: Path) -> str:
     rows = objective_rows(summary.results)
     bars = _bars(summary.results)
     return environment.get_template("report.html").render(
-        summary=summary, rows=rows, version=__version__, style=Markup((_HERE / "style.css").read_text()),
-        headline=sentences.headline(summary.state, rows), lead=sentences.lead(rows),
-        learned=certainty.learned(figures.of_objectives(summary.results)), objectives_chart=Markup(charts.objectives(bars)) if bars else "", certainty=certainty,
-        cards=cards(summary, folder), absent=absent(summary.results), skipped=skips(summary.results),
-        disturbed=certainty.disturbances(summary.results), tolerated=certainty.tolerances(summary.results), tiles=_tiles(summary, rows),
-    )  # fmt: skip
+        summary=summary,
+        rows=rows,
+        version=__version__,
+        style=Markup((_HERE / "style.css").read_text()),
+        headline=sentences.headline(summary.state, rows),
+        lead=sentences.lead(rows),
+        learned=certainty.learned(figures.of_objectives(summary.results)),
+        objectives_chart=Markup(charts.objectives(bars)) if bars else "",
+        certainty=certainty,
+        cards=cards(summary, folder),
+        absent=absent(summary.results),
+        skipped=skips(summary.results),
+        disturbed=certainty.disturbances(summary.results),
+        tolerated=certainty.tolerances(summary.results),
+        tiles=_tiles(summary, rows),
+    )
 
 
 def _tiles(summary: Summary, rows: list[dict[str, Any]]) -> list[tuple[str, str]]:

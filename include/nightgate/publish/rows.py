@@ -51,14 +51,25 @@ def _row(record: Record, objective: Objective) -> dict[str, Any]:
     doubtful = unjudged(objective, record, spec)
     value = figures.human(metric.value, metric.unit) + certainty.MARK * doubtful if metric else "–"
     return {
-        "benchmark": registry.title(record.benchmark), "variant": record.variant, "device": record.device,
-        "metric": spec.title, "limit": figures.limit_text(objective, spec), "value": value,
-        "interval": (metric and figures.interval(metric)) or "–", "headroom": "–" if doubtful else figures.headroom(objective, spec),
-        "used": None if doubtful else figures.used(objective, objective.value, spec), "verdict": objective.verdict,
-        "word": certainty.word(objective.verdict), "notes": _notes(record, objective), "reason": objective.reason,
-        "doubtful": doubtful, "nights": objective.nights,
-        "key": (record.benchmark, record.variant, record.device, objective.metric), "raw": objective.value, "unit": spec.unit,
-    }  # fmt: skip
+        "benchmark": registry.title(record.benchmark),
+        "variant": record.variant,
+        "device": record.device,
+        "metric": spec.title,
+        "limit": figures.limit_text(objective, spec),
+        "value": value,
+        "interval": (metric and figures.interval(metric)) or "–",
+        "headroom": "–" if doubtful else figures.headroom(objective, spec),
+        "used": None if doubtful else figures.used(objective, objective.value, spec),
+        "verdict": objective.verdict,
+        "word": certainty.word(objective.verdict),
+        "notes": _notes(record, objective),
+        "reason": objective.reason,
+        "doubtful": doubtful,
+        "nights": objective.nights,
+        "key": (record.benchmark, record.variant, record.device, objective.metric),
+        "raw": objective.value,
+        "unit": spec.unit,
+    }
 
 
 def _notes(record: Record, objective: Objective) -> list[str]:

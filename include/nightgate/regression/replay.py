@@ -98,10 +98,16 @@ def replay(
     """Every night in its order, each with what was measured beside the control in it."""
     usual = thresholds(alerts_a_year, len(followed))
     kinds = {key: kind_of(one.spec) for key, one in followed.items()}
-    suite = Suite(kinds, {kind: _limits(kind, usual) for kind in kinds.values()}, {
-        kinds[key]: max(assumed(one.spec).least, 0.0 if one.spec.of_speed else _SIZE_LEAST if one.spec.logarithmic else 0.0)
-        for key, one in followed.items()
-    })  # fmt: skip
+    suite = Suite(
+        kinds,
+        {kind: _limits(kind, usual) for kind in kinds.values()},
+        {
+            kinds[key]: max(
+                assumed(one.spec).least, 0.0 if one.spec.of_speed else _SIZE_LEAST if one.spec.logarithmic else 0.0
+            )
+            for key, one in followed.items()
+        },
+    )
     found = Replayed(suite)
     order = sorted({(night.at, night.run_id) for one in followed.values() for night in one.nights})
     by_run = {(night.run_id, key): night for key, one in followed.items() for night in one.nights}
@@ -121,9 +127,15 @@ def replay(
 
 
 def _one_night(
-    found: Replayed, run_id: str, tonight: Mapping[SeriesKey, Tonight], followed: Mapping[SeriesKey, Followed],
-    measured: Mapping[tuple[str, SeriesKey], Measured], values: dict[SeriesKey, list[tuple[str, str, float]]], *, last: bool,
-) -> None:  # fmt: skip
+    found: Replayed,
+    run_id: str,
+    tonight: Mapping[SeriesKey, Tonight],
+    followed: Mapping[SeriesKey, Followed],
+    measured: Mapping[tuple[str, SeriesKey], Measured],
+    values: dict[SeriesKey, list[tuple[str, str, float]]],
+    *,
+    last: bool,
+) -> None:
     suite = found.suite
     for key, candidate in suite.night(tonight).items():
         asked = measured.get((run_id, key))

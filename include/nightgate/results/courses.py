@@ -70,10 +70,22 @@ def courses(
 
 
 def _point(
-    run_id: str, at: str, metric: Any, objective: Any, disturbed: str | None, versions: str | None, noise: Any, revision: str | None
-) -> Point:  # fmt: skip
+    run_id: str,
+    at: str,
+    metric: Any,
+    objective: Any,
+    disturbed: str | None,
+    versions: str | None,
+    noise: Any,
+    revision: str | None,
+) -> Point:
     return Point(
-        run_id, at, Metric.model_validate(metric) if metric else None,
-        Objective.model_validate(objective) if objective else None, disturbed, json.loads(versions) if versions else {},
-        Noise.model_validate(noise) if noise else None, revision,
-    )  # fmt: skip
+        run_id,
+        at,
+        Metric.model_validate(metric) if metric else None,
+        Objective.model_validate(objective) if objective else None,
+        disturbed,
+        json.loads(versions) if versions else {},
+        Noise.model_validate(noise) if noise else None,
+        revision,
+    )

@@ -102,6 +102,11 @@ def _must_be_there(connection: psycopg.Connection, scope: Scope) -> None:
 
 def _values(kind: Kind, scope: Scope, reason: str | None = None, by: str = "") -> dict[str, object]:
     return {
-        "kind": kind, "run_id": scope.run_id, "benchmark": scope.benchmark, "variant": scope.variant, "device": scope.device,
-        "reason": reason, "by": by,
-    }  # fmt: skip
+        "kind": kind,
+        "run_id": scope.run_id,
+        "benchmark": scope.benchmark,
+        "variant": scope.variant,
+        "device": scope.device,
+        "reason": reason,
+        "by": by,
+    }

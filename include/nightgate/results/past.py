@@ -58,8 +58,13 @@ def pasts_of(
 
 
 def _stored(
-    store: Store, wanted: Mapping[Key, Series], befores: Mapping[Key, datetime], run_id: str, night: bool, most: int,
-) -> dict[Key, Past]:  # fmt: skip
+    store: Store,
+    wanted: Mapping[Key, Series],
+    befores: Mapping[Key, datetime],
+    run_id: str,
+    night: bool,
+    most: int,
+) -> dict[Key, Past]:
     keys = list(wanted)
     rows = [
         {"place": place, "run_id": run_id, "night": night, "before": befores[key].isoformat()}

@@ -378,9 +378,10 @@ def _remove_others(
 ) -> None:
     """Remove the results of a run, or of one measurement of it, that are not among ``records``."""
     mine = {
-        "benchmarks": [record.benchmark for record in records], "devices": [record.device for record in records],
+        "benchmarks": [record.benchmark for record in records],
+        "devices": [record.device for record in records],
         "variants": [record.variant for record in records],
-    }  # fmt: skip
+    }
     connection.execute(queries.REMOVE_OTHERS, {"run": run_id, "benchmark": benchmark, "device": device, **mine})
 
 

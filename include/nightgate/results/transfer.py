@@ -209,9 +209,15 @@ def _columns(
             record = Record.model_validate(read.record, context=STORED)
             taken.results += 1
             return (
-                read.run_id, record.benchmark, record.variant, record.device, record.status, bool(record.objectives),
-                record.host.fingerprint if record.host else None, record.suite,
-            )  # fmt: skip
+                read.run_id,
+                record.benchmark,
+                record.variant,
+                record.device,
+                record.status,
+                bool(record.objectives),
+                record.host.fingerprint if record.host else None,
+                record.suite,
+            )
 
 
 def _told(error: ValueError) -> str:

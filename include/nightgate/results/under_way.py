@@ -70,9 +70,15 @@ class AtWork:
 
 
 def say(
-    store: Store, run: tuple[str, str, str, str, Standing, str | None], benchmark: str, device: str, step: str, host: str,
-    progress: Progress, night: Night,
-) -> None:  # fmt: skip
+    store: Store,
+    run: tuple[str, str, str, str, Standing, str | None],
+    benchmark: str,
+    device: str,
+    step: str,
+    host: str,
+    progress: Progress,
+    night: Night,
+) -> None:
     """Keep how far a step is; the run appears with it.
 
     Args:

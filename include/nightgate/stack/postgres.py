@@ -150,9 +150,10 @@ class Cluster:
 
         slow = stop_after_delay(_START_TIMEOUT)
         tries = Retrying(
-            retry=retry_if_exception_type(psycopg.OperationalError), wait=wait_fixed(0.05),
+            retry=retry_if_exception_type(psycopg.OperationalError),
+            wait=wait_fixed(0.05),
             stop=lambda state: not self.alive or slow(state),
-        )  # fmt: skip
+        )
         try:
             return tries(lambda: psycopg.connect(self.url(), connect_timeout=2).close())
         except RetryError:

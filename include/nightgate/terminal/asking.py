@@ -263,9 +263,11 @@ def _key(record: Record) -> tuple[str, str, str]:
 def _chosen(run: Summary, benchmark: str, variant: str, device: str) -> list[Record]:
     wanted = (benchmark, variant, device)
     found = [
-        record for record in run.results
-        if record.status == "measured" and all(asked in ("", its) for asked, its in zip(wanted, _key(record), strict=True))
-    ]  # fmt: skip
+        record
+        for record in run.results
+        if record.status == "measured"
+        and all(asked in ("", its) for asked, its in zip(wanted, _key(record), strict=True))
+    ]
     if not found:
         raise InputError(
             f"{run.run_id} measured nothing of {' '.join(filter(None, wanted)) or 'anything'}",

@@ -13,9 +13,15 @@ from nightgate.publish.figures import human
 def as_json(cache: Cache) -> str:
     """The same in base units: ``artefacts``, least recently used first, ``limit`` and ``counted``."""
     artefacts = [
-        {"kind": one.kind, "digest": one.digest, "bytes": one.size, "built_in": one.build_seconds, "in_use": list(cache.holders(one))}
+        {
+            "kind": one.kind,
+            "digest": one.digest,
+            "bytes": one.size,
+            "built_in": one.build_seconds,
+            "in_use": list(cache.holders(one)),
+        }
         for one in cache.entries()
-    ]  # fmt: skip
+    ]
     found = {"artefacts": artefacts, "limit": cache.settings.limit, "counted": dict(cache.events.totals())}
     return json.dumps(found, indent=1)
 

@@ -19,9 +19,12 @@ _POLL = 1.0
 _SAID_AGAIN = 10.0  # seconds between two lines of one task where lines stay
 _FINAL = {"success", "failed"}
 _MARKS = {
-    "success": ("✔", "green"), "failed": ("✘", "red"), "upstream_failed": ("✘", "dim red"), "running": ("▶", "cyan"),
+    "success": ("✔", "green"),
+    "failed": ("✘", "red"),
+    "upstream_failed": ("✘", "dim red"),
+    "running": ("▶", "cyan"),
     "up_for_retry": ("↻", "yellow"),
-}  # fmt: skip
+}
 _QUIET = {None, "none", "scheduled", "queued", "skipped"}
 
 
@@ -57,9 +60,11 @@ def busy_seconds(tasks: list[TaskInstance]) -> float:
     for start, end in sorted(
         (_time(task["start_date"]), _time(task["end_date"]))
         for task in tasks
-        if task["task_id"].endswith((".prepare", ".measure", ".confirm")) and task["start_date"] and task["end_date"]
+        if task["task_id"].endswith((".prepare", ".measure", ".confirm"))
+        and task["start_date"]
+        and task["end_date"]
         and task["state"] != "skipped"
-    ):  # fmt: skip
+    ):
         busy += max(0.0, end - max(start, until))
         until = max(until, end)
     return busy
@@ -102,9 +107,14 @@ def _order(task: TaskInstance) -> tuple[bool, str, str]:
 def _table(tasks: Sequence[TaskInstance], elapsed: float, words: Mapping[str, str]) -> Table:
     skipped = _skipped(tasks)
     table = Table(
-        box=None, pad_edge=False, title=f"{elapsed:.0f} s", title_justify="left", title_style="bold",
-        caption=skipped or None, caption_justify="left",
-    )  # fmt: skip
+        box=None,
+        pad_edge=False,
+        title=f"{elapsed:.0f} s",
+        title_justify="left",
+        title_style="bold",
+        caption=skipped or None,
+        caption_justify="left",
+    )
     for name in ("", "task", "state", "elapsed", ""):
         table.add_column(name, justify="right" if name == "elapsed" else "left")
     for task in tasks:

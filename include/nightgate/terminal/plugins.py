@@ -60,10 +60,15 @@ def as_json(installed: Iterable[Plugin]) -> str:
     return json.dumps(
         [
             {
-                "group": plugin.group, "name": plugin.name, "target": plugin.target, "package": plugin.package,
-                "version": plugin.version, "seconds": plugin.seconds, "error": plugin.error,
+                "group": plugin.group,
+                "name": plugin.name,
+                "target": plugin.target,
+                "package": plugin.package,
+                "version": plugin.version,
+                "seconds": plugin.seconds,
+                "error": plugin.error,
             }
             for plugin in installed
         ],
         indent=1,
-    )  # fmt: skip
+    )

@@ -24,9 +24,13 @@ def table(found: Iterable[Recounted]) -> Table:
     for one in found:
         difference = Text(f"{one.difference:+.5f}".replace("-", "−"), style="" if one.agrees else "bold red")
         shown.add_row(
-            registry.title(one.benchmark), f"{one.variant} on {one.device}", registry.spec(one.benchmark, one.metric).title,
-            f"{one.recorded:.5f}", f"{one.recounted:.5f}", difference,
-        )  # fmt: skip
+            registry.title(one.benchmark),
+            f"{one.variant} on {one.device}",
+            registry.spec(one.benchmark, one.metric).title,
+            f"{one.recorded:.5f}",
+            f"{one.recounted:.5f}",
+            difference,
+        )
     return shown
 
 

@@ -178,10 +178,13 @@ def _verdicts(rows: list[tuple[Record, Objective]], between: str) -> Table:
         if not known and reason and objective.verdict != "pass":
             said = f"{certainty.word(objective.verdict) if said in reason else said}: {reason}"
         table.add_row(
-            registry.title(record.benchmark), f"{record.variant} on {record.device}", spec.short_title,
-            _parted(_value(metric, doubtful=unjudged(objective, record, spec)), between), limit_text(objective, spec),
+            registry.title(record.benchmark),
+            f"{record.variant} on {record.device}",
+            spec.short_title,
+            _parted(_value(metric, doubtful=unjudged(objective, record, spec)), between),
+            limit_text(objective, spec),
             Text(said, style=_COLOURS[objective.verdict]),
-        )  # fmt: skip
+        )
     return table
 
 

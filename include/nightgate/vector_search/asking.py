@@ -55,9 +55,9 @@ class Asking:
     ) -> None:
         """Time every query alone in a fresh process, which also looks for the setting, unless it is ``known``."""
         ask = self.to_time(one, tuning, passes, known)
-        self.timed(one, run_child(
-            ask.function, ask.request, threads=1, device=self.device, timeout=timeout, keep=self.keep
-        ))  # fmt: skip
+        self.timed(
+            one, run_child(ask.function, ask.request, threads=1, device=self.device, timeout=timeout, keep=self.keep)
+        )
 
     def to_time(self, one: Evidence, tuning: Tuning, passes: Passes, known: Setting | None = None) -> Ask[Timed]:
         """What a process is asked that does so, alone or in turns. Recall is that of the first."""
@@ -127,9 +127,7 @@ class Asking:
     def _child(
         self, function: Callable[[Request], Answer], request: Request, *, threads: int = 1, timeout: float | None = None
     ) -> ChildResult[Answer]:
-        return run_child(
-            function, request, threads=threads, device=self.device, timeout=timeout, keep=self.keep
-        )  # fmt: skip
+        return run_child(function, request, threads=threads, device=self.device, timeout=timeout, keep=self.keep)
 
 
 def _taken(step: Step, answer: Any, one: Evidence) -> None:

@@ -168,15 +168,19 @@ class Evidence(Attempts):
         if tuned := timed.tuned or self.known:
             record.facts.tuning = Tuning(
                 target=self.recall_target, setting=timed.setting, reached=tuned.reached, curve=tuned.curve
-            )  # fmt: skip
+            )
             shortfall = tuned.shortfall(self.recall_target)
         record.reason = "; ".join([*([shortfall] if shortfall else []), *self.missed]) or None
         record.facts.provenance = Provenance(versions=dict(timed.proof.versions))
         record.detail |= {**timed.proof.facts, **timed.warmed}
         raw = {
-            "durations_ns": times.durations, "beside_ns": times.beside, "processes": times.processes,
-            "recall": self._recall(), "ids": timed.ids, **self._raw,
-        }  # fmt: skip
+            "durations_ns": times.durations,
+            "beside_ns": times.beside,
+            "processes": times.processes,
+            "recall": self._recall(),
+            "ids": timed.ids,
+            **self._raw,
+        }
         return raw | ({"query_rows": places.queries, "held_out": places.held_out} if places else {})
 
     def tell(self, facts: Facts) -> None:

@@ -40,10 +40,11 @@ class VectorSettings(BenchmarkSettings):
     least_rows: ClassVar[int] = 2_000
 
     dataset: Aside[str | None] = Field(
-        default=None, title="Data set",
+        default=None,
+        title="Data set",
         description="Your own vectors: an ann-benchmarks .hdf5 file, .fvecs, .bvecs, .fbin, .u8bin, .i8bin, .npy, .csv, .tsv "
         "or .parquet. Empty means synthetic ones.",
-    )  # fmt: skip
+    )
     queries_file: Aside[str | None] = Field(
         default=None,
         title="Queries file",
@@ -58,17 +59,21 @@ class VectorSettings(BenchmarkSettings):
         default=None, ge=1, title="Rows of the data set", description="Use only the first so many."
     )
     skip_zero_rows: bool = Field(
-        default=False, title="Skip zero rows",
+        default=False,
+        title="Skip zero rows",
         description="Leave rows that are zero out of your data set under cosine, where they have no direction.",
-    )  # fmt: skip
+    )
     rows: int = Field(
         default=50_000, ge=1_000, le=20_000_000, title="Vectors", description="Synthetic rows in the base."
     )
     dim: int = Field(default=256, ge=8, le=4096, title="Dimensions", description="Of the synthetic vectors.")
     hardness: float = Field(
-        default=DEFAULT_HARDNESS, ge=0, le=1, title="Hardness",
+        default=DEFAULT_HARDNESS,
+        ge=0,
+        le=1,
+        title="Hardness",
         description="Of the synthetic vectors: 0 is well-separated clusters, 1 nearly no structure.",
-    )  # fmt: skip
+    )
     seed: int = Field(
         default=20,
         ge=0,
@@ -77,28 +82,43 @@ class VectorSettings(BenchmarkSettings):
         description="Decides the synthetic vectors, and which rows are held out.",
     )
     queries: int = Field(
-        default=200, ge=100, le=100_000, title="Queries",
+        default=200,
+        ge=100,
+        le=100_000,
+        title="Queries",
         description="Distinct measured queries; the tuning uses others. Fewer than 100 give P95 no interval.",
-    )  # fmt: skip
+    )
     k: int = Field(
-        default=TRUTH_DEPTH, ge=1, le=TRUTH_DEPTH, title="Neighbours per query",
+        default=TRUTH_DEPTH,
+        ge=1,
+        le=TRUTH_DEPTH,
+        title="Neighbours per query",
         description="Recall is told at this depth (recall_at_100 for 100), and at 1 and 10 where it reaches as far.",
-    )  # fmt: skip
+    )
     passes: Aside[int] = Field(
         default=3, ge=1, le=50, title="Passes", description="Timed passes over the queries in each process."
     )
     recall_target: float = Field(
-        default=0.92, ge=0.5, le=1, title="Recall target",
+        default=0.92,
+        ge=0.5,
+        le=1,
+        title="Recall target",
         description="The cheapest setting that reaches it is looked for, on queries that are not measured.",
-    )  # fmt: skip
+    )
     load_seconds: Aside[float] = Field(
-        default=2, ge=0, le=600, title="Seconds under load",
+        default=2,
+        ge=0,
+        le=600,
+        title="Seconds under load",
         description="How long the throughput and the open loop are measured, each; 0 leaves both out.",
-    )  # fmt: skip
+    )
     arrival_rate: float = Field(
-        default=200, gt=0, le=1e6, title="Arrival rate",
+        default=200,
+        gt=0,
+        le=1e6,
+        title="Arrival rate",
         description="Queries per second in the open loop, where latency counts from the scheduled moment.",
-    )  # fmt: skip
+    )
 
     @field_validator("dataset", "queries_file")
     @classmethod
@@ -164,7 +184,12 @@ class VectorSettings(BenchmarkSettings):
     def _own(self) -> Own:
         assert self.dataset
         return Own(
-            path=self.dataset, queries=self.queries, seed=self.seed, least_rows=self.least_rows,
-            queries_path=self.queries_file, metric=self.metric, rows=self.dataset_rows,
+            path=self.dataset,
+            queries=self.queries,
+            seed=self.seed,
+            least_rows=self.least_rows,
+            queries_path=self.queries_file,
+            metric=self.metric,
+            rows=self.dataset_rows,
             skip_zero=self.skip_zero_rows,
-        )  # fmt: skip
+        )

@@ -68,9 +68,12 @@ def stages_of(strategy: Staged, data: Dataset, truth: Truth, k: int) -> Stages:
         # and so what the scan has found was in the lists, also where it ties with the k-th
         routed[row] = max(scanned[row], np.isin(strategy.list_of[exact[row]], to_scan[0][0]).mean())
     return Stages(
-        route_seconds=route, scan_seconds=scan, rerank_seconds=rerank,
-        route_recall=float(routed.mean()), scan_recall=float(scanned.mean()),
-    )  # fmt: skip
+        route_seconds=route,
+        scan_seconds=scan,
+        rerank_seconds=rerank,
+        route_recall=float(routed.mean()),
+        scan_recall=float(scanned.mean()),
+    )
 
 
 def _timed_all(stage: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> tuple[list[Any], float]:

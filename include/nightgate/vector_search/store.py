@@ -112,9 +112,14 @@ class Built(BaseModel):
 
     def index_made(self, seconds: float) -> Built:
         """The same with an index that was built just now, for which nothing is tuned yet."""
-        return self.model_copy(update={
-            "build_seconds": seconds, "build": _new_id(), "indexed_at": utc_now(), "tuning": None,
-        })  # fmt: skip
+        return self.model_copy(
+            update={
+                "build_seconds": seconds,
+                "build": _new_id(),
+                "indexed_at": utc_now(),
+                "tuning": None,
+            }
+        )
 
 
 def _new_id() -> str:
@@ -313,10 +318,16 @@ class VectorStore(ABC, Generic[Connection, Asked]):
                 self.drop_drafts(connection)
             raise
         seconds = loaded - start
-        built = Built.model_validate({"build_seconds": indexed - loaded} | facts | {
-            "load_seconds": seconds, "rows_per_second": len(base) / seconds, "built_at": utc_now(),
-            "build": _new_id(),
-        })  # fmt: skip
+        built = Built.model_validate(
+            {"build_seconds": indexed - loaded}
+            | facts
+            | {
+                "load_seconds": seconds,
+                "rows_per_second": len(base) / seconds,
+                "built_at": utc_now(),
+                "build": _new_id(),
+            }
+        )
         return self.finish(connection, collection, built)
 
     def remember(self, connection: Connection, collection: Collection, built: Built) -> None:

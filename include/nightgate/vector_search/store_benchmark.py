@@ -83,10 +83,11 @@ class StoreBenchmark(VectorBenchmark[StoreSettings, StorePrepared]):
 
     def to_confirm(self, settings: StoreSettings, metrics: Sequence[str]) -> StoreSettings:
         """Load and cold start are measured again where one of ``metrics`` comes of them."""
-        return super().to_confirm(settings, metrics).model_copy(update={
+        again = {
             "load_seconds": settings.load_seconds if _UNDER_LOAD.intersection(metrics) else 0.0,
             "cold_start": settings.cold_start and bool(_COLD.intersection(metrics)),
-        })  # fmt: skip
+        }
+        return super().to_confirm(settings, metrics).model_copy(update=again)
 
     def tidy(self, settings: StoreSettings, context: Context) -> None:
         """Remove what a run that ended between `prepare` and `measure` has left on the server, unless it is to be kept."""

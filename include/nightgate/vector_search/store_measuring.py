@@ -213,14 +213,20 @@ class _Measuring:
         settings, known = self.settings, self._known(one)
         least = settings.passes if one.gated else settings.control_passes
         passes = Passes(
-            least, max(least, settings.most_passes) if one.gated else least, settings.precision,
-            a_turn=_A_TURN if in_turns else 0, warm_again=_WARM_AGAIN if in_turns else 0,
+            least,
+            max(least, settings.most_passes) if one.gated else least,
+            settings.precision,
+            a_turn=_A_TURN if in_turns else 0,
+            warm_again=_WARM_AGAIN if in_turns else 0,
             fastest_ns=min(pace.known(paths.home()), default=None),
-        )  # fmt: skip
+        )
         tuning = Tuning(
-            settings.recall_target, settings.recall_margin, MOST_TUNING if one.gated else _TUNING_OF_CONTROLS,
-            _TUNING_WARMUP, give_up_early=True,
-        )  # fmt: skip
+            settings.recall_target,
+            settings.recall_margin,
+            MOST_TUNING if one.gated else _TUNING_OF_CONTROLS,
+            _TUNING_WARMUP,
+            give_up_early=True,
+        )
         return self._asking(one).to_time(one, tuning, passes, known.setting if known else None)
 
     def _patience(self, one: Evidence) -> float:
@@ -273,16 +279,20 @@ class _Measuring:
     def _tuned_for(self) -> TunedFor:
         settings = self.settings
         return TunedFor(
-            recall_target=settings.recall_target, recall_margin=settings.recall_margin, k=settings.k,
+            recall_target=settings.recall_target,
+            recall_margin=settings.recall_margin,
+            k=settings.k,
             host=host.describe().fingerprint,
-        )  # fmt: skip
+        )
 
 
 def _add_costs(one: Evidence, built: Built, made: Built | None, *, indexed: bool) -> None:
     """Args: made: how this run found or made it when it prepared; indexed: whether its index was built just now."""
     one.costs = {
-        LOAD_SECONDS: built.load_seconds, ROWS_PER_SECOND: built.rows_per_second, BUILD_SECONDS: built.build_seconds,
-    }  # fmt: skip
+        LOAD_SECONDS: built.load_seconds,
+        ROWS_PER_SECOND: built.rows_per_second,
+        BUILD_SECONDS: built.build_seconds,
+    }
     if built.index_bytes is not None:
         one.costs[INDEX_BYTES] = built.index_bytes
     if built.reused and not _just_made(built, made):

@@ -24,52 +24,73 @@ class StoreSettings(VectorSettings):
     least_rows: ClassVar[int] = 1_000
 
     queries: int = Field(
-        default=200, ge=100, le=10_000, title="Queries",
+        default=200,
+        ge=100,
+        le=10_000,
+        title="Queries",
         description="Distinct measured queries; the setting is tuned on others.",
-    )  # fmt: skip
+    )
     k: int = Field(
-        default=5, ge=1, le=100, title="Neighbours per query",
+        default=5,
+        ge=1,
+        le=100,
+        title="Neighbours per query",
         description="Recall is told at this depth (recall_at_5 for 5), and at 1 and 10 where it reaches as far.",
-    )  # fmt: skip
+    )
     passes: Aside[int] = Field(default=3, ge=1, le=20, title="Passes", description="Timed passes over the queries.")
     precision: Aside[float] = Field(
-        default=0.02, gt=0, le=0.5, title="Precision",
+        default=0.02,
+        gt=0,
+        le=0.5,
+        title="Precision",
         description="The passes are repeated until P50 and P95 are known to this share of themselves, as far as repeating "
         "helps: how much the queries differ from each other is not in it.",
-    )  # fmt: skip
+    )
     most_passes: Aside[int] = Field(
         default=10, ge=1, le=1000, title="Most passes", description="Where the precision is not reached before."
     )
     recall_target: float = Field(
-        default=0.90, ge=0.5, le=1, title="Recall target",
+        default=0.90,
+        ge=0.5,
+        le=1,
+        title="Recall target",
         description="The cheapest setting that reaches it on the tuning queries, with room for chance, is measured.",
-    )  # fmt: skip
+    )
     arrival_rate: float = Field(
-        default=20, gt=0, le=1e6, title="Arrival rate",
+        default=20,
+        gt=0,
+        le=1e6,
+        title="Arrival rate",
         description="Queries per second in the open loop, where latency counts from the scheduled moment.",
-    )  # fmt: skip
+    )
     control_passes: Aside[int] = Field(
         default=1, ge=1, le=20, title="Passes of the controls", description="They only stand beside the gated variants."
     )
     latency_target: Aside[float] = Field(
-        default=0.030, gt=0, le=60, title="Latency target",
+        default=0.030,
+        gt=0,
+        le=60,
+        title="Latency target",
         description="P95 in seconds that should hold with the recall; the verdict says what comes closest if it does not.",
-    )  # fmt: skip
+    )
     clients: tuple[int, ...] = Field(
         default=(1, 2, 4, 8), min_length=1, title="Clients", description="How many at once in the closed loop, in turn."
     )
     cold_start: Aside[bool] = Field(
-        default=True, title="Cold start",
+        default=True,
+        title="Cold start",
         description="Restart the embedded server at the end, and time the first queries it answers.",
-    )  # fmt: skip
+    )
     keep: Aside[bool | None] = Field(
-        default=None, title="Keep the tables",
+        default=None,
+        title="Keep the tables",
         description="For the next night. Empty: kept on the embedded server, removed from one of yours.",
-    )  # fmt: skip
+    )
     require_service: Aside[bool] = Field(
-        default=False, title="Require the server",
+        default=False,
+        title="Require the server",
         description="An absent server fails the benchmark instead of skipping it.",
-    )  # fmt: skip
+    )
 
     @property
     def recall_margin(self) -> float:

@@ -221,8 +221,12 @@ def told_of(load: Load, rate: float, seconds: float) -> OpenLoop:
 
     lateness = float(np.median(load.lateness_ns)) / 1e9 if len(load.lateness_ns) else None
     return OpenLoop(
-        rate=rate, seconds=seconds, utilisation=load.utilisation, saturated=load.saturated, lateness_p50_seconds=lateness
-    )  # fmt: skip
+        rate=rate,
+        seconds=seconds,
+        utilisation=load.utilisation,
+        saturated=load.saturated,
+        lateness_p50_seconds=lateness,
+    )
 
 
 def _recalls(answers: Sequence[Any], data: Dataset, truth: Path, depths: Sequence[int]) -> dict[int, np.ndarray]:

@@ -119,9 +119,7 @@ def point_of(
             break
     seconds = np.concatenate(durations) / 1e9
     p50, p95 = (float(np.quantile(seconds, q, method="higher")) for q in (0.50, 0.95))
-    return Point(
-        setting=setting, recall=float(so_far.mean()), latency_p50=p50, latency_p95=p95, queries=len(so_far)
-    )  # fmt: skip
+    return Point(setting=setting, recall=float(so_far.mean()), latency_p50=p50, latency_p95=p95, queries=len(so_far))
 
 
 def _said(setting: Setting) -> str:

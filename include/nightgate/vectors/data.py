@@ -63,12 +63,16 @@ def prepare(cache: Cache, *, source: Source, threads: int) -> PreparedData:
         plan, names = own.inspect(source), _names(source)
         rows, dim, source = plan.rows, plan.dim, replace(source, metric=plan.metric)
         key = {
-            "sha256": names["sha256"], "queries_sha256": names.get("queries_sha256"),
+            "sha256": names["sha256"],
+            "queries_sha256": names.get("queries_sha256"),
             "formats": [Path(path).suffix.lower() for path in (source.path, source.queries_path or "")],
-            "metric": plan.metric, "queries": source.queries, "seed": source.seed, "rows": rows,
+            "metric": plan.metric,
+            "queries": source.queries,
+            "seed": source.seed,
+            "rows": rows,
             "skip_zero": source.skip_zero,
             "format": own.FORMAT,
-        }  # fmt: skip
+        }
 
     # no versions of libraries: it is data, and the same is measured before and after an upgrade of what reads it
     def make_vectors(folder: Path) -> dict[str, Any]:

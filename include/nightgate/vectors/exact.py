@@ -112,9 +112,13 @@ class ExactSearch:
                 ids[left] = self._in_float64(asked[left], k)
         passes = -(-count // _QUERIES)
         return Found(
-            ids, proven, perf_counter() - start, scoring_seconds, 2 * count * rows * dim,
+            ids,
+            proven,
+            perf_counter() - start,
+            scoring_seconds,
+            2 * count * rows * dim,
             4 * (passes * rows * dim + count * dim + 2 * count * rows),
-        )  # fmt: skip
+        )
 
     def _in_float64(self, asked: np.ndarray, k: int) -> np.ndarray:
         import numpy as np

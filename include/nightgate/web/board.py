@@ -82,11 +82,18 @@ def listed(run: Run, notes: Sequence[Note] = (), at_work: Sequence[AtWork] = ())
 def judged(newest: Run, store: Store) -> JudgedSuite:
     rows = tracked(newest, store)
     return JudgedSuite(
-        newest, host_of(newest), sentences.headline(str(newest.state), [row.now for row in rows]), sentence(rows),
-        sorted({text for record in newest.results if record.gated and (text := certainty.host(record))}), rows,
-        regressions(newest, store), certainty.disturbances(newest.results), skips(newest.results),
-        noted.sentences(newest.run_id, store.notes([newest.run_id])), certainty.learned(figures.of_objectives(newest.results)),
-    )  # fmt: skip
+        newest,
+        host_of(newest),
+        sentences.headline(str(newest.state), [row.now for row in rows]),
+        sentence(rows),
+        sorted({text for record in newest.results if record.gated and (text := certainty.host(record))}),
+        rows,
+        regressions(newest, store),
+        certainty.disturbances(newest.results),
+        skips(newest.results),
+        noted.sentences(newest.run_id, store.notes([newest.run_id])),
+        certainty.learned(figures.of_objectives(newest.results)),
+    )
 
 
 def regressions(newest: Run, store: Store) -> list[str]:

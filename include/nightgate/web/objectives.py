@@ -69,18 +69,28 @@ def _tracked(
     spec = registry.spec_of(record, row["key"][3])
     words = f"{row['metric']} of {row['variant']} on {row['device']} over the last {len(points)} nights"
     return TrackedObjective(
-        now=row, change=_change(record, spec, good), good=good, since=same[-1] if same else None, nights=len(same),
+        now=row,
+        change=_change(record, spec, good),
+        good=good,
+        since=same[-1] if same else None,
+        nights=len(same),
         picture=charts.spark(nights_of(points, record, spec, notes), words),
-        page=page_of(newest, record, spec.name), compared=compare.of_runs(good.run_id, newest.run_id) if good else None,
-    )  # fmt: skip
+        page=page_of(newest, record, spec.name),
+        compared=compare.of_runs(good.run_id, newest.run_id) if good else None,
+    )
 
 
 def page_of(run: Run, record: Record, metric: str) -> str:
     """The address of the page of a series, relative to the board."""
     of = {
-        "suite": run.suite, "scale": run.scale, "benchmark": record.benchmark, "variant": record.variant,
-        "device": record.device, "metric": metric, "host": record.host.fingerprint if record.host else "",
-    }  # fmt: skip
+        "suite": run.suite,
+        "scale": run.scale,
+        "benchmark": record.benchmark,
+        "variant": record.variant,
+        "device": record.device,
+        "metric": metric,
+        "host": record.host.fingerprint if record.host else "",
+    }
     return f"series?{urlencode(of)}"
 
 
@@ -107,9 +117,13 @@ def nights_of(
         changed = ", ".join(other_versions(before, point.versions))
         before = point.versions or before
         facts = [
-            clock(point.at), human(value, spec.unit), certainty.word(objective.verdict) if objective else "not judged",
-            "excluded" if excluded else "", point.disturbed or "", changed,
-        ]  # fmt: skip
+            clock(point.at),
+            human(value, spec.unit),
+            certainty.word(objective.verdict) if objective else "not judged",
+            "excluded" if excluded else "",
+            point.disturbed or "",
+            changed,
+        ]
         made.append(
             charts.Night(
                 at=point.at,

@@ -60,15 +60,22 @@ def above(store: Store, run_id: str) -> AboveReport | None:
         left = under_way.left_of(run, busy)
     several = len({(one.benchmark, one.device) for one in run.results}) < len(run.results)
     return AboveReport(
-        run=run, state=run.state or unjudged(run), host=host_of(run),
+        run=run,
+        state=run.state or unjudged(run),
+        host=host_of(run),
         headline=sentences.headline(str(run.state), [row.now for row in rows]) if run.state else "It is not judged yet",
-        sentence=sentence(rows), rows=[row for row in rows if row.now["verdict"] != "pass"], good=good,
-        changed=_changed(before.results, run.results) if before else [], command=_command(run), previous=previous,
-        following=following, airflow=_in_airflow(run),
+        sentence=sentence(rows),
+        rows=[row for row in rows if row.now["verdict"] != "pass"],
+        good=good,
+        changed=_changed(before.results, run.results) if before else [],
+        command=_command(run),
+        previous=previous,
+        following=following,
+        airflow=_in_airflow(run),
         compared=compare.of_runs(good, run_id) if good and run.state else None,
         variants=compare.of_runs(run_id, run_id) if several and run.state else None,
         at_work=[*map(step_text, busy), *([] if left is None else [f"about {durations.human(left)} left in all"])],
-    )  # fmt: skip
+    )
 
 
 def _changed(before: Sequence[Record], now: Sequence[Record]) -> list[str]:

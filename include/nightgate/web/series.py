@@ -83,11 +83,16 @@ def page(
     nights = nights_of(points, record, spec, notes, held)
     newest = points[-1].objective if points else None
     return Page(
-        title=spec.title, who=f"{registry.title(benchmark)}, {variant} on {device}", suite=suite, scale=scale, host=host,
-        verdict=newest.verdict if newest else None, lead=_lead(points, spec, held),
+        title=spec.title,
+        who=f"{registry.title(benchmark)}, {variant} on {device}",
+        suite=suite,
+        scale=scale,
+        host=host,
+        verdict=newest.verdict if newest else None,
+        lead=_lead(points, spec, held),
         picture=charts.course(nights, spec.unit, f"{spec.title} over {len(nights)} nights") if nights else "",
         lines=_lines(points, record, spec, notes, _found(held, measured, spec)),
-    )  # fmt: skip
+    )
 
 
 def _held(store: Store, record: Record, metric: str, scale: str) -> list[Held]:
@@ -159,8 +164,14 @@ def _line(
         (objective.reason or "") if objective else "",
     ]
     return Line(
-        run_id=point.run_id, at=point.at, value=figures.human(value, spec.unit) if value is not None else "–",
-        interval=(shown and figures.interval(shown)) or "–", limit=figures.limit_text(objective, spec) if objective else "–",
-        verdict=objective.verdict if objective else None, hollow=bool(point.disturbed) and spec.of_speed,
-        host=certainty.state_of(point.noise) or "–", revision=(point.revision or "–")[:_SHORT], said=[one for one in said if one],
-    )  # fmt: skip
+        run_id=point.run_id,
+        at=point.at,
+        value=figures.human(value, spec.unit) if value is not None else "–",
+        interval=(shown and figures.interval(shown)) or "–",
+        limit=figures.limit_text(objective, spec) if objective else "–",
+        verdict=objective.verdict if objective else None,
+        hollow=bool(point.disturbed) and spec.of_speed,
+        host=certainty.state_of(point.noise) or "–",
+        revision=(point.revision or "–")[:_SHORT],
+        said=[one for one in said if one],
+    )

@@ -22,9 +22,23 @@ if TYPE_CHECKING:
 
 # (lists to scan, candidates per neighbour): both grow together, since more lists bring more that the codes cannot order
 STEPS = (
-    (4, 4), (8, 4), (12, 4), (16, 4), (24, 5), (32, 5), (48, 6), (64, 6), (96, 8), (128, 8), (192, 10), (256, 10),
-    (384, 12), (512, 12), (768, 16), (1024, 16),
-)  # fmt: skip
+    (4, 4),
+    (8, 4),
+    (12, 4),
+    (16, 4),
+    (24, 5),
+    (32, 5),
+    (48, 6),
+    (64, 6),
+    (96, 8),
+    (128, 8),
+    (192, 10),
+    (256, 10),
+    (384, 12),
+    (512, 12),
+    (768, 16),
+    (1024, 16),
+)
 LEAST = 32  # neighbours that candidates are proposed for: of a few, the codes order too many wrongly
 _EF_PER_LIST = 1.5  # of the router: asked for no more than it needs, it misses lists that then cost more to make up for
 

@@ -47,8 +47,9 @@ def codes_for(dim: int, most: int = _CODES[-1]) -> int:
         raise Unavailable(
             f"faiss has no codes on a GPU for {dim} dimensions: none of "
             f"{', '.join(str(codes) for codes in _CODES if codes <= most)} divides them into parts of at most "
-            f"{_MOST_DIMS_PER_CODE}", "measure this data set on the cpu",
-        )  # fmt: skip
+            f"{_MOST_DIMS_PER_CODE}",
+            "measure this data set on the cpu",
+        )
     return min(fitting, key=lambda codes: (abs(codes - dim / _DIMS_PER_CODE), -codes))
 
 

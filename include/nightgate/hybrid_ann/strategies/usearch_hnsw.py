@@ -48,8 +48,11 @@ class Usearch(Strategy):
         graph.add(np.arange(len(base), dtype=np.uint64), base, threads=threads)
         graph.save(folder / _FILE)
         return {
-            "m": m, "ef_construction": ef_construction, "stored_as": stored_as, "instructions": graph.hardware_acceleration,
-        }  # fmt: skip
+            "m": m,
+            "ef_construction": ef_construction,
+            "stored_as": stored_as,
+            "instructions": graph.hardware_acceleration,
+        }
 
     def __init__(self, folders: Sequence[Path], base: np.ndarray, metric: str) -> None:
         from usearch.index import Index

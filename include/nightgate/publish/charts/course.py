@@ -152,9 +152,10 @@ def _limit(nights: Sequence[Night], box: _Box) -> str:
     for stretch in _stretches(nights, lambda night: night.limit is not None):
         path = " L".join(
             f"{x:.1f},{box.y(limit):.1f}"
-            for place in stretch if (limit := nights[place].limit) is not None
+            for place in stretch
+            if (limit := nights[place].limit) is not None
             for x in (box.x(place) - half, box.x(place) + half)
-        )  # fmt: skip
+        )
         steps.append(f'<path class="limit" d="M{path}"/>')
     return "".join(steps)
 

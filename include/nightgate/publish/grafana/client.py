@@ -173,9 +173,13 @@ class Client:
 
     def _request(self, method: str, path: str, needs: str, body: JsonObject | None, params: Params | None) -> JsonValue:
         tries = Retrying(
-            retry=retry_if_exception_type(_Passing), stop=self._over,
-            wait=_pause, sleep=self._sleep, before_sleep=_say, reraise=True,
-        )  # fmt: skip
+            retry=retry_if_exception_type(_Passing),
+            stop=self._over,
+            wait=_pause,
+            sleep=self._sleep,
+            before_sleep=_say,
+            reraise=True,
+        )
         try:
             return tries(self._once, method, path, needs, body, params)
         except _Passing as passing:
