@@ -14,8 +14,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
+FROM_ABOVE = ("PYTHON", "VENV", "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
+"""What a make that runs the tests hands down: its own choices, as PYTHON=…"""
+
+
 def make(*words, path=None):
-    environment = os.environ | ({"PATH": str(path)} if path else {})
+    environment = {name: value for name, value in os.environ.items() if name not in FROM_ABOVE}
+    environment |= {"PATH": str(path)} if path else {}
     return subprocess.run(
         [shutil.which("make"), "--no-print-directory", *words],
         cwd=ROOT,
