@@ -262,6 +262,24 @@ def test_on_paper_it_is_white_and_as_wide_as_the_paper(page, stack, nights, name
     assert page.pdf(format="A4").startswith(b"%PDF")
 
 
+SHIFTED = """() => new Promise(done => {
+  let sum = 0
+  new PerformanceObserver(list => list.getEntries().forEach(entry => sum += entry.value)).observe({type: "layout-shift", buffered: true})
+  setTimeout(() => done(sum), 500)
+})"""
+"""How far what was on the screen moved while the page became complete (the Layout Instability API's sum)."""
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_nothing_moves_while_a_page_loads(page, stack, nights, size):
+    page.set_viewport_size(size)
+    moved = {}
+    for name, address in addresses(stack, nights, page).items():
+        page.goto(address)
+        moved[name] = page.evaluate(SHIFTED)
+    assert moved == dict.fromkeys(moved, 0)
+
+
 def test_nothing_is_asked_of_another_host(page, stack, nights):
     asked = []
     page.on("request", lambda request: asked.append(request.url))
