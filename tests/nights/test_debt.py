@@ -20,7 +20,7 @@ def test_an_undecided_night_is_paid_by_the_nights_after_it(nights):
     for _ in range(_MOST):
         _limit(nights, median(seen) * (1 + margin))
         summary = nights.night()["summary"]
-        (record,) = summary["results"]
+        record = summary["results"][0]  # behind it, what has no GPU is skipped
         (objective,) = (one for one in record["objectives"] if one["metric"] == "latency_p50")
         seen += [] if owed else [record["metrics"]["latency_p50"]["value"]]
         states = {task["task_id"]: task["state"] for task in nights.client.tasks(summary["run_id"])}

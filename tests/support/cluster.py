@@ -68,6 +68,13 @@ class Cluster:
             )
             assert "ok" in next(iter(answer.values())), answer
 
+    def parsed(self, seconds: float = 60) -> None:
+        """Wait until Airflow knows the DAGs."""
+        deadline, wanted = time.monotonic() + seconds, {"nightly_benchmarks", "many", f"each.{NAMES[0]}"}
+        while wanted - (found := {one["dag_id"] for one in self.client()._call("GET", "/dags?limit=100")["dags"]}):
+            assert time.monotonic() < deadline, found
+            time.sleep(0.5)
+
     def trigger(self, run_id: str, dag_id: str = "nightly_benchmarks", **conf: object) -> None:
         self.client()._call(
             "POST", f"/dags/{dag_id}/dagRuns", json={"dag_run_id": run_id, "logical_date": None, "conf": conf}
@@ -120,7 +127,9 @@ def started(folder: Path, count: int = 2) -> Iterator[Cluster]:
     try:
         for machine in machines:
             machine.up()
-        yield Cluster(tuple(machines), folder)
+        made = Cluster(tuple(machines), folder)
+        made.parsed()
+        yield made
     finally:
         for machine in reversed(machines):
             machine.down()
