@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from nightgate import __version__, registry
+from nightgate import registry
 from nightgate.facts import Noise
 from nightgate.publish import certainty, charts, figures, sentences
 from nightgate.publish.absent import absent, skips
 from nightgate.publish.cards import cards
 from nightgate.publish.rows import GRAVITY, met, objective_rows, unjudged
+from nightgate.publish.templates import templates
 from nightgate.record import Record, Summary
 
 _HERE = Path(__file__).parent
@@ -19,39 +20,27 @@ _HERE = Path(__file__).parent
 
 def render_report(summary: Summary, folder: Path) -> str:
     """The page as text. ``folder`` holds the run's ``.npz`` files; a chart whose samples are missing is left out."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    loader = FileSystemLoader(_HERE)
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {
-        "clock": figures.clock,
-        "human": figures.human,
-        "plain": figures.plain,
-        "gpu": figures.gpu_text,
-        "word": certainty.word,
-    }
-    environment.tests["listing"] = _is_listing
     rows = objective_rows(summary.results)
     bars = _bars(summary.results)
-    return environment.get_template("report.html").render(
-        summary=summary,
-        rows=rows,
-        version=__version__,
-        style=Markup((_HERE / "style.css").read_text()),
-        headline=sentences.headline(summary.state, rows),
-        lead=sentences.lead(rows),
-        learned=certainty.learned(figures.of_objectives(summary.results)),
-        objectives_chart=Markup(charts.objectives(bars)) if bars else "",
-        certainty=certainty,
-        cards=cards(summary, folder),
-        absent=absent(summary.results),
-        skipped=skips(summary.results),
-        disturbed=certainty.disturbances(summary.results),
-        tolerated=certainty.tolerances(summary.results),
-        tiles=_tiles(summary, rows),
+    return (
+        templates(_HERE)
+        .get_template("report.html")
+        .render(
+            summary=summary,
+            rows=rows,
+            headline=sentences.headline(summary.state, rows),
+            lead=sentences.lead(rows),
+            learned=certainty.learned(figures.of_objectives(summary.results)),
+            objectives_chart=Markup(charts.objectives(bars)) if bars else "",
+            cards=cards(summary, folder),
+            absent=absent(summary.results),
+            skipped=skips(summary.results),
+            disturbed=certainty.disturbances(summary.results),
+            tolerated=certainty.tolerances(summary.results),
+            tiles=_tiles(summary, rows),
+        )
     )
 
 
@@ -92,9 +81,3 @@ def _bars(records: Iterable[Record]) -> list[charts.Bar]:
             hollow = unjudged(objective, record, spec)
             bars.append(charts.Bar(label, value, min(known), max(known), text, objective.verdict, hollow))
     return sorted(bars, key=lambda bar: GRAVITY.index(bar.verdict))
-
-
-def _is_listing(value: Any) -> bool:
-    """Whether a value is a list of mappings with the same keys, such as a tuning curve: a table of its own."""
-    items = value if isinstance(value, (list, tuple)) else ()
-    return bool(items) and all(isinstance(item, Mapping) and item.keys() == items[0].keys() for item in items)

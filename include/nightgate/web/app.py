@@ -18,13 +18,13 @@ from fastapi.params import Depends
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from nightgate import __version__, paths
+from nightgate import paths
 from nightgate.artifacts import Cache
 from nightgate.artifacts.counted import Counted, counted
 from nightgate.errors import InputError, NightgateError, NotMeasured, ServiceUnavailable
 from nightgate.measure import machine
-from nightgate.publish import certainty, figures, report
 from nightgate.publish.summary import render_summary
+from nightgate.publish.templates import templates
 from nightgate.record import DAG_ID
 from nightgate.results import files, restore, under_way
 from nightgate.results.store import Store
@@ -259,20 +259,6 @@ def _page(template: str, status: int, **values: object) -> HTMLResponse:
 
 
 def _text(template: str, **values: object) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    loader = FileSystemLoader(_HERE)
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {
-        "clock": figures.clock,
-        "word": certainty.word,
-        "line": figures.headline,
-        "interval": figures.with_interval,
-    }
-    style = Markup(Path(report.__file__).with_name("style.css").read_text())
-    return environment.get_template(template).render(
-        style=style, theme=Markup(_THEME), version=__version__, certainty=certainty, **values
-    )
+    return templates(_HERE).get_template(template).render(theme=Markup(_THEME), **values)

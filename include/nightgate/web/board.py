@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from nightgate import registry
 from nightgate.measure import durations
 from nightgate.measure.durations import NIGHT_SECONDS
 from nightgate.publish import certainty, figures, noted, sentences
 from nightgate.publish.absent import skips
-from nightgate.publish.rows import objective_rows
+from nightgate.record import Objective, Record, Verdict
 from nightgate.results import alerts, under_way
 from nightgate.results.noted import Note
 from nightgate.results.store import Run, Store
@@ -58,7 +57,7 @@ class JudgedSuite:
 
 
 def listed(run: Run, notes: Sequence[Note] = (), at_work: Sequence[AtWork] = ()) -> ListedRun:
-    rows = objective_rows(run.results)
+    objectives = [(record, objective) for record in run.results for objective in record.objectives]
     left = under_way.left_of(run, at_work)
     duration = "–" if left is None else f"about {durations.human(left)} left"
     if run.started_at and run.finished_at:
@@ -67,10 +66,10 @@ def listed(run: Run, notes: Sequence[Note] = (), at_work: Sequence[AtWork] = ())
         run=run,
         state=run.state or unjudged(run),
         duration=duration,
-        objectives=len(rows),
-        held=sum(row["verdict"] == "pass" for row in rows),
-        unmet=_named(rows, "breach", "invalid"),
-        undecided=_named(rows, "inconclusive"),
+        objectives=len(objectives),
+        held=sum(objective.verdict == "pass" for _, objective in objectives),
+        unmet=[*_named(objectives, "breach"), *_named(objectives, "invalid")],
+        undecided=_named(objectives, "inconclusive"),
         disturbed=certainty.disturbances(run.results),
         skipped=skips(run.results),
         notes=noted.sentences(run.run_id, notes),
@@ -123,13 +122,13 @@ def host_of(run: Run) -> str:
     return next((record.host.fingerprint for record in run.results if record.host and record.status == "measured"), "")
 
 
-def _named(rows: Sequence[Mapping[str, Any]], *verdicts: str) -> list[str]:
-    """The objectives with one of these verdicts: "P95 latency of hybrid on cpu", "… for 3 nights"."""
+def _named(objectives: Sequence[tuple[Record, Objective]], verdict: Verdict) -> list[str]:
+    """Those with this verdict: "P95 latency of hybrid on cpu", "… for 3 nights"."""
     return [
-        f"{row['metric']} of {row['variant']} on {row['device']}"
-        + (f" for {row['nights']} nights" if row["verdict"] == "inconclusive" and row["nights"] > 1 else "")
-        for row in rows
-        if row["verdict"] in verdicts
+        f"{registry.spec_of(record, objective.metric).title} of {record.variant} on {record.device}"
+        + (f" for {objective.nights} nights" if verdict == "inconclusive" and objective.nights > 1 else "")
+        for record, objective in objectives
+        if objective.verdict == verdict
     ]
 
 
