@@ -81,6 +81,15 @@ def test_where_torch_is_installed_its_tests_must_run() -> None:
     )
 
 
+def test_the_gpu_image_has_the_torch_that_is_set_up() -> None:
+    pin = r"\b((?:torch|openai-whisper|tiktoken)==[\w.]+)"
+    image, makefile = (
+        re.findall(pin, (ROOT / file).read_text()) for file in ("include/compose/Dockerfile", "Makefile")
+    )
+    assert len(image) == 3
+    assert set(image) == set(makefile)
+
+
 def test_torch_is_in_no_lock() -> None:
     for lock in sorted((ROOT / "include").rglob("*.txt")):
         assert not re.search(r"^(torch|triton|openai-whisper)==", lock.read_text(), flags=re.MULTILINE), lock
