@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.configuration import conf
 from airflow.sdk import CronTriggerTimetable, Param, dag
+from airflow.sdk.definitions.param import ParamsDict
 
 from nightgate import paths, registry
 from nightgate.errors import InputError
@@ -111,7 +112,6 @@ def nightly(
         max_active_runs=4,
         is_paused_upon_creation=False,
         dagrun_timeout=timedelta(seconds=NIGHT_SECONDS),
-        params=trigger_params(file),
         default_args={"owner": "nightgate"},
         tags=["benchmark", "slo"],
         doc_md=_ABOUT.format(
@@ -122,7 +122,10 @@ def nightly(
     def walked() -> None:
         _street(str(file) if file else None, host, notify)
 
-    return walked()
+    made: DAG = walked()
+    # once the tasks are there: each would take a copy of the whole form along, into every parse and every serialised DAG
+    made.params = ParamsDict(trigger_params(file))
+    return made
 
 
 def watches(

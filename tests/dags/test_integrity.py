@@ -94,6 +94,12 @@ def test_every_param_has_a_default_a_title_and_a_description(bag):
         dag.params.validate()
 
 
+def test_the_form_is_in_the_dag_once_and_not_in_each_task(nightly):
+    """Thirty copies of eighty fields: a serialised DAG of a megabyte, made anew by Airflow every half minute."""
+    assert len(nightly.params) > 50
+    assert {task.task_id: dict(task.params) for task in nightly.tasks if task.params} == {}
+
+
 def test_gpu_tasks_and_only_they_use_the_gpu_queue(nightly):
     for task in nightly.tasks:
         assert (task.pool == "gpu") == (task.queue == "gpu") == (".gpu." in task.task_id)
