@@ -98,7 +98,7 @@ def test_a_server_that_is_away_for_a_minute(cluster, service, rows, step, more):
     slow(cluster, run_id, rows + more)
     wait_for(cluster, run_id, f"hybrid_ann.cpu.{step}", {"running", "success"})
     cluster.main.kill(service)
-    time.sleep(AWAY)
+    cluster.let_pass(AWAY)
     cluster.main.start(service)
     cluster.main.wait(service)
     since = time.monotonic()

@@ -17,7 +17,7 @@ _VARIABLE = re.compile(r"\$(?:(\$)|\{(\w+)(?:(:-|:\?)([^}]*))?\})")
 @dataclass(frozen=True)
 class Service:
     """One service: ``command`` and ``health`` in words, ``ports`` as published address, published port, own port, ``mounts``
-    as source and place, ``after`` as service and condition."""
+    as source and place, ``after`` as service and condition. ``restarts``: whether it is started again when it has ended."""
 
     name: str
     image: str
@@ -29,6 +29,7 @@ class Service:
     secrets: tuple[str, ...]
     after: Mapping[str, str]
     profiles: frozenset[str]
+    restarts: bool
 
 
 def read(file: Path, variables: Mapping[str, str]) -> dict[str, Service]:
@@ -56,6 +57,7 @@ def _service(name: str, entry: Mapping[str, Any]) -> Service:
         secrets=tuple(entry.get("secrets", ())),
         after={name: needs["condition"] for name, needs in entry.get("depends_on", {}).items()},
         profiles=frozenset(entry.get("profiles", ())),
+        restarts=entry.get("restart", "no") == "unless-stopped",
     )  # fmt: skip
 
 

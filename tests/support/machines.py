@@ -37,6 +37,7 @@ _LISTENING = {
     "airflow-triggerer": {"AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": 8794},
 }
 _PATIENCE = 120.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 60.0  # before a service that has ended is started again, as Docker has it
 
 
 class Machine:
@@ -67,6 +68,7 @@ class Machine:
             for _, published, own in one.ports:
                 self._ports[one.name, own] = published
         self._running: dict[str, _Process] = {}
+        self._again: dict[str, tuple[float, float]] = {}
 
     def port(self, service: str, own: int) -> int:
         """Where ``own`` of a service is here."""
@@ -98,6 +100,15 @@ class Machine:
             over = process.ended() not in (None, 0) or (process.ended() == 0 and not ends)
             assert not over and time.monotonic() < deadline, f"{name} on {self.name}:\n{process.said()}"
             time.sleep(0.3)
+
+    def revive(self) -> None:
+        """Start what has ended and says ``restart: unless-stopped``, each time after twice the pause."""
+        now = time.monotonic()
+        for name, process in list(self._running.items()):
+            not_before, pause = self._again.get(name, (now, _FIRST_PAUSE))
+            if self.services[name].restarts and process.ended() is not None and now >= not_before:
+                self.start(name)
+                self._again[name] = now + pause, min(2 * pause, _LONGEST_PAUSE)
 
     def kill(self, name: str) -> None:
         """As when the machine loses its power: the service and all it started, at once."""
