@@ -72,6 +72,17 @@ def test_a_limit_far_away_is_said_and_flattens_nothing(limit, where):
     assert not of_class(parsed(course(NIGHTS, "seconds", "t")), "limit-text")
 
 
+def test_a_limit_that_was_far_away_before_it_changed_is_said_where_it_ends():
+    """Drawn along the edge without a word it looked like a limit of 30 ms."""
+    nights = [night(day, 0.020, limit=0.5 if day < 6 else 0.019) for day in range(1, 9)]
+    (said,) = of_class(parsed(course(nights, "seconds", "t")), "limit-text")
+    assert said.text == "the limit, 500 ms, lies above this picture"
+    assert float(said.get("x")) == pytest.approx(72 + 5 / 8 * 874, abs=0.1)
+    nights = [night(day, 0.020, limit=0.5 if day < 2 else 0.001) for day in range(1, 9)]
+    texts = of_class(parsed(course(nights, "seconds", "t")), "limit-text")
+    assert [(one.text.split(", ")[1], float(one.get("x"))) for one in texts] == [("500 ms", 72.0), ("1 ms", 946.0)]
+
+
 def test_the_limit_makes_a_step_on_the_night_it_changed():
     wide = {"low": 0.016, "high": 0.024}
     nights = [night(1, 0.02, **wide), night(2, 0.02), night(3, 0.02, limit=0.025), night(4, 0.02, limit=None)]

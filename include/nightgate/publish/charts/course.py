@@ -17,6 +17,7 @@ from nightgate.publish.figures import clock, human
 _NEAR = 1.5  # times what the values span: a limit further away would flatten them, and is said instead
 _LEAST = 0.02  # of the value: a series that does not move is not blown up
 _TICKS = 4
+_ROOM = 300  # pixels that the longest text takes
 
 
 @dataclass(frozen=True)
@@ -201,13 +202,18 @@ def _days(nights: Sequence[Night], box: _Box) -> str:
 
 
 def _beyond(nights: Sequence[Night], box: _Box, unit: str) -> str:
-    """Where the newest limit lies outside the picture, how far."""
-    limit = nights[-1].limit
-    if limit is None or box.low <= limit <= box.high:
-        return ""
-    y, where = (box.top + 12, "above") if limit > box.high else (box.bottom - 6, "below")
-    text = f"the limit, {human(limit, unit, trim=True)}, lies {where} this picture"
-    return f'<text class="limit-text end" x="{box.right}" y="{y}">{escape(text)}</text>'
+    """How far a limit lies that is drawn along an edge of the picture: of each edge the newest, at the end of its nights."""
+    half, said = (box.right - box.left) / box.nights / 2, {}
+    for place, night in enumerate(nights):
+        limit, after = night.limit, nights[place + 1].limit if place + 1 < len(nights) else None
+        if limit is None or box.low <= limit <= box.high or limit == after:
+            continue
+        y, where = (box.top + 12, "above") if limit > box.high else (box.bottom - 6, "below")
+        text = f"the limit, {human(limit, unit, trim=True)}, lies {where} this picture"
+        room = box.x(place) + half - box.left > _ROOM
+        kind, x = ("limit-text end", box.x(place) + half) if room else ("limit-text", box.left)
+        said[where] = f'<text class="{kind}" x="{x:.1f}" y="{y}">{escape(text)}</text>'
+    return "".join(said.values())
 
 
 def _stretches(nights: Sequence[Night], of: Callable[[Night], bool]) -> list[list[int]]:
