@@ -89,7 +89,7 @@ cluster-test: setup-ci ## the Compose files as processes of two machines, each s
 cluster-bad-days: setup-ci ## what a run there makes of a worker that dies and a server that is away for a minute, step by step (about forty minutes)
 	$(PYTEST) tests/cluster/test_bad_days.py -s $(ARGS)
 
-cluster-throughput: setup-ci ## what a cluster adds to a night, and how many an hour one, two and four machines measure (about fifteen minutes)
+cluster-throughput: setup-ci ## what a cluster adds to a night, and how many an hour one, two and four machines measure (about half an hour)
 	PYTHONPATH=tests $(BIN)/python tests/cluster/throughput.py
 
 test-sweep: setup-ci ## three hundred generated inputs against brute force (about a minute)

@@ -1,5 +1,5 @@
-"""What does a cluster add, and how many nights an hour do one, two and four machines measure: `make cluster-throughput`, some
-fifteen minutes.
+"""What does a cluster add, and how many nights an hour do one, two and four machines measure: `make cluster-throughput`, half
+an hour.
 
 All of them are processes of this machine, so beyond as many as it has cores they share what they measure with: the numbers say what
 the cluster adds or takes, and not how fast a night is.

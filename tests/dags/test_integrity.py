@@ -95,7 +95,7 @@ def test_every_param_has_a_default_a_title_and_a_description(bag):
 
 
 def test_the_form_is_in_the_dag_once_and_not_in_each_task(nightly):
-    """Thirty copies of eighty fields: a serialised DAG of a megabyte, made anew by Airflow every half minute."""
+    """Thirty copies of eighty fields: a serialised DAG of a megabyte, made anew at every parse."""
     assert len(nightly.params) > 50
     assert {task.task_id: dict(task.params) for task in nightly.tasks if task.params} == {}
 
