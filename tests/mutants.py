@@ -81,6 +81,14 @@ def imported(test: Path) -> set[str]:
     return {name for name in names if re.match(r"nightgate\.(?!errors|record)", name)}
 
 
+@cache
+def helped(test: Path) -> set[str]:
+    """What the files of tests/support that a test imports import in their turn."""
+    froms = [node.module or "" for node in ast.walk(ast.parse(test.read_text())) if isinstance(node, ast.ImportFrom)]
+    files = [ROOT / "tests" / f"{module.replace('.', '/')}.py" for module in froms if module.startswith("support.")]
+    return {name for file in files if file.exists() for name in imported(file)}
+
+
 def quick_tests(files: list[Path]) -> list[str]:
     """The quick test files that import one of ``files`` or the benchmark it is a part of; of a whole room those that
     import it more than anything else."""
@@ -88,10 +96,10 @@ def quick_tests(files: list[Path]) -> list[str]:
     parts = [file.with_suffix("").parts for file in files if f"nightgate.{file.parts[0]}." not in whole]
     single = {f"nightgate.{name}." for of in parts for name in (".".join(of), f"{of[0]}.benchmark")}
     chosen = []
-    for test in sorted([*(ROOT / "tests/unit").glob("test_*.py"), *(ROOT / "tests/dags").glob("test_*.py")]):
+    for test in sorted([*(ROOT / "tests/unit").rglob("test_*.py"), *(ROOT / "tests/dags").glob("test_*.py")]):
         names = imported(test)
         share = max((sum(name.startswith(room) for name in names) for room in whole), default=0)
-        of_one = any(name.startswith(one) for name in names for one in single)
+        of_one = any(name.startswith(one) for name in names | helped(test) for one in single)
         if test.name not in SLOW and (of_one or 0 < len(names) <= 2 * share):
             chosen.append(str(test.relative_to(ROOT)))
     return chosen

@@ -6,29 +6,13 @@ import json
 
 import numpy as np
 import pytest
-from support.scripted_engines import BOTH, GOOD, NEW, OLD, child_replaced, prepared_of
+from support.scripted_engines import BOTH, GOOD, NEW, OLD
 from support.speech import measure
 
 from nightgate.judge import judge
 from nightgate.record import STORED, Record
 from nightgate.suite import Limit
 from nightgate.transcription import engines
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    """The pace of the host is remembered there."""
-    monkeypatch.setenv("NIGHTGATE_HOME", str(tmp_path / "home"))
-
-
-@pytest.fixture
-def prepared(tmp_path):
-    return prepared_of(tmp_path / "clips", 5)
-
-
-@pytest.fixture
-def child(monkeypatch):
-    return child_replaced(monkeypatch)
 
 
 def test_the_figures_follow_from_what_was_measured(prepared, tmp_path, child):

@@ -4,26 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.scripted_engines import BOTH, GOOD, NEW, OLD, TORCH, child_replaced, installed, model_is, prepared_of
+from support.scripted_engines import BOTH, GOOD, NEW, OLD, TORCH, installed, model_is, prepared_of
 from support.speech import measure
 
 from nightgate.transcription.plugin import BENCHMARK
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    """The pace of the host is remembered there."""
-    monkeypatch.setenv("NIGHTGATE_HOME", str(tmp_path / "home"))
-
-
-@pytest.fixture
-def prepared(tmp_path):
-    return prepared_of(tmp_path / "clips", 5)
-
-
-@pytest.fixture
-def child(monkeypatch):
-    return child_replaced(monkeypatch)
 
 
 def one_by_ones(asked):

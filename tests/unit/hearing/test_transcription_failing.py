@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support import gone
-from support.scripted_engines import BOTH, GOOD, NEW, OLD, child_replaced, prepared_of
+from support.scripted_engines import BOTH, GOOD, NEW, OLD
 from support.speech import measure
 
 from nightgate.errors import ChildError, NotMeasured
@@ -16,23 +16,7 @@ from nightgate.measure.turns import Ask
 from nightgate.transcription import turning
 from nightgate.transcription.timed import one_by_one
 
-TESTS = Path(__file__).resolve().parents[1]
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    """The pace of the host is remembered there."""
-    monkeypatch.setenv("NIGHTGATE_HOME", str(tmp_path / "home"))
-
-
-@pytest.fixture
-def prepared(tmp_path):
-    return prepared_of(tmp_path / "clips", 5)
-
-
-@pytest.fixture
-def child(monkeypatch):
-    return child_replaced(monkeypatch)
+TESTS = Path(__file__).resolve().parents[2]
 
 
 def test_a_clip_without_text_counts_with_its_words_and_takes_nothing_with_it(prepared, tmp_path, child):

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from support.scripted_engines import BOTH, GOOD, NEW, OLD, PEER, TORCH, child_replaced, installed, model_is, prepared_of
+from support.scripted_engines import BOTH, GOOD, NEW, OLD, PEER, TORCH, installed, model_is
 from support.speech import measure, prepare
 
 from nightgate.artifacts.cache import Cache
@@ -22,22 +22,6 @@ from nightgate.transcription.engines.pywhispercpp import PyWhisperCpp
 from nightgate.transcription.engines.whisper_cpp_python import WhisperCppPython
 from nightgate.transcription.prepared import PreparedClips
 from nightgate.transcription.settings import Settings
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    """The pace of the host is remembered there."""
-    monkeypatch.setenv("NIGHTGATE_HOME", str(tmp_path / "home"))
-
-
-@pytest.fixture
-def prepared(tmp_path):
-    return prepared_of(tmp_path / "clips", 5)
-
-
-@pytest.fixture
-def child(monkeypatch):
-    return child_replaced(monkeypatch)
 
 
 def test_an_engine_that_is_not_installed_is_skipped_with_the_install_line(prepared, tmp_path, child, monkeypatch):
