@@ -2,7 +2,8 @@
 
 `make aa` takes about half an hour on two cores. Nothing changes between the runs, so each breach is false and each difference
 that is called real is none; and a loaded run must either be recognised as disturbed or be covered by its interval. Tables of
-how often, as Markdown, for the smoke hybrid and for smoke pgvector.
+how often, as Markdown, for the smoke hybrid and for smoke pgvector. ``--read`` counts anew over the runs that are there already, such as
+after a change of how two are compared.
 """
 
 from __future__ import annotations
@@ -55,16 +56,34 @@ def main() -> None:
     asked.add_argument("--runs", type=int, default=40)
     asked.add_argument("--benchmarks", nargs="+", default=list(BENCHMARKS), choices=BENCHMARKS)
     asked.add_argument("--seed", type=int, default=1)
+    asked.add_argument(
+        "--read", action="store_true", help="the newest that are there, made with the same --runs and --seed"
+    )
     given = asked.parse_args()
     for benchmark in given.benchmarks:
+        made = _read if given.read else _measure
         print(f"\n## {benchmark}, {given.runs} runs\n")
-        print(_report(list(_measure(benchmark, given.runs, given.seed))))
+        print(_report(list(made(benchmark, given.runs, given.seed))))
+
+
+def _loads(count: int, seed: int) -> list[bool]:
+    """Beside which of the runs another program loads a core."""
+    loaded = [number % 2 == 1 for number in range(count)]
+    random.Random(seed).shuffle(loaded)
+    return loaded
+
+
+def _read(benchmark: str, count: int, seed: int) -> list[Run]:
+    made = [run for run in files.newest_runs(100 * count) if run.startswith(f"measure-{benchmark}-")][:count]
+    if len(made) < count:
+        raise SystemExit(f"{paths.runs_dir()} holds {len(made)} runs of {benchmark}, and {count} were asked for")
+    return [
+        Run(files.read_summary(run), loaded) for run, loaded in zip(reversed(made), _loads(count, seed), strict=True)
+    ]
 
 
 def _measure(benchmark: str, count: int, seed: int) -> Iterator[Run]:
-    loaded = [number % 2 == 1 for number in range(count)]
-    random.Random(seed).shuffle(loaded)
-    for number, under_load in enumerate(loaded):
+    for number, under_load in enumerate(_loads(count, seed)):
         before = set(files.newest_runs(10 * count))
         start = time.monotonic()
         with beside(_LOAD.format(seed=seed + number) if under_load else None):

@@ -63,8 +63,8 @@ def findings(speeds: Speeds) -> list[Finding]:
 
 def speedup(fast: np.ndarray, slow: np.ndarray) -> tuple[float, tuple[float, float] | None]:
     """How many times as fast the first is, by seconds of repeats, and the interval of that where repeats allow one."""
-    found = comparison.speeds(fast, slow)
-    return found.value, found.ci95
+    found = comparison.speeds(fast, slow, confidence=estimates.CONFIDENCE)
+    return found.value, found.interval
 
 
 def _of(name: str, estimate: estimates.Estimate, unit: str) -> Finding:

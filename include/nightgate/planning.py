@@ -52,10 +52,6 @@ class Plan(BaseModel):
     timeout_seconds: dict[str, dict[str, durations.Steps]] = {}
     """Benchmark → device → after which its steps are ended."""
 
-    def timeout_of(self, benchmark: str, device: Device, step: durations.Step) -> float:
-        steps = self.timeout_seconds.get(benchmark, {}).get(device)
-        return steps.of(step) if steps else durations.STEP_SECONDS
-
     unserved: dict[Device, str] = {}
     """Device → why no worker takes its tasks: they are skipped, and wait in no queue."""
     scheduled: bool = False
@@ -69,6 +65,10 @@ class Plan(BaseModel):
     @property
     def standing(self) -> Standing:
         return standing(self.dag_id, self.scheduled, self.overrides)
+
+    def timeout_of(self, benchmark: str, device: Device, step: durations.Step) -> float:
+        steps = self.timeout_seconds.get(benchmark, {}).get(device)
+        return steps.of(step) if steps else durations.STEP_SECONDS
 
     def settings_of(self, benchmark: str) -> BenchmarkSettings:
         model: type[BenchmarkSettings] = registry.named(benchmark).settings
@@ -126,20 +126,8 @@ def preflight(
     paths.run_dir(run_id)
     file = suite_file or paths.suite_file()
     suite = load_suite(file, known, scale, overrides)
-    chosen = [name for name in (suite.settings if only else suite.nightly) if not only or name in only]
-    if missing := [name for name in only or () if name not in suite.settings]:
-        raise InputError(
-            f"the suite says nothing of {', '.join(missing)}, whose settings have no defaults", "add a section to it"
-        )
-    all_work = [(name, device) for name in chosen for device in known[name].devices]
-    work = [(name, device) for name, device in all_work if name in chosen and (not devices or device in devices)]
-    if not work:
-        raise InputError(f"{', '.join(chosen)} does not run on {', '.join(devices or [])}", "choose another device")
-    changed = _changed(load_suite(file, known, scale), suite, chosen)
-    if set(chosen) != set(suite.nightly):
-        changed["benchmarks"] = chosen
-    if len(work) < len(all_work):
-        changed["devices"] = [device for device in DEVICES if device in (devices or ())]
+    chosen, work, narrowed = _work(suite, only, devices)
+    changed = _changed(load_suite(file, known, scale), suite, chosen) | narrowed
     if require_gpu:
         changed["require_gpu"] = True
     services = services_here()
@@ -147,15 +135,9 @@ def preflight(
     for name, found in looked.items():
         for warning in found.warnings:
             log.warning("%s: %s", name, warning)
-    _check_room({name: (suite.settings[name], looked[name]) for name in chosen})
-    facts, now = host.describe(), host.look(paths.home(), _LOOK)
-    log.info("host %s: %s, %d cores, GPU: %s", facts.fingerprint, facts.cpu, facts.cores, figures.gpu_text(facts))
-    log.info("%s", host.told(now))
-    if now.disturbed:
-        log.warning("the host is not quiet: %s", now.disturbed)
-    estimates = _estimates(
-        {name: (suite.settings[name], looked[name]) for name in chosen}, work, facts, dag_id != BY_HAND
-    )
+    planned = {name: (suite.settings[name], looked[name]) for name in chosen}
+    _check_room(planned)
+    estimates = _estimates(planned, work, _host(), dag_id != BY_HAND)
     return Plan(
         run_id=run_id,
         dag_id=dag_id,
@@ -210,6 +192,35 @@ def _changed(own: Suite, suite: Suite, chosen: list[str]) -> dict[str, Any]:
 
 def _flat(limits: dict[str, dict[str, Limit]]) -> dict[str, str]:
     return {f"{metric}.{device}": str(limit) for metric, of in limits.items() for device, limit in of.items()}
+
+
+def _work(
+    suite: Suite, only: list[str] | None, devices: list[str] | None
+) -> tuple[list[str], list[tuple[str, Device]], dict[str, Any]]:
+    """The benchmarks, each with its devices, and what of it is less or other than the suite's night."""
+    if missing := [name for name in only or () if name not in suite.settings]:
+        raise InputError(
+            f"the suite says nothing of {', '.join(missing)}, whose settings have no defaults", "add a section to it"
+        )
+    chosen = [name for name in suite.settings if name in only] if only else list(suite.nightly)
+    of_all = [(name, device) for name in chosen for device in registry.named(name).devices]
+    work = [(name, device) for name, device in of_all if not devices or device in devices]
+    if not work:
+        raise InputError(f"{', '.join(chosen)} does not run on {', '.join(devices or [])}", "choose another device")
+    narrowed: dict[str, Any] = {"benchmarks": chosen} if set(chosen) != set(suite.nightly) else {}
+    if len(work) < len(of_all):
+        narrowed["devices"] = [device for device in DEVICES if device in (devices or ())]
+    return chosen, work, narrowed
+
+
+def _host() -> Host:
+    """This host, and in the log whether it is quiet."""
+    facts, now = host.describe(), host.look(paths.home(), _LOOK)
+    log.info("host %s: %s, %d cores, GPU: %s", facts.fingerprint, facts.cpu, facts.cores, figures.gpu_text(facts))
+    log.info("%s", host.told(now))
+    if now.disturbed:
+        log.warning("the host is not quiet: %s", now.disturbed)
+    return facts
 
 
 def _known(kind: str, names: list[str] | None, valid: tuple[str, ...]) -> None:

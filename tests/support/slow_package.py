@@ -1,5 +1,5 @@
 """A package with a strategy of the hybrid that waits a while in its call: as long as its version says, and as a file says that
-stands for a host that is slow for all."""
+stands for a host that is slow for all. Another file says by how much the waits of processes differ."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _MODULE = """
+from math import exp
 from pathlib import Path
+from random import gauss
 from time import perf_counter_ns
 
 from nightgate.hybrid_ann.strategies.hybrid import Hybrid
 
 OWN_NS = {own}
-HOST = Path({host!r})
+HOST, SCATTER = Path({host!r}), Path({scatter!r})
 
 
 class Slow(Hybrid):
@@ -27,7 +29,8 @@ class Slow(Hybrid):
 
     def __init__(self, *given):
         super().__init__(*given)
-        self._wait = OWN_NS + (int(HOST.read_text()) if HOST.exists() else 0)
+        wait = OWN_NS + (int(HOST.read_text()) if HOST.exists() else 0)
+        self._wait = wait * exp(gauss(0, float(SCATTER.read_text()))) if SCATTER.exists() else wait
 
     def search(self, query, k):
         found = super().search(query, k)
@@ -50,6 +53,11 @@ class Versions:
         """The file that says for how many nanoseconds every version waits."""
         return self.folder / "host"
 
+    @property
+    def scatter(self) -> Path:
+        """The file that says by how much the waits of two processes differ: the standard deviation of their logarithm."""
+        return self.folder / "scatter"
+
     def install(self, version: str, own_ns: int = 0) -> None:
         """Make a version that waits so long, and put it in the place of the one that is installed."""
         wheel = self._wheel(version, own_ns)
@@ -71,7 +79,7 @@ class Versions:
         wheels.mkdir(parents=True, exist_ok=True)
         told = f"nightgate_slow-{version}.dist-info"
         files = {
-            "nightgate_slow.py": _MODULE.format(own=own_ns, host=str(self.host)),
+            "nightgate_slow.py": _MODULE.format(own=own_ns, host=str(self.host), scatter=str(self.scatter)),
             f"{told}/METADATA": f"Metadata-Version: 2.1\nName: nightgate-slow\nVersion: {version}\n",
             f"{told}/WHEEL": "Wheel-Version: 1.0\nGenerator: by hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
             f"{told}/entry_points.txt": "[nightgate.strategies]\nslow = nightgate_slow:Slow\n",

@@ -93,7 +93,7 @@ def test_two_engines_of_one_run(night):
     assert list(rows) == ["xrt", "wer", "batch_xrt", "rtfx", "load_seconds"]
     assert rows["xrt"].difference.value == pytest.approx(1.5)
     assert rows["xrt"].difference.method.startswith("Welch")
-    assert rows["xrt"].finding == "pywhispercpp is faster, 1.50 × (1.46–1.54)"
+    assert rows["xrt"].finding == "pywhispercpp is faster, 1.50 × (1.44–1.56)"
     assert rows["rtfx"].difference.value == pytest.approx(1 / 1.5)
     assert rows["rtfx"].finding == rows["xrt"].finding
     assert rows["batch_xrt"].finding.startswith("pywhispercpp is faster, 1.50 × (1.")
@@ -106,7 +106,7 @@ def test_the_better_one_is_named_whichever_comes_first(night):
     run = night("a", engine("faster-whisper", 1.5, more_errors=2), engine("pywhispercpp"))
     _, rows = side_by_side(run, run)
     assert rows["xrt"].difference.value == pytest.approx(1 / 1.5)
-    assert rows["xrt"].finding == "pywhispercpp is faster, 1.50 × (1.46–1.54)"
+    assert rows["xrt"].finding == "pywhispercpp is faster, 1.50 × (1.44–1.56)"
     assert rows["rtfx"].finding.startswith("pywhispercpp is faster, 1.50 ×")
     assert rows["wer"].difference.value < 0
     assert rows["wer"].finding.startswith("pywhispercpp makes fewer errors, by 0.05")
@@ -357,7 +357,7 @@ def test_the_command_shows_two_engines(night, capsys):
     night("a", engine("pywhispercpp"), engine("faster-whisper", 1.5))
     shown = command(capsys, "a", "--variants", "pywhispercpp,faster-whisper")
     assert "Transcription on cpu: pywhispercpp and faster-whisper of a" in shown
-    assert "pywhispercpp is faster, 1.50 × (1.46–1.54)" in shown
+    assert "pywhispercpp is faster, 1.50 × (1.44–1.56)" in shown
     assert "Welch's t on the repeats: xRT" in shown
 
 
@@ -518,7 +518,7 @@ def test_two_that_took_turns_are_compared_round_by_round(night):
     assert rows["xrt"].finding.startswith("pywhispercpp is faster, 1.03")
     assert rows["rtfx"].difference.value == pytest.approx(1 / rows["xrt"].difference.value)
     assert rows["rtfx"].finding == rows["xrt"].finding
-    low, high = rows["xrt"].difference.ci95
+    low, high = rows["xrt"].difference.interval
     assert 1.02 < low < 1.03 < high < 1.04
     again = night("b", took_turns("pywhispercpp", times[1]))
     assert side_by_side(run, again)[1]["xrt"].difference.method == BETWEEN, "rounds of two runs were no turns"
@@ -540,5 +540,5 @@ def test_rounds_one_after_the_other_count_as_one_where_there_are_many(night):
     rng = np.random.default_rng(4)
     level = np.repeat(rng.lognormal(0, 0.1, 10), 100)
     run = night("a", took_turns("a", np.ones(1000)), took_turns("b", level * rng.lognormal(0, 0.01, 1000)))
-    low, high = side_by_side(run, run)[1]["xrt"].difference.ci95
+    low, high = side_by_side(run, run)[1]["xrt"].difference.interval
     assert high / low > 1.08, "1.01 if each counted"

@@ -9,31 +9,26 @@ import pytest
 
 from nightgate.judge import comparison
 from nightgate.judge.comparison import Difference
-from nightgate.record import Metric
 
 E = math.e
-WELCH, PAIRED, OVERLAP = (
-    "Welch's t on the repeats",
-    "paired bootstrap over the clips",
-    "whether the two intervals overlap",
-)
+WELCH, PAIRED = "Welch's t on the repeats", "paired bootstrap over the clips"
 
 
 def test_welchs_t_by_hand():
     # logarithms 0, 1, 2 and 4, 4, 5, 7: means 1 and 5; variances 1 and 2; parts 1/3 and 1/2
     found = comparison.speeds(np.exp([0.0, 1, 2]), np.exp([4.0, 4, 5, 7]))
-    # (5/6)² / ((1/9)/2 + (1/4)/3) = 5 degrees of freedom, t = 2.570582, half = t·√(5/6)
-    half = 2.570582 * math.sqrt(5 / 6)
+    # (5/6)² / ((1/9)/2 + (1/4)/3) = 5 degrees of freedom, t = 4.032143 at 99 %, half = t·√(5/6)
+    half = 4.032143 * math.sqrt(5 / 6)
     assert (found.scale, found.method, found.real, found.reason) == ("ratio", WELCH, True, None)
     assert found.value == pytest.approx(E**4)
-    assert found.ci95 == (pytest.approx(E ** (4 - half), rel=1e-5), pytest.approx(E ** (4 + half), rel=1e-5))
+    assert found.interval == (pytest.approx(E ** (4 - half), rel=1e-5), pytest.approx(E ** (4 + half), rel=1e-5))
     turned = comparison.speeds(np.exp([4.0, 4, 5, 7]), np.exp([0.0, 1, 2]))
     assert turned.real and turned.value == pytest.approx(E**-4)
 
 
-@pytest.mark.parametrize(("shift", "real"), [(2.34, False), (2.35, True), (-2.34, False), (-2.35, True)])
+@pytest.mark.parametrize(("shift", "real"), [(3.68, False), (3.69, True), (-3.68, False), (-3.69, True)])
 def test_a_ratio_is_real_from_the_end_of_its_interval_on(shift, real):
-    first, second = np.array([0.0, 1, 2]), np.array([-1.0, -1, 0, 2])  # the same parts; half = 2.346585
+    first, second = np.array([0.0, 1, 2]), np.array([-1.0, -1, 0, 2])  # the same parts; half = 3.680826
     assert comparison.speeds(np.exp(first), np.exp(second + 1 + shift)).real is real
 
 
@@ -62,7 +57,7 @@ def test_equal_repeats_tell_nothing_whatever_the_ratio():
 def test_a_difference_of_error_rates_counts_from_the_first():
     found = comparison.error_rates(np.array([1, 2, 3, 4, 5]), np.array([3, 4, 6, 5, 8]), np.array([10, 20, 30, 20, 20]))
     assert (found.value, found.scale, found.method, found.reason) == (0.11, "difference", PAIRED, None)
-    assert found.real is True and found.ci95[0] < 0.11 < found.ci95[1]
+    assert found.real is True and found.interval[0] < 0.11 < found.interval[1]
     few = comparison.error_rates(np.array([1, 2]), np.array([2, 2]), np.array([10, 30]))
     assert few == Difference("difference", 0.025, None, PAIRED, None, "2 clips are too few")
 
@@ -73,12 +68,12 @@ def test_a_difference_of_error_rates_counts_from_the_first():
 )
 def test_a_difference_of_error_rates_is_real_when_its_interval_excludes_nought(monkeypatch, interval, real):
     asked = []
-    monkeypatch.setattr(comparison.estimates, "rate_over_clips", lambda *of: asked.append(of) or (0.04, 90, interval))
+    monkeypatch.setattr(
+        comparison.estimates,
+        "rate_over_clips",
+        lambda *of, confidence: asked.append((*of, confidence)) or (0.04, 90, interval),
+    )
     found = comparison.error_rates(np.array([1, 2]), np.array([5, 1]), np.array([10, 20]))
     assert found == Difference("difference", 0.04, interval, PAIRED, real)
-    [(change, words)] = asked
-    assert (change.tolist(), words.tolist()) == ([4.0, -1.0], [10, 20])
-
-
-def metric(value, ci95=None):
-    return Metric(value=value, unit="seconds", n=9, ci95=ci95)
+    [(change, words, confidence)] = asked
+    assert (change.tolist(), words.tolist(), confidence) == ([4.0, -1.0], [10, 20], 0.99)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -215,7 +216,9 @@ def test_what_a_judged_metric_states_can_be_used_again():
     found = learn(past(*nights), P95)
     again = known(Between(sd=found.sd, runs=12, prior=False), P95)
     assert (again.sd, again.freedom, again.least) == (found.sd, pytest.approx(found.freedom), 0.01)
-    assert known(None, P95) == learn(Past(), P95)
+    assert known(None, P95) == replace(learn(Past(), P95), freedom=np.inf), "an assumption stands as it is"
+    few = Between(sd=0.07, runs=3, prior=True)
+    assert (known(few, P95).freedom, known(few, P95).sd, known(few, P95).prior) == (np.inf, 0.07, True)
 
 
 def test_a_host_that_was_slow_for_a_week_is_known_by_all_its_nights():

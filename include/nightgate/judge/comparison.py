@@ -1,12 +1,12 @@
 """Is the difference between two measurements of one metric real, and how large is it?
 
-A difference is real when its 95 % interval excludes "no difference". What is compared, and what was kept, decides the method:
+A difference is real when its 99 % interval excludes "no difference": some twenty metrics are compared at once, and of so many one
+would be wrong by 95 %. What is compared, and what was kept, decides the method:
 
     between_runs  two runs: the interval of each run alone, and what differs between runs of their series
     paired        two variants of one run that took turns: their rounds in pairs; gives a ratio
     speeds        Welch's t on the logarithms of the repeats of one run; gives a ratio
     error_rates   paired bootstrap over the clips that both transcribed; gives a difference
-    ratio         only the two estimates are at hand: an interval that follows from theirs
 
 Repeats of one run share its processes and its hour, so `speeds` says nothing of two runs.
 """
@@ -31,25 +31,26 @@ Scale = Literal["ratio", "difference"]
 
 _FEWEST_REPEATS = 3
 _FEWEST_ROUNDS = 5
-_NORMAL = 1.959964
+CONFIDENCE = 0.99
+_NORMAL = 2.575829  # of the normal distribution, two-sided
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
     """The second measurement against the first: second / first, or second − first.
 
-    ``real`` is None when nothing can be said; then ``reason`` says why.
+    ``interval`` is that of `CONFIDENCE`, where no other was asked for. ``real`` is None when nothing can be said; then ``reason`` says why.
     """
 
     scale: Scale
     value: float
-    ci95: tuple[float, float] | None
+    interval: tuple[float, float] | None
     method: str
     real: bool | None
     reason: str | None = None
 
 
-def speeds(first: np.ndarray, second: np.ndarray) -> Difference:
+def speeds(first: np.ndarray, second: np.ndarray, *, confidence: float = CONFIDENCE) -> Difference:
     """The ratio of the geometric means of two sets of repeats (Welch, *The generalization of Student's problem when
     several different population variances are involved*, Biometrika 1947).
 
@@ -75,7 +76,7 @@ def speeds(first: np.ndarray, second: np.ndarray) -> Difference:
     with warnings.catch_warnings():  # one of the two may not scatter at all
         warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)
         welch = ttest_ind(logs[1], logs[0], equal_var=False)
-    low, high = (float(end) for end in welch.confidence_interval(estimates.CONFIDENCE))
+    low, high = (float(end) for end in welch.confidence_interval(confidence))
     return Difference("ratio", math.exp(shift), (math.exp(low), math.exp(high)), method, not low <= 0 <= high)
 
 
@@ -133,7 +134,7 @@ def paired(first: np.ndarray, second: np.ndarray) -> Difference:
         return Difference("ratio", value, None, method, None, reason)
     if np.ptp(shifts) == 0:
         return Difference("ratio", value, None, method, None, "no round differs from another")
-    _, _, bounds = estimates.mean(shifts)
+    _, _, bounds = estimates.mean(shifts, confidence=CONFIDENCE)
     assert bounds
     return Difference(
         "ratio", value, (math.exp(bounds[0]), math.exp(bounds[1])), method, not bounds[0] <= 0 <= bounds[1]
@@ -151,14 +152,15 @@ def error_rates(first: np.ndarray, second: np.ndarray, words: np.ndarray) -> Dif
 
     method = "paired bootstrap over the clips"
     change = np.asarray(second, dtype=np.float64) - first
-    value, _, interval = estimates.rate_over_clips(change, words)
+    value, _, interval = estimates.rate_over_clips(change, words, confidence=CONFIDENCE)
     if interval is None:
         return Difference("difference", value, None, method, None, f"{len(change)} clips are too few")
     return Difference("difference", value, interval, method, not interval[0] <= 0 <= interval[1])
 
 
-def ratio(first: Metric, second: Metric) -> Difference:
-    """second / first of two estimates that do not depend on each other, with the interval that theirs allow.
+def ratio(first: Metric, second: Metric) -> tuple[float, tuple[float, float] | None]:
+    """second / first of two estimates that do not depend on each other, with the interval that theirs allow, as sure as they are;
+    None where one has none.
 
     On the logarithms each end is as far off as the two ends it comes from, by the root of their squares (MOVER: Zou &
     Donner, *Construction of confidence limits about effect measures: a general approach*, Statistics in Medicine 2008).
@@ -166,13 +168,11 @@ def ratio(first: Metric, second: Metric) -> Difference:
     Args:
         first, second: above 0.
     """
-    method = "MOVER on the logarithms of the two intervals"
     value = second.value / first.value
     known = [each.ci95 for each in (first, second) if each.ci95 and each.ci95[0] > 0]
     if len(known) < 2:
-        return Difference("ratio", value, None, method, None, "no interval")
+        return value, None
     (low_one, high_one), (low_two, high_two) = known
     below = math.hypot(math.log(second.value / low_two), math.log(high_one / first.value))
     above = math.hypot(math.log(high_two / second.value), math.log(first.value / low_one))
-    interval = (value * math.exp(-below), value * math.exp(above))
-    return Difference("ratio", value, interval, method, not interval[0] <= 1 <= interval[1])
+    return value, (value * math.exp(-below), value * math.exp(above))

@@ -148,15 +148,15 @@ def learn(past: Past, spec: MetricSpec) -> Scatter:
 
 
 def known(between: Between | None, spec: MetricSpec) -> Scatter:
-    """The scatter between any two runs that a judged metric states, or what is assumed of its kind."""
+    """The scatter between any two runs that a judged metric states, or what is assumed of its kind. An assumption is taken as it
+    stands: no degrees of freedom make it wider."""
     prior = assumed(spec)
     if between is None:
-        return Scatter(prior.sd, 0.0, _PRIOR_WEIGHT, 0, True, prior.least, prior.sd)
+        return Scatter(prior.sd, 0.0, math.inf, 0, True, prior.least, prior.sd)
     sd = between.sd if between.apart is None else max(between.sd, between.apart)
-    freedom = _pairs(min(between.runs, _NIGHTS))[2] if between.runs > 1 else 0.0
-    return Scatter(
-        sd, 0.0, freedom + _weight(freedom), between.runs, between.prior, prior.least, sd, between.farthest or 0.0
-    )
+    learned = _pairs(min(between.runs, _NIGHTS))[2] if between.runs > 1 else 0.0
+    freedom = math.inf if between.prior else learned + _weight(learned)
+    return Scatter(sd, 0.0, freedom, between.runs, between.prior, prior.least, sd, between.farthest or 0.0)
 
 
 def _weight(freedom: float) -> float:

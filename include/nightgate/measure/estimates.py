@@ -1,4 +1,4 @@
-"""Estimates with 95 % intervals. Each function returns ``(value, n, (low, high) | None)``.
+"""Estimates with 95 % intervals, where no other is asked for. Each function returns ``(value, n, (low, high) | None)``.
 
 An interval of ``None`` means: too few samples to state one. The judge never passes such a number on a guess.
 """
@@ -72,7 +72,7 @@ def shared(samples: np.ndarray, q: float | None = None, *, processes: Sequence[i
     return min(1.0, of_inputs) * ((ends[1] - ends[0]) / (high - low)) ** 2
 
 
-def mean(samples: np.ndarray | Sequence[float]) -> Estimate:
+def mean(samples: np.ndarray | Sequence[float], *, confidence: float = CONFIDENCE) -> Estimate:
     """The mean of independent samples with Student's t interval (bounded samples such as per-query recall)."""
     import numpy as np
 
@@ -80,7 +80,7 @@ def mean(samples: np.ndarray | Sequence[float]) -> Estimate:
     n, value = len(values), float(values.mean())
     if n < 5:
         return value, n, None
-    half = _student(n) * float(values.std(ddof=1) / np.sqrt(n))
+    half = _student(n, confidence) * float(values.std(ddof=1) / np.sqrt(n))
     return value, n, (value - half, value + half)
 
 
@@ -168,11 +168,11 @@ def _of_repeats(calls: np.ndarray, q: float, value: float, groups: Sequence[int]
     return (value * math.exp(-half), value * math.exp(half)) if logarithmic else (value - half, value + half)
 
 
-def _student(n: int) -> float:
-    """The quantile of Student's t that bounds a 95 % interval of a mean of ``n``."""
+def _student(n: int, confidence: float = CONFIDENCE) -> float:
+    """The quantile of Student's t that bounds the interval of a mean of ``n``."""
     from scipy.stats import t
 
-    return float(t.ppf(0.5 + CONFIDENCE / 2, n - 1))
+    return float(t.ppf(0.5 + confidence / 2, n - 1))
 
 
 def _above(calls: np.ndarray, value: float) -> np.ndarray:
@@ -182,7 +182,7 @@ def _above(calls: np.ndarray, value: float) -> np.ndarray:
     return np.where(np.isfinite(calls), (calls > value).astype(np.float64), np.nan)
 
 
-def rate_over_clips(counts: np.ndarray, sizes: np.ndarray) -> Estimate:
+def rate_over_clips(counts: np.ndarray, sizes: np.ndarray, *, confidence: float = CONFIDENCE) -> Estimate:
     """Σ counts / Σ sizes with an interval over the clips, because the words of one clip are not independent.
 
     The interval is the percentile bootstrap over clips (Bisani & Ney, *Bootstrap estimates for confidence intervals
@@ -208,9 +208,9 @@ def rate_over_clips(counts: np.ndarray, sizes: np.ndarray) -> Estimate:
     telling = int((sizes > 0).sum())
     if telling < _FEWEST_CLIPS:
         return rate, int(sizes.sum()), None
-    low, high = np.quantile(_resampled_rates(counts, sizes), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = np.quantile(_resampled_rates(counts, sizes), [(1 - confidence) / 2, (1 + confidence) / 2])
     residuals = (counts - rate * sizes) / sizes.mean()
-    half = t.ppf(0.5 + CONFIDENCE / 2, telling - 1) * residuals.std(ddof=1) / np.sqrt(clips)
+    half = t.ppf(0.5 + confidence / 2, telling - 1) * residuals.std(ddof=1) / np.sqrt(clips)
     return rate, int(sizes.sum()), (float(min(low, rate - half)), float(max(high, rate + half)))
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nightgate import paths, registry
 from nightgate.errors import ArtifactError
 from nightgate.judge import comparison
-from nightgate.judge.comparison import Difference
+from nightgate.judge.comparison import CONFIDENCE, Difference
 from nightgate.measure import samples
 from nightgate.metrics import ErrorRate, MetricSpec, Repeats
 from nightgate.publish import certainty, figures
@@ -43,7 +43,7 @@ class Row:
     def change(self) -> str:
         """The difference with its interval: "× 1.05 (1.02–1.08)", "+0.010 (…)"."""
         text = figures.times if self.difference.scale == "ratio" else figures.signed
-        return text(self.difference.value, self.difference.ci95)
+        return text(self.difference.value, self.difference.interval)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Comparison:
         for row in self.rows:
             methods.setdefault(row.difference.method, []).append(self.name_of(row))
         return [
-            f"change: × is {self.second} ÷ {self.first}, + and − are {self.second} − {self.first}; in brackets the 95 % interval",
+            f"change: × is {self.second} ÷ {self.first}, + and − are {self.second} − {self.first}; in brackets the {100 * CONFIDENCE:.0f} % interval",
             *(f"{method}: {' · '.join(names)}" for method, names in methods.items()),
         ]
 
@@ -200,7 +200,7 @@ def _difference(spec: MetricSpec, one: Side, two: Side) -> Difference:
     known = [_as_known(side.record.metrics[spec.name], spec, same_run) for side in (one, two)]
     found = comparison.between_runs(known[0], known[1], spec)
     if any(metric.ci95 is None and not _learned(metric) for metric in known):
-        return replace(found, ci95=None, real=None, reason="no interval, and too few runs are known")
+        return replace(found, interval=None, real=None, reason="no interval, and too few runs are known")
     return found
 
 
@@ -256,7 +256,7 @@ def _in_words(found: Difference, advantage: str) -> str:
         return f"cannot be told: {found.reason}"
     if not found.real:
         return "no difference can be told"
-    value, ends = found.value, found.ci95
+    value, ends = found.value, found.interval
     if found.scale == "ratio":
         if value < 1:
             value, ends = 1 / value, ends and (1 / ends[1], 1 / ends[0])

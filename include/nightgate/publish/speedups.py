@@ -42,5 +42,4 @@ def _cell(spec: MetricSpec, on_cpu: Record | None, on_gpu: Record) -> str:
     slow, fast = (record.metrics.get(spec.name) if record else None for record in (on_cpu, on_gpu))
     if slow is None or fast is None or min(slow.value, fast.value) <= 0:
         return ""
-    found = comparison.ratio(slow, fast) if spec.higher_is_better else comparison.ratio(fast, slow)
-    return figures.times(found.value, found.ci95)
+    return figures.times(*(comparison.ratio(slow, fast) if spec.higher_is_better else comparison.ratio(fast, slow)))

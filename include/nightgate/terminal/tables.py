@@ -96,7 +96,7 @@ def runs_as_json(summaries: Iterable[Summary]) -> str:
 
 
 def compared(comparisons: Iterable[Comparison]) -> Group:
-    """A table per comparison, one row per metric: both values, the difference with its 95 % interval, and in words."""
+    """A table per comparison, one row per metric: both values, the difference with its interval, and in words."""
     parts: list[RenderableType] = []
     for one in comparisons:
         parts.append(_heading(one.title))

@@ -167,7 +167,7 @@ def _change(record: Record, spec: MetricSpec, good: Point | None) -> str:
     if not found.real:
         return "no difference can be told"
     if found.scale == "difference":
-        return figures.signed(found.value, found.ci95)
+        return figures.signed(found.value, found.interval)
     return f"{(found.value - 1) * 100:+.0f} %".replace("-", "−")
 
 
