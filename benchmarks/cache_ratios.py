@@ -104,8 +104,10 @@ def crowd(root: Path) -> list[tuple[str, str, str]]:
             for _ in range(PROCESSES)
         ]  # fmt: skip
         for process in started:
+            assert process.stdout
             process.stdout.readline()
         for process in started:
+            assert process.stdin
             process.stdin.write("\n")
             process.stdin.flush()
         said = [json.loads(process.communicate()[0]) for process in started]

@@ -33,7 +33,7 @@ from nightgate.hybrid_ann.strategies.ivfpq_index import IVFPQ
 from nightgate.measure import blocks, estimates, host
 from nightgate.measure.child import run_child
 from nightgate.record import Record
-from nightgate.vector_search.session import Setting
+from nightgate.vector_search.session import Ids, Setting
 from nightgate.vectors import truth
 from nightgate.vectors.data import TRUTH_DEPTH as K
 from nightgate.vectors.dataset import open_dataset
@@ -93,10 +93,11 @@ def strategies_table(records: dict[str, Record]) -> Table:
         if record.status != "measured":
             table.add_row(record.variant, record.reason or record.status)
             continue
-        m = record.metrics
+        m, tuned = record.metrics, record.facts.tuning
+        assert tuned
         low, high = m["latency_p95"].ci95 or (float("nan"),) * 2
         table.add_row(
-            record.variant, " ".join(f"{k}={v}" for k, v in record.facts.tuning.setting.items()),
+            record.variant, " ".join(f"{k}={v}" for k, v in tuned.setting.items()),
             f"{m['recall_at_100'].value:.3f}", f"{m['latency_p50'].value * 1e3:.2f}",
             f"{m['latency_p95'].value * 1e3:.2f} ({low * 1e3:.2f}–{high * 1e3:.2f})",
             f"{m['build_seconds'].value:.0f}", f"{m['index_bytes'].value / 1e6:.0f}",
@@ -118,7 +119,8 @@ def add_ratios(table: Table, records: dict[str, Record]) -> None:
     of_links = f"{ours.metrics['index_bytes'].value / links:.2f}"
     table.add_row(f"the same, without the copy of the vectors that {BASELINE} holds", of_links, "")
     table.add_row(f"P95 at recall ≥ {RECALL}, {GATED} / {BASELINE}", f"{ratio('latency_p95'):.2f}", "≤ 1.25")
-    good = [point.latency_p95 for point in ours.facts.tuning.curve if point.recall >= 0.92]
+    assert ours.facts.tuning
+    good = [point.latency_p95 for point in ours.facts.tuning.curve if point.recall >= 0.92 and point.latency_p95]
     table.add_row(f"P95 of the {GATED}'s cheapest setting with recall ≥ 0.92", f"{good[0] * 1e3:.2f} ms", "≤ 2 ms")
     peak = max(ours.metrics[name].value for name in ("peak_rss_bytes", "build_peak_rss_bytes"))
     table.add_row(f"peak memory of the {GATED}, building and answering", f"{peak / 2**30:.1f} GiB", "≤ 6 GiB")
@@ -174,7 +176,7 @@ def overhead(asked: Asked) -> Ratio:
     strategy.tune(asked.setting)
     queries = np.array(dataset.queries)
 
-    def ask(query: np.ndarray) -> np.ndarray:
+    def ask(query: np.ndarray) -> Ids:
         return strategy.search(query, K)
 
     def bare(some: np.ndarray) -> int:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from statistics import NormalDist, fmean, median
+from typing import Any
 
 import numpy as np
 from scipy.special import ndtr
@@ -103,7 +104,7 @@ class Series:
 
         def measure() -> Measured:
             own = self.between * math.sqrt(1 - self.of_night) * self.chance.normal()
-            metric = self.runs.metrics[self.chance.integers(len(self.runs.metrics))]
+            metric = self.runs.metrics[int(self.chance.integers(len(self.runs.metrics)))]
             return Measured({self.runs.spec.name: shifted(metric, self.runs.spec, common + own)})
 
         return measure
@@ -114,7 +115,10 @@ class Series:
 
 def shifted(metric: Metric, spec: MetricSpec, by: float) -> Metric:
     """The same measurement of a system that is slower by exp(``by``), or, of a share, better by ``by``."""
-    move = (lambda x: x * math.exp(by)) if spec.logarithmic else (lambda x: x + by)
+
+    def move(x: float) -> float:
+        return x * math.exp(by) if spec.logarithmic else x + by
+
     assert metric.ci95
     return metric.model_copy(update={"value": move(metric.value), "ci95": tuple(map(move, metric.ci95))})
 
@@ -300,7 +304,7 @@ def _coverage(series: int, seed: int) -> Iterator[str]:
 def _verdicts(series: int, seed: int) -> Iterator[str]:
     yield "| P95 over its limit | τ | pass, breach the same night | runs that night | breach by night 7 | decided in 20 nights | median night |"
     yield "|---|---|---|---|---|---|---|"
-    settled = [
+    settled: list[tuple[float, float, dict[str, Any]]] = [
         (place, between, {}) for between in (0.03, 0.08) for place in (0.8, 0.9, 0.95, 0.98, 1.0, 1.02, 1.05, 1.1)
     ]
     others = [

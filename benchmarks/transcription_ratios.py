@@ -97,7 +97,7 @@ def overhead(prepared: TranscriptionPrepared) -> estimates.Estimate:
 
 
 def _gain(record: Record) -> float:
-    return record.detail["batch"]["speedup_over_one_by_one"]
+    return float(record.detail["batch"]["speedup_over_one_by_one"])
 
 
 def _text(bounds: tuple[float, float] | None) -> str:

@@ -110,7 +110,7 @@ class _Run:
                 log.exception("%s", part.name)
                 reasons.append(f"what it found cannot be judged: {type(error).__name__}: {error}")
         memory = found["gpu"].device_memory if "gpu" in found else None
-        return concluded(part.name, findings, reasons, time.monotonic() - start, memory and memory.peak_bytes)
+        return concluded(part.name, findings, reasons, time.monotonic() - start, memory.peak_bytes if memory else None)
 
     def _sides(self, part: Part) -> list[Device]:
         there = [side for side in part.sides if side == "cpu" or self._asked.device == "gpu"]

@@ -171,8 +171,8 @@ def _seconds(clips: Sequence[SavedClip]) -> float:
 def findings(variant: str, both: Both) -> list[Finding]:
     found: Heard = both.gpu or both.cpu
     limits = both.limits if both.gpu else None
-    alone_limit = limits and (limits.torch_xrt if variant == TORCH else limits.whispercpp_xrt)
-    batch_limit = limits and (limits.torch_batch_xrt if variant == TORCH else None)
+    alone_limit = (limits.torch_xrt if variant == TORCH else limits.whispercpp_xrt) if limits else None
+    batch_limit = limits.torch_batch_xrt if limits and variant == TORCH else None
     alone, _, bounds = ratio_of_sums(_array(found.alone), found.alone_audio)
     batch, _, batch_bounds = ratio_of_sums(_array(found.batches), found.batch_audio)
     made = [

@@ -17,10 +17,11 @@ from nightgate.transcription.prepared import PreparedClips
 from nightgate.transcription.settings import Settings
 
 ENGINES = ("whisper-cpp-python", "pywhispercpp", "faster-whisper")
-# one thread, because two would spin against other work; two passes (fewer than a suite may ask for) are enough here
+# one thread, because two would spin against other work
 SHORT = Settings(
-    variants=ENGINES[:2], controls=ENGINES[2:], batch_controls=True, audio_seconds=5, batch_seconds=5, threads=1
-).model_copy(update={"repeats": 2})
+    variants=ENGINES[:2], controls=ENGINES[2:], batch_controls=True, audio_seconds=5, batch_seconds=5, threads=1,
+    repeats=2, batch_repeats=1,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

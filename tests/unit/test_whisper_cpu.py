@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 STAND_IN = "class cuda:\n    is_available = staticmethod(lambda: False)\nclass Tensor: ...\n"
 ABSENT = "raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')\n"
+SHORT = {"audio_seconds": 5, "batch_seconds": 5, "threads": 1, "repeats": 2, "batch_repeats": 1}
 PATCH = "import torch\ntorch.cuda.is_available = lambda: False\n"  # Python runs a sitecustomize.py when it starts
 
 
@@ -74,8 +75,7 @@ def torch(request):
 
 def test_torch_without_cuda_runs_on_the_cpu_and_never_counts_as_a_gpu(no_cuda, cache, tmp_path):
     needs_openai_whisper()
-    settings = Settings(variants=("openai-whisper",), audio_seconds=5, batch_seconds=5, threads=1)
-    settings = settings.model_copy(update={"repeats": 2, "batch_repeats": 1})
+    settings = Settings(variants=("openai-whisper",), **SHORT)
     prepared = prepare(settings, cache)
     (record,) = measure(settings, prepared, tmp_path / "s.npz")
     assert (record.status, record.reason, record.detail["ran_on"][:12]) == ("measured", None, "cpu, float32")
@@ -84,8 +84,7 @@ def test_torch_without_cuda_runs_on_the_cpu_and_never_counts_as_a_gpu(no_cuda, c
 
 def test_the_cpu_path_needs_no_cuda_and_keeps_its_objective(torch, cache, tmp_path):
     gpu_batch = 16
-    settings = Settings(variants=("pywhispercpp",), audio_seconds=5, batch_seconds=5, threads=1, gpu_batch=gpu_batch)
-    settings = settings.model_copy(update={"repeats": 3})  # fewer than a suite may ask for
+    settings = Settings(variants=("pywhispercpp",), gpu_batch=gpu_batch, **SHORT)
     prepared = prepare(settings, cache)
     limits = load_suite(paths.suite_file(), registry.installed(), "smoke").objectives["transcription"]
     (record,) = measure(settings, prepared, tmp_path / "s.npz")
