@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+from support.extras import needs_torch
 
 from nightgate.hybrid_ann.strategies.faiss_hnsw import FaissHnsw
 from nightgate.hybrid_ann.strategies.hnswlib_hnsw import Hnswlib
@@ -165,6 +168,26 @@ def test_the_library_is_given_the_threads(peer, tmp_path, monkeypatch):
         strategy = peer.open([tmp_path], base, "l2")
         strategy.search_many(queries, K, threads + 1)
         assert given == [threads, threads + 1]
+
+
+WITH_TORCH = """
+import sys
+from pathlib import Path
+import faiss.contrib.torch_utils
+import numpy as np
+from nightgate.hybrid_ann.strategies.faiss_hnsw import FaissHnsw
+folder = Path(sys.argv[1])
+np.save(folder / "base.npy", np.random.default_rng(0).standard_normal((500, 16), np.float32))
+base = np.load(folder / "base.npy", mmap_mode="r")
+FaissHnsw.build(folder, base, "l2", threads=1, m=8, ef_construction=20)
+assert FaissHnsw.open([folder], base, "l2").search(np.array(base[7]), 3)[0] == 7
+"""
+
+
+def test_a_mapped_base_is_taken_where_faiss_knows_torch(tmp_path):
+    """A strategy for a GPU teaches it, for the whole process."""
+    needs_torch()
+    subprocess.run([sys.executable, "-c", WITH_TORCH, str(tmp_path)], timeout=120, check=True)
 
 
 def spy(peer: str, monkeypatch) -> list[int]:

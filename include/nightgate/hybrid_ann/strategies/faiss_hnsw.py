@@ -28,12 +28,13 @@ class FaissHnsw(Strategy):
     def build(cls, folder: Path, base: np.ndarray, metric: str, *, threads: int, m: int, ef_construction: int) -> Facts:
         """Build the graph of ``base`` (rows, dim) float32 into ``folder``; returns the parameters it was built with."""
         import faiss
+        import numpy as np
 
         faiss.omp_set_num_threads(threads)
         kind = faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_INNER_PRODUCT
         graph = faiss.IndexHNSWFlat(base.shape[1], m, kind)
         graph.hnsw.efConstruction = ef_construction
-        graph.add(base)
+        graph.add(np.asarray(base))  # where faiss knows torch it takes no subclass, which an array of a mapped file is
         faiss.write_index(graph, str(folder / _FILE))
         return {"m": m, "ef_construction": ef_construction}
 
