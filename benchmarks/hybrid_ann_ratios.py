@@ -166,7 +166,7 @@ def ground_truth(vectors: Path) -> dict[str, float]:
 def overhead(asked: Asked) -> Ratio:
     """In a child: the times that `time_blocks` tells, with the kernel on either side of each block, over a loop without a clock
     in it, on a few queries at a time, in turns ABBA. Either holds queries and answers in lists: which arrays are alive decides where
-    the next ones lie, and that alone makes 7 %.
+    the next ones lie, and that alone makes some per cent.
 
     Returns the mean of the pairs' ratios; the pairs are short, so that a host that changes its speed changes both.
     """
