@@ -93,17 +93,28 @@ def recalls(chance: np.random.Generator, count: int) -> Runs:
 
 
 class Series:
-    """Measurements of one series, each with the truth shifted by what differs between runs."""
+    """Measurements of one series, each with the truth shifted by what differs between runs: normal, or of ``two_states`` that
+    are twice the standard deviation apart."""
 
-    def __init__(self, chance: np.random.Generator, runs: Runs, between: float, of_night: float = 0.0) -> None:
+    def __init__(
+        self,
+        chance: np.random.Generator,
+        runs: Runs,
+        between: float,
+        of_night: float = 0.0,
+        *,
+        two_states: bool = False,
+    ) -> None:
         self.chance, self.runs, self.between, self.of_night = chance, runs, between, of_night
+        self.two_states = two_states
 
     def night(self) -> Callable[[], Measured]:
         """The measurements of one night; a part ``of_night`` of the variance is theirs together."""
         common = self.between * math.sqrt(self.of_night) * self.chance.normal()
 
         def measure() -> Measured:
-            own = self.between * math.sqrt(1 - self.of_night) * self.chance.normal()
+            apart = self.chance.choice((-1.0, 1.0)) if self.two_states else self.chance.normal()
+            own = self.between * math.sqrt(1 - self.of_night) * apart
             metric = self.runs.metrics[int(self.chance.integers(len(self.runs.metrics)))]
             return Measured({self.runs.spec.name: shifted(metric, self.runs.spec, common + own)})
 
@@ -166,15 +177,21 @@ def until_decided(series: Series, limit: float, past: Past, nights: int = MOST_N
 
 
 def coverage(
-    make: Callable[[np.random.Generator, int], Runs], between: float, series: int, seed: int
+    make: Callable[[np.random.Generator, int], Runs],
+    between: float,
+    series: int,
+    seed: int,
+    *,
+    history: int = HISTORY,
+    two_states: bool = False,
 ) -> tuple[float, float]:
-    """How often ``ci95`` of a run after 15 nights holds the truth over all inputs, and its median relative half-width."""
+    """How often ``ci95`` of a run after ``history`` nights holds the truth over all inputs, and its median relative half-width."""
     chance = np.random.default_rng(seed)
     held, widths = [], []
     for _ in range(series):
-        one = Series(chance, make(chance, HISTORY + 1), between)
+        one = Series(chance, make(chance, history + 1), between, two_states=two_states)
         record = record_of(one.runs.spec, one.night()())
-        state_intervals(record, registry.spec_of, one.history(HISTORY))
+        state_intervals(record, registry.spec_of, one.history(history))
         metric = record.metrics[one.runs.spec.name]
         assert metric.ci95
         low, high = metric.ci95
@@ -212,6 +229,7 @@ def rates(
     of_night: float = 0.0,
     history: int = SETTLED,
     of_all: bool = False,
+    two_states: bool = False,
     most_nights: int = MOST_NIGHTS,
 ) -> Rates:
     """Of a P95 that lies at ``place`` times its limit: that of the suite's queries, or, with ``of_all``, of all like them."""
@@ -220,7 +238,7 @@ def rates(
     ends: list[tuple[Verdict, int]] = []
     runs = sets_of_queries(max(10, series // 20), seed)
     for number in range(series):
-        one = Series(chance, runs[number % len(runs)], between, of_night)
+        one = Series(chance, runs[number % len(runs)], between, of_night, two_states=two_states)
         truth = one.runs.truth if of_all else one.runs.own
         nights = list(until_decided(one, truth / place, one.history(history), most_nights))
         firsts.append(nights[0])
@@ -291,14 +309,17 @@ def main() -> None:
 
 
 def _coverage(series: int, seed: int) -> Iterator[str]:
-    yield "| 15 nights of history | τ | the 95 % interval holds the truth | half its width, median |"
-    yield "|---|---|---|---|"
-    for title, make, scales in (
+    yield "| | τ | nights of history | the 95 % interval holds the truth | half its width, median |"
+    yield "|---|---|---|---|---|"
+    kinds = (
         ("P95", latencies, (0.0, 0.03, 0.08)), ("xRT", speech, (0.0, 0.03, 0.08)), ("recall@5", recalls, (0.0, 0.003, 0.008)),
-    ):  # fmt: skip
-        for between in scales:
-            held, width = coverage(make, between, series, seed)
-            yield f"| {title} | {between:g} | {held:.1%} | ±{width:.1%} |"
+    )  # fmt: skip
+    settled = [(title, make, between, HISTORY, False) for title, make, scales in kinds for between in scales]
+    young = [("P95", latencies, between, nights, False) for between in (0.03, 0.08) for nights in (3, 6)]
+    flipping = [("P95 on a host of two states", latencies, 0.08, nights, True) for nights in (6, HISTORY, SETTLED)]
+    for title, make, between, nights, two_states in (*settled, *young, *flipping):
+        held, width = coverage(make, between, series, seed, history=nights, two_states=two_states)
+        yield f"| {title} | {between:g} | {nights} | {held:.1%} | ±{width:.1%} |"
 
 
 def _verdicts(series: int, seed: int) -> Iterator[str]:
@@ -309,13 +330,14 @@ def _verdicts(series: int, seed: int) -> Iterator[str]:
     ]
     others = [
         (place, between, changes)
-        for changes in ({"of_night": 1 / 3}, {"history": 0}, {"of_all": True})
+        for changes in ({"of_night": 1 / 3}, {"history": 0}, {"of_all": True}, {"two_states": True})
         for place, between in ((0.95, 0.03), (1.1, 0.03), (0.9, 0.08), (0.95, 0.08), (1.1, 0.08))
     ]
     told = {
         "of_night": ", a third of its square of the night",
         "history": ", no history",
         "of_all": ", of all such queries",
+        "two_states": ", two states",
     }
     for place, between, changes in (*settled, *others):
         found = rates(place, between, series, seed, **changes)

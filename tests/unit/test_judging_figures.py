@@ -39,6 +39,11 @@ def test_verdicts_are_right_as_often_as_they_are_said_to_be(place, between, leas
     assert all(getattr(found, name) <= of for name, of in most.items()), found
 
 
+def test_so_are_those_on_a_host_of_two_states():
+    found = judging.rates(1.10, 0.08, 60, 4, two_states=True, most_nights=7)
+    assert (found.passed, found.within_7) == (0, pytest.approx(1, abs=0.1))
+
+
 def test_at_the_limit_itself_one_night_in_twenty_passes_and_one_in_a_hundred_is_a_breach():
     found = judging.rates(1.0, 0.03, 100, 4, most_nights=1)
     assert found.passed <= 0.09 and found.breached <= 0.03

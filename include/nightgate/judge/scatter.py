@@ -40,7 +40,7 @@ _PRIOR_WEIGHT = 4.0
 _ENOUGH = 8.0  # degrees of freedom, those of about a dozen nights
 _SHARED_WEIGHT = 10.0
 _NORMAL = 1.959964
-_STEPS, _NEAR, _NOTHING = 12, 0.01, 1e-9
+_NEAR, _NOTHING = 1e-6, 1e-9
 _MEDIAN_SQUARE = 0.4549364  # of a normal variable with variance 1
 
 
@@ -219,9 +219,10 @@ def _between(points: Sequence[_Drawn]) -> tuple[float, float]:
 
     It is the τ² with which the squared differences, each divided by what is expected of it, are 1 on average (Paule & Mandel,
     *Consensus values and weighting factors*, J. Res. NBS 1982): a run that hardly knows its own mean says little, where the
-    plain mean would let it explain the scatter of all. Newton's steps, from the median.
+    plain mean would let it explain the scatter of all. The sum falls with τ² and has one root.
     """
     import numpy as np
+    from scipy.optimize import brentq
 
     if len(points) < 2:
         return 0.0, 0.0
@@ -233,17 +234,16 @@ def _between(points: Sequence[_Drawn]) -> tuple[float, float]:
         return 0.0, freedom
     middle = float(np.partition(squares, len(squares) // 2)[len(squares) // 2]) / _MEDIAN_SQUARE
     # where most nights are alike, those that are not are all there is to learn from
-    largest, twice, least = (_LARGEST, middle, middle * _NOTHING) if middle else (math.inf, mean, mean * _NOTHING)
-    for _ in range(_STEPS):
-        expected = noise + twice
-        found = squares / expected
-        slope = float((found / expected)[found <= largest].sum())
-        before, twice = (
-            twice,
-            max(least, twice + (float(np.minimum(found, largest).sum()) - len(found)) / slope) if slope else least,
-        )
-        if abs(twice - before) <= _NEAR * before:
-            break
+    largest = _LARGEST if middle else math.inf
+    least = _NOTHING * (middle or mean)
+
+    def excess(tried: float) -> float:
+        """How far the squares, each divided by what is expected of it, are above 1 on average, with e^``tried`` for 2 τ²."""
+        return float(np.minimum(squares / (noise + math.exp(tried)), largest).mean()) - 1
+
+    twice = least
+    if excess(math.log(least)) > 0:
+        twice = math.exp(brentq(excess, math.log(least), math.log(mean) + _NEAR, xtol=_NEAR))
     weights = 1 / (noise + twice)
     effective = float(weights.sum() ** 2 / (weights**2).sum()) / len(weights)
     return twice / 2 if twice > least else 0.0, freedom * effective
