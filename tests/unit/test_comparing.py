@@ -358,7 +358,7 @@ def test_the_command_shows_two_engines(night, capsys):
     shown = command(capsys, "a", "--variants", "pywhispercpp,faster-whisper")
     assert "Transcription on cpu: pywhispercpp and faster-whisper of a" in shown
     assert "pywhispercpp is faster, 1.50 × (1.44–1.56)" in shown
-    assert "Welch's t on the repeats: xRT" in shown
+    assert "Welch's t on the repeats: all others" in shown
 
 
 def test_the_command_writes_only_json(night, capsys):
@@ -487,6 +487,8 @@ def test_a_single_number_tells_nothing_until_its_series_is_known(night):
     alone = {"name": "index_bytes", "n": 1, "own": 0}
     _, rows = side_by_side(*nights_of(night, 1e6, 1.01e6, **alone))
     assert rows["index_bytes"].finding == "cannot be told: no interval, and too few runs are known"
+    _, rows = side_by_side(*nights_of(night, 1e6, 1e6, **alone))
+    assert rows["index_bytes"].finding == "the same"
     known = Between(sd=0.001, runs=17, prior=False)
     _, rows = side_by_side(*nights_of(night, 1e6, 1.1e6, between=known, **alone))
     assert rows["index_bytes"].finding.startswith("before takes less, 1.1")

@@ -88,9 +88,13 @@ class Comparison:
         methods: dict[str, list[str]] = {}
         for row in self.rows:
             methods.setdefault(row.difference.method, []).append(self.name_of(row))
+        most = max(methods, key=lambda method: len(methods[method]), default="")
+        named = {method: " · ".join(names) for method, names in methods.items() if method != most}
+        if most:
+            named[most] = "all others" if named else "all"
         return [
             f"change: × is {self.second} ÷ {self.first}, + and − are {self.second} − {self.first}; in brackets the {100 * CONFIDENCE:.0f} % interval",
-            *(f"{method}: {' · '.join(names)}" for method, names in methods.items()),
+            *(f"{method}: {of}" for method, of in named.items()),
         ]
 
     def name_of(self, row: Row) -> str:
@@ -182,7 +186,10 @@ def _row(name: str, one: Side, two: Side, *, comparable: bool) -> Row:
     elif any(certainty.doubtful(side.record, spec) for side in (one, two)):
         found = replace(found, real=None, reason="a disturbed host")
     second_wins = (found.value < (1 if found.scale == "ratio" else 0)) != spec.higher_is_better
-    return Row(name, first, second, found, _in_words(found, f"{(two if second_wins else one).name} {_advantage(spec)}"))
+    words = _in_words(found, f"{(two if second_wins else one).name} {_advantage(spec)}")
+    return Row(
+        name, first, second, found, "the same" if found.interval is None and first.value == second.value else words
+    )
 
 
 def _difference(spec: MetricSpec, one: Side, two: Side) -> Difference:
