@@ -74,7 +74,8 @@ def _loads(count: int, seed: int) -> list[bool]:
 
 
 def _read(benchmark: str, count: int, seed: int) -> list[Run]:
-    made = [run for run in files.newest_runs(100 * count) if run.startswith(f"measure-{benchmark}-")][:count]
+    whole = (run for run in files.newest_runs(100 * count) if (paths.runs_dir() / run / "summary.json").exists())
+    made = [run for run in whole if run.startswith(f"measure-{benchmark}-")][:count]
     if len(made) < count:
         raise SystemExit(f"{paths.runs_dir()} holds {len(made)} runs of {benchmark}, and {count} were asked for")
     return [

@@ -45,7 +45,7 @@ _PACKAGES = (
     "nvidia-ml-py",
 )  # fmt: skip
 _SECONDS = 240.0
-_NO_DEVICE = "this host has no NVIDIA device: every part below ran on the CPU alone, at a small size"
+_NO_DEVICE = "this host has no NVIDIA device, so every part ran on the CPU alone, at a small size"
 
 
 def main(words: list[str] | None = None) -> int:

@@ -6,10 +6,15 @@ import textwrap
 from typing import get_args
 
 from gpu.outcome import Check, Finding, Outcome, Status
+from nightgate.errors import EXIT_BREACH, EXIT_NOT_MEASURED
 from nightgate.publish import figures
 
 WIDTH = 100
 _NAME, _VALUE, _LIMIT = 44, 34, 10
+_ENDS = {
+    EXIT_BREACH: "a limit was missed, or results differ from the CPU's",
+    EXIT_NOT_MEASURED: "not everything could be measured",
+}
 
 
 def header(check: Check) -> str:
@@ -38,12 +43,20 @@ def line(finding: Finding) -> str:
 
 
 def summary(check: Check) -> str:
-    """The last line."""
+    """The last lines: how many parts ended how, what is missing without a device, and what the exit code says."""
     counts = [
         f"{count} {status}" for status in get_args(Status)
         if (count := sum(outcome.status == status for outcome in check.outcomes))
     ]  # fmt: skip
-    return f"\n{', '.join(counts) or 'nothing was measured'}"
+    lines = [", ".join(counts) or "nothing was measured"]
+    if check.fault:
+        lines.append(
+            "not measured: anything on a GPU, that is the CUDA builds of the engines, the exact search, rerank_pq() and "
+            f"IndexIVFPQ on the device, its memory and its share of the peaks: {check.fault}"
+        )
+    if check.exit_code:
+        lines.append(f"exit code {check.exit_code}: {_ENDS[check.exit_code]}")
+    return "\n".join(["", *map(_wrapped, lines)])
 
 
 def _number(finding: Finding) -> str:

@@ -71,6 +71,8 @@ class MetricSpec:
         help: the gauge's text.
         samples: which raw samples it is computed from, where they are kept.
         watched: the watch follows it from night to night; of a benchmark without one it follows the headlines.
+        alike: the metric that is the same of what was measured while the host was in one and the same state: what two runs differ by,
+            and it does not, may be the host.
         rounds: the metric once per round in which the variants of a run took turns: two of one run are compared in pairs.
 
     Raises:
@@ -91,6 +93,7 @@ class MetricSpec:
     help: str = ""
     samples: Repeats | Quantile | ErrorRate | None = None
     rounds: Repeats | None = None
+    alike: str = ""
     watched: bool = False
 
     def __post_init__(self) -> None:

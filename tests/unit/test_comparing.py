@@ -473,6 +473,26 @@ def test_runs_that_differ_by_no_more_than_runs_of_the_series_do_are_not_told_apa
     assert finding(side_by_side(*nights_of(night, 0.001, 0.00102, between=steady)))[0] == "no difference can be told"
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (0.0009, 0.00095, "cannot be told: it may be the host, at full speed there is no difference"),
+        (0.0009, 0.0018, "before is faster, 2"), (0.0009, None, "before is faster, 2"), (None, None, "before is faster, 2"),
+    ],
+)  # fmt: skip
+def test_what_a_host_that_flips_does_to_a_latency_is_no_difference(night, before, after, said):
+    """A host that was at full speed beside 19 % of the queries, and an hour later beside 96 %: P95 408 and 193 µs, at full speed
+    252 and 187."""
+    known = Between(sd=0.05, runs=17, prior=False)
+    runs = nights_of(night, 0.001, 0.002, between=known)
+    for run, value in zip(runs, (before, after), strict=True):
+        if value:
+            add(run.results[0], "latency_p95_fast", value, 3000, (value * 0.99, value * 1.01))
+            metric = run.results[0].metrics["latency_p95_fast"]
+            metric.between, metric.within95 = known, metric.ci95
+    assert finding(side_by_side(*runs))[0].startswith(said)
+
+
 @pytest.mark.parametrize("between", [None, Between(sd=0.05, runs=2, prior=True)])
 def test_while_too_few_runs_are_known_only_large_differences_are_told(night, between):
     said, notes = finding(side_by_side(*nights_of(night, 0.001, 0.0014, between=between)))

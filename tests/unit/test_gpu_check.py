@@ -398,8 +398,13 @@ def test_a_table_is_a_hundred_columns_wide_and_says_everything():
     check.outcomes = [outcome]
     text = "\n".join([table.header(check), table.part(outcome), table.summary(check)])
     assert max(map(len, text.splitlines())) <= 100
-    for words in ("openai-whisper: missed (12.3 s, 2.00 GB on the device)", long.value, "0.0123 (0.0120–0.0126)", "≤ 0.01", "missed", "1 missed", "python 3.12"):  # fmt: skip
+    for words in ("openai-whisper: missed (12.3 s, 2.00 GB on the device)", long.value, "0.0123 (0.0120–0.0126)", "≤ 0.01", "missed", "1 missed", "python 3.12", "exit code 1: a limit was missed"):  # fmt: skip
         assert words in text, words
+    assert "not measured" not in text
+    assert table.summary(whole("held")) == "\n1 held"
+    words = " ".join(table.summary(whole("held", fault="this host has no NVIDIA device")).split())
+    assert words.startswith("1 held not measured: anything on a GPU") and "no NVIDIA device" in words
+    assert words.endswith("exit code 3: not everything could be measured")
 
 
 @pytest.fixture

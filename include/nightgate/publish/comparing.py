@@ -185,11 +185,21 @@ def _row(name: str, one: Side, two: Side, *, comparable: bool) -> Row:
         found = replace(found, real=None, reason="different hosts")
     elif any(certainty.doubtful(side.record, spec) for side in (one, two)):
         found = replace(found, real=None, reason="a disturbed host")
+    elif found.real and not _alike_too(spec, one, two):
+        found = replace(found, real=None, reason="it may be the host, at full speed there is no difference")
     second_wins = (found.value < (1 if found.scale == "ratio" else 0)) != spec.higher_is_better
     words = _in_words(found, f"{(two if second_wins else one).name} {_advantage(spec)}")
     return Row(
         name, first, second, found, "the same" if found.interval is None and first.value == second.value else words
     )
+
+
+def _alike_too(spec: MetricSpec, one: Side, two: Side) -> bool:
+    """Whether two runs also differ in what was measured while the host was in one and the same state, as far as that is known."""
+    known = all(spec.alike in side.record.metrics for side in (one, two))
+    if one.run_id == two.run_id or not spec.alike or not known:
+        return True
+    return _difference(registry.spec_of(one.record, spec.alike), one, two).real is not False
 
 
 def _difference(spec: MetricSpec, one: Side, two: Side) -> Difference:

@@ -51,6 +51,7 @@ def _latency(percentile: int) -> MetricSpec:
         help="Time of one query at a quantile.",
         samples=Quantile("durations_ns", percentile / 100),
         rounds=Repeats("round_p50") if percentile == 50 else None,
+        alike=f"latency_p{percentile}_fast",
     )
 
 
