@@ -481,7 +481,7 @@ def test_runs_that_differ_by_no_more_than_runs_of_the_series_do_are_not_told_apa
     ],
 )  # fmt: skip
 def test_what_a_host_that_flips_does_to_a_latency_is_no_difference(night, before, after, said):
-    """A host that was at full speed beside 19 % of the queries, and an hour later beside 96 %: P95 408 and 193 µs, at full speed
+    """A host that was at full speed beside 19 % of the queries, and half a minute later beside 96 %: P95 408 and 193 µs, at full speed
     252 and 187."""
     known = Between(sd=0.05, runs=17, prior=False)
     runs = nights_of(night, 0.001, 0.002, between=known)
