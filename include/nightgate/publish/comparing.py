@@ -186,7 +186,7 @@ def _row(name: str, one: Side, two: Side, *, comparable: bool) -> Row:
     elif any(certainty.doubtful(side.record, spec) for side in (one, two)):
         found = replace(found, real=None, reason="a disturbed host")
     elif found.real and not _alike_too(spec, one, two):
-        found = replace(found, real=None, reason="it may be the host, at full speed there is no difference")
+        found = replace(found, real=None, reason="it may be the host, at full speed no difference can be told")
     second_wins = (found.value < (1 if found.scale == "ratio" else 0)) != spec.higher_is_better
     words = _in_words(found, f"{(two if second_wins else one).name} {_advantage(spec)}")
     return Row(
