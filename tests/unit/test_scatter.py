@@ -272,3 +272,8 @@ def test_one_that_was_far_from_all_others_is_remembered():
     assert found.farthest == pytest.approx(-np.log(0.6), rel=0.01)
     nothing = learn(Past(), P95)
     assert (nothing.apart, nothing.farthest) == (0.05, 0.0)
+
+
+def test_what_never_differed_scatters_by_nothing_at_all():
+    found = learn(past(*[metric(4738921.0, spec=INDEX_BYTES, n=1)] * 40, spec=INDEX_BYTES), INDEX_BYTES)
+    assert (found.sd, found.apart, found.farthest) == (0, 0, 0), "its logarithm is rounded"

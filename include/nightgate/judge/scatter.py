@@ -206,11 +206,12 @@ def _around_all(points: Sequence[_Drawn], prior: float) -> tuple[float, float]:
         return prior, 0.0
     values = sorted(value for value, _ in points)
     count = len(values)
-    freedom, mean = count - 1.0, sum(values) / count
-    around = sum((value - mean) ** 2 for value in values) / freedom
+    middle = (values[(count - 1) // 2] + values[count // 2]) / 2
+    # around the median first: the mean of equal logarithms is rounded, and bytes that never differ would scatter by 1e-15
+    freedom, mean = count - 1.0, sum(value - middle for value in values) / count
+    around = sum((value - middle - mean) ** 2 for value in values) / freedom
     learned, weight = max(0.0, around - sum(noise for _, noise in points) / count), _weight(freedom)
     variance = (weight * prior**2 + freedom * learned) / (weight + freedom)
-    middle = (values[(count - 1) // 2] + values[count // 2]) / 2
     return math.sqrt(variance), max(values[-1] - middle, middle - values[0])
 
 
